@@ -1,0 +1,60 @@
+# Every target sets up what it needs; `make` alone lists them.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Most of what is installed is never imported: bytecode is made when it is.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test check format bench lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: $(VENV)/.installed ## Show it at work: embedded broker, simulated audience, live table (KAFKA=host:port: on your broker)
+ifdef KAFKA
+	@$(BIN)/viewer-consumer run --demo --set kafka.bootstrap_servers="$(KAFKA)" $(ARGS)
+else
+	@$(BIN)/viewer-consumer run --embedded $(ARGS)
+endif
+
+install: $(VENV)/.installed ## Set up .venv with the command viewer-consumer
+
+test: $(VENV)/.installed-dev ## Run the tests (ARGS: for pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev ## Format, lint, types, unused code
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/vulture
+
+format: $(VENV)/.installed-dev ## Put the code into its format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev ## Measure on a real broker (ARGS: see tests/bench)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: ## Pin the dependencies again; needs uv
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --group build -o requirements.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove what the other targets have made
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one as PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (once)" >&2
+	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) install --no-compile --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,223 @@
+"""The engine over files: all records as one partition in file order, no Kafka, no clock and so no future guard."""
+
+import json
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from consumer.errors import UsageError, ViewerConsumerError
+from consumer.intake.files import check_readable, open_event_file
+from consumer.intake.json_lines import Fault, FileBatch
+from consumer.output.summary import Origin, json_records, summary_dicts
+from consumer.settings import InputSettings, Settings
+from consumer.window_rules import window_rules
+from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.partition import ClosedBuckets, PartitionWindows
+from consumer.windows.state import CLOSED, NONE
+from consumer.windows.view import WindowView
+from consumer.windows.walk import ACCEPTED, LATE, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
+
+FAULTS_NAMED = 5
+"""So many faults are told one by one, the others as a sum by reason."""
+
+_AT_ONCE = 1_000
+
+
+class _Summaries:
+    """All buckets closed so far."""
+
+    def __init__(self) -> None:
+        self._ids: list[bytes] = []
+        self._rows: list[Any] = [np.empty(0, CLOSED)]
+
+    def add(self, closed: ClosedBuckets) -> None:
+        self._ids += closed.stream_ids
+        self._rows.append(closed.rows)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def in_order(self) -> Iterator[ClosedBuckets]:
+        """By stream, then by bucket, some at a time."""
+        rows = np.concatenate(self._rows)
+        starts = rows["bucket"]["start_ms"].tolist()
+        order = sorted(range(len(rows)), key=lambda i: (self._ids[i], starts[i]))
+        for begin in range(0, len(order), _AT_ONCE):
+            some = order[begin : begin + _AT_ONCE]
+            yield ClosedBuckets([self._ids[i] for i in some], rows[some])
+
+    def streams(self) -> set[bytes]:
+        return set(self._ids)
+
+    def reasons(self) -> dict[tuple[bytes, int], str]:
+        """Why each closed, by stream and start."""
+        rows = np.concatenate(self._rows)
+        starts, codes = rows["bucket"]["start_ms"].tolist(), rows["reason"].tolist()
+        return {(i, start): CLOSE_REASONS[code] for i, start, code in zip(self._ids, starts, codes, strict=True)}
+
+
+class _Dropped:
+    """What did not count, and why."""
+
+    def __init__(self) -> None:
+        self.late: Counter[bytes] = Counter()
+        self.past_limit: Counter[bytes] = Counter()
+        self.faults: Counter[str] = Counter()
+
+    def add(self, batch: FileBatch, status: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+        events = batch.events
+        for i in np.flatnonzero((status != ACCEPTED) & (status != REJECTED)).tolist():
+            start, size = int(events.stream_start[i]), int(events.stream_size[i])
+            stream_id = events.text[start : start + size].tobytes()
+            tally = self.late if status[i] in {LATE, LATE_IDLE} else self.past_limit
+            tally[stream_id] += 1
+        self.faults.update(fault.reason.label for fault in batch.faults)
+
+    def named(self, file_name: str, faults: Sequence[Fault]) -> list[str]:
+        """The first faults of the run, as lines; to be called before they are added."""
+        left = max(FAULTS_NAMED - self.faults.total(), 0)
+        return [f"{file_name}:{fault.number}: {fault.reason.label}: {fault.detail}" for fault in faults[:left]]
+
+    def report(self) -> list[str]:
+        """What a person must not miss; nothing where all counted."""
+        lines = []
+        rejected = self.faults + Counter({STATUSES[STREAM_LIMIT]: self.past_limit.total()})
+        if rejected:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
+            lines.append(f"REJECTED {rejected.total():,} records, the others count: {reasons}")
+        if self.late:
+            lines.append(
+                f"late: {self.late.total():,} events of {len(self.late):,} streams came after their bucket closed"
+            )
+        return lines
+
+
+class _Run(NamedTuple):
+    origin: Origin
+    windows: PartitionWindows
+    summaries: _Summaries
+    dropped: _Dropped
+
+
+def aggregate_files(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    view_path: Path | None = None,
+    close_at_end: bool = True,
+    out: TextIO | None = None,
+) -> None:
+    """Read the files in the order given and write one JSON object a summary, by stream, then bucket.
+
+    Raises:
+        UsageError: the settings ask for what files don't have.
+        ViewerConsumerError: a file can't be read, or is no file of events.
+    """
+    if settings.input.time == "kafka":
+        raise UsageError('input.time: must be "event" to aggregate files, which have no Kafka timestamps')
+    check_readable(names)
+    with ExitStack() as stack:
+        view_file = None if view_path is None else stack.enter_context(_writable(view_path))
+        windows = PartitionWindows(window_rules(settings.windows), _hash_key())
+        run = _Run(Origin(settings.windows.bucket_ms, settings.windows.counting), windows, _Summaries(), _Dropped())
+        _read_all(names, settings.input, run)
+        if view_file is not None:
+            json.dump(_view(run), view_file, ensure_ascii=False)
+            view_file.write("\n")
+    if close_at_end:
+        run.windows.close_all()
+        run.summaries.add(run.windows.take_closed())
+    for line in run.dropped.report():
+        print(line, file=sys.stderr)  # noqa: T201  # for the person who started this
+    _write(run.summaries, run.origin, out or sys.stdout)
+
+
+def _hash_key() -> tuple[int, int]:
+    return secrets.randbits(64), secrets.randbits(64)
+
+
+def _writable(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ViewerConsumerError(f"{path}: can't be written: {error.strerror}") from None
+
+
+def _read_all(names: Sequence[str], source: InputSettings, run: _Run) -> None:
+    """Every record of every file through the windows."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        for name in names:
+            with open_event_file(name, source) as file:
+                task = progress.add_task(file.name, total=file.size)
+                for batch in file.batches():
+                    for line in run.dropped.named(file.name, batch.faults):
+                        progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                    _take(batch, run)
+                    progress.update(task, completed=file.position())
+
+
+def _take(batch: FileBatch, run: _Run) -> None:
+    count = len(batch.events.kind)
+    status = run.windows.apply(batch.events, 0, count, np.full(count, -1, np.int64))
+    run.summaries.add(run.windows.take_closed())
+    run.dropped.add(batch, status)
+
+
+def _write(summaries: _Summaries, origin: Origin, out: TextIO) -> None:
+    records = (record for closed in summaries.in_order() for record in json_records(closed, origin))
+    out.writelines(value.decode() + "\n" for _, value in records)
+
+
+def _view(run: _Run) -> dict[str, Any]:
+    """The window view of every stream seen, by name."""
+    reasons = run.summaries.reasons()
+    held = {view.stream_id.encode(): _entry(run, view, reasons) for view in run.windows.views()}
+    # A stream that is not held has been forgotten, or had late events only; its time is the floor.
+    gone = {*run.summaries.streams(), *run.dropped.late, *run.dropped.past_limit} - held.keys()
+    floor_ms = run.windows.figures().floor_ms
+    entries = held | {stream_id: _entry_of_none(run, stream_id, floor_ms) for stream_id in gone}
+    return {stream_id.decode(): entries[stream_id] for stream_id in sorted(entries)}
+
+
+def _entry(run: _Run, view: WindowView, reasons: dict[tuple[bytes, int], str]) -> dict[str, Any]:
+    stream_id = view.stream_id.encode()
+    return {
+        "concurrent_viewers": view.concurrent_viewers,
+        "window_bitrate_stats": [view.bitrate_avg_bps, view.bitrate_min_bps, view.bitrate_max_bps],
+        "window_buffer_events": view.buffer_events,
+        "window_peak_concurrent": view.peak_concurrent_viewers,
+        "buckets": _window_rows(run, stream_id, reasons),
+        "late": run.dropped.late[stream_id],
+        "time": view.time_ms,
+    }
+
+
+def _entry_of_none(run: _Run, stream_id: bytes, floor_ms: int | None) -> dict[str, Any]:
+    return {
+        "concurrent_viewers": 0,
+        "window_bitrate_stats": [0.0, 0, 0],
+        "window_buffer_events": 0,
+        "window_peak_concurrent": 0,
+        "buckets": [],
+        "late": run.dropped.late[stream_id],
+        "time": floor_ms,
+    }
+
+
+def _window_rows(run: _Run, stream_id: bytes, reasons: dict[tuple[bytes, int], str]) -> list[dict[str, Any]]:
+    """The buckets in a stream's window as summaries, without a reason while they are open."""
+    buckets = run.windows.window_of(stream_id)
+    rows = np.zeros(len(buckets), CLOSED)
+    rows["bucket"], rows["offset"] = buckets, NONE
+    summaries = summary_dicts(ClosedBuckets([stream_id] * len(buckets), rows), run.origin)
+    return [row | {"close_reason": reasons.get((stream_id, row["bucket_start_ms"]))} for row in summaries]

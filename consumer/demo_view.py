@@ -1,0 +1,200 @@
+"""The picture of a running demo: pure functions from figures to what rich draws, or to a log line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from consumer.observe.snapshot import Snapshot, StreamFigures
+
+MOST_ROWS = 20
+_LINES_AROUND = 8
+"""Lines of the picture that are no stream."""
+_BAR_WIDTH = 24
+_USUAL_START_S = 4.0
+
+
+class Totals(NamedTuple):
+    """What the worker has done since it started."""
+
+    events: int = 0
+    summaries: int = 0
+    late: int = 0
+    rejects: int = 0
+
+
+@dataclass(frozen=True)
+class Screen:
+    """All that one picture shows."""
+
+    snapshot: Snapshot
+    totals: Totals
+    events_per_s: float
+    run_s: float
+    broker: str
+    """For people: an address, or what it is."""
+    metrics_url: str
+
+
+class _Column(NamedTuple):
+    title: str
+    needs_width: int
+    """Only shown on terminals of at least so many columns."""
+    cell: Callable[[StreamFigures, int], Text]
+    """From the figures, and the viewers of the largest stream."""
+    left: bool = False
+
+
+def picture(screen: Screen, width: int, height: int) -> RenderableType:
+    """Totals and the busiest streams, for a terminal of this size."""
+    return Group(_heading(screen), _totals(screen), Text(), _streams(screen, width, height), Text(), _footer(screen))
+
+
+def log_fields(screen: Screen) -> dict[str, object]:
+    """The same totals for a log line."""
+    snapshot = screen.snapshot
+    return {
+        "events": screen.totals.events,
+        "events_per_s": round(screen.events_per_s),
+        "summaries": screen.totals.summaries,
+        "late": screen.totals.late,
+        "rejects": screen.totals.rejects,
+        "lag": lag(snapshot),
+        "streams": sum(one.streams for one in snapshot.partitions),
+        "viewers": sum(one.viewers for one in snapshot.partitions),
+        "busiest": [f"{printable(one.stream_id)}={one.concurrent_viewers}" for one in snapshot.streams[:3]],
+        "metrics": screen.metrics_url,
+    }
+
+
+def closing_line(totals: Totals, run_s: float) -> str:
+    """What the demo did, for its end."""
+    rate = totals.events / run_s if run_s > 0 else 0.0
+    return (
+        f"{totals.events:,} events read in {run_s:.1f} s ({rate:,.0f}/s), {totals.summaries:,} summaries published, "
+        f"{totals.late:,} late, {totals.rejects:,} rejects"
+    )
+
+
+def lag(snapshot: Snapshot) -> int | None:
+    """Records still to read; None until the broker told the end of a partition."""
+    known = [one.end_offset - one.next_offset for one in snapshot.partitions if one.end_offset is not None]
+    return max(0, sum(known)) if known else None
+
+
+def printable(stream_id: str) -> str:
+    """A stream id that moves no cursor and rings no bell."""
+    return "".join(letter if letter.isprintable() else "�" for letter in stream_id)
+
+
+def _heading(screen: Screen) -> Text:
+    minutes, seconds = divmod(int(screen.run_s), 60)
+    ready = screen.snapshot.health.ready
+    state = "running" if ready else "starting"
+    return Text.assemble(
+        ("viewer-consumer", "bold"),
+        f"  {screen.broker}, simulated audience  ",
+        (f"{state} {minutes}:{seconds:02d}", "green" if ready else "yellow"),
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+
+
+def _totals(screen: Screen) -> Text:
+    snapshot, totals = screen.snapshot, screen.totals
+    behind = lag(snapshot)
+    parts = (
+        ("events", f"{totals.events:,} ({screen.events_per_s:,.0f}/s)"),
+        ("summaries", f"{totals.summaries:,}"),
+        ("lag", "?" if behind is None else f"{behind:,}"),
+        ("viewers", f"{sum(one.viewers for one in snapshot.partitions):,}"),
+        ("streams", f"{sum(one.streams for one in snapshot.partitions):,}"),
+        ("late", f"{totals.late:,}"),
+        ("rejects", f"{totals.rejects:,}"),
+    )
+    line = Text(no_wrap=True, overflow="ellipsis")
+    for name, figure in parts:
+        line.append(f"{name} ", "dim").append(figure, "bold").append("  ")
+    return line
+
+
+def _streams(screen: Screen, width: int, height: int) -> RenderableType:
+    snapshot = screen.snapshot
+    if not snapshot.streams:
+        return Text(_waits_for(screen), "dim")
+    columns = [column for column in _COLUMNS if width >= column.needs_width]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(
+            column.title, justify="left" if column.left else "right", no_wrap=True, overflow="ellipsis", ratio=None
+        )
+    largest = max(1, snapshot.streams[0].concurrent_viewers)
+    for figures in snapshot.streams[: max(1, min(MOST_ROWS, height - _LINES_AROUND))]:
+        table.add_row(*(column.cell(figures, largest) for column in columns))
+    return table
+
+
+def _waits_for(screen: Screen) -> str:
+    health = screen.snapshot.health
+    if not health.assigned and screen.run_s > _USUAL_START_S:
+        return "a first start compiles for this machine, which can take a minute; later ones take seconds"
+    return health.reason or "waiting for the first events"
+
+
+def _footer(screen: Screen) -> Text:
+    text = Text("metrics ", "dim", no_wrap=True, overflow="ellipsis")
+    return text.append(screen.metrics_url, "cyan").append("   Ctrl-C ends it", "dim")
+
+
+def _stream_id(figures: StreamFigures, _largest: int) -> Text:
+    return Text(printable(figures.stream_id))
+
+
+def _viewers(figures: StreamFigures, _largest: int) -> Text:
+    return Text(f"{figures.concurrent_viewers:,}", "bold")
+
+
+def _peak(figures: StreamFigures, _largest: int) -> Text:
+    return Text(f"{figures.window_peak_concurrent_viewers:,}")
+
+
+def _bitrate(figures: StreamFigures, _largest: int) -> Text:
+    if not figures.window_bitrate_samples:
+        return Text("-", "dim")
+    return Text(f"{figures.window_bitrate_avg_bps / 1e6:.2f} Mbit/s")
+
+
+def _stalls(figures: StreamFigures, _largest: int) -> Text:
+    return Text(f"{figures.window_buffer_events:,} ({figures.window_stall_ms / 1000:.1f} s)")
+
+
+def _last_closed(figures: StreamFigures, _largest: int) -> Text:
+    start_ms = figures.last_closed_bucket_start_ms
+    return Text("-", "dim") if start_ms is None else Text(clock_text(start_ms))
+
+
+def _bar(figures: StreamFigures, largest: int) -> Text:
+    return Text("█" * round(_BAR_WIDTH * max(0, figures.concurrent_viewers) / largest), "blue")
+
+
+def clock_text(unix_ms: int) -> str:
+    """Time of day in UTC; a bare number where no calendar reaches."""
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%H:%M:%S")
+    except (OverflowError, OSError, ValueError):
+        return str(unix_ms)
+
+
+_COLUMNS = (
+    _Column("stream", 0, _stream_id, left=True),
+    _Column("viewers", 0, _viewers),
+    _Column("window peak", 50, _peak),
+    _Column("bitrate avg", 50, _bitrate),
+    _Column("stalls", 66, _stalls),
+    _Column("last closed bucket", 80, _last_closed),
+    _Column("", 110, _bar, left=True),
+)

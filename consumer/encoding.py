@@ -1,0 +1,27 @@
+"""Which encoder the settings ask for."""
+
+import json
+from functools import partial
+
+import fastavro
+
+from consumer.intake.builtin import builtin_schema_text
+from consumer.intake.registry import Registry
+from consumer.output.summary import Encoder, avro_records, json_records
+from consumer.settings import Settings
+
+REGISTER_WITHIN_S = 10.0
+
+
+def encoder_from(settings: Settings) -> Encoder:
+    """JSON, or Avro whose schema is registered here and now for the values of the output topic.
+
+    Raises:
+        ViewerConsumerError: the registry doesn't answer, or refuses the schema.
+    """
+    if settings.output.format == "json":
+        return json_records
+    text = builtin_schema_text("bucket_summary")
+    registry = Registry(settings.input.schema_registry_url)
+    schema_id = registry.register(f"{settings.kafka.output_topic}-value", text, REGISTER_WITHIN_S)
+    return partial(avro_records, fastavro.parse_schema(json.loads(text)), schema_id)

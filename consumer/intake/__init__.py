@@ -1,0 +1,1 @@
+"""Framed bytes in, event columns out."""

@@ -1,0 +1,144 @@
+"""What stands before a payload, or in its headers: which schema wrote it, and where it begins.
+
+A schema is known by its *reference*, one 64-bit number: a registry id as it is, a fingerprint as its bits, a GUID by a
+number above all ids that the schema book gives it. Raw records all have reference 0.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.compiled import compiled
+from consumer.intake.rejects import WAITING, Reject
+
+CONFLUENT, SINGLE_OBJECT, RAW_PAYLOAD = range(3)
+FORMATS = {"confluent": CONFLUENT, "single-object": SINGLE_OBJECT, "raw": RAW_PAYLOAD}
+
+NULL_SIZE = -1
+"""The size of a record without a value."""
+
+UNRESOLVED = -1
+REFUSED = -2
+UNKNOWN = -3
+"""Entries of schemas that have no program."""
+
+SCHEMA_HEADER = "__value_schema_id"
+"""Holds 1 and a schema GUID, or 0 and a registry id; the payload then has nothing before it."""
+
+Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+Headers = Sequence[tuple[str, bytes | None]] | None
+HeaderReference = int | UUID
+
+_CONFLUENT_SIZE = 5
+_SINGLE_OBJECT_SIZE = 10
+_GUID_HEADER_SIZE = 17
+_ID_HEADER_SIZE = 5
+
+_NULL_VALUE = int(Reject.NULL_VALUE)
+_OVERSIZED = int(Reject.OVERSIZED)
+_BAD_FRAMING = int(Reject.BAD_FRAMING)
+_UNKNOWN_SCHEMA = int(Reject.UNKNOWN_SCHEMA)
+_SCHEMA_REFUSED = int(Reject.SCHEMA_REFUSED)
+
+
+@compiled
+def read_frames(
+    text: Bytes, sizes: Ints, framing: int, max_bytes: int, begins: Ints, ends: Ints, references: Ints, reject: Bytes
+) -> None:
+    """Find each record's payload and reference; `sizes` are those of whole records, one behind the other in `text`."""
+    at = 0
+    for row in range(len(sizes)):
+        size = sizes[row]
+        begin = at
+        at += max(size, 0)
+        ends[row] = at
+        references[row] = 0
+        reject[row] = 0
+        begins[row] = begin
+        if size < 0:
+            reject[row] = _NULL_VALUE
+        elif size > max_bytes:
+            reject[row] = _OVERSIZED
+        elif framing == CONFLUENT:
+            if size < _CONFLUENT_SIZE or text[begin] != 0:
+                reject[row] = _BAD_FRAMING
+                continue
+            reference = 0
+            for i in range(1, 5):
+                reference = (reference << 8) | int(text[begin + i])
+            references[row] = reference
+            begins[row] = begin + _CONFLUENT_SIZE
+        elif framing == SINGLE_OBJECT:
+            if size < _SINGLE_OBJECT_SIZE or text[begin] != 0xC3 or text[begin + 1] != 1:
+                reject[row] = _BAD_FRAMING
+                continue
+            bits = np.uint64(0)
+            for i in range(8):
+                bits |= np.uint64(text[begin + 2 + i]) << np.uint64(8 * i)
+            references[row] = np.int64(bits)
+            begins[row] = begin + _SINGLE_OBJECT_SIZE
+
+
+@compiled
+def find_programs(
+    references: Ints, known: Ints, known_entries: Ints, fallback: int, entries: Ints, reject: Bytes
+) -> int:
+    """Find the program of every row that is to be decoded; how many have a schema that isn't `known`.
+
+    `known` is sorted; what isn't in it has the entry `fallback`. A row without a program gets its reason, or WAITING.
+    """
+    unresolved = 0
+    last_reference = 0
+    entry = fallback
+    fresh = True
+    for row in range(len(references)):
+        if reject[row] != 0 and reject[row] != WAITING:
+            continue
+        reference = references[row]
+        if fresh or reference != last_reference:
+            fresh = False
+            last_reference = reference
+            low = 0
+            high = len(known)
+            while low < high:
+                middle = (low + high) // 2
+                if known[middle] < reference:
+                    low = middle + 1
+                else:
+                    high = middle
+            found = low < len(known) and known[low] == reference
+            entry = known_entries[low] if found else fallback
+        entries[row] = entry
+        if entry >= 0:
+            reject[row] = 0
+        elif entry == REFUSED:
+            reject[row] = _SCHEMA_REFUSED
+        elif entry == UNKNOWN:
+            reject[row] = _UNKNOWN_SCHEMA
+        else:
+            reject[row] = WAITING
+            unresolved += 1
+    return unresolved
+
+
+def header_reference(headers: Headers) -> HeaderReference | None:
+    """What a record's headers say about its schema; None where they are silent.
+
+    Raises:
+        ValueError: the header is there but isn't understood.
+    """
+    for name, value in headers or ():
+        if name == SCHEMA_HEADER:
+            return _parsed_header(value or b"")
+    return None
+
+
+def _parsed_header(value: bytes) -> HeaderReference:
+    if len(value) == _GUID_HEADER_SIZE and value[0] == 1:
+        return UUID(bytes=value[1:])
+    if len(value) == _ID_HEADER_SIZE and value[0] == 0:
+        return int.from_bytes(value[1:], "big")
+    raise ValueError(f"header {SCHEMA_HEADER} holds neither a GUID nor an id")

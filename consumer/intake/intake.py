@@ -1,0 +1,167 @@
+"""The intake: values of Kafka records in, columns of events out. No Python object an event."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.intake.decode import Bytes, Columns, Frames, Ints, TimeRules
+from consumer.intake.framing import CONFLUENT, FORMATS, NULL_SIZE, Headers, find_programs, header_reference, read_frames
+from consumer.intake.interpreter import GUARDED_TIME, KAFKA_TIME
+from consumer.intake.machine import SCRATCH_BYTES
+from consumer.intake.rejects import IGNORED, WAITING, Reject
+from consumer.intake.schemas import SchemaBook
+from consumer.settings import InputSettings
+from consumer.windows.events import EventColumns
+
+_NO_SCHEMA = frozenset({Reject.NULL_VALUE, Reject.OVERSIZED, Reject.BAD_FRAMING})
+
+
+class RejectDetail(NamedTuple):
+    """What a dead letter says of a record that is a reject."""
+
+    reason: Reject
+    message: str
+    schema: str
+    """As `id 7`, `guid …` or `fingerprint …`; empty where no schema was named."""
+
+
+class Decoded(NamedTuple):
+    """A batch as columns. They are written over by the next batch of the same intake."""
+
+    events: EventColumns
+    waiting: int
+    """The first record whose schema can't be had now, or the number of records. It and others that say WAITING in
+    `events.reject` are to be decoded again later; all others are final."""
+    waits_for: str
+    """Why that one waits, for people; empty where none does."""
+    ignored: int
+    """Records of a type that the settings ignore; they say IGNORED in `events.reject`."""
+    rejects: npt.NDArray[np.int64]
+    """Rows that are rejects, in order."""
+    references: Ints
+    schemas: SchemaBook
+    named: bool
+    """Whether records name their schemas."""
+
+    def explain(self, row: int) -> RejectDetail:
+        """Why a row is a reject; to be asked before the next batch."""
+        reason = Reject(int(self.events.reject[row]))
+        reference = int(self.references[row])
+        schema = self.schemas.describe(reference) if self.named and reason not in _NO_SCHEMA else ""
+        refused = self.schemas.refusal(reference) if reason is Reject.SCHEMA_REFUSED else ""
+        return RejectDetail(reason, refused or reason.sentence, schema)
+
+
+class Intake:
+    """Decodes batches by the settings, with the schemas that a book knows."""
+
+    def __init__(self, source: InputSettings, schemas: SchemaBook) -> None:
+        self._source = source
+        self._schemas = schemas
+        self._framing = FORMATS[source.format]
+        self._time_rule = KAFKA_TIME if source.time == "kafka" else GUARDED_TIME
+        self._columns = Columns()
+
+    def decode(
+        self,
+        values: Sequence[bytes | None],
+        kafka_timestamps_ms: Ints | Sequence[int],
+        wall_clock_ms: int,
+        headers: Sequence[Headers] | None = None,
+    ) -> Decoded:
+        """Decode the values of records, in order.
+
+        Args:
+            values: as Kafka gave them; None for a tombstone.
+            kafka_timestamps_ms: one a record, -1 where it has none.
+            wall_clock_ms: now, in milliseconds since 1970.
+            headers: of each record, where confluent producers may name schemas in them; None costs nothing.
+        """
+        schemas = self._schemas
+        schemas.refresh()
+        joined, sizes = _join(values)
+        payloads = len(joined)
+        frames, events = self._columns.take(np.frombuffer(joined or bytearray(1), np.uint8), len(values))
+        frames.kafka_timestamps_ms[:] = kafka_timestamps_ms
+        read_frames(
+            events.text,
+            sizes,
+            self._framing,
+            self._source.max_payload_bytes,
+            frames.begins,
+            frames.ends,
+            frames.references,
+            events.reject,
+        )
+        if headers is not None and self._framing == CONFLUENT:
+            self._read_headers(headers, sizes, frames, events.reject)
+        waiting = self._find_programs(frames, events.reject)
+        if schemas.needs_scratch:
+            events = events._replace(text=_with_room(joined, len(values)))
+        time = TimeRules(self._time_rule, wall_clock_ms, self._source.max_future_ms)
+        self._columns.decode(schemas.machine, frames, events, time, scratch_at=payloads)
+        return self._decoded(events, frames, waiting)
+
+    def _find_programs(self, frames: Frames, reject: Bytes) -> int:
+        """Give each row its program, asking for new schemas once; how many rows have to wait."""
+        schemas = self._schemas
+        for is_last in (False, True):
+            unresolved = find_programs(
+                frames.references, schemas.known, schemas.entries, schemas.fallback, frames.entries, reject
+            )
+            if unresolved == 0 or is_last:
+                break
+            schemas.resolve(dict.fromkeys(frames.references[reject == WAITING].tolist()))
+        return unresolved
+
+    def _read_headers(self, headers: Sequence[Headers], sizes: Ints, frames: Frames, reject: Bytes) -> None:
+        """Rows whose headers name a schema: the payload is the whole value."""
+        for row, header in enumerate(headers):
+            if not header or reject[row] in {Reject.NULL_VALUE, Reject.OVERSIZED}:
+                continue
+            try:
+                found = header_reference(header)
+            except ValueError:
+                reject[row] = Reject.BAD_FRAMING
+                continue
+            if found is None:
+                continue
+            reject[row] = 0
+            frames.begins[row] = frames.ends[row] - sizes[row]
+            frames.references[row] = found if isinstance(found, int) else self._schemas.guid_reference(found)
+
+    def _decoded(self, events: EventColumns, frames: Frames, unresolved: int) -> Decoded:
+        count = len(events.reject)
+        rejects = np.flatnonzero(events.reject)
+        ignored, waiting, waits_for = 0, count, ""
+        if len(rejects):
+            reasons = events.reject[rejects]
+            ignored = int(np.count_nonzero(reasons == IGNORED))
+            if unresolved:
+                waiting = int(rejects[reasons == WAITING][0])
+                waits_for = self._schemas.waits_for(int(frames.references[waiting]))
+            rejects = rejects[reasons < WAITING]
+        named = self._source.format != "raw"
+        return Decoded(events, waiting, waits_for, ignored, rejects, frames.references, self._schemas, named)
+
+
+def warm_up() -> None:
+    """Compile all that decoding runs, or load it from the cache, so that the first batch doesn't wait for it."""
+    source = InputSettings()
+    Intake(source, SchemaBook(source)).decode([b"\0\0\0\0\1"], [0], 0)
+
+
+def _join(values: Sequence[bytes | None]) -> tuple[bytearray, Ints]:
+    """The values in one buffer, and the size of each."""
+    try:
+        joined = bytearray().join(values)  # type: ignore[arg-type]  # None is rare, and told by the error
+        return joined, np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]  # as above
+    except TypeError:
+        sizes = [NULL_SIZE if value is None else len(value) for value in values]
+        return bytearray().join(value or b"" for value in values), np.array(sizes, np.int64)
+
+
+def _with_room(joined: bytearray, count: int) -> Bytes:
+    return np.frombuffer(joined + bytes(count * SCRATCH_BYTES), np.uint8)

@@ -1,0 +1,70 @@
+"""Why a record is no event that we can take: the closed list of reasons."""
+
+from enum import IntEnum
+
+
+class Reject(IntEnum):
+    """A reason; its code stands in `EventColumns.reject`, and is never 0."""
+
+    NULL_VALUE = 1
+    OVERSIZED = 2
+    BAD_FRAMING = 3
+    UNKNOWN_SCHEMA = 4
+    SCHEMA_REFUSED = 5
+    TRUNCATED = 6
+    TRAILING_BYTES = 7
+    BAD_NUMBER = 8
+    BAD_LENGTH = 9
+    UNKNOWN_BRANCH = 10
+    BAD_TEXT = 11
+    EMPTY_ID = 12
+    ID_TOO_LONG = 13
+    MISSING_VALUE = 14
+    UNKNOWN_EVENT_TYPE = 15
+    OUT_OF_RANGE = 16
+    NOT_FINITE = 17
+    TIMESTAMP_OUT_OF_RANGE = 18
+    FUTURE = 19
+    STREAM_LIMIT = 20
+    MALFORMED = 21
+
+    @property
+    def label(self) -> str:
+        """The name in metrics and dead letters."""
+        return self.name.lower()
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, for people."""
+        return _SENTENCES[self]
+
+
+WAITING = 254
+"""Stands in `EventColumns.reject` of a record whose schema can't be had now: it is to be decoded again later."""
+
+IGNORED = 255
+"""Stands in `EventColumns.reject` of a record of a type that the settings ignore: no event, and no reject."""
+
+_SENTENCES = {
+    Reject.NULL_VALUE: "the record has no value (a tombstone)",
+    Reject.OVERSIZED: "the record has more bytes than input.max_payload_bytes (a line, than its limit)",
+    Reject.BAD_FRAMING: "the record doesn't begin as input.format says",
+    Reject.UNKNOWN_SCHEMA: "nobody knows the schema that the record names",
+    Reject.SCHEMA_REFUSED: "the record's schema can't be mapped to viewer events",
+    Reject.TRUNCATED: "the payload ends inside a value",
+    Reject.TRAILING_BYTES: "bytes are left behind the last value",
+    Reject.BAD_NUMBER: "a number takes more than 10 bytes or 64 bits",
+    Reject.BAD_LENGTH: "a length or an item count is negative beyond sense or more than the payload has",
+    Reject.UNKNOWN_BRANCH: "a union branch or an enum symbol is not in the schema",
+    Reject.BAD_TEXT: "stream_id or viewer_id is not UTF-8",
+    Reject.EMPTY_ID: "stream_id or viewer_id is empty",
+    Reject.ID_TOO_LONG: "stream_id or viewer_id has more than 1024 bytes",
+    Reject.MISSING_VALUE: "a field that this event needs is null or not in this branch",
+    Reject.UNKNOWN_EVENT_TYPE: "the event type is not in input.events",
+    Reject.OUT_OF_RANGE: "bitrate_bps is outside 0 to 2^41, or duration_ms outside 0 to 2^32-1",
+    Reject.NOT_FINITE: "a number is NaN or infinite",
+    Reject.TIMESTAMP_OUT_OF_RANGE: "the timestamp is outside -2^52 to 2^52 ms",
+    Reject.FUTURE: "the timestamp is more than input.max_future_ms ahead of the record or of the clock",
+    Reject.STREAM_LIMIT: "the partition holds windows.max_streams streams, and this is one more",
+    Reject.MALFORMED: "the line is no JSON object that an event can be read from",
+}

@@ -1,0 +1,119 @@
+"""The text of a writer schema, admitted and parsed: what is too large, too deep or no Avro schema is refused."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+
+from consumer.errors import ViewerConsumerError
+
+MAX_SCHEMA_CHARS = 2**20
+MAX_JSON_DEPTH = 200
+
+_LEFT_OUT = frozenset({"default", "__fastavro_parsed", "__named_schemas"})
+
+_PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+
+Schema = Any
+"""A schema as fastavro parses it: a name, a list of branches, or a dict."""
+
+
+class SchemaRefused(ViewerConsumerError):  # noqa: N818  # what is refused is no error of ours, but the answer to a schema
+    """A writer schema can't be mapped to our events; the message says which field, and why."""
+
+
+class ParsedSchema(NamedTuple):
+    """A writer schema, and all that it names."""
+
+    schema: Schema
+    named: dict[str, Schema]
+
+    @property
+    def name(self) -> str:
+        """The name of its record, for people."""
+        return str(self.schema["name"]) if isinstance(self.schema, dict) and "name" in self.schema else "(no record)"
+
+    def resolve(self, schema: Schema) -> Schema:
+        """A type in full where it stands by its name."""
+        is_name = isinstance(schema, str) and schema not in _PRIMITIVES
+        return self.named.get(schema, schema) if is_name else schema
+
+    def fingerprint(self) -> bytes:
+        """Its CRC-64-AVRO in the order of bytes that single-object encoding has."""
+        return bytes.fromhex(fingerprint(to_parsing_canonical_form(self.schema), "CRC-64-AVRO"))
+
+
+def parse_schema_text(text: str, references: Sequence[str] = ()) -> ParsedSchema:
+    """Parse a schema; `references` are the texts of those that it names, in an order in which each knows its own.
+
+    Raises:
+        SchemaRefused: it is too large or no Avro schema.
+    """
+    named: dict[str, Schema] = {}
+    for reference in references:
+        _parse(_admitted(reference), named)
+    return ParsedSchema(_parse(_admitted(text), named), named)
+
+
+def parse_schema_json(schema: Schema) -> ParsedSchema:
+    """Parse a schema that was JSON before, as the header of a container file has it.
+
+    Raises:
+        SchemaRefused: it is too deep or no Avro schema.
+    """
+    named: dict[str, Schema] = {}
+    return ParsedSchema(_parse(_without_defaults(schema), named), named)
+
+
+def read_schema_file(path: Path) -> ParsedSchema:
+    """Read and parse a schema file.
+
+    Raises:
+        ViewerConsumerError: it can't be read, or is no schema.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ViewerConsumerError(f"schema file {path}: can't be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ViewerConsumerError(f"schema file {path}: is not UTF-8 text") from None
+    try:
+        return parse_schema_text(text)
+    except SchemaRefused as error:
+        raise SchemaRefused(f"schema file {path}: {error}") from None
+
+
+def _admitted(text: str) -> Schema:
+    if len(text) > MAX_SCHEMA_CHARS:
+        raise SchemaRefused(f"the schema has {len(text)} characters, more than {MAX_SCHEMA_CHARS}")
+    try:
+        schema = json.loads(text)
+    except RecursionError:
+        raise SchemaRefused(f"the schema is nested more than {MAX_JSON_DEPTH} levels deep") from None
+    except ValueError as error:
+        raise SchemaRefused(f"the schema is no JSON: {error}") from None
+    return _without_defaults(schema)
+
+
+def _without_defaults(schema: Schema, depth: int = 0) -> Schema:
+    """What a writer's values depend on.
+
+    Defaults matter to readers only; one of a wrong type must not keep us from reading what was written. The marks with
+    which fastavro knows its own work again must not come from outside.
+    """
+    if depth > MAX_JSON_DEPTH:
+        raise SchemaRefused(f"the schema is nested more than {MAX_JSON_DEPTH} levels deep")
+    if isinstance(schema, list):
+        return [_without_defaults(part, depth + 1) for part in schema]
+    if isinstance(schema, dict):
+        return {key: _without_defaults(part, depth + 1) for key, part in schema.items() if key not in _LEFT_OUT}
+    return schema
+
+
+def _parse(schema: Schema, named: dict[str, Schema]) -> Schema:
+    try:
+        return parse_schema(schema, named)
+    except Exception as error:  # noqa: BLE001  # whatever fastavro stumbles over, it is the schema's fault
+        raise SchemaRefused(f"it is no Avro schema: {type(error).__name__}: {error}") from None

@@ -1,0 +1,236 @@
+"""What librdkafka is told: from the settings to the configuration of each client, with what exactly-once needs fixed.
+
+`kafka.client` goes to librdkafka as it stands, each key only to the clients that know it. Keys that would break
+exactly-once are refused here, before anything is started. This module doesn't load the client library.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from consumer.errors import UsageError
+from consumer.settings import KafkaSettings, Settings
+
+Value: TypeAlias = str | int | float | bool
+ClientConfig: TypeAlias = dict[str, Value]
+
+HIDDEN = "***"
+
+TRANSACTION_TIMEOUT_MS = 20_000
+"""How long a dead worker's open transaction may hold up those who read the committed."""
+
+SESSION_TIMEOUT_MS = 45_000
+
+COMMIT_MARGIN_MS = 5_000
+"""A transaction may live a commit interval, and so much longer while it is being committed."""
+
+_FIXED: Mapping[str, tuple[frozenset[str], str]] = {
+    key: (frozenset(allowed), why)
+    for keys, allowed, why in (
+        (("isolation.level",), ("read_committed",), "input that was rolled back must not be counted"),
+        (
+            ("enable.auto.commit", "auto.commit.enable", "enable.auto.offset.store"),
+            ("false",),
+            "offsets are committed in the transaction of what they led to",
+        ),
+        (
+            ("auto.offset.reset",),
+            ("error",),
+            "a lost offset must stop the worker; input.start says where a new one starts",
+        ),
+        (("enable.idempotence",), ("true",), "transactions need it"),
+        (("acks", "request.required.acks"), ("all", "-1"), "a summary is published once all replicas have it"),
+        (
+            ("partition.assignment.strategy",),
+            ("cooperative-sticky",),
+            "partitions that stay are not interrupted when others move",
+        ),
+        (("group.protocol",), ("classic",), "the worker follows the classic protocol's generations"),
+        (("allow.auto.create.topics",), ("false",), "a misspelt topic would come into being"),
+    )
+    for key in keys
+}
+"""Keys that may only say what the worker sets itself, and why."""
+
+_ELSEWHERE: Mapping[str, str] = {
+    "bootstrap.servers": "set kafka.bootstrap_servers instead",
+    "metadata.broker.list": "set kafka.bootstrap_servers instead",
+    "group.id": "set kafka.group_id instead",
+    "transactional.id": "it follows from kafka.group_id and group.instance.id, so that two workers never share one",
+}
+
+_CONSUMER_ONLY = frozenset(
+    """
+    auto.commit.enable auto.commit.interval.ms auto.offset.reset check.crcs consume.callback.max.messages
+    coordinator.query.interval.ms enable.auto.commit enable.auto.offset.store enable.partition.eof
+    fetch.error.backoff.ms fetch.max.bytes fetch.message.max.bytes fetch.min.bytes fetch.queue.backoff.ms
+    fetch.wait.max.ms group.instance.id group.protocol group.protocol.type group.remote.assignor heartbeat.interval.ms
+    isolation.level max.partition.fetch.bytes max.poll.interval.ms max.poll.records offset.store.method
+    offset.store.path offset.store.sync.interval.ms partition.assignment.strategy queued.max.messages.kbytes
+    queued.min.messages session.timeout.ms
+    """.split()  # noqa: SIM905  # a table to read, not a column of fifty lines
+)
+_PRODUCER_ONLY = frozenset(
+    """
+    acks batch.num.messages batch.size compression.codec compression.level compression.type
+    delivery.report.only.error delivery.timeout.ms enable.gapless.guarantee enable.idempotence linger.ms
+    message.send.max.retries message.timeout.ms msg_order_cmp partitioner produce.offset.report
+    queue.buffering.backpressure.threshold queue.buffering.max.kbytes queue.buffering.max.messages
+    queue.buffering.max.ms queuing.strategy request.required.acks request.timeout.ms retries
+    sticky.partitioning.linger.ms transaction.timeout.ms
+    """.split()  # noqa: SIM905  # a table to read, not a column of fifty lines
+)
+"""librdkafka's table of properties: a client that gets another kind's key only warns, so each key goes to its own."""
+
+_SECRET = re.compile(r"password|passphrase|secret|token|credential|key\.pem|^ssl_key$|oauthbearer\.config|jaas")
+_NOT_SECRET = frozenset({"sasl.oauthbearer.token.endpoint.url", "sasl.oauthbearer.client.credentials.client.id"})
+
+
+def consumer_config(settings: Settings) -> ClientConfig:
+    """Of the one consumer of a worker.
+
+    Raises:
+        UsageError: a key of `kafka.client` would break exactly-once, or timeouts don't fit together.
+    """
+    check_client(settings)
+    return {
+        # The default of a second caps a consumer at a third of what it can read.
+        "fetch.queue.backoff.ms": 10,
+        # What waits in memory: messages of a partition, bytes of all of them.
+        "queued.min.messages": 50_000,
+        "queued.max.messages.kbytes": 32_768,
+        "session.timeout.ms": SESSION_TIMEOUT_MS,
+        # Members hear of a rebalance with a heartbeat, and one that moves partitions takes two rounds of it.
+        "heartbeat.interval.ms": 1_000,
+        **_common(settings.kafka, without=_PRODUCER_ONLY),
+        "group.id": settings.kafka.group_id,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "allow.auto.create.topics": False,
+    }
+
+
+def producer_config(settings: Settings, process_id: str) -> ClientConfig:
+    """Of the one transactional producer of a worker.
+
+    Args:
+        settings: those in force.
+        process_id: names this process and no other; used where the instance has no name that outlives it.
+
+    Raises:
+        UsageError: as `consumer_config`.
+    """
+    check_client(settings)
+    return {
+        "compression.type": "lz4",
+        # A commit sends at once what waits; this is for what is produced long before it.
+        "linger.ms": 5,
+        "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        "queue.buffering.max.messages": 500_000,
+        "queue.buffering.max.kbytes": 262_144,
+        # A transaction stands or falls as a whole: only failures are worth a call into Python.
+        "delivery.report.only.error": True,
+        **_common(settings.kafka, without=_CONSUMER_ONLY),
+        "transactional.id": transactional_id(settings.kafka, process_id),
+        "enable.idempotence": True,
+        "acks": "all",
+    }
+
+
+def plain_producer_config(kafka: KafkaSettings) -> ClientConfig:
+    """Of a producer of events, without transactions: the simulator's.
+
+    Raises:
+        UsageError: a key of `kafka.client` is not to be set there.
+    """
+    _refuse(kafka)
+    return {
+        "compression.type": "lz4",
+        "linger.ms": 20,
+        "queue.buffering.max.messages": 500_000,
+        "delivery.report.only.error": True,
+        **_common(kafka, without=_CONSUMER_ONLY | {"transaction.timeout.ms"}),
+        "enable.idempotence": True,
+    }
+
+
+def admin_config(kafka: KafkaSettings) -> ClientConfig:
+    """Of the client that looks at topics and creates them.
+
+    Raises:
+        UsageError: a key of `kafka.client` is not to be set there.
+    """
+    _refuse(kafka)
+    return {
+        # Why an address doesn't answer is in the error that is raised, once; not in a line for every attempt.
+        "log_level": 2,
+        **_common(kafka, without=_CONSUMER_ONLY | _PRODUCER_ONLY),
+        "allow.auto.create.topics": False,
+    }
+
+
+def transactional_id(kafka: KafkaSettings, process_id: str) -> str:
+    """The same after a restart where the instance has a stable name, so that what it left open is ended at once."""
+    return f"{kafka.group_id}-{kafka.client.get('group.instance.id') or process_id}"
+
+
+def redact(config: Mapping[str, Value]) -> ClientConfig:
+    """The configuration as it may be shown: values of keys that hold secrets are hidden."""
+    return {key: HIDDEN if _holds_secret(key) else value for key, value in config.items()}
+
+
+def check_client(settings: Settings) -> None:
+    """Refuse what would break exactly-once.
+
+    Raises:
+        UsageError: one line for every key at fault, saying why.
+    """
+    _refuse(settings.kafka, *_timeout_errors(settings))
+
+
+def _refuse(kafka: KafkaSettings, *more: str) -> None:
+    errors = [*_key_errors(kafka.client), *more]
+    if errors:
+        raise UsageError("\n".join(errors))
+
+
+def _key_errors(client: Mapping[str, Value]) -> Iterator[str]:
+    for key, value in client.items():
+        if key in _ELSEWHERE:
+            yield f"kafka.client.{key}: {_ELSEWHERE[key]}"
+        elif key.startswith("test."):
+            yield f"kafka.client.{key}: is for tests of the client library, which lose data"
+        elif key in _FIXED and str(value).strip().lower() not in _FIXED[key][0]:
+            allowed, why = _FIXED[key]
+            yield f"kafka.client.{key}: must be {' or '.join(sorted(allowed))}, or left out: {why}"
+
+
+def _timeout_errors(settings: Settings) -> Iterator[str]:
+    try:
+        transaction_ms = int(settings.kafka.client.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS))
+        session_ms = int(settings.kafka.client.get("session.timeout.ms", SESSION_TIMEOUT_MS))
+    except ValueError:
+        return  # librdkafka says which is no number
+    least = settings.commit.interval_ms + COMMIT_MARGIN_MS
+    if transaction_ms < least:
+        yield (
+            f"kafka.client.transaction.timeout.ms: must be at least {least} (commit.interval_ms + {COMMIT_MARGIN_MS}), "
+            f"not {transaction_ms}"
+        )
+    if transaction_ms >= session_ms:
+        yield (
+            f"kafka.client.transaction.timeout.ms: must be below session.timeout.ms ({session_ms}), not "
+            f"{transaction_ms}, so that a dead worker's transaction has ended when another takes over"
+        )
+
+
+def _common(kafka: KafkaSettings, without: frozenset[str]) -> ClientConfig:
+    given = {key: value for key, value in kafka.client.items() if key not in without}
+    return {"client.id": "viewer-consumer", **given, "bootstrap.servers": kafka.bootstrap_servers}
+
+
+def _holds_secret(key: str) -> bool:
+    return key not in _NOT_SECRET and _SECRET.search(key) is not None

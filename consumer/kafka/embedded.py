@@ -1,0 +1,132 @@
+"""Kafka in this process, for a demonstration: librdkafka's mock cluster, which other clients reach over TCP.
+
+It keeps topics in memory and trims them, stores no transactional offset commits and hides nothing that was aborted:
+good to see the worker run, no proof of exactly-once.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from consumer.errors import ViewerConsumerError
+from consumer.kafka.clients import LOGGER, LastWords, explain, kafka_error, make_producer
+from consumer.kafka.config import ClientConfig
+from consumer.kafka.deadline import Deadline
+from consumer.kafka.mock_cluster import MockCluster, find_library
+
+EMBEDDED_PARTITIONS = 4
+"""Of every topic; what the mock cluster gives by itself, so that it is the same wherever the demonstration runs."""
+
+_ANSWER_WITHIN_S = 10.0
+_ROOM_POLL_S = 0.05
+_SERVE_EVERY = 1_000
+
+
+class EmbeddedBroker:
+    """One broker for the time of a `with` block, with the topics asked for."""
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._topics = tuple(topics)
+        self._cluster: MockCluster | None = None
+        self._client: Producer | None = None
+        self.bootstrap_servers = ""
+        """Where clients find it, inside the `with` block."""
+
+    def __enter__(self) -> "EmbeddedBroker":
+        library = find_library()
+        if library is None:
+            self._start_by_the_binding()
+        else:
+            self._start(library)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._cluster is not None:
+            self._cluster.close()
+        self._cluster = self._client = None
+
+    def _start(self, library: Path) -> None:
+        self._cluster = MockCluster(library)
+        for topic in self._topics:
+            self._cluster.create_topic(topic, EMBEDDED_PARTITIONS)
+        self.bootstrap_servers = self._cluster.bootstrap_servers
+
+    def _start_by_the_binding(self) -> None:
+        """The same, but a group's first assignment takes three seconds more."""
+        # The cluster lives as long as the client that it came with.
+        self._client = Producer({"test.mock.num.brokers": 1, "log_level": 2, "logger": LOGGER})
+        for topic in self._topics:
+            self._client.list_topics(topic, timeout=_ANSWER_WITHIN_S)  # asking for a topic makes it
+        brokers = self._client.list_topics(timeout=_ANSWER_WITHIN_S).brokers.values()
+        self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+
+
+class EventProducer:
+    """Writes events to a topic without transactions, as their producers do; for simulations.
+
+    Args:
+        config: from `plain_producer_config`.
+        topic: where they go.
+
+    Raises:
+        UsageError: librdkafka doesn't take the configuration.
+    """
+
+    def __init__(self, config: ClientConfig, topic: str) -> None:
+        self._servers = str(config["bootstrap.servers"])
+        self._topic = topic
+        self._last_words = LastWords()
+        self._producer = make_producer(config, self._last_words, self._on_delivery)
+        self._since_served = 0
+        self.failed = 0
+        """Events that no broker took."""
+        self._failure: KafkaError | None = None
+
+    def produce(self, events: Iterable[tuple[bytes, bytes, int]], room_within_s: float = 30.0) -> None:
+        """Queue events, as (key, value, timestamp in ms); waits where the queue is full.
+
+        Raises:
+            ViewerConsumerError: no broker takes anything for so long, or one refuses.
+        """
+        for key, value, timestamp_ms in events:
+            self._put(key, value, timestamp_ms, room_within_s)
+            self._since_served += 1
+            if self._since_served == _SERVE_EVERY:
+                self._since_served = 0
+                self._producer.poll(0)
+
+    def flush(self, within_s: float = 30.0) -> int:
+        """Wait until all are written; returns how many still wait when the time is up.
+
+        Raises:
+            ViewerConsumerError: some could not be written.
+        """
+        waiting = self._producer.flush(within_s)
+        if self._failure is not None:
+            raise explain(
+                f'{self.failed} events were not written to topic "{self._topic}"', self._servers, self._failure
+            )
+        return waiting
+
+    def _put(self, key: bytes, value: bytes, timestamp_ms: int, room_within_s: float) -> None:
+        deadline: Deadline | None = None
+        while True:
+            try:
+                return self._producer.produce(self._topic, value, key, timestamp=timestamp_ms)
+            except BufferError:
+                deadline = deadline or Deadline.after(room_within_s)
+                if deadline.passed:
+                    full = KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001  # the library's name
+                    raise self._unwritten(self._last_words.error() or full) from None
+                self._producer.poll(_ROOM_POLL_S)
+            except KafkaException as error:
+                raise self._unwritten(kafka_error(error)) from None
+
+    def _unwritten(self, error: KafkaError) -> ViewerConsumerError:
+        return explain(f'can\'t write to topic "{self._topic}"', self._servers, error, self._last_words.error())
+
+    def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
+        if error is not None:
+            self.failed += 1
+            self._failure = self._failure or error

@@ -1,0 +1,88 @@
+"""librdkafka's mock cluster by its C functions, which its Python binding leaves out.
+
+With them topics have as many partitions as asked for, and a group doesn't wait three seconds for more members first.
+"""
+
+import ctypes
+from pathlib import Path
+
+import confluent_kafka
+
+_PRODUCER = 0  # RD_KAFKA_PRODUCER
+_REASON_BYTES = 512
+
+
+def find_library() -> Path | None:
+    """The librdkafka that the binding brought along; None where it was built against one of the system's."""
+    package = Path(confluent_kafka.__file__).parent
+    for directory in (package.parent / "confluent_kafka.libs", package / ".dylibs"):
+        for library in sorted(directory.glob("librdkafka*")):
+            return library
+    return None
+
+
+class MockCluster:
+    """A cluster of one broker in this process, until it is closed.
+
+    Args:
+        library: from `find_library`.
+
+    Raises:
+        OSError: it isn't a library, or has no mock cluster.
+    """
+
+    def __init__(self, library: Path) -> None:
+        self.functions = _declared(ctypes.CDLL(str(library)))
+        reason = ctypes.create_string_buffer(_REASON_BYTES)
+        config = self.functions.rd_kafka_conf_new()
+        # The client that a cluster belongs to needs no broker; without a name of one it would warn.
+        self.functions.rd_kafka_conf_set(config, b"log_level", b"2", reason, _REASON_BYTES)
+        self._client = self.functions.rd_kafka_new(_PRODUCER, config, reason, _REASON_BYTES)
+        self.handle = self.functions.rd_kafka_mock_cluster_new(self._client, 1) if self._client else None
+        if not self.handle:
+            raise OSError(reason.value.decode() or "librdkafka made no mock cluster")
+        self.functions.rd_kafka_mock_group_initial_rebalance_delay_ms(self.handle, 0)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients find it."""
+        return str(self.functions.rd_kafka_mock_cluster_bootstraps(self.handle).decode())
+
+    def create_topic(self, name: str, partitions: int) -> None:
+        """Create a topic that isn't there yet.
+
+        Raises:
+            OSError: librdkafka's number of the error.
+        """
+        if error := self.functions.rd_kafka_mock_topic_create(self.handle, name.encode(), partitions, 1):
+            raise OSError(f"librdkafka made no topic {name}: error {error}")
+
+    def close(self) -> None:
+        """Stop it; whatever it held is gone."""
+        if self.handle:
+            self.functions.rd_kafka_mock_cluster_destroy(self.handle)
+            self.functions.rd_kafka_destroy(self._client)
+            self.handle = None
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    """The functions with their types; pointers would be cut to 32 bits without."""
+    pointer, text = ctypes.c_void_p, ctypes.c_char_p
+    signatures = {
+        "rd_kafka_conf_new": (pointer, []),
+        "rd_kafka_conf_set": (ctypes.c_int, [pointer, text, text, text, ctypes.c_size_t]),
+        "rd_kafka_new": (pointer, [ctypes.c_int, pointer, text, ctypes.c_size_t]),
+        "rd_kafka_destroy": (None, [pointer]),
+        "rd_kafka_mock_cluster_new": (pointer, [pointer, ctypes.c_int]),
+        "rd_kafka_mock_cluster_destroy": (None, [pointer]),
+        "rd_kafka_mock_cluster_bootstraps": (text, [pointer]),
+        "rd_kafka_mock_topic_create": (ctypes.c_int, [pointer, text, ctypes.c_int, ctypes.c_int]),
+        "rd_kafka_mock_group_initial_rebalance_delay_ms": (None, [pointer, ctypes.c_int32]),
+    }
+    for name, (result, arguments) in signatures.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise OSError(f"this librdkafka has no {name}") from None
+        function.restype, function.argtypes = result, arguments
+    return library

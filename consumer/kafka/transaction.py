@@ -1,0 +1,340 @@
+"""The one owner of the transaction: what is published, and the input offsets it came from, stand or fall together.
+
+```
+            produce, commit                commit
+  [ready] ─────────────────► [open] ─────────────────────► [ready]
+     ▲                          │ produce, commit, abort
+     │                          ├─ ABORT ─► aborted ───────► [ready], or [none] if its records were at fault
+     │ init, or the next call   ├─ LOST ──► producer dropped ─► [none]
+     └───────── [none] ◄────────┘
+```
+One thread owns it. `consumer.kafka.outcomes` says which error means what.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import NamedTuple, NoReturn
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from consumer.errors import ViewerConsumerError
+from consumer.kafka.clients import DeliveryReport, LastWords, explain, kafka_error, make_producer
+from consumer.kafka.config import ClientConfig
+from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
+from consumer.kafka.interface import GroupMetadata, Headers, TransactionListener
+from consumer.kafka.outcomes import (
+    FENCED,
+    MOVED_ON,
+    PURGED,
+    Outcome,
+    TransactionAborted,
+    TransactionLost,
+    outcome_of,
+    outcome_of_record,
+)
+
+_log = logging.getLogger(__name__)
+
+FENCES_ALLOWED = 5
+FENCE_WINDOW_S = 120.0
+"""A fence may be a transaction that took too long. So many in such a time are two workers of one name."""
+
+FAILED_IN_A_ROW_ALLOWED = 5
+"""The same records are not sent for ever to brokers that refuse them."""
+
+_SERVE_EVERY = 1_000
+_ROOM_POLL_S = 0.05
+_RETRY_PAUSE_S = 0.1
+
+
+class TimeLimits(NamedTuple):
+    """How long calls may take, in seconds, their retries included."""
+
+    start_s: float = 30.0
+    """A new producer until it has its place; its forerunner's unfinished transaction is ended first."""
+    end_s: float = 30.0
+    """Committing or aborting, until the outcome counts as unknown."""
+    room_s: float = 15.0
+    """Waiting for room in a full queue, until the brokers count as away."""
+
+
+USUAL_LIMITS = TimeLimits()
+
+
+class TransactionOwner:
+    """Begins, fills and ends transactions with one producer at a time, and replaces it when it is of no more use.
+
+    Args:
+        config: of the producer, from `producer_config`.
+        listener: hears how transactions end.
+        limits: how long calls may take.
+        clock: monotonic seconds.
+        make: a producer from its configuration.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        listener: TransactionListener,
+        limits: TimeLimits = USUAL_LIMITS,
+        clock: Clock = time.monotonic,
+        make: Callable[[ClientConfig, LastWords, DeliveryReport], Producer] = make_producer,
+    ) -> None:
+        self._config = config
+        self._servers = str(config["bootstrap.servers"])
+        self._listener = listener
+        self._limits = limits
+        self._clock = clock
+        self._make = make
+        self._last_words = LastWords()
+        self._producer: Producer | None = None
+        self._open = False
+        self._failed_delivery: KafkaError | None = None
+        self._produced = 0
+        self._fences: deque[float] = deque(maxlen=FENCES_ALLOWED)
+        self._failed_in_a_row = 0
+
+    @property
+    def ready(self) -> bool:
+        """A producer has its place; transactions can begin."""
+        return self._producer is not None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Something was produced since the last end."""
+        return self._open
+
+    def init(self) -> None:
+        """Get a producer its place: what its forerunner left open is ended. Without this, first use does it.
+
+        Raises:
+            UsageError: librdkafka doesn't take the configuration.
+            ViewerConsumerError: the cluster doesn't answer in time, or refuses.
+        """
+        self._ready_producer()
+
+    def produce(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, partition: int = -1
+    ) -> None:
+        """Add one record to the transaction; by the partitioner, where no partition is given.
+
+        Raises:
+            TransactionAborted: the brokers refused a record of this transaction, or none was taken for long.
+            TransactionLost: the producer is of no more use.
+            ViewerConsumerError: as `commit`.
+        """
+        self._put(self._begun(), topic, key, value, None if headers is None else list(headers), partition)
+
+    def produce_all(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        """Add many records, as (key, value), in their order.
+
+        Raises:
+            TransactionAborted, TransactionLost, ViewerConsumerError: as `produce`.
+        """
+        producer = self._begun()
+        for key, value in records:
+            self._put(producer, topic, key, value)
+
+    def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
+        """Publish what was produced, and with it the next offsets to read.
+
+        Args:
+            offsets: by (topic, partition), of every partition that the transaction speaks for.
+            group_metadata: of the assignment under which they were read.
+
+        Raises:
+            TransactionAborted: nothing was published.
+            TransactionLost: it is not known whether it was.
+            ViewerConsumerError: trying again won't help.
+            ValueError: there are no offsets; the group could not fence such a transaction.
+        """
+        positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        if not positions or any(position.offset < 0 for position in positions):
+            raise ValueError(f"a transaction carries the offsets of its input, not {dict(offsets)}")
+        began_s = self._clock()
+        producer, deadline = self._begun(), Deadline.after(self._limits.end_s, self._clock)
+        self._retried(
+            deadline, lambda: _send_offsets(producer, positions, group_metadata, deadline), too_late=Outcome.ABORT
+        )
+        # It flushes by itself, and keeps to the transaction's own timeout.
+        self._retried(deadline, lambda: producer.commit_transaction(-1), too_late=Outcome.LOST)
+        self._open = False
+        self._failed_in_a_row = 0
+        self._listener.committed(self._clock() - began_s)
+
+    def abort(self) -> None:
+        """Take back what was produced since the last end; nothing, if there is nothing.
+
+        Raises:
+            TransactionLost: it could not be aborted in time; the broker will do it.
+            ViewerConsumerError: as `commit`.
+        """
+        if self._open:
+            self._abort()
+            self._listener.aborted("requested")
+
+    def close(self) -> None:
+        """Let go of the producer; an open transaction is aborted, if that can be done soon."""
+        try:
+            self.abort()
+        except (TransactionLost, ViewerConsumerError) as error:
+            _log.warning("a transaction is left for the broker to end: %s", error)
+        self._drop_producer()
+
+    def _begun(self) -> Producer:
+        producer = self._ready_producer()
+        if self._failed_delivery is not None:
+            self._end_badly(self._failed_delivery, outcome_of_record(self._failed_delivery))
+        if not self._open:
+            try:
+                producer.begin_transaction()
+            except KafkaException as error:
+                self._end_badly(kafka_error(error), Outcome.LOST)
+            self._open = True
+        return producer
+
+    def _ready_producer(self) -> Producer:
+        if self._producer is None:
+            producer = self._make(self._config, self._last_words, self._on_delivery)
+            self._start(producer)
+            self._producer = producer
+        return self._producer
+
+    def _start(self, producer: Producer) -> None:
+        deadline = Deadline.after(self._limits.start_s, self._clock)
+        while True:
+            try:
+                # Before it has met a broker, the client looks for its coordinator twice a second only.
+                producer.cluster_id(max(1.0, deadline.left_s()))
+                return producer.init_transactions(max(1.0, deadline.left_s()))
+            except KafkaException as error:
+                reason = kafka_error(error)
+                if not reason.retriable() or deadline.passed:
+                    producer.poll(_RETRY_PAUSE_S)  # serves what the client has to say
+                    doing = f'can\'t begin transactions as "{self._config["transactional.id"]}"'
+                    raise explain(doing, self._servers, reason, self._last_words.error()) from None
+                producer.poll(_RETRY_PAUSE_S)
+
+    def _put(
+        self,
+        producer: Producer,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, str | bytes | None]] | None = None,
+        partition: int = -1,
+    ) -> None:
+        deadline: Deadline | None = None
+        while True:
+            try:
+                producer.produce(topic, value, key, partition, headers=headers)
+                break
+            except BufferError:
+                # What is queued stays queued: leaving now and committing later would publish half of it.
+                deadline = deadline or Deadline.after(self._limits.room_s, self._clock)
+                if deadline.passed:
+                    self._end_badly(KafkaError(KafkaError._QUEUE_FULL), Outcome.ABORT)  # noqa: SLF001  # the library's name
+                producer.poll(_ROOM_POLL_S)
+            except KafkaException as error:
+                self._end_badly(kafka_error(error), outcome_of_record(kafka_error(error)))
+        self._produced += 1
+        if self._produced % _SERVE_EVERY == 0:
+            self._serve_reports(producer)
+
+    def _serve_reports(self, producer: Producer) -> None:
+        """Take delivery reports, so that they don't pile up; the first failure ends the transaction."""
+        producer.poll(0)
+        if self._failed_delivery is not None:
+            self._end_badly(self._failed_delivery, outcome_of_record(self._failed_delivery))
+
+    def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
+        if error is not None and self._failed_delivery is None and error.code() not in PURGED:
+            self._failed_delivery = error
+
+    def _retried(self, deadline: Deadline, call: Callable[[], None], too_late: Outcome) -> None:
+        """Call, and call again where that is the answer; any other error ends the transaction."""
+        producer = self._ready_producer()
+        while True:
+            try:
+                return call()
+            except CallTimedOutError:
+                self._lose(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
+            except KafkaException as raised:
+                error = kafka_error(raised)
+            outcome = outcome_of(error)
+            if outcome is Outcome.RETRY and not deadline.passed:
+                self._listener.retried(error.name())
+                producer.poll(_RETRY_PAUSE_S)
+                continue
+            self._end_badly(error, too_late if outcome is Outcome.RETRY else outcome)
+
+    def _end_badly(self, error: KafkaError, outcome: Outcome) -> NoReturn:
+        # A delivery report says what was wrong where the call only says that something was; it may be on its way.
+        if error.code() == KafkaError._STATE and self._producer is not None:  # noqa: SLF001  # the library's name
+            self._producer.poll(_RETRY_PAUSE_S)
+        if outcome is Outcome.ABORT and self._failed_delivery is not None:
+            error, outcome = self._failed_delivery, outcome_of_record(self._failed_delivery)
+        if outcome is Outcome.GIVE_UP:
+            self._drop_producer()
+            raise explain("can't publish", self._servers, error)
+        if outcome is not Outcome.ABORT:
+            self._lose(error)
+        self._abort()
+        if error.code() not in MOVED_ON:
+            self._count_failure(error)
+            # The client library's first transaction after such an abort fails again, out of sequence.
+            self._drop_producer()
+        self._listener.aborted(error.name())
+        raise TransactionAborted(error.name(), error.str())
+
+    def _abort(self) -> None:
+        producer, deadline = self._ready_producer(), Deadline.after(self._limits.end_s, self._clock)
+        while self._open:
+            try:
+                producer.abort_transaction(-1)
+                self._open, self._failed_delivery = False, None
+            except KafkaException as raised:
+                error = kafka_error(raised)
+                if outcome_of(error) is not Outcome.RETRY or deadline.passed:
+                    self._lose(error)
+                self._listener.retried(error.name())
+                producer.poll(_RETRY_PAUSE_S)
+
+    def _lose(self, error: KafkaError) -> NoReturn:
+        self._drop_producer()
+        self._listener.lost(error.name())
+        if error.code() in FENCED:
+            self._count_fence()
+        raise TransactionLost(error.name(), error.str())
+
+    def _drop_producer(self) -> None:
+        """Forget the producer and all it holds; the next has the same transactional id and ends what this one left."""
+        self._producer, self._open, self._failed_delivery = None, False, None
+
+    def _count_failure(self, error: KafkaError) -> None:
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row > FAILED_IN_A_ROW_ALLOWED:
+            self._drop_producer()
+            raise ViewerConsumerError(
+                f"the brokers on {self._servers} refused the same records {self._failed_in_a_row} times: {error.str()}"
+            )
+
+    def _count_fence(self) -> None:
+        now_s = self._clock()
+        self._fences.append(now_s)
+        if len(self._fences) == FENCES_ALLOWED and now_s - self._fences[0] < FENCE_WINDOW_S:
+            raise ViewerConsumerError(
+                f'another process publishes as "{self._config["transactional.id"]}": fenced {FENCES_ALLOWED} times in '
+                f"{FENCE_WINDOW_S:.0f} s; give each worker a group.instance.id of its own"
+            )
+
+
+def _send_offsets(
+    producer: Producer, positions: list[TopicPartition], group_metadata: GroupMetadata, deadline: Deadline
+) -> None:
+    # The client library's call doesn't keep to its timeout, and has been seen to hang.
+    left_s = max(1.0, deadline.left_s())
+    call_within(left_s, partial(producer.send_offsets_to_transaction, positions, group_metadata, left_s))

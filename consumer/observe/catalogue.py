@@ -1,0 +1,140 @@
+"""Every metric that this worker exports, declared once: dashboards, rules and tests are held against this list."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+PREFIX = "viewer_consumer_"
+
+
+class MetricType(Enum):
+    """The Prometheus types in use; the value is the word of the `# TYPE` line."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """A metric as declared: its whole name with unit and suffix, and the label names of its series."""
+
+    name: str
+    type: MetricType
+    help: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram, without +Inf."""
+
+    def series_names(self) -> tuple[str, ...]:
+        """Names that samples of it carry, as a query would use them."""
+        if self.type is MetricType.HISTOGRAM:
+            return tuple(self.name + suffix for suffix in ("_bucket", "_sum", "_count"))
+        return (self.name,)
+
+
+def _counter(name: str, text: str, *labels: str) -> MetricSpec:
+    return MetricSpec(f"{PREFIX}{name}_total", MetricType.COUNTER, text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str, unit: str = "") -> MetricSpec:
+    return MetricSpec(f"{PREFIX}{name}", MetricType.GAUGE, text, labels, unit)
+
+
+def _seconds(name: str, text: str, *buckets: float) -> MetricSpec:
+    return MetricSpec(f"{PREFIX}{name}_seconds", MetricType.HISTOGRAM, text, (), "seconds", buckets)
+
+
+def _stream(name: str, text: str, unit: str = "") -> MetricSpec:
+    return MetricSpec(f"viewer_stream_{name}", MetricType.GAUGE, text, ("stream_id",), unit)
+
+
+# What the loop counts.
+EVENTS = _counter("events", "Events taken into windows.", "type")
+LATE_EVENTS = _counter("late_events", "Events dropped because their bucket was closed.", "reason")
+IGNORED_EVENTS = _counter("ignored_events", "Records of a type that the settings ignore.")
+REJECTS = _counter("rejects", "Records sent to the dead letters.", "reason")
+SUMMARIES = _counter("summaries", "Summaries of closed buckets that were committed.", "close_reason")
+COMMITS = _counter("commits", "Kafka transactions committed.")
+ABORTS = _counter("aborts", "Kafka transactions aborted.", "error")
+REBALANCES = _counter("rebalances", "Changes of the assignment.", "kind")
+DROPPED_PARTITIONS = _counter("dropped_partitions", "Partitions whose windows were dropped from memory unpublished.")
+DROPPED_BUCKETS = _counter("dropped_buckets", "Open buckets dropped with those partitions.")
+LARGEST_LATENESS = _gauge(
+    "largest_lateness_seconds", "Largest distance of a late event behind its stream's time.", unit="seconds"
+)
+FRESHNESS = _seconds(
+    "freshness",
+    "From the Kafka timestamp of the record that closed a bucket to the commit of its summary.",
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+COMMIT_DURATION = _seconds(
+    "commit_duration",
+    "From the start of a commit to its outcome.",
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+POLL_GAP = _seconds(
+    "poll_gap",
+    "From the end of one poll to the start of the next: what the loop does between them.",
+    *(0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+LARGEST_POLL_GAP = _gauge("largest_poll_gap_seconds", "Longest time between two polls since the start.", unit="seconds")
+BUILD_INFO = MetricSpec(f"{PREFIX}build_info", MetricType.INFO, "Versions that run.", ("version", "librdkafka"))
+
+# What a snapshot shows of the worker.
+READY = _gauge("ready", "1 where /readyz answers 200, else 0.")
+LOOP_TICK = _gauge("loop_tick_timestamp_seconds", "Unix time at which the loop last ticked.", unit="seconds")
+STREAM_SERIES_LEFT_OUT = _gauge("stream_series_left_out", "Streams held but not shown, past max_stream_series.")
+
+# What a snapshot shows of a partition; the series vanish when it is revoked.
+LAG = _gauge("lag_records", "Offsets between the next record to take and the end of the partition.", "partition")
+TIME_LAG = _gauge(
+    "time_lag_seconds", "Age of the last record taken, by its Kafka timestamp.", "partition", unit="seconds"
+)
+STREAMS = _gauge("streams", "Streams held.", "partition")
+BUCKETS = _gauge("buckets", "Buckets held.", "partition")
+VIEWERS = _gauge("viewers", "Concurrent viewers, all streams.", "partition")
+STATE_BYTES = _gauge("state_bytes", "Memory of the windows.", "partition", unit="bytes")
+
+# What a snapshot shows of a stream; the series vanish with it.
+STREAM_VIEWERS = _stream("concurrent_viewers", "Viewers now.")
+STREAM_PEAK = _stream("window_peak_concurrent_viewers", "Largest number of viewers in the window.")
+STREAM_BITRATE_AVG = _stream("window_bitrate_avg_bps", "Average bitrate reported in the window.", "bps")
+STREAM_BITRATE_MIN = _stream("window_bitrate_min_bps", "Smallest bitrate reported in the window.", "bps")
+STREAM_BITRATE_MAX = _stream("window_bitrate_max_bps", "Largest bitrate reported in the window.", "bps")
+STREAM_BUFFER_EVENTS = _stream("window_buffer_events", "Buffer events in the window.")
+
+CATALOGUE = (
+    EVENTS,
+    LATE_EVENTS,
+    IGNORED_EVENTS,
+    REJECTS,
+    SUMMARIES,
+    COMMITS,
+    ABORTS,
+    REBALANCES,
+    DROPPED_PARTITIONS,
+    DROPPED_BUCKETS,
+    LARGEST_LATENESS,
+    FRESHNESS,
+    COMMIT_DURATION,
+    POLL_GAP,
+    LARGEST_POLL_GAP,
+    BUILD_INFO,
+    READY,
+    LOOP_TICK,
+    STREAM_SERIES_LEFT_OUT,
+    LAG,
+    TIME_LAG,
+    STREAMS,
+    BUCKETS,
+    VIEWERS,
+    STATE_BYTES,
+    STREAM_VIEWERS,
+    STREAM_PEAK,
+    STREAM_BITRATE_AVG,
+    STREAM_BITRATE_MIN,
+    STREAM_BITRATE_MAX,
+    STREAM_BUFFER_EVENTS,
+)

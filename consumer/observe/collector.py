@@ -1,0 +1,101 @@
+"""Gauges made from the newest snapshot at every scrape, so that what is gone has no series left."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from consumer.observe import catalogue
+from consumer.observe.catalogue import MetricSpec
+from consumer.observe.snapshot import PartitionFigures, Snapshot, SnapshotBoard, StreamFigures
+
+MAX_LABEL_CHARS = 200
+
+
+class SnapshotCollector:
+    """Prometheus collector over a board; register it once, in any registry.
+
+    Args:
+        board: where the loop publishes.
+        monotonic: the clock of the board's ticks, in seconds.
+        wall_clock: Unix time in seconds, for the one metric that is a time.
+    """
+
+    def __init__(self, board: SnapshotBoard, monotonic: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+        self._board = board
+        self._monotonic = monotonic
+        self._wall_clock = wall_clock
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: which series there are is known at a scrape, not before."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, fresh."""
+        snapshot = self._board.latest()
+        yield from self._worker(snapshot)
+        yield from _partitions(snapshot.partitions)
+        yield from _streams(snapshot.streams)
+
+    def _worker(self, snapshot: Snapshot) -> Iterator[Metric]:
+        tick = self._wall_clock() - (self._monotonic() - self._board.last_tick_s)
+        yield _single(catalogue.READY, float(snapshot.health.ready))
+        yield _single(catalogue.LOOP_TICK, tick)
+        yield _single(catalogue.STREAM_SERIES_LEFT_OUT, snapshot.streams_left_out)
+
+
+def label_of(stream_id: str) -> str:
+    """The id as a label value that every Prometheus takes.
+
+    Most ids stay as they are. A half surrogate would spoil the whole scrape, and an overlong id bloats every query:
+    such ids are shown cleaned and shortened, with a digest that keeps them apart.
+    """
+    clean = stream_id.encode("utf-8", "replace").decode()
+    if clean == stream_id and len(stream_id) <= MAX_LABEL_CHARS:
+        return stream_id
+    raw = stream_id.encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(raw, digest_size=8).hexdigest()
+    return f"{clean[: MAX_LABEL_CHARS - len(digest) - 1]}#{digest}"
+
+
+def _family(spec: MetricSpec) -> GaugeMetricFamily:
+    return GaugeMetricFamily(spec.name, spec.help, labels=spec.labels, unit=spec.unit)
+
+
+def _single(spec: MetricSpec, value: float) -> GaugeMetricFamily:
+    family = _family(spec)
+    family.add_metric((), value)
+    return family
+
+
+def _partitions(partitions: Iterable[PartitionFigures]) -> Iterator[GaugeMetricFamily]:
+    lag, time_lag = _family(catalogue.LAG), _family(catalogue.TIME_LAG)
+    streams, buckets = _family(catalogue.STREAMS), _family(catalogue.BUCKETS)
+    viewers, state_bytes = _family(catalogue.VIEWERS), _family(catalogue.STATE_BYTES)
+    for one in partitions:
+        label = (str(one.partition),)
+        if one.end_offset is not None:
+            # The end was asked for some time ago: what was read since may have passed it.
+            lag.add_metric(label, max(0, one.end_offset - one.next_offset))
+        if one.time_lag_s is not None:
+            time_lag.add_metric(label, one.time_lag_s)
+        streams.add_metric(label, one.streams)
+        buckets.add_metric(label, one.buckets)
+        viewers.add_metric(label, one.viewers)
+        state_bytes.add_metric(label, one.state_bytes)
+    yield from (lag, time_lag, streams, buckets, viewers, state_bytes)
+
+
+def _streams(streams: Iterable[StreamFigures]) -> Iterator[GaugeMetricFamily]:
+    viewers, peak = _family(catalogue.STREAM_VIEWERS), _family(catalogue.STREAM_PEAK)
+    average, minimum = _family(catalogue.STREAM_BITRATE_AVG), _family(catalogue.STREAM_BITRATE_MIN)
+    maximum, buffering = _family(catalogue.STREAM_BITRATE_MAX), _family(catalogue.STREAM_BUFFER_EVENTS)
+    for one in streams:
+        label = (label_of(one.stream_id),)
+        viewers.add_metric(label, one.concurrent_viewers)
+        peak.add_metric(label, one.window_peak_concurrent_viewers)
+        average.add_metric(label, one.window_bitrate_avg_bps)
+        minimum.add_metric(label, one.window_bitrate_min_bps)
+        maximum.add_metric(label, one.window_bitrate_max_bps)
+        buffering.add_metric(label, one.window_buffer_events)
+    yield from (viewers, peak, average, minimum, maximum, buffering)

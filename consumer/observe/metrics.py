@@ -1,0 +1,180 @@
+"""The counters and histograms that the loop moves, in a registry of their own."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import HistogramMetricFamily, Metric
+
+from consumer.observe import catalogue
+from consumer.observe.catalogue import MetricSpec
+from consumer.windows.events import KINDS
+
+LATE_REASONS = ("stream_time", "stream_idle")
+"""Closed by the stream's own time, or by the floor that its partition's time sets."""
+REBALANCE_KINDS = ("assigned", "revoked", "lost")
+MAX_ERROR_LABELS = 32
+OTHER_ERROR = "other"
+
+
+class WorkerMetrics:
+    """What the loop counts, one method a thing that happens; calls take microseconds and never wait for a scrape.
+
+    Args:
+        versions: value of each label of the build information.
+        reject_reasons: the closed list of reasons of rejects.
+        close_reasons: the closed list of reasons for which a bucket closes.
+    """
+
+    def __init__(
+        self, versions: Mapping[str, str], reject_reasons: Iterable[str], close_reasons: Iterable[str]
+    ) -> None:
+        # name[] in a scrape's query must find the snapshot's families too, though they describe nothing.
+        self.registry = CollectorRegistry(support_collectors_without_names=True)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._info(versions)
+
+        self._events = list(self._by_label(catalogue.EVENTS, KINDS).values())
+        self._late = self._by_label(catalogue.LATE_EVENTS, LATE_REASONS)
+        self._rejects = self._by_label(catalogue.REJECTS, reject_reasons)
+        self._summaries = self._by_label(catalogue.SUMMARIES, close_reasons)
+        self._rebalances = self._by_label(catalogue.REBALANCES, REBALANCE_KINDS)
+        self._abort_errors = self._counter(catalogue.ABORTS)
+        self._aborts = {OTHER_ERROR: self._abort_errors.labels(OTHER_ERROR)}
+        self._ignored = self._counter(catalogue.IGNORED_EVENTS)
+        self._commits = self._counter(catalogue.COMMITS)
+        self._dropped_partitions = self._counter(catalogue.DROPPED_PARTITIONS)
+        self._dropped_buckets = self._counter(catalogue.DROPPED_BUCKETS)
+
+        self._freshness = BatchHistogram(catalogue.FRESHNESS)
+        self.registry.register(self._freshness)
+        self._commit_duration = self._histogram(catalogue.COMMIT_DURATION)
+        self._poll_gap = self._histogram(catalogue.POLL_GAP)
+        self._largest_poll_gap = _Largest(self._gauge(catalogue.LARGEST_POLL_GAP))
+        self._largest_lateness = _Largest(self._gauge(catalogue.LARGEST_LATENESS))
+
+    def count_events(self, by_kind: Sequence[int] | npt.NDArray[np.int64]) -> None:
+        """Add events taken, one number a kind, in the order of their codes."""
+        for child, number in zip(self._events, by_kind, strict=True):
+            if number:
+                child.inc(int(number))
+
+    def count_late(self, reason: str, number: int, largest_lateness_ms: int) -> None:
+        """Add late events of one of `LATE_REASONS`, and how far the latest of them lay behind its stream's time."""
+        self._late[reason].inc(number)
+        self._largest_lateness.see(largest_lateness_ms / 1000)
+
+    def count_ignored(self, number: int) -> None:
+        """Add records of a type that the settings ignore."""
+        self._ignored.inc(number)
+
+    def count_rejects(self, reason: str, number: int) -> None:
+        """Add rejects of one reason of the closed list."""
+        self._rejects[reason].inc(number)
+
+    def count_summaries(self, close_reason: str, number: int) -> None:
+        """Add committed summaries of buckets that closed for one reason."""
+        self._summaries[close_reason].inc(number)
+
+    def count_rebalance(self, kind: str) -> None:
+        """Add one change of the assignment, of one of `REBALANCE_KINDS`."""
+        self._rebalances[kind].inc()
+
+    def count_dropped_state(self, partitions: int, buckets: int) -> None:
+        """Add partitions whose memory was dropped, and the open buckets that went with them."""
+        self._dropped_partitions.inc(partitions)
+        self._dropped_buckets.inc(buckets)
+
+    def observe_commit(self, duration_s: float, freshness_s: npt.NDArray[np.float64]) -> None:
+        """Add one committed transaction, and the freshness of each summary in it."""
+        self._commits.inc()
+        self._commit_duration.observe(duration_s)
+        self._freshness.observe_many(freshness_s)
+
+    def count_abort(self, error: str) -> None:
+        """Add one aborted transaction by the name of its error; past some names the rest share one."""
+        if error not in self._aborts and len(self._aborts) < MAX_ERROR_LABELS:
+            self._aborts[error] = self._abort_errors.labels(error)
+        self._aborts.get(error, self._aborts[OTHER_ERROR]).inc()
+
+    def observe_poll_gap(self, gap_s: float) -> None:
+        """Add one time between two polls."""
+        self._poll_gap.observe(gap_s)
+        self._largest_poll_gap.see(gap_s)
+
+    def _counter(self, spec: MetricSpec) -> Counter:
+        return Counter(spec.name, spec.help, spec.labels, registry=self.registry)
+
+    def _by_label(self, spec: MetricSpec, values: Iterable[str]) -> dict[str, Counter]:
+        """Children of a closed list, made here so that their series stand at 0 from the start."""
+        counter = self._counter(spec)
+        return {value: counter.labels(value) for value in values}
+
+    def _gauge(self, spec: MetricSpec) -> Gauge:
+        return Gauge(spec.name, spec.help, spec.labels, unit=spec.unit, registry=self.registry)
+
+    def _histogram(self, spec: MetricSpec) -> Histogram:
+        return Histogram(
+            spec.name, spec.help, spec.labels, unit=spec.unit, buckets=spec.buckets, registry=self.registry
+        )
+
+    def _info(self, versions: Mapping[str, str]) -> None:
+        spec = catalogue.BUILD_INFO
+        info = Info(spec.name.removesuffix("_info"), spec.help, registry=self.registry)
+        info.info({label: versions[label] for label in spec.labels})
+
+
+class BatchHistogram:
+    """A histogram that takes an array at a time: 100,000 buckets that close at once are one call, not 100,000.
+
+    The loop alone writes; a reader sees either all of a batch or none of it.
+    """
+
+    def __init__(self, spec: MetricSpec) -> None:
+        self._spec = spec
+        self._bounds = np.array(spec.buckets)
+        self._counts_and_sum = (np.zeros(len(spec.buckets) + 1, np.int64), 0.0)
+
+    def observe_many(self, values: npt.NDArray[np.float64]) -> None:
+        """Add all values; a bucket holds those up to and including its bound."""
+        if not values.size:
+            return
+        counts, total = self._counts_and_sum
+        places = np.searchsorted(self._bounds, values, side="left")
+        self._counts_and_sum = (counts + np.bincount(places, minlength=counts.size), total + float(values.sum()))
+
+    def collect(self) -> Iterable[Metric]:
+        """The family as it stands now."""
+        counts, total = self._counts_and_sum
+        bounds = [*map(str, self._spec.buckets), "+Inf"]
+        buckets = list(zip(bounds, np.cumsum(counts).tolist(), strict=True))
+        yield HistogramMetricFamily(self._spec.name, self._spec.help, buckets, total, unit=self._spec.unit)
+
+    def describe(self) -> Iterable[Metric]:
+        """The name alone, so that the registry refuses a second one."""
+        yield HistogramMetricFamily(self._spec.name, self._spec.help, unit=self._spec.unit)
+
+
+class _Largest:
+    """A gauge that only grows."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._value = 0.0
+
+    def see(self, value: float) -> None:
+        if value > self._value:
+            self._value = value
+            self._gauge.set(value)

@@ -1,0 +1,94 @@
+"""What `/metrics`, `/healthz` and `/readyz` answer: judged from a board and a registry, without any socket."""
+
+import gzip
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+
+from consumer.observe.snapshot import SnapshotBoard
+
+TICK_STALE_AFTER_S = 30.0
+GZIP_LEVEL = 1
+"""Ten thousand series shrink twentyfold at any level; the lowest takes the least time from the loop's core."""
+
+
+class Answer(NamedTuple):
+    """One HTTP answer."""
+
+    status: HTTPStatus
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/plain; charset=utf-8"),)
+
+
+class Routes:
+    """The three paths.
+
+    Args:
+        registry: what `/metrics` shows.
+        board: what `/healthz` and `/readyz` judge.
+        monotonic: the clock of the board's ticks, in seconds.
+        tick_stale_after_s: a loop silent for longer counts as dead.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        board: SnapshotBoard,
+        monotonic: Callable[[], float],
+        tick_stale_after_s: float = TICK_STALE_AFTER_S,
+    ) -> None:
+        self._registry = registry
+        self._board = board
+        self._monotonic = monotonic
+        self._tick_stale_after_s = tick_stale_after_s
+
+    def answer(self, method: str, path: str, accept: str = "", accept_encoding: str = "") -> Answer:
+        """Answer one request.
+
+        The body of a HEAD's answer is that of the GET, for its length: the caller keeps it back.
+        """
+        path = path.partition("?")[0]
+        if path not in {"/metrics", "/healthz", "/readyz"}:
+            return _text(HTTPStatus.NOT_FOUND, "paths: /metrics /healthz /readyz")
+        if method not in {"GET", "HEAD"}:
+            answer = _text(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD only")
+            return answer._replace(headers=(*answer.headers, ("Allow", "GET, HEAD")))
+        if path == "/healthz":
+            return self._healthz()
+        if path == "/readyz":
+            return self._readyz()
+        return self._metrics(accept, accept_encoding)
+
+    def _metrics(self, accept: str, accept_encoding: str) -> Answer:
+        """The text format, or OpenMetrics where the client asks for it."""
+        encode, content_type = choose_encoder(accept)
+        body = encode(self._registry)
+        if not gzip_accepted(accept_encoding):
+            return Answer(HTTPStatus.OK, body, (("Content-Type", content_type),))
+        packed = gzip.compress(body, GZIP_LEVEL)
+        return Answer(HTTPStatus.OK, packed, (("Content-Type", content_type), ("Content-Encoding", "gzip")))
+
+    def _healthz(self) -> Answer:
+        """Alive: the loop ticked lately. Says nothing about Kafka: a restart would not bring a broker back."""
+        silent_s = self._monotonic() - self._board.last_tick_s
+        if silent_s <= self._tick_stale_after_s:
+            return _text(HTTPStatus.OK, "ok")
+        text = f"the loop has not ticked for {silent_s:.1f} s (limit {self._tick_stale_after_s:g} s)"
+        return _text(HTTPStatus.SERVICE_UNAVAILABLE, text)
+
+    def _readyz(self) -> Answer:
+        """Ready: every condition of the newest snapshot holds; else which do not, and why."""
+        health = self._board.latest().health
+        if health.ready:
+            return _text(HTTPStatus.OK, "ready")
+        lines = ["not ready", f"missing: {', '.join(health.missing())}"]
+        if health.reason:
+            lines.append(f"reason: {health.reason}")
+        return _text(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(lines))
+
+
+def _text(status: HTTPStatus, text: str) -> Answer:
+    return Answer(status, f"{text}\n".encode("utf-8", "replace"))

@@ -1,0 +1,1 @@
+"""Records that go out: bucket summaries and dead letters."""

@@ -1,0 +1,70 @@
+"""Dead letters: a record that is no event we can take, as it came, with headers that say why.
+
+Header names are those of Kafka Streams (KIP-1034), with our own beside them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+MAX_BYTES = 900_000
+"""A dead letter over the producer's limit (1,000,000) would abort its transaction for ever."""
+
+_ROOM_FOR_OURS = 4_096
+
+
+class Rejected(NamedTuple):
+    """A record as it came, and why it is a reject."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    reason: str
+    message: str
+    schema: str
+    """How the record names its schema; empty where it names none."""
+
+
+class DeadLetter(NamedTuple):
+    """A record to publish."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]]
+
+
+def dead_letter(rejected: Rejected, application: str) -> DeadLetter:
+    """The dead letter of a record; `application` is the consumer group that could not take it."""
+    ours: list[tuple[str, str | bytes | None]] = [
+        ("__streams.errors.exception", rejected.reason),
+        ("__streams.errors.message", rejected.message[:1_000]),
+        ("__streams.errors.topic", rejected.topic),
+        ("__streams.errors.partition", str(rejected.partition)),
+        ("__streams.errors.offset", str(rejected.offset)),
+        ("viewer_consumer.application", application),
+        ("viewer_consumer.timestamp_ms", str(rejected.timestamp_ms)),
+        ("viewer_consumer.schema", rejected.schema),
+    ]
+    left = MAX_BYTES - _ROOM_FOR_OURS
+    key, left = _cut("key", rejected.key, left, ours)
+    value, left = _cut("value", rejected.value, left, ours)
+    theirs: list[tuple[str, str | bytes | None]] = list(rejected.headers)
+    if sum(len(name) + len(content or b"") for name, content in theirs) > left:
+        ours.append(("viewer_consumer.headers_dropped", str(len(theirs))))
+        theirs = []
+    return DeadLetter(key, value, [*theirs, *ours])
+
+
+def _cut(
+    what: str, content: bytes | None, left: int, ours: list[tuple[str, str | bytes | None]]
+) -> tuple[bytes | None, int]:
+    """The content as far as there is room; a header tells the size of one that was cut."""
+    if content is None or len(content) <= left:
+        return content, left - len(content or b"")
+    ours.append((f"viewer_consumer.{what}_bytes", str(len(content))))
+    return content[:left], 0

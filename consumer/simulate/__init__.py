@@ -1,0 +1,1 @@
+"""A seeded audience that behaves as real ones do."""

@@ -1,0 +1,136 @@
+"""Events as bytes: our Avro record of `schemas/viewer_event.avsc`, and JSON lines.
+
+The Avro of a batch is laid out by numpy in one matrix, a row an event, beside a mask of the bytes in use: many times
+faster than walking a record at a time. The tests hold it against fastavro.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.simulate.batch import EventBatch
+from consumer.simulate.scatter import salt, scatter
+from consumer.windows.events import BITRATE, BUFFER, KINDS
+
+_HEX_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
+_VIEWER_ID_SIZE = 16
+_VIEWER_NAMES = 100
+"""The purpose under which viewer ids are drawn from the seed."""
+
+Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+class _Text(NamedTuple):
+    """Byte strings of different sizes as a matrix, a row each, and a mask of the bytes in use."""
+
+    data: Bytes
+    used: Mask
+
+
+class EventEncoder:
+    """Turns batches into Avro records, each behind `frame`, or into JSON lines.
+
+    A viewer's id is 16 hexadecimal digits, drawn from the seed and the viewer's number; no two are the same.
+    """
+
+    def __init__(self, stream_ids: Sequence[str], seed: int, frame: bytes = b"") -> None:
+        texts = [one.encode() for one in stream_ids]
+        self._frame = np.frombuffer(frame, np.uint8)
+        self._streams = _matrix([avro_long(len(text)) + text for text in texts])
+        self._json_streams = [json.dumps(one) for one in stream_ids]
+        self._viewer_salt = salt(seed, _VIEWER_NAMES)
+
+    def avro(self, events: EventBatch) -> list[bytes]:
+        """One record an event, in order."""
+        data, ends = self.avro_block(events)
+        stops = ends.tolist()
+        return [data[begin:end] for begin, end in zip([0, *stops], stops, strict=False)]
+
+    def avro_block(self, events: EventBatch) -> tuple[bytes, npt.NDArray[np.int64]]:
+        """The records one behind the other, and where each ends."""
+        count = events.size
+        fields = (
+            _same(self._frame, count),
+            _Text(self._streams.data[events.stream], self._streams.used[events.stream]),
+            _all_used(np.hstack([np.full((count, 1), 2 * _VIEWER_ID_SIZE, np.uint8), self._viewer_ids(events.viewer)])),
+            _varints(events.timestamp_ms),
+            _all_used((2 * events.kind)[:, np.newaxis]),
+            _values(events),
+        )
+        data = np.hstack([field.data for field in fields])
+        used = np.hstack([field.used for field in fields])
+        return data[used].tobytes(), used.sum(axis=1).cumsum()
+
+    def json_lines(self, events: EventBatch) -> str:
+        """One line an event, in order, as `aggregate` reads them."""
+        names = self._viewer_ids(events.viewer).tobytes().decode("ascii")
+        rows = zip(
+            events.stream.tolist(),
+            events.timestamp_ms.tolist(),
+            events.kind.tolist(),
+            events.value.tolist(),
+            strict=True,
+        )
+        return "".join(
+            f'{{"stream_id": {self._json_streams[stream]}, '
+            f'"viewer_id": "{names[i * _VIEWER_ID_SIZE : (i + 1) * _VIEWER_ID_SIZE]}", '
+            f'"timestamp_ms": {timestamp_ms}, "type": "{KINDS[kind]}"{_json_value(kind, value)}}}\n'
+            for i, (stream, timestamp_ms, kind, value) in enumerate(rows)
+        )
+
+    def _viewer_ids(self, viewer: npt.NDArray[np.int64]) -> Bytes:
+        octets = scatter(viewer, self._viewer_salt).astype(">u8").view(np.uint8).reshape(-1, 8)
+        digits = np.stack([octets >> 4, octets & 15], axis=2)
+        return _HEX_DIGITS[digits].reshape(-1, _VIEWER_ID_SIZE)
+
+
+def avro_long(number: int) -> bytes:
+    """One long as Avro writes it."""
+    text = _varints(np.array([number], np.int64))
+    return text.data[text.used].tobytes()
+
+
+def _json_value(kind: int, value: int) -> str:
+    if kind == BITRATE:
+        return f', "bitrate_bps": {value}'
+    return f', "duration_ms": {value}' if kind == BUFFER else ""
+
+
+def _values(events: EventBatch) -> _Text:
+    """The number of a bitrate report or a buffer event; nothing for the others."""
+    text = _varints(events.value)
+    numbered = (events.kind == BITRATE) | (events.kind == BUFFER)
+    return _Text(text.data, text.used & numbered[:, np.newaxis])
+
+
+def _varints(numbers: npt.NDArray[np.int64]) -> _Text:
+    """Avro's longs: zigzag, then seven bits a byte, lowest first, the top bit where more follow."""
+    zigzag = ((numbers << 1) ^ (numbers >> 63)).astype(np.uint64)
+    most = max(1, -(-int(zigzag.max(initial=0)).bit_length() // 7))
+    shifts = np.arange(0, 7 * most, 7, dtype=np.uint64)
+    rest = zigzag[:, np.newaxis] >> shifts
+    used = rest != 0
+    used[:, 0] = True
+    more = np.zeros(used.shape, np.uint8)
+    more[:, :-1][used[:, 1:]] = 0x80
+    return _Text((rest & np.uint64(0x7F)).astype(np.uint8) + more, used)
+
+
+def _matrix(texts: Sequence[bytes]) -> _Text:
+    width = max((len(text) for text in texts), default=0)
+    data = np.zeros((len(texts), width), np.uint8)
+    for row, text in zip(data, texts, strict=True):
+        row[: len(text)] = np.frombuffer(text, np.uint8)
+    return _Text(data, np.arange(width) < np.array([len(text) for text in texts])[:, np.newaxis])
+
+
+def _same(octets: Bytes, count: int) -> _Text:
+    return _all_used(np.broadcast_to(octets, (count, len(octets))))
+
+
+def _all_used(data: Bytes) -> _Text:
+    return _Text(data, np.ones(data.shape, np.bool_))

@@ -1,0 +1,91 @@
+"""The loop of a simulation: draw a slice of event time, let the noise at it, hand it to the sink, keep pace."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from consumer.simulate.audience import Audience
+from consumer.simulate.batch import EventBatch
+from consumer.simulate.noise import Noise
+from consumer.simulate.pace import Pace
+from consumer.simulate.sinks import Sink
+from consumer.windows.events import KINDS
+
+SLICE_MS = 1_000
+"""At most so much event time at once."""
+
+LIVE_SLICE_MS = 100
+"""Events of so much time are sent together when event time keeps pace with a clock."""
+
+
+class Clock(Protocol):
+    """Wall time, and waiting for it."""
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; True at once when the run has to stop."""
+
+
+class Arrivals(NamedTuple):
+    """An audience and what lies between it and the topic."""
+
+    audience: Audience
+    noise: Noise
+
+    def step(self, to_ms: int) -> EventBatch:
+        """All events that arrive from where the last step ended up to `to_ms`, in order of arrival."""
+        return self.noise.apply(self.audience.step(to_ms), to_ms)
+
+
+class End(NamedTuple):
+    """What ends a run besides its stop: event time, or a number of events; None is no end."""
+
+    at_ms: int | None = None
+    events: int | None = None
+
+
+class Sent(NamedTuple):
+    """What a feed has sent so far."""
+
+    events: int
+    by_kind: tuple[int, int, int, int]
+    to_ms: int
+    """Event time reached."""
+
+
+def feed(arrivals: Arrivals, sink: Sink, pace: Pace, clock: Clock, end: End) -> Iterator[Sent]:
+    """Send events slice by slice until the end or the clock's stop, then close the sink; yields after each slice."""
+    tally = np.zeros(len(KINDS), np.int64)
+    for batch, at_ms in _slices(arrivals, pace, clock, end.at_ms):
+        sent = batch if end.events is None else batch.take(slice(0, end.events - int(tally.sum())))
+        if sent.size:
+            sink.write(sent)
+        tally += np.bincount(sent.kind, minlength=len(KINDS))
+        joins, leaves, bitrates, buffers = tally.tolist()
+        yield Sent(int(tally.sum()), (joins, leaves, bitrates, buffers), at_ms)
+        if end.events is not None and tally.sum() >= end.events:
+            break
+    sink.close()
+
+
+def _slices(arrivals: Arrivals, pace: Pace, clock: Clock, end_ms: int | None) -> Iterator[tuple[EventBatch, int]]:
+    """Arriving events and the event time reached, each when it is due; at the end what is still underway."""
+    at_ms = pace.start_ms
+    while end_ms is None or at_ms < end_ms:
+        next_ms = _next_ms(at_ms, pace.reach_ms(clock.now_ms()), end_ms)
+        if next_ms is not None:
+            yield arrivals.step(next_ms), next_ms
+            at_ms = next_ms
+        if clock.wait(0.0 if next_ms is not None else pace.wait_s(at_ms + LIVE_SLICE_MS, clock.now_ms())):
+            return
+    yield arrivals.noise.rest(), at_ms
+
+
+def _next_ms(at_ms: int, reach_ms: int, end_ms: int | None) -> int | None:
+    """Where the next slice ends; None while too little is due to bother."""
+    last_ms = at_ms + SLICE_MS if end_ms is None else min(at_ms + SLICE_MS, end_ms)
+    next_ms = min(last_ms, reach_ms)
+    return next_ms if next_ms >= min(at_ms + LIVE_SLICE_MS, last_ms) else None

@@ -1,0 +1,100 @@
+"""What may be asked of `simulate`, and what it says at the end."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from consumer.errors import UsageError
+from consumer.simulate.noise import NoiseRules
+from consumer.simulate.programme import Cast
+
+Target = Literal["topic", "stdout", "avro", "json-lines"]
+
+_SUFFIXES: dict[str, Target] = {".avro": "avro", ".jsonl": "json-lines", ".ndjson": "json-lines"}
+FAST = 0.0
+"""The speed without a brake."""
+
+
+@dataclass(frozen=True)
+class SimulateOptions:
+    """One run of `simulate`; raises UsageError where the wishes do not fit together."""
+
+    out: str | None = None
+    """A file (.avro, .jsonl), "-" for JSON lines on stdout, or None for the input topic."""
+    seed: int = 1
+    cast: Cast = field(default_factory=Cast)
+    noise: NoiseRules = field(default_factory=NoiseRules)
+    start_ms: int | None = None
+    """Event time at which it begins; None is now, or so long ago that it ends now where it runs fast."""
+    history_ms: int = 0
+    """In real time: begin so long ago, and catch up at once."""
+    duration_ms: int | None = None
+    """Length in event time; None is until stopped, or until `max_events`."""
+    max_events: int | None = None
+    speed: float | None = None
+    """Event time by wall time; 0 is as fast as possible; None is real time to a topic and fast to a file."""
+    schema_id: int = 1
+    """Registry id in front of every record, where the input is framed as Confluent does."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("duration_ms", 1), ("max_events", 1), ("history_ms", 0), ("speed", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name.removesuffix('_ms')} must be at least {least}, not {value}")
+        if not 0 <= self.schema_id < 2**31:
+            raise UsageError(f"schema id must be from 0 to 2147483647, not {self.schema_id}")
+        if self.history_ms and (self.start_ms is not None or self.pace != 1):
+            raise UsageError("history is for real time from now on; leave out start, and speed or set it to 1")
+        if self.pace > 1 or self.pace == FAST:
+            self._check_it_ends()
+        _ = self.target
+
+    @property
+    def target(self) -> Target:
+        """Where events go."""
+        if self.out is None:
+            return "topic"
+        if self.out == "-":
+            return "stdout"
+        suffix = Path(self.out).suffix
+        if suffix not in _SUFFIXES:
+            raise UsageError(
+                f'cannot tell the format of "{self.out}": give it one of the endings {", ".join(_SUFFIXES)}'
+            )
+        return _SUFFIXES[suffix]
+
+    @property
+    def pace(self) -> float:
+        """The speed in force."""
+        if self.speed is not None:
+            return self.speed
+        return 1.0 if self.target == "topic" else FAST
+
+    def _check_it_ends(self) -> None:
+        if self.duration_ms is None and self.max_events is None:
+            raise UsageError("faster than real time it needs an end: give a duration or a number of events")
+
+
+@dataclass(frozen=True)
+class SimulateReport:
+    """What a run sent."""
+
+    where: str
+    events: int
+    by_kind: tuple[int, int, int, int]
+    """Joins, leaves, bitrate reports, buffer events; duplicates count."""
+    from_ms: int
+    to_ms: int
+    """Event time from and to."""
+    seconds: float
+
+    @property
+    def line(self) -> str:
+        """The closing line for people."""
+        joins, leaves, bitrates, buffers = self.by_kind
+        rate = self.events / self.seconds if self.seconds > 0 else 0.0
+        return (
+            f"{self.events:,} events to {self.where} in {self.seconds:.1f} s ({rate:,.0f}/s): {joins:,} joins, "
+            f"{leaves:,} leaves, {bitrates:,} bitrate reports, {buffers:,} buffer events; "
+            f"{(self.to_ms - self.from_ms) / 1000:,.0f} s of event time"
+        )

@@ -1,0 +1,45 @@
+"""Compile every kernel, or load it from the cache: before a worker joins its group, and once when an image is built."""
+
+import numpy as np
+
+from consumer.intake import intake
+from consumer.windows.events import EventColumns
+from consumer.windows.partition import PartitionWindows
+from consumer.windows.rules import WindowRules
+
+_STREAMS = 200
+"""More than a new partition has room for, with ids as long as to need packing."""
+
+
+def warm_up() -> None:
+    """Run all compiled code once, with the very types that a worker hands it."""
+    intake.warm_up()
+    windows = PartitionWindows(WindowRules(1, 1, 0, 0, _STREAMS), (0, 0))
+    for start_ms in (0, 10):
+        windows.apply(_events(start_ms), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
+    windows.views()
+    windows.view_of(b"00000000")
+    windows.window_of(b"00000000")
+    windows.close_all()
+
+
+def _events(start_ms: int) -> EventColumns:
+    text = bytearray(b"".join(b"%08d" % number for number in range(start_ms, start_ms + _STREAMS)))
+    starts = np.arange(0, len(text), 8, dtype=np.int64)
+    sizes = np.full(_STREAMS, 8, np.int32)
+    zeros = np.zeros(_STREAMS, np.uint8)
+    return EventColumns(
+        text=np.frombuffer(text, np.uint8),
+        stream_start=starts,
+        stream_size=sizes,
+        viewer_start=starts,
+        viewer_size=sizes,
+        timestamp_ms=np.arange(start_ms, start_ms + _STREAMS, dtype=np.int64),
+        kind=zeros,
+        value=np.zeros(_STREAMS, np.int64),
+        reject=zeros,
+    )
+
+
+if __name__ == "__main__":
+    warm_up()

@@ -1,0 +1,1 @@
+"""The heart: pure functions and arrays that turn event columns into closed buckets."""

@@ -1,0 +1,100 @@
+"""A stream's buckets: a list ordered by start, newest first, of which the older part may be closed already."""
+
+from consumer.compiled import inlined
+from consumer.windows.rules import WindowRules
+from consumer.windows.state import NONE, State
+
+
+@inlined
+def bucket_start_ms(timestamp_ms: int, bucket_ms: int) -> int:
+    """The multiple of `bucket_ms` at or below the time, below zero too."""
+    return timestamp_ms // bucket_ms * bucket_ms
+
+
+@inlined
+def closes_after_ms(rules: WindowRules, start_ms: int) -> int:
+    """The last instant of stream time at which a bucket is still open."""
+    return start_ms + rules.bucket_ms + rules.grace_ms
+
+
+@inlined
+def leaves_window_at_ms(rules: WindowRules, start_ms: int) -> int:
+    """The first instant of stream time at which a bucket is no longer part of the window."""
+    return start_ms + rules.bucket_ms + rules.window_duration_ms
+
+
+@inlined
+def find_or_open(state: State, row: int, start_ms: int) -> int:
+    """The open bucket of a stream that starts there, made if need be; it must not be one that has closed."""
+    stream, buckets = state.streams[row], state.buckets
+    newer, older = NONE, int(stream["newest"])
+    while older != NONE and buckets[older]["start_ms"] > start_ms:
+        newer, older = older, int(buckets[older]["older"])
+    if older != NONE and buckets[older]["start_ms"] == start_ms:
+        return older
+    bucket = _new_bucket(state, start_ms)
+    _link(state, row, newer, bucket, older)
+    if stream["oldest_open"] == NONE or stream["oldest_open"] == newer:
+        stream["oldest_open"] = bucket
+    return bucket
+
+
+@inlined
+def _new_bucket(state: State, start_ms: int) -> int:
+    head = state.head[0]
+    slot = int(head["buckets_free"])
+    if slot == NONE:
+        slot = int(head["buckets_used"])
+        head["buckets_used"] += 1
+    else:
+        head["buckets_free"] = state.buckets[slot]["older"]
+    head["buckets_live"] += 1
+    bucket = state.buckets[slot]
+    bucket["start_ms"] = start_ms
+    bucket["peak"] = 0
+    bucket["joins"] = 0
+    bucket["leaves"] = 0
+    bucket["bitrate_samples"] = 0
+    bucket["bitrate_sum_low"] = 0
+    bucket["bitrate_sum_high"] = 0
+    bucket["bitrate_min_bps"] = 0
+    bucket["bitrate_max_bps"] = 0
+    bucket["buffer_events"] = 0
+    bucket["stall_ms"] = 0
+    return slot
+
+
+@inlined
+def _link(state: State, row: int, newer: int, bucket: int, older: int) -> None:
+    stream, buckets = state.streams[row], state.buckets
+    buckets[bucket]["newer"] = newer
+    buckets[bucket]["older"] = older
+    if newer == NONE:
+        stream["newest"] = bucket
+    else:
+        buckets[newer]["older"] = bucket
+    if older == NONE:
+        stream["oldest"] = bucket
+    else:
+        buckets[older]["newer"] = bucket
+
+
+@inlined
+def drop_outside_window(rules: WindowRules, state: State, row: int, time_ms: int) -> None:
+    """Free the buckets that are closed and no longer in the window."""
+    head, stream, buckets = state.head[0], state.streams[row], state.buckets
+    while True:
+        bucket = int(stream["oldest"])
+        if bucket == NONE or bucket == stream["oldest_open"]:
+            return
+        if leaves_window_at_ms(rules, int(buckets[bucket]["start_ms"])) > time_ms:
+            return
+        newer = int(buckets[bucket]["newer"])
+        stream["oldest"] = newer
+        if newer == NONE:
+            stream["newest"] = NONE
+        else:
+            buckets[newer]["older"] = NONE
+        buckets[bucket]["older"] = head["buckets_free"]
+        head["buckets_free"] = bucket
+        head["buckets_live"] -= 1

@@ -1,0 +1,161 @@
+"""What time does: buckets close, streams go quiet and are forgotten.
+
+A stream's time moves with its own events, and with the partition's floor when it has none. The floor visits only the
+streams that have something due: a heap holds, for each stream, the lowest floor at which something happens to it. An
+entry may be too low, never too high; one that no longer matches its stream's `scheduled_ms` is left over and dropped.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.compiled import compiled, inlined
+from consumer.windows.buckets import bucket_start_ms, closes_after_ms, drop_outside_window, leaves_window_at_ms
+from consumer.windows.rules import DAY_MS, WindowRules
+from consumer.windows.state import NONE, State
+from consumer.windows.streams import remove_stream
+
+WATERMARK = 0
+STREAM_IDLE = 1
+END_OF_INPUT = 2
+CLOSE_REASONS = ("WATERMARK", "STREAM_IDLE", "END_OF_INPUT")
+"""Names of the reasons, by code."""
+
+Closed = npt.NDArray[np.void]
+
+
+@inlined
+def close_until(
+    rules: WindowRules, state: State, row: int, time_ms: int, reason: int, offset: int, closed: Closed
+) -> None:
+    """Close, oldest first, the open buckets that are over at that stream time, into `closed`."""
+    stream, buckets = state.streams[row], state.buckets
+    while True:
+        bucket = int(stream["oldest_open"])
+        if bucket == NONE or closes_after_ms(rules, int(buckets[bucket]["start_ms"])) >= time_ms:
+            break
+        _publish(state, row, bucket, reason, offset, closed)
+        stream["oldest_open"] = buckets[bucket]["newer"]
+
+
+@inlined
+def _publish(state: State, row: int, bucket: int, reason: int, offset: int, closed: Closed) -> None:
+    head = state.head[0]
+    size = int(head["closed_size"])
+    closed[size]["id_start"] = state.streams[row]["id_start"]
+    closed[size]["id_size"] = state.streams[row]["id_size"]
+    closed[size]["bucket"] = state.buckets[bucket]
+    closed[size]["reason"] = reason
+    closed[size]["offset"] = offset
+    head["closed_size"] = size + 1
+
+
+@inlined
+def due_floor_ms(rules: WindowRules, state: State, row: int) -> int:
+    """The lowest floor at which a stream has a bucket to close, an empty window, or is to be forgotten."""
+    stream, buckets = state.streams[row], state.buckets
+    oldest_open = int(stream["oldest_open"])
+    if oldest_open != NONE:
+        return closes_after_ms(rules, int(buckets[oldest_open]["start_ms"])) + 1
+    if stream["newest"] != NONE:
+        return leaves_window_at_ms(rules, int(buckets[int(stream["newest"])]["start_ms"]))
+    if stream["viewers"] > 0:
+        return max(int(stream["time_ms"]), int(stream["time_ms"]) + DAY_MS - rules.stream_idle_ms)
+    return int(stream["time_ms"])
+
+
+@inlined
+def schedule(rules: WindowRules, state: State, row: int) -> None:
+    """Have the heap look at a stream no later than its next due floor."""
+    floor_ms = due_floor_ms(rules, state, row)
+    if floor_ms < state.streams[row]["scheduled_ms"]:
+        state.streams[row]["scheduled_ms"] = floor_ms
+        _push(state, floor_ms, row)
+
+
+@inlined
+def advance_partition(rules: WindowRules, state: State, timestamp_ms: int, offset: int, closed: Closed) -> None:
+    """Take a time into partition time; when that enters a new bucket, raise the floor and settle the quiet streams."""
+    head = state.head[0]
+    before_ms = int(head["partition_time_ms"])
+    if timestamp_ms <= before_ms:
+        return
+    head["partition_time_ms"] = timestamp_ms
+    if head["partition_started"] == 0:
+        head["partition_started"] = 1
+        head["partition_bucket_end_ms"] = bucket_start_ms(timestamp_ms, rules.bucket_ms) + rules.bucket_ms
+        return
+    if timestamp_ms < head["partition_bucket_end_ms"]:
+        return
+    head["partition_bucket_end_ms"] = bucket_start_ms(timestamp_ms, rules.bucket_ms) + rules.bucket_ms
+    head["floor_ms"] = timestamp_ms - rules.stream_idle_ms
+    _settle_quiet(rules, state, STREAM_IDLE, offset, closed)
+
+
+@inlined
+def _settle_quiet(rules: WindowRules, state: State, reason: int, offset: int, closed: Closed) -> None:
+    head, streams, due = state.head[0], state.streams, state.due
+    floor_ms = int(head["floor_ms"])
+    while head["due_size"] > 0 and due[0]["floor_ms"] <= floor_ms:
+        scheduled_ms, row = int(due[0]["floor_ms"]), int(due[0]["stream"])
+        _pop(state)
+        if streams[row]["scheduled_ms"] != scheduled_ms:
+            continue
+        time_ms = max(int(streams[row]["time_ms"]), floor_ms)
+        close_until(rules, state, row, time_ms, reason, offset, closed)
+        drop_outside_window(rules, state, row, time_ms)
+        next_ms = due_floor_ms(rules, state, row)
+        if next_ms <= floor_ms:
+            remove_stream(state, row)
+            continue
+        streams[row]["scheduled_ms"] = next_ms
+        _push(state, next_ms, row)
+
+
+@compiled
+def close_everything(state: State, reason: int, closed: Closed) -> None:
+    """Close what is open in every stream, as if time had reached its end."""
+    for row in range(state.head[0]["streams_used"]):
+        stream = state.streams[row]
+        if stream["id_size"] == NONE:
+            continue
+        bucket = int(stream["oldest_open"])
+        while bucket != NONE:
+            _publish(state, row, bucket, reason, NONE, closed)
+            bucket = int(state.buckets[bucket]["newer"])
+        stream["oldest_open"] = NONE
+
+
+@inlined
+def _push(state: State, floor_ms: int, row: int) -> None:
+    due = state.due
+    at = int(state.head[0]["due_size"])
+    state.head[0]["due_size"] = at + 1
+    while at > 0:
+        parent = (at - 1) // 2
+        if due[parent]["floor_ms"] <= floor_ms:
+            break
+        due[at]["floor_ms"] = due[parent]["floor_ms"]
+        due[at]["stream"] = due[parent]["stream"]
+        at = parent
+    due[at]["floor_ms"] = floor_ms
+    due[at]["stream"] = row
+
+
+@inlined
+def _pop(state: State) -> None:
+    due = state.due
+    size = int(state.head[0]["due_size"]) - 1
+    state.head[0]["due_size"] = size
+    floor_ms, row = int(due[size]["floor_ms"]), int(due[size]["stream"])
+    at = 0
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and due[child + 1]["floor_ms"] < due[child]["floor_ms"]:
+            child += 1
+        if floor_ms <= due[child]["floor_ms"]:
+            break
+        due[at]["floor_ms"] = due[child]["floor_ms"]
+        due[at]["stream"] = due[child]["stream"]
+        at = child
+    due[at]["floor_ms"] = floor_ms
+    due[at]["stream"] = row

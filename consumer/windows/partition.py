@@ -1,0 +1,209 @@
+"""One input partition's windows: the arrays, their growth, and the walk over them.
+
+Nothing here reads a clock, does I/O or draws a random number: state is a function of rules, hash key and events.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.windows.closing import END_OF_INPUT, close_everything
+from consumer.windows.events import EventColumns
+from consumer.windows.rules import WindowRules
+from consumer.windows.state import CLOSED, LIMB, NO_TIME_MS, NONE, State, bytes_in_use, grown, new_state
+from consumer.windows.streams import fill_table, pack_ids, row_of
+from consumer.windows.view import FIGURES, WindowView, live_rows, window_buckets, window_figures
+from consumer.windows.walk import walk
+
+MIN_CLOSED_ROWS = 256
+
+
+class ClosedBuckets(NamedTuple):
+    """Closed buckets in the order in which they closed; within a stream that is by start.
+
+    `rows` has the fields of `state.CLOSED`: the bucket, why it closed, and the offset of the record that closed it (-1
+    at the end of input). `stream_ids` are UTF-8.
+    """
+
+    stream_ids: list[bytes]
+    rows: npt.NDArray[np.void]
+
+    def __len__(self) -> int:
+        """How many buckets, which is not how many fields."""
+        return len(self.stream_ids)
+
+
+class PartitionFigures(NamedTuple):
+    """What a partition holds now; times are None before the first event and the first floor."""
+
+    streams: int
+    buckets: int
+    state_bytes: int
+    partition_time_ms: int | None
+    floor_ms: int | None
+    largest_lateness_ms: int
+
+
+class PartitionWindows:
+    """The windows of all streams of one partition; `hash_key` is two 64-bit words that nobody outside can know."""
+
+    def __init__(self, rules: WindowRules, hash_key: tuple[int, int]) -> None:
+        self._rules = rules
+        self._state = new_state(hash_key)
+        self._head = self._state.head[0]
+        self._closed_rows = np.empty(MIN_CLOSED_ROWS, CLOSED)
+        self._closed: list[ClosedBuckets] = []
+
+    def apply(
+        self, events: EventColumns, begin: int, end: int, offsets: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint8]:
+        """Take rows `begin` to `end` in order; `offsets` has one entry a row of the columns.
+
+        Returns the status of each row taken: a code of `walk.STATUSES`.
+        """
+        status = np.empty(end - begin, np.uint8)
+        while not walk(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows):
+            # No two ids share a byte of the text, so its size is room enough for all of them.
+            self._reserve(end - begin, len(events.text))
+        self._collect()
+        return status
+
+    def close_all(self) -> None:
+        """Close what is open, as if time had reached its end; no event may follow."""
+        self._reserve(0, 0)
+        close_everything(self._state, END_OF_INPUT, self._closed_rows)
+        self._collect()
+
+    def take_closed(self) -> ClosedBuckets:
+        """The buckets closed since the last call, in closing order."""
+        taken, self._closed = self._closed, []
+        if len(taken) == 1:
+            return taken[0]
+        rows = np.concatenate([closed.rows for closed in taken]) if taken else np.empty(0, CLOSED)
+        return ClosedBuckets([stream_id for closed in taken for stream_id in closed.stream_ids], rows)
+
+    def _collect(self) -> None:
+        """Copy what has closed out of the arrays, ids and all: the next walk may reuse their rows."""
+        size = int(self._head["closed_size"])
+        if size == 0:
+            return
+        self._head["closed_size"] = 0
+        rows = self._closed_rows[:size].copy()
+        self._closed.append(ClosedBuckets(self._ids(rows["id_start"], rows["id_size"]), rows))
+
+    def figures(self) -> PartitionFigures:
+        """What is held now."""
+        head = self._head
+        return PartitionFigures(
+            streams=int(head["streams_live"]),
+            buckets=int(head["buckets_live"]),
+            state_bytes=bytes_in_use(self._state),
+            partition_time_ms=_known(int(head["partition_time_ms"])),
+            floor_ms=_known(int(head["floor_ms"])),
+            largest_lateness_ms=int(head["largest_lateness_ms"]),
+        )
+
+    def viewers(self) -> int:
+        """The live counts of all streams together."""
+        return int(self._live()[1].sum())
+
+    def views(self, most: int | None = None) -> list[WindowView]:
+        """The windows of the streams with the most viewers, or of all, the largest first."""
+        rows, viewers = self._live()
+        # Ties go by row, so that the choice does not flicker from one snapshot to the next.
+        order = np.lexsort((rows, -viewers))
+        return self._views_of(rows[order[:most]])
+
+    def view_of(self, stream_id: bytes) -> WindowView | None:
+        """The window of one stream, None where it is not held."""
+        row = self._row_of(stream_id)
+        return None if row == NONE else self._views_of(np.array([row], np.int64))[0]
+
+    def window_of(self, stream_id: bytes) -> npt.NDArray[np.void]:
+        """A stream's buckets in the window, oldest first (fields of `state.BUCKET`); empty where it is not held."""
+        row = self._row_of(stream_id)
+        slots = np.empty(self._rules.window_duration_ms // self._rules.bucket_ms + 2, np.int64)
+        size = 0 if row == NONE else window_buckets(self._rules, self._state, row, slots)
+        return self._state.buckets[slots[:size][::-1]]
+
+    def _row_of(self, stream_id: bytes) -> int:
+        return row_of(self._state, np.frombuffer(bytearray(stream_id), np.uint8))
+
+    def _live(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        used = int(self._head["streams_used"])
+        rows, viewers = np.empty(used, np.int64), np.empty(used, np.int64)
+        size = live_rows(self._state, rows, viewers)
+        return rows[:size], viewers[:size]
+
+    def _views_of(self, rows: npt.NDArray[np.int64]) -> list[WindowView]:
+        figures = np.empty(len(rows), FIGURES)
+        window_figures(self._rules, self._state, rows, figures)
+        streams = self._state.streams[rows]
+        ids = self._ids(streams["id_start"], streams["id_size"])
+        return [_view(each.decode(), *values) for each, values in zip(ids, figures.tolist(), strict=True)]
+
+    def _ids(self, starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> list[bytes]:
+        text = memoryview(self._state.ids)  # type: ignore[arg-type]  # an array is a buffer; its type says so from 3.12 on
+        return [bytes(text[start : start + size]) for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
+
+    def _reserve(self, events: int, id_bytes: int) -> None:
+        """Room for the worst that a batch can do: every event a new stream and a new bucket, and everything closes."""
+        state, head = self._state, self._head
+        streams, buckets, due = (int(head[used]) for used in ("streams_used", "buckets_used", "due_size"))
+        self._state = State(
+            head=state.head,
+            table=self._table_with_room(int(head["streams_live"]) + events),
+            streams=grown(state.streams, streams, streams + events),
+            ids=self._ids_with_room(id_bytes),
+            buckets=grown(state.buckets, buckets, buckets + events),
+            due=grown(state.due, due, due + events),
+        )
+        self._closed_rows = grown(self._closed_rows, 0, int(head["buckets_live"]) + events)
+
+    def _table_with_room(self, streams: int) -> npt.NDArray[np.int32]:
+        if 2 * streams <= len(self._state.table):
+            return self._state.table
+        table = np.full(1 << (2 * streams).bit_length(), NONE, np.int32)
+        fill_table(self._state, table)
+        return table
+
+    def _ids_with_room(self, id_bytes: int) -> npt.NDArray[np.uint8]:
+        head, ids = self._head, self._state.ids
+        used, garbage = int(head["ids_used"]), int(head["ids_garbage"])
+        if used + id_bytes <= len(ids):
+            return ids
+        packed = np.empty(max(2 * (used - garbage) + id_bytes, 512), np.uint8)
+        pack_ids(self._state, packed)
+        return packed
+
+
+def _known(time_ms: int) -> int | None:
+    return None if time_ms == NO_TIME_MS else time_ms
+
+
+def _view(
+    stream_id: str,
+    time_ms: int,
+    viewers: int,
+    peak: int,
+    samples: int,
+    sum_low: int,
+    sum_high: int,
+    *least_most_buffers_stalls: int,
+) -> WindowView:
+    """From the fields of `view.FIGURES`, in their order."""
+    least_bps, most_bps, buffer_events, stall_ms, last_closed_start_ms = least_most_buffers_stalls
+    return WindowView(
+        stream_id=stream_id,
+        time_ms=time_ms,
+        concurrent_viewers=viewers,
+        peak_concurrent_viewers=peak,
+        bitrate_samples=samples,
+        bitrate_sum_bps=sum_high * LIMB + sum_low,
+        bitrate_min_bps=least_bps,
+        bitrate_max_bps=most_bps,
+        buffer_events=buffer_events,
+        stall_ms=stall_ms,
+        last_closed_start_ms=_known(last_closed_start_ms),
+    )

@@ -1,0 +1,160 @@
+"""What a partition remembers, as arrays: one row a stream, one row an active bucket, no object for either.
+
+```
+table ──► streams row ──► newest bucket ⇄ … ⇄ oldest_open ⇄ … ⇄ oldest      due: a heap of (floor, stream)
+   ids ◄──┘ id_start          open buckets        closed, still in the window
+```
+A stream's buckets are a list ordered by start. Rows are reused through free lists; arrays grow by half, and only
+between two walks, so that compiled code never has to ask for room.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.compiled import inlined
+
+NONE = -1
+"""No row: the end of a list."""
+NO_TIME_MS = -(2**62)
+"""Before any time that an event can have."""
+NEVER_MS = 2**62
+LIMB = 2**62
+"""Sums of bitrates are kept exact in two limbs: `sum_high * LIMB + sum_low`."""
+
+STREAM = np.dtype(
+    [
+        ("hash", np.uint64),
+        ("time_ms", np.int64),  # the largest accepted timestamp of its own; the floor is added where it is read
+        ("viewers", np.int64),
+        ("scheduled_ms", np.int64),  # the floor at which the heap looks at it next
+        ("id_start", np.int64),
+        ("id_size", np.int32),
+        ("newest", np.int32),
+        ("oldest_open", np.int32),
+        ("oldest", np.int32),
+    ],
+    align=True,
+)
+
+BUCKET = np.dtype(
+    [
+        ("start_ms", np.int64),
+        ("newer", np.int32),
+        ("older", np.int32),
+        ("peak", np.int64),
+        ("joins", np.int64),
+        ("leaves", np.int64),
+        ("bitrate_samples", np.int64),
+        ("bitrate_sum_low", np.int64),
+        ("bitrate_sum_high", np.int64),
+        ("bitrate_min_bps", np.int64),
+        ("bitrate_max_bps", np.int64),
+        ("buffer_events", np.int64),
+        ("stall_ms", np.int64),
+    ],
+    align=True,
+)
+
+CLOSED = np.dtype(
+    [
+        ("id_start", np.int64),
+        ("id_size", np.int64),
+        ("bucket", BUCKET),
+        ("reason", np.int64),
+        ("offset", np.int64),
+    ],
+    align=True,
+)
+
+HEAD = np.dtype(
+    [
+        ("partition_time_ms", np.int64),
+        ("partition_bucket_end_ms", np.int64),
+        ("partition_started", np.int64),  # the first record sets partition time and no floor
+        ("floor_ms", np.int64),
+        ("streams_used", np.int64),
+        ("streams_free", np.int64),
+        ("streams_live", np.int64),
+        ("buckets_used", np.int64),
+        ("buckets_free", np.int64),
+        ("buckets_live", np.int64),
+        ("ids_used", np.int64),
+        ("ids_garbage", np.int64),
+        ("due_size", np.int64),
+        ("closed_size", np.int64),
+        ("largest_lateness_ms", np.int64),
+        ("hash_key0", np.uint64),
+        ("hash_key1", np.uint64),
+    ],
+    align=True,
+)
+
+DUE = np.dtype([("floor_ms", np.int64), ("stream", np.int64)])
+
+
+class State(NamedTuple):
+    """All that the kernels read and write; `head` has one row, the scalars."""
+
+    head: npt.NDArray[np.void]
+    table: npt.NDArray[np.int32]
+    streams: npt.NDArray[np.void]
+    ids: npt.NDArray[np.uint8]
+    buckets: npt.NDArray[np.void]
+    due: npt.NDArray[np.void]
+
+
+def new_state(hash_key: tuple[int, int]) -> State:
+    """An empty partition; `hash_key` are two 64-bit words."""
+    head = np.zeros(1, HEAD)
+    for name in ("partition_time_ms", "floor_ms"):
+        head[name] = NO_TIME_MS
+    for name in ("streams_free", "buckets_free"):
+        head[name] = NONE
+    head["hash_key0"], head["hash_key1"] = hash_key
+    return State(
+        head=head,
+        table=np.full(64, NONE, np.int32),
+        streams=np.zeros(32, STREAM),
+        ids=np.zeros(512, np.uint8),
+        buckets=np.zeros(128, BUCKET),
+        due=np.zeros(64, DUE),
+    )
+
+
+def grown(array: npt.NDArray[np.void], used: int, wanted: int) -> npt.NDArray[np.void]:
+    """The array itself if it has `wanted` rows, else a copy of its `used` rows with room for half as many again."""
+    if wanted <= len(array):
+        return array
+    # Pages of the new array that nobody writes to are never resident, so room to spare costs address space only.
+    larger = np.empty(max(wanted, len(array) + len(array) // 2), array.dtype)
+    larger[:used] = array[:used]
+    return larger
+
+
+@inlined
+def has_room(state: State, closed: npt.NDArray[np.void], events: int, id_bytes: int) -> bool:
+    """Whether every event could open a stream and a bucket, and everything could close, without an array growing."""
+    head = state.head[0]
+    return bool(
+        head["streams_used"] + events <= len(state.streams)
+        and 2 * (head["streams_live"] + events) <= len(state.table)
+        and head["ids_used"] + id_bytes <= len(state.ids)
+        and head["buckets_used"] + events <= len(state.buckets)
+        and head["due_size"] + events <= len(state.due)
+        and head["buckets_live"] + events <= len(closed)
+    )
+
+
+def bytes_in_use(state: State) -> int:
+    """Bytes of the rows in use or used before; room that nobody wrote to is not resident and not counted."""
+    head = state.head[0]
+    return (
+        HEAD.itemsize
+        + state.table.nbytes
+        + int(head["streams_used"]) * STREAM.itemsize
+        + int(head["ids_used"])
+        + int(head["buckets_used"]) * BUCKET.itemsize
+        + int(head["due_size"]) * DUE.itemsize
+    )

@@ -1,0 +1,135 @@
+"""What `aggregate` says of streams, time and order, from small inputs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.cli import run_command
+from tests.aggregate.files import Event, aggregate, write_json_lines
+
+RULES = {"window_duration_ms": 2_000, "bucket_ms": 1_000, "grace_ms": 0, "stream_idle_ms": 5_000}
+
+
+def places(summaries: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
+    return [(s["stream_id"], s["bucket_start_ms"], s["close_reason"]) for s in summaries]
+
+
+@pytest.fixture
+def events_file(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+def test_several_files_are_one_partition_in_the_order_given(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    early = write_json_lines(tmp_path / "early", [Event("s", "v", 500, "J")])
+    later = write_json_lines(tmp_path / "later", [Event("s", "v", 2_500, "B", 10)])
+    forth = aggregate(capsys, tmp_path, [early, later], **RULES)
+    assert places(forth.summaries) == [("s", 0, "WATERMARK"), ("s", 2_000, "END_OF_INPUT")]
+    assert forth.view["s"]["late"] == 0
+    back = aggregate(capsys, tmp_path, [later, early], **RULES)
+    assert places(back.summaries) == [("s", 2_000, "END_OF_INPUT")]
+    assert back.view["s"]["late"] == 1
+
+
+def test_the_view_is_taken_before_the_end_closes_what_is_open(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
+) -> None:
+    events = [Event("s", "v", 500, "J"), Event("s", "w", 1_500, "J"), Event("s", "w", 1_600, "S", 9)]
+    for at_end, expected in (
+        ("close", [("s", 0, "WATERMARK"), ("s", 1_000, "END_OF_INPUT")]),
+        ("keep", [("s", 0, "WATERMARK")]),
+    ):
+        got = aggregate(capsys, tmp_path, [write_json_lines(events_file, events)], "--at-end", at_end, **RULES)
+        assert places(got.summaries) == expected
+        view = got.view["s"]
+        assert [(row["bucket_start_ms"], row["close_reason"]) for row in view["buckets"]] == [
+            (0, "WATERMARK"),
+            (1_000, None),
+        ]
+        assert view["buckets"][0] == got.summaries[0]
+        assert list(view["buckets"][1]) == list(got.summaries[0])
+        assert {key: value for key, value in view.items() if key != "buckets"} == {
+            "concurrent_viewers": 2,
+            "window_bitrate_stats": [0.0, 0, 0],
+            "window_buffer_events": 1,
+            "window_peak_concurrent": 2,
+            "late": 0,
+            "time": 1_600,
+        }
+
+
+def test_a_quiet_stream_is_closed_by_the_others_and_stays_in_the_view_when_it_is_forgotten(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
+) -> None:
+    #   quiet   B                                  B (late: its bucket is below the floor)
+    #   busy        J                    J
+    #           0   1                    20        0.9 s
+    events = [
+        Event("quiet", "v", 0, "B", 7),
+        Event("busy", "v", 1_000, "J"),
+        Event("busy", "v", 20_000, "J"),
+        Event("quiet", "v", 900, "B", 7),
+        Event("other", "v", 900, "B", 7),
+    ]
+    got = aggregate(capsys, tmp_path, [write_json_lines(events_file, events)], **RULES)
+    assert places(got.summaries) == [
+        ("busy", 1_000, "WATERMARK"),
+        ("busy", 20_000, "END_OF_INPUT"),
+        ("quiet", 0, "STREAM_IDLE"),
+    ]
+    assert list(got.view) == ["busy", "other", "quiet"]
+    gone = {
+        "concurrent_viewers": 0,
+        "window_bitrate_stats": [0.0, 0, 0],
+        "window_buffer_events": 0,
+        "window_peak_concurrent": 0,
+        "buckets": [],
+        "late": 1,
+        "time": 15_000,
+    }
+    assert got.view["quiet"] == gone
+    assert got.view["other"] == gone
+    assert got.stderr == "late: 2 events of 2 streams came after their bucket closed\n"
+
+
+def test_a_stream_past_the_limit_is_a_reject(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
+) -> None:
+    events = [Event("a", "v", 0, "J"), Event("b", "v", 0, "J"), Event("b", "v", 0, "J"), Event("a", "v", 0, "J")]
+    got = aggregate(capsys, tmp_path, [write_json_lines(events_file, events)], max_streams=1, **RULES)
+    assert places(got.summaries) == [("a", 0, "END_OF_INPUT")]
+    assert got.view["a"]["concurrent_viewers"] == 2
+    assert (got.view["b"]["concurrent_viewers"], got.view["b"]["time"]) == (0, None)
+    assert got.stderr == "REJECTED 2 records, the others count: stream_limit 2\n"
+
+
+def test_an_event_far_ahead_is_taken_for_there_is_no_clock_to_hold_it_against(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
+) -> None:
+    got = aggregate(capsys, tmp_path, [write_json_lines(events_file, [Event("s", "v", 2**52, "J")])], **RULES)
+    assert places(got.summaries) == [("s", 2**52 // 1_000 * 1_000, "END_OF_INPUT")]
+
+
+def test_an_empty_file_gives_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path) -> None:
+    got = aggregate(capsys, tmp_path, [write_json_lines(events_file, [])], **RULES)
+    assert got == ([], {}, "")
+
+
+def test_stream_ids_come_out_as_they_went_in(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
+) -> None:
+    names = ['"', "\\", "\n", "\x00", "\N{SNOWMAN}", "\U0001f600", "a b", "A", "a"]
+    got = aggregate(capsys, tmp_path, [write_json_lines(events_file, [Event(name, "v", 0, "J") for name in names])])
+    assert [summary["stream_id"] for summary in got.summaries] == sorted(names)
+    assert list(got.view) == sorted(names)
+
+
+def test_many_summaries_come_in_order(capsys: pytest.CaptureFixture[str], events_file: Path) -> None:
+    events = [Event(f"s{stream}", "v", 10_000 * bucket, "J") for bucket in range(30) for stream in range(99, 0, -1)]
+    write_json_lines(events_file, events)
+    assert run_command(["aggregate", str(events_file)]) == 0
+    summaries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    order = [(summary["stream_id"], summary["bucket_start_ms"]) for summary in summaries]
+    assert order == sorted(order)
+    assert len(order) == 99 * 30

@@ -1,0 +1,157 @@
+"""`aggregate`: what goes to stdout and stderr, and the exit codes; as a process where that makes a difference."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.aggregate.files import Event, write_avro, write_json_lines
+from tests.cli.command import command, environment, run, run_here
+
+EVENTS = [
+    Event("b", "v1", 1_000, "J"),
+    Event("a", "v2", 2_000, "J"),
+    Event("a", "v2", 2_500, "B", 1_000),
+    Event("b", "v1", 45_000, "S", 7),
+]
+
+
+def test_summaries_go_to_stdout_by_stream_and_bucket(tmp_path: Path) -> None:
+    events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
+    done = run("aggregate", str(events))
+    assert (done.code, done.err) == (0, "")
+    summaries = [json.loads(line) for line in done.out.splitlines()]
+    assert [(s["stream_id"], s["bucket_start_ms"], s["close_reason"]) for s in summaries] == [
+        ("a", 0, "END_OF_INPUT"),
+        ("b", 0, "WATERMARK"),
+        ("b", 40_000, "END_OF_INPUT"),
+    ]
+    assert list(summaries[0]) == [
+        "stream_id",
+        "bucket_start_ms",
+        "bucket_end_ms",
+        "peak_concurrent_viewers",
+        "avg_bitrate_bps",
+        "min_bitrate_bps",
+        "max_bitrate_bps",
+        "buffer_event_count",
+        "buffer_stall_ms",
+        "bitrate_sample_count",
+        "joins",
+        "leaves",
+        "bitrate_sum_bps",
+        "timeouts",
+        "unique_viewers",
+        "avg_concurrent_viewers",
+        "viewer_ms",
+        "viewers_at_end",
+        "untracked_events",
+        "close_reason",
+        "counting",
+        "topic",
+        "partition",
+        "offset",
+    ]
+    assert (summaries[0]["counting"], summaries[0]["topic"], summaries[0]["offset"]) == ("events", None, None)
+
+
+def test_stdin_is_json_lines(tmp_path: Path) -> None:
+    text = write_json_lines(tmp_path / "events.jsonl", EVENTS).read_text(encoding="utf-8")
+    done = run("aggregate", "-", "--at-end", "keep", stdin=text)
+    assert (done.code, done.err) == (0, "")
+    assert [json.loads(line)["stream_id"] for line in done.out.splitlines()] == ["b"]
+
+
+def test_bad_lines_are_told_loudly_and_the_others_count(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
+    with events.open("a", encoding="utf-8") as file:
+        file.write("{\n" * 3)
+        file.write('{"stream_id": "a", "viewer_id": "v", "timestamp_ms": 1.5, "type": "join"}\n' * 5)
+    done = run_here(capsys, "aggregate", str(events))
+    assert done.code == 0
+    assert len(done.out.splitlines()) == 3
+    named, summed = done.error_lines[:-1], done.error_lines[-1]
+    assert [line.split(": ")[0] for line in named] == [f"{events}:{number}" for number in range(5, 10)]
+    assert named[3].endswith("timestamp_ms must be a whole number")
+    assert summed.startswith("REJECTED 8 records, the others count: ")
+
+
+def test_late_events_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    events = write_json_lines(tmp_path / "events.jsonl", [*EVENTS, Event("b", "v3", 1_000, "J")])
+    done = run_here(capsys, "aggregate", str(events))
+    assert done.code == 0
+    assert done.err == "late: 1 events of 1 streams came after their bucket closed\n"
+
+
+@pytest.mark.parametrize("cut", [2, 40, -1, -9])
+def test_a_cut_container_is_one_line_and_no_summary(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, cut: int
+) -> None:
+    whole = write_avro(tmp_path / "events.avro", EVENTS * 100)
+    whole.write_bytes(whole.read_bytes()[:cut] if cut > 2 or cut < 0 else b"Obj\x01")
+    done = run_here(capsys, "aggregate", str(whole))
+    assert (done.code, done.out) == (1, "")
+    (line,) = done.error_lines
+    assert line.startswith(f"error: {whole}: ")
+
+
+def test_files_that_cannot_be_read_are_a_line_each_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
+    done = run_here(capsys, "aggregate", str(events), str(tmp_path / "none"), str(tmp_path))
+    assert (done.code, done.out) == (1, "")
+    assert done.error_lines == [
+        f"error: {tmp_path / 'none'}: can't be read: No such file or directory",
+        f"error: {tmp_path}: can't be read: Is a directory",
+    ]
+
+
+def test_a_view_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
+    done = run_here(capsys, "aggregate", str(events), "--view", str(tmp_path / "none" / "view.json"))
+    assert (done.code, done.out) == (1, "")
+    assert done.error_lines == [
+        f"error: {tmp_path / 'none' / 'view.json'}: can't be written: No such file or directory"
+    ]
+
+
+def test_kafka_time_is_asked_of_files_in_vain(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
+    done = run_here(capsys, "aggregate", str(events), "--set", "input.time=kafka")
+    assert (done.code, done.out) == (2, "")
+    assert len(done.error_lines) == 1
+
+
+def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
+    fifo = tmp_path / "events"
+    os.mkfifo(fifo)
+    with (
+        subprocess.Popen(
+            command("aggregate", str(fifo)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        ) as process,
+        fifo.open("wb"),
+    ):  # returns once the command reads
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+    many = [Event(f"s{i}", "v", 1_000, "J") for i in range(3_000)]
+    events = write_json_lines(tmp_path / "events.jsonl", many)
+    with subprocess.Popen(
+        command("aggregate", str(events)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+        deadline = time.monotonic() + 60
+        process.wait(deadline - time.monotonic())
+    assert (process.returncode, err) == (1, b"")

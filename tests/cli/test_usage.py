@@ -1,0 +1,107 @@
+"""What is asked for wrongly: exit code 2, one clear line an error, nothing on stdout, no traceback."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from consumer import __version__
+from consumer.cli import run_command
+from consumer.settings import Settings, load_settings
+from tests.cli.command import run
+
+COMMANDS = ("run", "aggregate", "simulate", "config", "topics")
+
+
+def test_the_version_is_data() -> None:
+    done = run("--version")
+    assert done == (0, f"viewer-consumer {__version__}\n", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert run_command([name, "--help"]) == 0
+    printed = capsys.readouterr()
+    assert name in printed.out
+    assert printed.err == ""
+
+
+def test_help_and_config_load_nothing_heavy() -> None:
+    done = run("config", PYTHONPROFILEIMPORTTIME="1")
+    assert done.code == 0
+    loaded = {line.rpartition("|")[2].strip() for line in done.error_lines}
+    assert loaded.isdisjoint({"numba", "numpy", "fastavro"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "Missing command; see viewer-consumer --help"),
+        (["agregate"], "No such command 'agregate'"),
+        (["aggregate"], "Missing argument 'FILE...'; see viewer-consumer aggregate --help"),
+        (["config", "--jsn"], "No such option: --jsn (Possible options: --json, --set)"),
+        (["aggregate", "x", "--at-end", "never"], "Invalid value for '--at-end'"),
+        (["config", "--config", "none.toml"], "none.toml: can't be read: No such file or directory"),
+        (["config", "--set", "http.port"], "--set http.port: must be section.key=value"),
+        (["run", "--set", "windows.bucket_ms=0"], '--set: windows.bucket_ms: must be at least 1, not "0"'),
+        (
+            ["topics", "--set", "kafka.inputtopic=x"],
+            "--set: kafka.inputtopic: unknown key; did you mean kafka.input_topic?",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:
+    assert run_command(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (only,) = printed.err.splitlines()
+    assert only.startswith(f"error: {line}")
+
+
+def test_wrong_settings_are_a_line_each_in_a_process_of_their_own(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[windows]\nbucket_ms = 0\n[htp]\nport = 1\n", encoding="utf-8")
+    done = run("config", "--config", str(config), VIEWER_CONSUMER_HTTP__PORT="99999")
+    assert (done.code, done.out) == (2, "")
+    assert done.error_lines == [
+        f"error: {config}: windows.bucket_ms: must be at least 1, not 0",
+        'error: VIEWER_CONSUMER_HTTP__PORT: http.port: must be at most 65535, not "99999"',
+        f"error: {config}: htp: unknown key; did you mean http?",
+    ]
+
+
+def test_config_prints_toml_that_gives_the_same_settings_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = [
+        "--set=windows.bucket_ms=5000",
+        '--set=input.ids={"7": "a b.avsc"}',
+        "--set=input.fields.bitrate_bps={path='k.\"bps\"', scale=1000}",
+        '--set=input.events.join=["Started", "\N{SNOWMAN}\\u007f"]',
+        "--set=kafka.client.linger.ms=5",
+    ]
+    assert run_command(["config", *arguments]) == 0
+    printed = tmp_path / "printed.toml"
+    printed.write_text(capsys.readouterr().out, encoding="utf-8")
+    again = load_settings(printed, [], {})
+    assert again == load_settings(None, [argument.removeprefix("--set=") for argument in arguments], {})
+
+
+def test_config_without_settings_prints_every_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["config"]) == 0
+    values = tomllib.loads(capsys.readouterr().out)
+    assert Settings.model_validate(values) == Settings()
+    assert values["windows"]["max_streams"] == 1_000_000
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_config_hides_secrets(capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
+    secrets = [
+        "--set=kafka.client.sasl.password=hunter2",
+        "--set=input.schema_registry_url=https://user:hunter2@registry:8081/path",
+    ]
+    assert run_command(["config", *flags, *secrets]) == 0
+    out = capsys.readouterr().out
+    assert "hunter2" not in out
+    assert "registry:8081/path" in out
+    assert "sasl.password" in out

@@ -1,0 +1,22 @@
+"""Fixtures that all tests share."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.broker import NoBrokerError, real_broker
+
+
+@pytest.fixture(scope="session")
+def bootstrap_servers() -> Iterator[str]:
+    """A real Kafka; tests that need one are skipped where there is none, but not in CI."""
+    with contextlib.ExitStack() as stack:
+        try:
+            servers = stack.enter_context(real_broker())
+        except NoBrokerError as reason:
+            if os.environ.get("CI", "").lower() in {"1", "true"}:
+                pytest.fail(f"CI needs a real broker: {reason}")
+            pytest.skip(f"no real broker: {reason}")
+        yield servers

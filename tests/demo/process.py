@@ -1,0 +1,110 @@
+"""The demo as a process, on a pipe or on a terminal of its own, and waits with deadlines."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+COMMAND = (sys.executable, "-m", "consumer", "run", "--embedded")
+START_WITHIN_S = 90.0
+"""Kernels may have to be compiled first."""
+END_WITHIN_S = 15.0
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+class Demo:
+    """One running demo and all that it has said on stderr so far."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stderr: int) -> None:
+        self.process = process
+        self._said = bytearray()
+        self._reader = threading.Thread(target=self._read, args=(stderr,), daemon=True)
+        self._reader.start()
+
+    def text(self) -> str:
+        """What it said, without colours and cursor moves."""
+        return _CONTROL.sub("", bytes(self._said).decode("utf-8", "replace"))
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of one event."""
+        parsed = []
+        for line in self.text().splitlines():
+            with contextlib.suppress(ValueError):
+                parsed.append(json.loads(line))
+        return [line for line in parsed if line.get("event", "").startswith(event)]
+
+    def wait(self, what: str, holds: Callable[[], object]) -> None:
+        """Wait until something holds; the demo must not end before."""
+        deadline = time.monotonic() + START_WITHIN_S
+        while not holds():
+            assert self.process.poll() is None, f"ended before {what}:\n{self.text()[-3000:]}"
+            assert time.monotonic() < deadline, f"not in time: {what}\n{self.text()[-3000:]}"
+            time.sleep(0.05)
+
+    def end(self, number: signal.Signals) -> float:
+        """Send a signal and wait for a clean end; how long that took, in seconds."""
+        began_s = time.monotonic()
+        self.process.send_signal(number)
+        self.ended(within_s=END_WITHIN_S)
+        return time.monotonic() - began_s
+
+    def ended(self, within_s: float) -> None:
+        """Wait for a clean end."""
+        code = self.process.wait(within_s)
+        self._reader.join(5)
+        assert code == 0, f"exit code {code}:\n{self.text()[-3000:]}"
+
+    def _read(self, stderr: int) -> None:
+        with contextlib.suppress(OSError):  # a terminal whose other side has gone
+            while chunk := os.read(stderr, 65_536):
+                self._said += chunk
+
+
+@contextlib.contextmanager
+def demo_on_a_pipe(*arguments: str) -> Iterator[Demo]:
+    """The demo without a terminal."""
+    with _started(arguments, {}, subprocess.PIPE) as process:
+        assert process.stderr is not None
+        yield Demo(process, process.stderr.fileno())
+
+
+@contextlib.contextmanager
+def demo_on_a_terminal(columns: int, lines: int, *arguments: str) -> Iterator[Demo]:
+    """The demo on a terminal of this size."""
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        with _started(arguments, {"TERM": "xterm-256color"}, theirs) as process:
+            os.close(theirs)
+            yield Demo(process, ours)
+    finally:
+        os.close(ours)
+
+
+@contextlib.contextmanager
+def _started(arguments: tuple[str, ...], more: dict[str, str], stderr: int) -> Iterator[subprocess.Popen[bytes]]:
+    unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+    environ = {name: value for name, value in os.environ.items() if name not in unwanted} | more
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, env=environ
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()

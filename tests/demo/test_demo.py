@@ -1,0 +1,77 @@
+"""The demo end to end, as `make run` starts it."""
+
+import re
+import signal
+import socket
+import urllib.request
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.demo.process import END_WITHIN_S, START_WITHIN_S, demo_on_a_pipe, demo_on_a_terminal
+
+ANY_PORT = ("--set", "http.port=0")
+QUICK_END_S = 10.0
+
+
+def scraped(url: str) -> dict[str, float]:
+    """Sum of each metric's samples."""
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # the address that the demo shows
+        text = answer.read().decode()
+    sums: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+    return sums
+
+
+def test_without_a_terminal_figures_move_and_sigint_ends_it_cleanly() -> None:
+    with demo_on_a_pipe(*ANY_PORT) as demo:
+        demo.wait("buckets close", lambda: any(line["summaries"] > 300 for line in demo.lines("demo")))
+        seen = len(demo.lines("demo"))
+        demo.wait("the next log line", lambda: len(demo.lines("demo")) > seen)
+        first, last = demo.lines("demo")[seen - 1], demo.lines("demo")[-1]
+        assert last["events"] > first["events"]
+        assert last["viewers"] > 1_000
+        assert last["streams"] > 100
+        assert last["rejects"] == 0
+        assert last["busiest"][0].startswith("channel-0001=")
+
+        metrics = scraped(last["metrics"])
+        assert metrics["viewer_consumer_events_total"] >= last["events"]
+        assert metrics["viewer_stream_concurrent_viewers"] > 1_000
+        assert metrics["viewer_consumer_ready"] == 1
+
+        assert demo.end(signal.SIGINT) < QUICK_END_S
+        (closing,) = [line for line in demo.lines("") if "summaries published" in line["event"]]
+        assert closing["events"] >= last["events"]
+        assert closing["summaries"] >= last["summaries"]
+
+
+def test_on_a_terminal_the_busiest_streams_are_drawn_and_sigterm_ends_it_cleanly() -> None:
+    with demo_on_a_terminal(120, 40, *ANY_PORT) as demo:
+        demo.wait("streams are drawn", lambda: "channel-0001" in demo.text() and "Mbit/s" in demo.text())
+        demo.wait("it runs", lambda: "running 0:" in demo.text())
+        demo.wait("a bucket is closed", lambda: re.search(r"channel-0001 .* \d\d:\d\d:\d\d", demo.text()))
+        assert "http://localhost:" in demo.text()
+        drawn = demo.text().count("channel-0001")
+        demo.wait("it is drawn again", lambda: demo.text().count("channel-0001") > drawn + 2)
+        assert demo.end(signal.SIGTERM) < QUICK_END_S
+        assert "summaries published" in demo.text().splitlines()[-1]
+        assert "Traceback" not in demo.text()
+
+
+def test_it_ends_by_itself_after_the_time_given() -> None:
+    with demo_on_a_pipe(*ANY_PORT, "--duration", "2s") as demo:
+        demo.ended(within_s=START_WITHIN_S + END_WITHIN_S)
+        (closing,) = [line for line in demo.lines("") if "summaries published" in line["event"]]
+        assert closing["events"] > 10_000
+
+
+def test_a_port_that_was_set_and_is_taken_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with demo_on_a_pipe("--set", f"http.port={port}", "--set", "http.host=127.0.0.1") as demo:
+            assert demo.process.wait(90) == 1
+            demo._reader.join(5)
+            assert str(port) in demo.text()
+            assert "Traceback" not in demo.text()

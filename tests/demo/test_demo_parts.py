@@ -1,0 +1,78 @@
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from consumer.demo import PREFIX, Rate, demo_settings, read_totals
+from consumer.demo_view import Totals
+from consumer.observe.metrics import WorkerMetrics
+from consumer.settings import HttpSettings, InputSettings, KafkaSettings, Settings
+
+ELSEWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+
+
+@pytest.fixture
+def default_port_taken() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # taken by somebody else, which is as well
+            stack.enter_context(socket.create_server(("0.0.0.0", HttpSettings().port)))  # noqa: S104  # as the default
+        yield
+
+
+def test_rates_are_of_the_last_seconds_only() -> None:
+    rate = Rate(over_s=5.0)
+    assert rate.see(0.0, 0) == 0.0
+    assert rate.see(1.0, 10_000) == 10_000.0
+    for second in range(2, 20):
+        last = rate.see(float(second), 10_000 + 100 * second)
+    assert last == 100.0
+
+
+def test_totals_are_the_workers_own_counters() -> None:
+    metrics = WorkerMetrics(
+        {"version": "1", "librdkafka": "2"}, ["bad_framing", "oversized"], ["WATERMARK", "STREAM_IDLE"]
+    )
+    assert read_totals(metrics.registry) == Totals()
+    metrics.count_events([10, 20, 30, 40])
+    metrics.count_summaries("WATERMARK", 5)
+    metrics.count_summaries("STREAM_IDLE", 2)
+    metrics.count_late("stream_time", 3, 100)
+    metrics.count_rejects("oversized", 4)
+    assert read_totals(metrics.registry) == Totals(events=100, summaries=7, late=3, rejects=4)
+
+
+def test_the_audiences_events_are_read_as_it_writes_them_whatever_is_set() -> None:
+    settings = Settings.model_validate(
+        {
+            "input": {
+                "format": "raw",
+                "schemas": ["theirs.avsc"],
+                "fields": {"stream_id": "content.id"},
+                "events": {"join": "PlaybackStarted"},
+                "max_future_ms": 5,
+            },
+            "windows": {"bucket_ms": 5_000},
+            "http": {"port": 0},
+        }
+    )
+    demo = demo_settings(settings, ELSEWHERE)
+    assert demo.input == InputSettings(max_future_ms=5)
+    assert demo.windows == settings.windows
+    assert demo.kafka == ELSEWHERE
+    assert demo.http.port == 0
+
+
+@pytest.mark.usefixtures("default_port_taken")
+def test_a_default_port_that_is_taken_gives_way_to_any_free_one() -> None:
+    assert demo_settings(Settings(), ELSEWHERE).http.port == 0
+
+
+@pytest.mark.usefixtures("default_port_taken")
+def test_a_port_that_was_set_stays() -> None:
+    port = HttpSettings().port
+    assert demo_settings(Settings.model_validate({"http": {"port": port}}), ELSEWHERE).http.port == port
+
+
+def test_simulated_viewers_never_get_among_real_ones() -> None:
+    assert PREFIX

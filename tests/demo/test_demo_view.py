@@ -1,0 +1,135 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from consumer.demo_view import Screen, Totals, clock_text, closing_line, lag, log_fields, picture
+from consumer.observe.snapshot import Health, PartitionFigures, Snapshot, StreamFigures
+
+READY = Health(assigned=True, restored=True, producer_ready=True)
+URL = "http://localhost:9464/metrics"
+
+
+def stream(stream_id: str = "channel-0001", viewers: int = 1_234) -> StreamFigures:
+    return StreamFigures(stream_id, viewers, 2_345, 10, 3_456_789.0, 1, 9, 17, 65_400, 1_700_000_030_000)
+
+
+def partition(end_offset: int | None = 150) -> PartitionFigures:
+    return PartitionFigures(0, 100, end_offset, 0.5, 7, 42, 5_678, 9_999)
+
+
+def screen(*streams: StreamFigures, end_offset: int | None = 150) -> Screen:
+    snapshot = Snapshot(READY, streams or (stream(),), partitions=(partition(end_offset),))
+    return Screen(snapshot, Totals(98_765, 432, 3, 1), 1_500.4, 83.9, "in-process broker", URL)
+
+
+def drawn(shown: Screen, width: int = 120, height: int = 40) -> str:
+    console = Console(record=True, width=width, height=height, file=None, force_terminal=False, quiet=False)
+    with console.capture() as capture:
+        console.print(picture(shown, width, height))
+    return capture.get()
+
+
+def test_it_shows_totals_the_busiest_stream_and_the_metrics_address() -> None:
+    text = drawn(screen())
+    for figure in (
+        "in-process broker",
+        "running 1:23",
+        "98,765 (1,500/s)",
+        "432",
+        "lag 50",
+        "5,678",
+        "late 3",
+        "rejects 1",
+        URL,
+    ):
+        assert figure in text
+    row = next(line for line in text.splitlines() if line.startswith("channel-0001"))
+    for figure in ("1,234", "2,345", "3.46 Mbit/s", "17 (65.4 s)", "22:13:50", "█" * 24):
+        assert figure in row
+
+
+def test_bars_are_as_long_as_their_share_of_the_largest() -> None:
+    text = drawn(screen(stream("a", 1_000), stream("b", 500), stream("c", 0)))
+    assert [line.count("█") for line in text.splitlines() if line[:1] in {"a", "b", "c"}] == [24, 12, 0]
+
+
+def test_before_the_first_snapshot_it_says_what_it_waits_for() -> None:
+    empty = Screen(Snapshot(Health(reason="joining the group")), Totals(), 0.0, 0.0, "in-process broker", URL)
+    text = drawn(empty)
+    assert "starting 0:00" in text
+    assert "joining the group" in text
+    assert "lag ?" in text
+
+
+def test_a_start_that_takes_long_says_why() -> None:
+    slow = Screen(Snapshot(Health(reason="starting")), Totals(), 0.0, 9.0, "in-process broker", URL)
+    assert "a first start compiles" in drawn(slow)
+
+
+@pytest.mark.parametrize("width", [20, 40, 50, 66, 80, 110, 200])
+def test_no_line_is_wider_than_the_terminal_and_none_wraps(width: int) -> None:
+    shown = screen(stream("event-" + "very-long-" * 30, 10), *(stream(f"channel-{i}", i) for i in range(30)))
+    lines = drawn(shown, width, 24).splitlines()
+    assert max(cell_len(line) for line in lines) <= width
+    assert len(lines) <= 24
+
+
+def test_a_low_terminal_shows_fewer_streams_and_a_high_one_no_more_than_twenty() -> None:
+    shown = screen(*(stream(f"channel-{i:02d}", 100 - i) for i in range(50)))
+    assert drawn(shown, height=12).count("channel-") == 12 - 8
+    assert drawn(shown, height=2).count("channel-") == 1
+    assert drawn(shown, height=200).count("channel-") == 20
+
+
+@pytest.mark.parametrize(
+    "odd", ["[bold red]x[/]", "[/", "a\x1b[31mb", "line\nbreak", "\t", "", "日本の放送", "\u202eabc", "\x00"]
+)
+def test_odd_stream_ids_neither_break_the_picture_nor_reach_the_terminal(odd: str) -> None:
+    text = drawn(screen(stream(odd)))
+    assert len(text.splitlines()) == 7
+    assert not any(ord(letter) < 32 and letter != "\n" for letter in text)
+    if odd.startswith("["):
+        assert odd in text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=60), st.integers(8, 150), st.integers(1, 60))
+def test_any_stream_id_on_any_terminal_can_be_drawn(stream_id: str, width: int, height: int) -> None:
+    assert "viewers" in drawn(screen(stream(stream_id)), max(width, 60), height)
+    drawn(screen(stream(stream_id)), width, height)
+
+
+def test_lag_is_unknown_until_an_end_is_known_and_never_negative() -> None:
+    assert lag(screen(end_offset=None).snapshot) is None
+    assert lag(screen(end_offset=150).snapshot) == 50
+    assert lag(screen(end_offset=90).snapshot) == 0
+
+
+def test_log_fields_hold_the_same_totals() -> None:
+    fields = log_fields(screen())
+    assert fields["events"] == 98_765
+    assert fields["events_per_s"] == 1_500
+    assert fields["summaries"] == 432
+    assert fields["lag"] == 50
+    assert fields["busiest"] == ["channel-0001=1234"]
+    assert fields["metrics"] == URL
+
+
+def test_the_closing_line_counts_what_was_done() -> None:
+    line = closing_line(Totals(10_000, 55, 4, 2), 20.0)
+    assert line == "10,000 events read in 20.0 s (500/s), 55 summaries published, 4 late, 2 rejects"
+    assert "(0/s)" in closing_line(Totals(), 0.0)
+
+
+def test_times_that_no_calendar_holds_are_shown_as_numbers() -> None:
+    assert clock_text(-(2**52)) == str(-(2**52))
+    assert clock_text(0) == "00:00:00"
+
+
+def test_a_stream_without_samples_has_no_bitrate() -> None:
+    silent = replace(screen(), snapshot=Snapshot(READY, (stream()._replace(window_bitrate_samples=0),)))
+    assert "Mbit/s" not in drawn(silent)

@@ -1,0 +1,38 @@
+"""The files of `deploy/`, read for these tests."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+DASHBOARD = DEPLOY / "grafana" / "dashboards" / "viewer-consumer.json"
+RULES = DEPLOY / "prometheus" / "rules.yml"
+
+
+def load_yaml(path: Path) -> list[Any]:
+    """Documents of a YAML file."""
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def dashboard() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    return loaded
+
+
+def dashboard_expressions() -> list[str]:
+    """PromQL of every panel, as Grafana would send it with everything chosen."""
+    expressions = [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", [])]
+    return [
+        expression.replace("$__rate_interval", "1m").replace("$instance", ".*").replace("$stream", ".*")
+        for expression in expressions
+    ]
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    """Instructions of the Dockerfile in order, continuation lines joined."""
+    text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split()[0], line.split(maxsplit=1)[1].strip()) for line in lines]

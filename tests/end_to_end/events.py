@@ -1,0 +1,107 @@
+"""Events as records of the input topic, written and read back by fastavro: the judge is given what was written."""
+
+import json
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import fastavro
+from confluent_kafka import Message
+
+from tests.reference.events_counting import Closed, Event, Reference, Rules
+
+SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "viewer_event.avsc"
+SCHEMA_ID = 7
+FRAME = b"\0" + SCHEMA_ID.to_bytes(4, "big")
+
+_NAMES = {"J": "ViewerJoin", "L": "ViewerLeave", "B": "BitrateReport", "S": "BufferEvent"}
+_NUMBERS = {"B": "bitrate_bps", "S": "duration_ms"}
+_KINDS = {f"viewer_consumer.{name}": kind for kind, name in _NAMES.items()}
+
+
+def _plain_times(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with times as numbers, since fastavro has no dates before year 1 or after 9999."""
+    fields = [field | {"type": "long"} if field["name"] == "timestamp_ms" else field for field in schema["fields"]]
+    return schema | {"fields": fields}
+
+
+SCHEMA = fastavro.parse_schema(_plain_times(json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))))
+
+
+def encoded(event: Event, viewer_id: str = "v") -> bytes:
+    """The value of a record."""
+    number = {_NUMBERS[event.kind]: event.value} if event.kind in _NUMBERS else {}
+    name = f"viewer_consumer.{_NAMES[event.kind]}"
+    record = {"stream_id": event.stream_id, "viewer_id": viewer_id, "timestamp_ms": event.timestamp_ms}
+    out = BytesIO()
+    fastavro.schemaless_writer(out, SCHEMA, record | {"event": (name, number)})
+    return FRAME + out.getvalue()
+
+
+def decoded(value: bytes) -> Event:
+    """The event of a record."""
+    assert value.startswith(FRAME)
+    record: Any = fastavro.schemaless_reader(BytesIO(value[len(FRAME) :]), SCHEMA, None, return_record_name=True)
+    name, numbers = record["event"]
+    return Event(record["stream_id"], _KINDS[name], record["timestamp_ms"], *numbers.values())
+
+
+def judged(records: Iterable[Message], rules: Rules) -> Reference:
+    """The judge's count of one partition's records."""
+    reference = Reference(rules)
+    for record in records:
+        reference.apply(decoded(record.value() or b""), record.offset())
+    return reference
+
+
+def summary_of(closed: Closed, rules: Rules, topic: str, partition: int) -> dict[str, Any]:
+    """The summary that a closed bucket must have, all fields of it."""
+    start_ms, peak, average, least, most, stalls, stall_ms, samples = closed.bucket.row()
+    return {
+        "stream_id": closed.stream_id,
+        "bucket_start_ms": start_ms,
+        "bucket_end_ms": start_ms + rules.bucket_ms,
+        "peak_concurrent_viewers": peak,
+        "avg_bitrate_bps": average,
+        "min_bitrate_bps": least,
+        "max_bitrate_bps": most,
+        "buffer_event_count": stalls,
+        "buffer_stall_ms": stall_ms,
+        "bitrate_sample_count": samples,
+        "joins": closed.bucket.joins,
+        "leaves": closed.bucket.leaves,
+        "bitrate_sum_bps": sum(closed.bucket.bitrates),
+        "timeouts": None,
+        "unique_viewers": None,
+        "avg_concurrent_viewers": None,
+        "viewer_ms": None,
+        "viewers_at_end": None,
+        "untracked_events": None,
+        "close_reason": closed.reason,
+        "counting": "events",
+        "topic": topic,
+        "partition": partition,
+        "offset": closed.offset,
+    }
+
+
+Summaries = Mapping[tuple[int, str], list[dict[str, Any]]]
+"""By partition and stream, each stream's in order."""
+
+
+def by_stream(summaries: Iterable[dict[str, Any]]) -> Summaries:
+    """Grouped, and the order within a stream kept."""
+    grouped: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for summary in summaries:
+        grouped.setdefault((summary["partition"], summary["stream_id"]), []).append(summary)
+    return grouped
+
+
+def assert_same(got: Iterable[dict[str, Any]], expected: Iterable[dict[str, Any]]) -> int:
+    """Every figure of every summary, each once, in order within a stream; how many there are."""
+    mine, theirs = by_stream(got), by_stream(expected)
+    assert mine.keys() == theirs.keys()
+    for place, summaries in theirs.items():
+        assert mine[place] == summaries, place
+    return sum(map(len, mine.values()))

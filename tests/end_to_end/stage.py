@@ -1,0 +1,187 @@
+"""A worker's topics on a real broker, the service that works on them, and what is to be seen from outside."""
+
+import contextlib
+import gc
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from consumer.service import Service
+from consumer.settings import HttpSettings, InputSettings, KafkaSettings, Settings, WindowSettings
+from tests.end_to_end.events import SCHEMA_ID, SCHEMA_PATH
+from tests.reference.events_counting import Rules
+from tests.support.topics import create_topic, delete_topics, read_committed, read_uncommitted
+from tests.support.topics import unique as unique_name
+from tests.support.waiting import until
+
+INPUT = InputSettings(ids={SCHEMA_ID: SCHEMA_PATH})
+STOPS_WITHIN_S = 40.0
+"""More than a producer may take to get its place, which is not interrupted."""
+
+COORDINATOR_WITHIN_S = 30.0
+COORDINATOR_UNKNOWN = frozenset(
+    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
+)
+
+
+class Record(NamedTuple):
+    """A record to write; the client's partitioner places those of partition -1 by their key."""
+
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int = 0
+    """0 is now."""
+    partition: int = -1
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+class Stage:
+    """Topics and a group that nothing else has."""
+
+    def __init__(self, bootstrap_servers: str, partitions: int, rules: Rules) -> None:
+        self.partitions = partitions
+        self.rules = rules
+        self.kafka = KafkaSettings(
+            bootstrap_servers=bootstrap_servers,
+            group_id=unique_name("group"),
+            input_topic=unique_name("events"),
+            output_topic=unique_name("summaries"),
+            dead_letter_topic=unique_name("dead-letters"),
+        )
+        create_topic(bootstrap_servers, self.kafka.input_topic, partitions)
+        self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5})
+        # Of the group, but no member of it: it only asks for offsets.
+        self._onlooker = Consumer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": self.kafka.group_id,
+                "isolation.level": "read_committed",
+            }
+        )
+
+    def settings(self, source: InputSettings = INPUT) -> Settings:
+        """Of a worker on these topics."""
+        windows = WindowSettings(**vars(self.rules))
+        return Settings(kafka=self.kafka, input=source, windows=windows, http=HttpSettings(host="127.0.0.1", port=0))
+
+    def flags(self) -> list[str]:
+        """The same settings for a command line."""
+        kafka = self.kafka.model_dump(exclude_defaults=True)
+        chosen = {f"kafka.{key}": value for key, value in kafka.items()}
+        chosen |= {f"windows.{key}": value for key, value in vars(self.rules).items()}
+        chosen |= {f"input.ids.{SCHEMA_ID}": SCHEMA_PATH, "http.host": "127.0.0.1", "http.port": 0}
+        return [part for key, value in chosen.items() for part in ("--set", f"{key}={value}")]
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Write records and wait until all are there."""
+        for record in records:
+            while True:
+                try:
+                    self._writer.produce(
+                        self.kafka.input_topic,
+                        record.value,
+                        record.key,
+                        record.partition,
+                        timestamp=record.timestamp_ms,
+                        headers=list(record.headers),
+                    )
+                    break
+                except BufferError:
+                    self._writer.poll(0.1)
+        assert self._writer.flush(30) == 0
+
+    def records(self) -> Mapping[int, list[Message]]:
+        """All records of the input, by partition in the order of their offsets."""
+        found: dict[int, list[Message]] = defaultdict(list)
+        for message in read_uncommitted(self.kafka.bootstrap_servers, self.kafka.input_topic):
+            found[message.partition() or 0].append(message)
+        return found
+
+    def committed(self) -> dict[int, int]:
+        """The group's offsets; without those of partitions that have none."""
+        deadline = time.monotonic() + COORDINATOR_WITHIN_S
+        while True:
+            try:
+                found = self._onlooker.committed(self._places(), timeout=15)
+            except KafkaException as error:
+                # A broker that has just started has yet to find out who coordinates which group.
+                if error.args[0].code() not in COORDINATOR_UNKNOWN or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return {each.partition: each.offset for each in found if each.offset >= 0}
+
+    def ends(self) -> dict[int, int]:
+        """Where each partition of the input ends."""
+        return {place.partition: self._onlooker.get_watermark_offsets(place, 15)[1] for place in self._places()}
+
+    def wait_until_all_is_committed(self, within_s: float = 30.0) -> None:
+        """Until the group's offsets are where the input ends."""
+        written = {partition: end for partition, end in self.ends().items() if end}
+        until(lambda: self.committed().items() >= written.items(), f"offsets {written} are committed", within_s)
+
+    def _places(self) -> list[TopicPartition]:
+        return [TopicPartition(self.kafka.input_topic, partition) for partition in range(self.partitions)]
+
+    def summaries(self, within_s: float = 30.0) -> list[dict[str, Any]]:
+        """What downstream reads, in order within a stream."""
+        messages = read_committed(self.kafka.bootstrap_servers, self.kafka.output_topic, within_s)
+        summaries = [json.loads(message.value() or b"") for message in messages]
+        assert [message.key() for message in messages] == [each["stream_id"].encode() for each in summaries]
+        return summaries
+
+    def dead_letters(self) -> list[Message]:
+        """What was set aside."""
+        return read_committed(self.kafka.bootstrap_servers, self.kafka.dead_letter_topic)
+
+    def close(self) -> None:
+        """Delete the topics."""
+        kafka = self.kafka
+        self._onlooker.close()
+        delete_topics(kafka.bootstrap_servers, [kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic])
+
+
+@contextlib.contextmanager
+def stage(bootstrap_servers: str, partitions: int, rules: Rules) -> Iterator[Stage]:
+    """Topics of a worker, gone at the end."""
+    made = Stage(bootstrap_servers, partitions, rules)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextlib.contextmanager
+def running(settings: Settings) -> Iterator[Service]:
+    """A service at work in a thread; at the end it is stopped, and what ended it before is raised."""
+    thresholds, service, stop = gc.get_threshold(), Service(settings), threading.Event()
+    failures: list[Exception] = []
+    thread = threading.Thread(target=_run, args=(service, stop, failures), name="service")
+    thread.start()
+    try:
+        yield service
+    finally:
+        stop.set()
+        thread.join(STOPS_WITHIN_S)
+        gc.set_threshold(*thresholds)  # the service has set the process up for itself
+        gc.unfreeze()
+        if failures:
+            raise failures[0]
+        assert not thread.is_alive(), f"the service did not stop within {STOPS_WITHIN_S:.0f} s"
+
+
+def _run(service: Service, stop: threading.Event, failures: list[Exception]) -> None:
+    try:
+        service.run(stop)
+    except Exception as error:  # noqa: BLE001  # raised where the service was started
+        failures.append(error)
+
+
+def counted(service: Service, name: str, **labels: str) -> float:
+    """A figure of the service's metrics; 0 where there is no such series."""
+    return service.metrics.registry.get_sample_value(f"viewer_consumer_{name}", labels) or 0.0

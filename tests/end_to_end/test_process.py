@@ -1,0 +1,165 @@
+"""`viewer-consumer run` as a process: told to stop it loses nothing, and why it can't start it says in one line."""
+
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import command, environment, run
+from tests.end_to_end.events import assert_same, encoded, judged, summary_of
+from tests.end_to_end.stage import Record, Stage, stage
+from tests.reference.events_counting import Event, Rules
+from tests.support.topics import create_topic, delete_topics
+from tests.support.topics import unique as unique_name
+from tests.support.waiting import until
+
+RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=500, stream_idle_ms=3_000)
+PARTITIONS = 2
+STARTS_WITHIN_S = 90.0
+"""Kernels may have to be compiled first."""
+ENDS_WITHIN_S = 10.0
+JOINS_WITHIN_S = 25.0
+"""Less than the session timeout: a member that has left is not waited for."""
+
+
+class Flow:
+    """Events that keep coming, in a thread."""
+
+    def __init__(self, kafka: Stage) -> None:
+        self._kafka = kafka
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Flow":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        time_ms = 0
+        while not self._stop.wait(0.02):
+            time_ms += 100
+            self._kafka.write(_events(time_ms))
+
+
+def _events(time_ms: int) -> Iterator[Record]:
+    for number in range(60):
+        stream_id = f"stream {number}"
+        kind = "JBLS"[(time_ms // 100 + number) % 4]
+        yield Record(stream_id.encode(), encoded(Event(stream_id, kind, time_ms - number % 7 * 300, number)))
+
+
+def start(kafka: Stage, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as stderr:
+        return subprocess.Popen(command("run", *kafka.flags()), stderr=stderr, env=environment())
+
+
+def test_told_to_stop_it_commits_leaves_and_ends(bootstrap_servers: str, tmp_path: Path) -> None:
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        with Flow(kafka):
+            stopped = start(kafka, tmp_path / "first.log")
+            try:
+                until(
+                    lambda: stopped.poll() is not None or sum(kafka.committed().values()) > 5_000,
+                    "events are committed",
+                    STARTS_WITHIN_S,
+                )
+                began_s = time.monotonic()
+                stopped.send_signal(signal.SIGTERM)
+                assert stopped.wait(ENDS_WITHIN_S) == 0, (tmp_path / "first.log").read_text()
+                took_s = time.monotonic() - began_s
+            finally:
+                stopped.kill()
+                stopped.wait()
+        committed = kafka.committed()
+        expected = assert_summaries(kafka, committed, {})
+        print(f"ended in {took_s:.2f} s after {committed}, {expected} summaries")  # noqa: T201  # on demand
+
+        began_s = time.monotonic()
+        again = start(kafka, tmp_path / "second.log")
+        try:
+            kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+            print(f"the next had all in {time.monotonic() - began_s:.2f} s")  # noqa: T201  # on demand
+            again.send_signal(signal.SIGINT)
+            assert again.wait(ENDS_WITHIN_S) == 0
+        finally:
+            again.kill()
+            again.wait()
+        assert_summaries(kafka, kafka.committed(), committed)
+
+
+def assert_summaries(kafka: Stage, committed: dict[int, int], memory_dropped_at: dict[int, int]) -> int:
+    """Those of all records that are committed, and no more; where memory was dropped, counting began anew."""
+    expected = []
+    for partition, records in kafka.records().items():
+        cut, end = memory_dropped_at.get(partition, 0), committed[partition]
+        for part in (records[:cut], records[cut:end]):
+            closed = judged(part, kafka.rules).closed
+            expected += [summary_of(each, kafka.rules, kafka.kafka.input_topic, partition) for each in closed]
+    number = assert_same(kafka.summaries(), expected)
+    assert number > 100
+    return number
+
+
+def fails(*arguments: str, code: int) -> str:
+    """The one line that it says, in a bounded time."""
+    began_s = time.monotonic()
+    ran = run("run", "--log-level", "error", "--set", "http.host=127.0.0.1", "--set", "http.port=0", *arguments)
+    assert ran.code == code, ran.err
+    assert time.monotonic() - began_s < 30
+    assert ran.err.count("\n") == 1, ran.err
+    assert ran.err.startswith("error: ")
+    return ran.err.strip()
+
+
+def test_an_input_topic_that_is_missing(bootstrap_servers: str) -> None:
+    line = fails(
+        "--set", f"kafka.bootstrap_servers={bootstrap_servers}", "--set", "kafka.input_topic=no-such-topic", code=1
+    )
+    assert 'input topic "no-such-topic" does not exist' in line
+
+
+def test_an_address_where_no_kafka_is() -> None:
+    line = fails("--set", "kafka.bootstrap_servers=localhost:1", code=1)
+    assert "localhost:1" in line
+    assert "check kafka.bootstrap_servers" in line
+
+
+def test_a_setting_that_is_wrong() -> None:
+    assert "windows.bucket_ms" in fails("--set", "windows.bucket_ms=0", code=2)
+
+
+def test_a_port_that_is_taken(bootstrap_servers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = fails("--set", f"kafka.bootstrap_servers={bootstrap_servers}", "--set", f"http.port={port}", code=1)
+    assert str(port) in line
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"type": "record", "name": "E", "fields": []}'])
+def test_a_schema_that_is_of_no_use(bootstrap_servers: str, tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "event.avsc"
+    if content is not None:
+        path.write_text(content)
+    with stage(bootstrap_servers, 1, RULES) as kafka:
+        line = fails(*kafka.flags(), "--set", f"input.ids.7={path}", code=1)
+    assert str(path) in line
+
+
+def test_an_output_topic_of_other_size(bootstrap_servers: str) -> None:
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        name = unique_name("other")
+        create_topic(bootstrap_servers, name, PARTITIONS + 1)
+        try:
+            line = fails(*kafka.flags(), "--set", f"kafka.output_topic={name}", code=1)
+        finally:
+            delete_topics(bootstrap_servers, [name])
+    assert f'output topic "{name}" has {PARTITIONS + 1} partitions' in line

@@ -1,0 +1,13 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.intake.registry_server import RegistryServer
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryServer]:
+    """A registry without schemas."""
+    server = RegistryServer()
+    yield server
+    server.close()

@@ -1,0 +1,47 @@
+"""Payloads of our own schema, written by hand byte by byte."""
+
+import struct
+
+NO_CLOCK_MS = 2**60
+"""A wall clock so far ahead that nothing is in the future."""
+
+
+def number(value: int) -> bytes:
+    """An int or long: zigzag, seven bits a byte."""
+    rest = (value << 1) ^ (value >> 63)
+    out = bytearray()
+    while rest > 0x7F:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
+
+
+def text(value: str | bytes) -> bytes:
+    """A string or bytes."""
+    data = value.encode() if isinstance(value, str) else value
+    return number(len(data)) + data
+
+
+def double(value: float) -> bytes:
+    return struct.pack("<d", value)
+
+
+def join(stream_id: str | bytes = "s", viewer_id: str | bytes = "v", timestamp_ms: int = 1_000) -> bytes:
+    return text(stream_id) + text(viewer_id) + number(timestamp_ms) + number(0)
+
+
+def leave(stream_id: str = "s", viewer_id: str = "v", timestamp_ms: int = 1_000) -> bytes:
+    return text(stream_id) + text(viewer_id) + number(timestamp_ms) + number(1)
+
+
+def bitrate(bitrate_bps: int, timestamp_ms: int = 1_000) -> bytes:
+    return text("s") + text("v") + number(timestamp_ms) + number(2) + number(bitrate_bps)
+
+
+def buffer(duration_ms: int, timestamp_ms: int = 1_000) -> bytes:
+    return text("s") + text("v") + number(timestamp_ms) + number(3) + number(duration_ms)
+
+
+def confluent(payload: bytes, schema_id: int = 1) -> bytes:
+    return b"\0" + schema_id.to_bytes(4, "big") + payload

@@ -1,0 +1,57 @@
+"""The same functions, not compiled: they give the same columns, and nothing overflows on the way."""
+
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+
+from consumer.intake.decode import decode_block
+from consumer.intake.mapping import mapping_from
+from consumer.intake.program import compile_program
+from consumer.intake.schema_json import parse_schema_json
+from tests.intake.reference import encode, row
+from tests.intake.writers import WriterMaker
+
+SEEDS = (1, 2, 3, 5)
+
+
+def digest(seed: int) -> list[str]:
+    """What the decoder makes of some payloads, whole, cut and changed."""
+    rng = random.Random(seed)
+    maker = WriterMaker(rng)
+    writer = maker.writer()
+    program = compile_program(parse_schema_json(writer.schema), mapping_from(writer.source))
+    found = []
+    for _ in range(8):
+        payload = encode(writer.schema, maker.value(writer.schema))
+        changed = bytearray(payload)
+        changed[rng.randrange(len(changed))] = rng.randrange(256)
+        overflowing = b"\xff" * rng.randrange(12) + payload
+        for data in (payload, payload[: rng.randrange(len(payload))], bytes(changed), overflowing):
+            try:
+                found.append(repr(row(decode_block(program, data, 1), 0)))
+            except ValueError as error:
+                found.append(str(error))
+    return found
+
+
+def main() -> None:
+    """Print the digests, for the test below to compare."""
+    for seed in SEEDS:
+        for line in digest(seed):
+            print(line)  # noqa: T201  # what the test below reads
+
+
+@pytest.mark.timeout(120)
+def test_plain_python_gives_the_same_columns() -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "from tests.intake.test_plain_python import main; main()"],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == [line for seed in SEEDS for line in digest(seed)]

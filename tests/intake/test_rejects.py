@@ -1,0 +1,252 @@
+"""Every reason for a reject, reached from bytes; and what lies just inside the limits."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from consumer.intake.intake import Decoded, Intake
+from consumer.intake.rejects import Reject
+from consumer.intake.schemas import SchemaBook
+from consumer.settings import InputSettings
+from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
+from tests.intake.payloads import NO_CLOCK_MS, bitrate, buffer, confluent, double, join, leave, number, text
+from tests.intake.reference import Event, row
+
+FLAT = {
+    "type": "record",
+    "name": "Flat",
+    "fields": [
+        {"name": "stream_id", "type": ["null", "string"]},
+        {"name": "viewer_id", "type": "bytes"},
+        {"name": "timestamp_ms", "type": ["null", "long"]},
+        {"name": "type", "type": ["null", "string"]},
+        {"name": "bitrate_bps", "type": ["null", "double"]},
+        {"name": "duration_ms", "type": "float"},
+    ],
+}
+NULL = number(0)
+SOME = number(1)
+
+FlatIntake = Callable[..., Intake]
+
+
+def intake(**settings: Any) -> Intake:
+    source = InputSettings.model_validate(settings)
+    return Intake(source, SchemaBook(source))
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> FlatIntake:
+    """An intake for raw records of the flat schema."""
+
+    def make(**settings: Any) -> Intake:
+        path = tmp_path / "flat.avsc"
+        path.write_text(json.dumps(FLAT))
+        return intake(format="raw", schemas=str(path), **settings)
+
+    return make
+
+
+def flat_record(kind: bytes, timestamp: bytes, bits: bytes) -> bytes:
+    return SOME + text("s") + text("v") + timestamp + kind + bits + b"\0\0\0\0"
+
+
+def only(decoded: Decoded) -> Event:
+    assert len(decoded.events.reject) == 1
+    assert decoded.waiting == 1
+    return row(decoded.events, 0)
+
+
+def decode(one: bytes | None, *, kafka_ms: int = -1, clock_ms: int = NO_CLOCK_MS, **settings: Any) -> Event:
+    return only(intake(**settings).decode([one], [kafka_ms], clock_ms))
+
+
+def test_events_of_every_kind() -> None:
+    values = [
+        confluent(one)
+        for one in (join("Zürich", "v1"), leave(), bitrate(0), bitrate(2**41), buffer(0), buffer(2**32 - 1))
+    ]
+    decoded = intake().decode(values, np.full(6, -1), NO_CLOCK_MS)
+    assert decoded.waiting == 6
+    assert len(decoded.rejects) == decoded.ignored == 0
+    assert [row(decoded.events, i) for i in range(6)] == [
+        Event("Zürich", "v1", 1_000, JOIN, 0),
+        Event("s", "v", 1_000, LEAVE, 0),
+        Event("s", "v", 1_000, BITRATE, 0),
+        Event("s", "v", 1_000, BITRATE, 2**41),
+        Event("s", "v", 1_000, BUFFER, 0),
+        Event("s", "v", 1_000, BUFFER, 2**32 - 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (None, Reject.NULL_VALUE),
+        (b"", Reject.BAD_FRAMING),
+        (b"\0\0\0\1", Reject.BAD_FRAMING),
+        (b"\1" + confluent(join())[1:], Reject.BAD_FRAMING),
+        (b"\0\0\0\0\1", Reject.TRUNCATED),
+        (confluent(join()[:-1]), Reject.TRUNCATED),
+        (confluent(text("s") + number(2**40)), Reject.TRUNCATED),
+        (confluent(b"\x80" * 9), Reject.TRUNCATED),
+        (confluent(join() + b"\0"), Reject.TRAILING_BYTES),
+        (confluent(b"\x80" * 11 + join()), Reject.BAD_NUMBER),
+        (confluent(text("s") + text("v") + b"\xff" * 9 + b"\2" + NULL), Reject.BAD_NUMBER),
+        (confluent(number(-1) + join()), Reject.BAD_LENGTH),
+        (confluent(number(-(2**63)) + join()), Reject.BAD_LENGTH),
+        (confluent(join()[:-1] + number(4)), Reject.UNKNOWN_BRANCH),
+        (confluent(join()[:-1] + number(-1)), Reject.UNKNOWN_BRANCH),
+        (confluent(join(b"\xff")), Reject.BAD_TEXT),
+        (confluent(join("s", b"\xed\xa0\x80")), Reject.BAD_TEXT),
+        (confluent(join("s", b"a\xc3")), Reject.BAD_TEXT),
+        (confluent(join("")), Reject.EMPTY_ID),
+        (confluent(join("s", "")), Reject.EMPTY_ID),
+        (confluent(join("s" * 1025)), Reject.ID_TOO_LONG),
+        (confluent(join("s", "v" * 1025)), Reject.ID_TOO_LONG),
+        (confluent(bitrate(-1)), Reject.OUT_OF_RANGE),
+        (confluent(bitrate(2**41 + 1)), Reject.OUT_OF_RANGE),
+        (confluent(bitrate(2**63 - 1)), Reject.OUT_OF_RANGE),
+        (confluent(buffer(2**32)), Reject.OUT_OF_RANGE),
+        (confluent(buffer(-(2**63))), Reject.OUT_OF_RANGE),
+        (confluent(join(timestamp_ms=2**52 + 1)), Reject.TIMESTAMP_OUT_OF_RANGE),
+        (confluent(join(timestamp_ms=-(2**52) - 1)), Reject.TIMESTAMP_OUT_OF_RANGE),
+        (confluent(join(timestamp_ms=-(2**63))), Reject.TIMESTAMP_OUT_OF_RANGE),
+        (confluent(join(), schema_id=2), Reject.UNKNOWN_SCHEMA),
+    ],
+)
+def test_reasons_of_our_own_schema(record: bytes | None, reason: Reject) -> None:
+    assert decode(record) == Event(reject=reason.label)
+
+
+def test_ids_and_timestamps_at_their_limits_are_taken() -> None:
+    longest = confluent(join("s" * 1024, "é" * 512, 2**52))
+    assert decode(longest) == Event("s" * 1024, "é" * 512, 2**52)
+    assert decode(confluent(join(timestamp_ms=-(2**52)))).timestamp_ms == -(2**52)
+
+
+def test_oversized_counts_the_whole_record() -> None:
+    record = confluent(join())
+    assert decode(record, max_payload_bytes=len(record)).reject == ""
+    assert decode(record, max_payload_bytes=len(record) - 1).reject == "oversized"
+
+
+def test_ahead_of_its_record_or_of_the_clock_is_the_future() -> None:
+    record = confluent(join(timestamp_ms=70_000))
+    assert decode(record, kafka_ms=10_000).reject == ""
+    assert decode(record, kafka_ms=9_999).reject == "future"
+    assert decode(record, clock_ms=10_000).reject == ""
+    assert decode(record, clock_ms=9_999).reject == "future"
+    assert decode(record, kafka_ms=70_000, clock_ms=9_999).reject == "future"
+    assert decode(record, kafka_ms=69_999, max_future_ms=0).reject == "future"
+
+
+def test_kafka_time_takes_the_records_timestamp() -> None:
+    record = confluent(join(timestamp_ms=2**60))
+    assert decode(record, kafka_ms=5, time="kafka") == Event("s", "v", 5)
+    assert decode(record, kafka_ms=-1, time="kafka").reject == "missing_value"
+    assert decode(record, kafka_ms=2**52 + 1, time="kafka").reject == "timestamp_out_of_range"
+    assert decode(record, kafka_ms=60_001, clock_ms=0, time="kafka").reject == "future"
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (flat_record(SOME + text("join"), SOME + number(1), NULL), Event("s", "v", 1, JOIN)),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(2.5)), Event("s", "v", 1, BITRATE, 2)),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(3.5)), Event("s", "v", 1, BITRATE, 4)),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(-0.5)), Event("s", "v", 1, BITRATE, 0)),
+        (flat_record(SOME + text("join"), SOME + number(1), SOME + double(float("nan"))), Event("s", "v", 1, JOIN)),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), NULL), Event(reject="missing_value")),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(-1.0)), Event(reject="out_of_range")),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(1e300)), Event(reject="out_of_range")),
+        (
+            flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(float("nan"))),
+            Event(reject="not_finite"),
+        ),
+        (
+            flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(float("-inf"))),
+            Event(reject="not_finite"),
+        ),
+        (flat_record(NULL, SOME + number(1), NULL), Event(reject="missing_value")),
+        (flat_record(SOME + text("join"), NULL, NULL), Event(reject="missing_value")),
+        (NULL + flat_record(SOME + text("join"), SOME + number(1), NULL)[3:], Event(reject="missing_value")),
+        (flat_record(SOME + text("dance"), SOME + number(1), NULL), Event(reject="unknown_event_type")),
+        (flat_record(SOME + text("joi"), SOME + number(1), NULL), Event(reject="unknown_event_type")),
+        (flat_record(SOME + text(""), SOME + number(1), NULL), Event(reject="unknown_event_type")),
+    ],
+)
+def test_reasons_of_a_flat_schema(flat: FlatIntake, record: bytes, expected: Event) -> None:
+    assert only(flat().decode([record], [-1], NO_CLOCK_MS)) == expected
+
+
+def test_a_type_to_ignore_is_counted_and_no_reject(flat: FlatIntake) -> None:
+    values = [
+        flat_record(SOME + text("ping"), NULL, NULL),
+        flat_record(SOME + text("dance"), NULL, NULL),
+        flat_record(SOME + text("join"), SOME + number(1), NULL),
+    ]
+    decoded = flat(events={"ignore": "ping"}).decode(values, [-1] * 3, NO_CLOCK_MS)
+    assert decoded.ignored == 1
+    assert decoded.rejects.tolist() == [1]
+    assert [row(decoded.events, i).reject for i in range(3)] == ["ignored", "unknown_event_type", ""]
+
+
+def test_a_type_to_ignore_must_still_be_a_whole_record(flat: FlatIntake) -> None:
+    record = flat_record(SOME + text("ping"), NULL, NULL)
+    ignoring = flat(events={"ignore": "ping"})
+    assert only(ignoring.decode([record[:-1]], [-1], 0)).reject == "truncated"
+    assert only(ignoring.decode([record + b"\0"], [-1], 0)).reject == "trailing_bytes"
+
+
+def test_a_reject_is_explained() -> None:
+    decoded = intake().decode([confluent(join()), None, confluent(join(), 7), confluent(join(""))], [-1] * 4, 10**6)
+    assert decoded.rejects.tolist() == [1, 2, 3]
+    details = [decoded.explain(i) for i in decoded.rejects.tolist()]
+    assert [one.reason for one in details] == [Reject.NULL_VALUE, Reject.UNKNOWN_SCHEMA, Reject.EMPTY_ID]
+    assert [one.schema for one in details] == ["", "id 7", "id 1"]
+    assert details[2].message == "stream_id or viewer_id is empty"
+
+
+def test_an_empty_batch_is_no_trouble() -> None:
+    decoded = intake().decode([], [], 0)
+    assert decoded.waiting == decoded.ignored == len(decoded.rejects) == len(decoded.events.reject) == 0
+
+
+def test_batches_of_any_size_use_the_same_columns() -> None:
+    one = intake()
+    for size in (1, 5_000, 3, 20_000, 0, 7):
+        decoded = one.decode([confluent(join(timestamp_ms=i)) for i in range(size)], np.full(size, -1), NO_CLOCK_MS)
+        assert decoded.events.timestamp_ms.tolist() == list(range(size))
+        assert not decoded.events.reject.any()
+
+
+def test_binary_uuids_find_room_behind_the_batch(tmp_path: Path) -> None:
+    uuid = {"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}
+    schema = {
+        "type": "record",
+        "name": "E",
+        "fields": [
+            {"name": "viewer_id", "type": uuid},
+            {"name": "timestamp_ms", "type": "long"},
+            {"name": "stream_id", "type": "string"},
+            {"name": "type", "type": "string"},
+        ],
+    }
+    (tmp_path / "uuid.avsc").write_text(json.dumps(schema))
+    one = intake(format="raw", schemas=str(tmp_path / "uuid.avsc"))
+    for size in (3, 1, 2_000):
+        ids = [UUID(int=2**100 * i) for i in range(size)]
+        values: list[bytes | None] = [i.bytes + number(7) + text("s") + text("join") for i in ids]
+        decoded = one.decode(values, np.full(size, -1), NO_CLOCK_MS)
+        assert [row(decoded.events, i) for i in range(size)] == [Event("s", str(i), 7) for i in ids]
+
+
+def test_every_reason_has_a_sentence() -> None:
+    assert all(reason.sentence and reason.label == reason.name.lower() for reason in Reject)
+    assert all(0 < reason < 254 for reason in Reject)

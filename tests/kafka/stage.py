@@ -1,0 +1,187 @@
+"""The same stage twice: real Kafka and the fake, so that one suite can be played on both."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from consumer.kafka.config import consumer_config, producer_config
+from consumer.kafka.consumer import InputConsumer
+from consumer.kafka.interface import AssignmentHandler, GroupMetadata, Input, Transactions
+from consumer.kafka.transaction import TransactionOwner
+from consumer.settings import KafkaSettings, Settings
+from tests.support.fakes import FakeCluster, FakeInputConsumer, FakeTransactionOwner, Published
+from tests.support.topics import committed_offsets, create_topic, delete_topics, produce, read_committed, unique
+from tests.support.waiting import until
+
+PARTITIONS = 2
+
+
+class Listened:
+    """Writes down how transactions ended."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+
+    def committed(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.heard.append(("committed", ""))
+
+    def aborted(self, error: str) -> None:
+        self.heard.append(("aborted", error))
+
+    def lost(self, error: str) -> None:
+        self.heard.append(("lost", error))
+
+    def retried(self, error: str) -> None:
+        """How often depends on the brokers."""
+
+
+class Stage(Protocol):
+    """One input topic, one output topic, one group; nothing in them yet."""
+
+    topic: str
+    output: str
+
+    def write(self, partition: int, *values: bytes) -> None: ...
+
+    def input(self, handler: AssignmentHandler, start: str = "earliest") -> Input:
+        """A member that has joined once it owns all partitions."""
+        ...
+
+    def owner(self, name: str = "one", listener: Listened | None = None) -> Transactions: ...
+
+    def metadata(self) -> GroupMetadata:
+        """Of a member whose commits the group takes."""
+        ...
+
+    def stale_metadata(self) -> GroupMetadata: ...
+
+    def close_metadata_member(self) -> None:
+        """Let the member of `metadata` leave, so that others own all partitions."""
+        ...
+
+    def published(self) -> list[Published]: ...
+
+    def committed(self) -> dict[int, int]: ...
+
+    def close(self) -> None: ...
+
+
+def joined(member: Input) -> Input:
+    """It owns all partitions; nothing was in the topic while it waited, or it must be rewound."""
+    until(lambda: (member.poll(1, 0.05), len(member.assignment) == PARTITIONS)[1], "the member owns all partitions")
+    return member
+
+
+class FakeStage:
+    def __init__(self) -> None:
+        self.cluster = FakeCluster(partitions=PARTITIONS)
+        self.topic, self.output = self.cluster.topic, "summaries"
+
+    def write(self, partition: int, *values: bytes) -> None:
+        for value in values:
+            self.cluster.write(partition, value)
+
+    def input(self, handler: AssignmentHandler, start: str = "earliest") -> Input:
+        member = FakeInputConsumer(self.cluster, handler, start)
+        member.subscribe()
+        return member
+
+    def owner(self, name: str = "one", listener: Listened | None = None) -> Transactions:
+        del name  # one transactional id a cluster is what the fake knows
+        return FakeTransactionOwner(self.cluster, listener)
+
+    def metadata(self) -> GroupMetadata:
+        return self.cluster.metadata()
+
+    def stale_metadata(self) -> GroupMetadata:
+        stale = self.cluster.metadata()
+        self.cluster.generation += 1
+        return stale
+
+    def close_metadata_member(self) -> None:
+        """There is none."""
+
+    def published(self) -> list[Published]:
+        return self.cluster.published
+
+    def committed(self) -> dict[int, int]:
+        return self.cluster.committed
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
+class KafkaStage:
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.topic, self.output, self._group = unique("input"), unique("output"), unique("group")
+        self.bootstrap_servers = bootstrap_servers
+        create_topic(bootstrap_servers, self.topic, PARTITIONS)
+        create_topic(bootstrap_servers, self.output, 1)
+        self._ends: list[Callable[[], None]] = []
+        self._member: Input | None = None
+
+    def settings(self) -> Settings:
+        return Settings(kafka=KafkaSettings(bootstrap_servers=self.bootstrap_servers, group_id=self._group))
+
+    def write(self, partition: int, *values: bytes) -> None:
+        produce(self.bootstrap_servers, self.topic, [(partition, None, value) for value in values])
+
+    def input(
+        self, handler: AssignmentHandler, start: str = "earliest", client: Mapping[str, int] | None = None
+    ) -> InputConsumer:
+        member = InputConsumer({**consumer_config(self.settings()), **(client or {})}, self.topic, start, handler)
+        self._ends.append(member.close)
+        member.subscribe()
+        return member
+
+    def owner(
+        self, name: str = "one", listener: Listened | None = None, client: Mapping[str, int] | None = None
+    ) -> TransactionOwner:
+        config = producer_config(self.settings(), name)
+        owner = TransactionOwner({**config, **(client or {})}, listener or Listened())
+        self._ends.append(owner.close)
+        return owner
+
+    def metadata(self) -> GroupMetadata:
+        self._member = self._member or joined(self.input(_Indifferent()))
+        until(lambda: self._member_metadata() is not None, "the group stands still")
+        return self._member_metadata() or b""
+
+    def stale_metadata(self) -> GroupMetadata:
+        # The generation is the 4 bytes behind the format's name and version.
+        packed = self.metadata()
+        return (
+            packed[:7] + (int.from_bytes(packed[7:11], "little") - 1).to_bytes(4, "little", signed=True) + packed[11:]
+        )
+
+    def _member_metadata(self) -> GroupMetadata | None:
+        assert self._member is not None
+        self._member.poll(1, 0)
+        return self._member.group_metadata()
+
+    def close_metadata_member(self) -> None:
+        if self._member is not None:
+            self._member.close()
+            self._member = None
+
+    def published(self) -> list[Published]:
+        return [
+            Published(self.output, each.key(), each.value(), tuple(each.headers() or ()))  # type: ignore[arg-type]  # its stub allows a dict, which only producers may give
+            for each in read_committed(self.bootstrap_servers, self.output)
+        ]
+
+    def committed(self) -> dict[int, int]:
+        return committed_offsets(self.bootstrap_servers, self._group, self.topic, PARTITIONS)
+
+    def close(self) -> None:
+        for end in self._ends:
+            end()
+        delete_topics(self.bootstrap_servers, [self.topic, self.output])
+
+
+class _Indifferent:
+    def on_assigned(self, starts: object) -> None: ...
+
+    def on_revoked(self, partitions: object) -> None: ...
+
+    def on_lost(self, partitions: object) -> None: ...

@@ -1,0 +1,177 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.errors import UsageError
+from consumer.kafka.clients import LastWords, make_admin, make_consumer, make_producer
+from consumer.kafka.config import (
+    HIDDEN,
+    admin_config,
+    consumer_config,
+    plain_producer_config,
+    producer_config,
+    redact,
+    transactional_id,
+)
+from consumer.settings import CommitSettings, KafkaSettings, Settings
+
+
+def settings(interval_ms: int = 100, **client: str | float | bool) -> Settings:
+    given = {key.replace("_", "."): value for key, value in client.items()}
+    return Settings(
+        kafka=KafkaSettings(group_id="group", client=given),
+        commit=CommitSettings(interval_ms=interval_ms, checkpoint_interval_ms=60_000),
+    )
+
+
+def test_the_consumer_reads_the_committed_and_commits_nothing_by_itself() -> None:
+    config = consumer_config(settings())
+    assert config["isolation.level"] == "read_committed"
+    assert config["enable.auto.commit"] is False
+    assert config["enable.auto.offset.store"] is False
+    assert config["auto.offset.reset"] == "error"
+    assert config["partition.assignment.strategy"] == "cooperative-sticky"
+    assert config["group.id"] == "group"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("isolation.level", "read_uncommitted"),
+        ("enable.auto.commit", True),
+        ("enable.auto.offset.store", "true"),
+        ("auto.commit.enable", True),
+        ("auto.offset.reset", "latest"),
+        ("enable.idempotence", False),
+        ("acks", 1),
+        ("request.required.acks", "0"),
+        ("partition.assignment.strategy", "range"),
+        ("group.protocol", "consumer"),
+        ("allow.auto.create.topics", True),
+        ("transactional.id", "mine"),
+        ("group.id", "other"),
+        ("bootstrap.servers", "other:9092"),
+        ("test.mock.num.brokers", 1),
+    ],
+)
+def test_what_would_break_exactly_once_is_refused_by_name(key: str, value: str | int) -> None:
+    given = Settings(kafka=KafkaSettings(client={key: value}))
+    with pytest.raises(UsageError, match=rf"^kafka\.client\.{key}: .{{20,}}"):
+        consumer_config(given)
+    with pytest.raises(UsageError, match=rf"^kafka\.client\.{key}: "):
+        producer_config(given, "process")
+    with pytest.raises(UsageError, match=rf"^kafka\.client\.{key}: "):
+        admin_config(given.kafka)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("isolation.level", "read_committed"), ("enable.auto.commit", False), ("acks", -1), ("acks", "ALL")],
+)
+def test_saying_what_is_set_anyway_is_no_error(key: str, value: str | int) -> None:
+    given = Settings(kafka=KafkaSettings(client={key: value}))
+    assert consumer_config(given)["isolation.level"] == "read_committed"
+    assert producer_config(given, "process")["acks"] == "all"
+
+
+def test_all_refusals_come_at_once() -> None:
+    with pytest.raises(UsageError) as refused:
+        consumer_config(settings(acks=1, isolation_level="read_uncommitted", transaction_timeout_ms=60_000))
+    assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
+        "kafka.client.acks",
+        "kafka.client.isolation.level",
+        "kafka.client.transaction.timeout.ms",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("interval_ms", "client", "fault"),
+    [
+        (100, {}, None),
+        (15_000, {}, None),
+        (15_001, {}, "must be at least 20001"),
+        (60_000, {"transaction_timeout_ms": 65_000, "session_timeout_ms": 90_000}, None),
+        (60_000, {"transaction_timeout_ms": 64_999, "session_timeout_ms": 90_000}, "must be at least 65000"),
+        (100, {"transaction_timeout_ms": 45_000}, r"must be below session.timeout.ms \(45000\)"),
+        (100, {"session_timeout_ms": "20000"}, r"must be below session.timeout.ms \(20000\)"),
+    ],
+)
+def test_a_transaction_outlives_a_commit_interval_but_no_session(
+    interval_ms: int, client: dict[str, int | str], fault: str | None
+) -> None:
+    given = settings(interval_ms, **client)
+    if fault is None:
+        assert producer_config(given, "process")["transactional.id"] == "group-process"
+    else:
+        with pytest.raises(UsageError, match=rf"^kafka\.client\.transaction\.timeout\.ms: {fault}"):
+            producer_config(given, "process")
+
+
+def test_each_key_goes_to_the_clients_that_know_it() -> None:
+    given = settings(session_timeout_ms=60_000, linger_ms=1, security_protocol="ssl", retries=7)
+    consumer, producer = consumer_config(given), producer_config(given, "process")
+    admin, plain = admin_config(given.kafka), plain_producer_config(given.kafka)
+    assert ("session.timeout.ms" in consumer, "session.timeout.ms" in producer) == (True, False)
+    assert ("retries" in consumer, producer["retries"], plain["linger.ms"]) == (False, 7, 1)
+    assert {"session.timeout.ms", "retries", "linger.ms"}.isdisjoint(admin)
+    assert all(each["security.protocol"] == "ssl" for each in (consumer, producer, admin, plain))
+
+
+def test_librdkafka_takes_what_it_is_given_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    given = settings(session_timeout_ms=60_000, retries=7, fetch_min_bytes=2, group_instance_id="a", check_crcs=True)
+    words = LastWords()
+    consumer = make_consumer(consumer_config(given), words)
+    producer = make_producer(producer_config(given, "process"), words, lambda _error, _message: None)
+    plain = make_producer(plain_producer_config(given.kafka), words, lambda _error, _message: None)
+    admin = make_admin(admin_config(given.kafka), words)
+    for client in (producer, plain, admin):
+        client.poll(0)
+    consumer.poll(0)
+    consumer.close()
+    assert [record.getMessage() for record in caplog.records if "CONFWARN" in record.getMessage()] == []
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        ({"sesion_timeout_ms": 1}, '"sesion.timeout.ms"'),
+        ({"session_timeout_ms": "soon"}, '"session.timeout.ms"'),
+        ({"socket_timeout_ms": -5}, '"socket.timeout.ms"'),
+    ],
+)
+def test_what_librdkafka_does_not_take_is_a_usage_error_with_the_name(client: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=r"^kafka\.client: ") as refused:
+        make_consumer(consumer_config(settings(**client)), LastWords())
+    assert said in str(refused.value)
+
+
+def test_an_instance_with_a_name_keeps_its_transactional_id() -> None:
+    named = KafkaSettings(group_id="group", client={"group.instance.id": "worker-3"})
+    assert transactional_id(named, "1f3a") == transactional_id(named, "77bc") == "group-worker-3"
+    unnamed = KafkaSettings(group_id="group")
+    assert transactional_id(unnamed, "1f3a") != transactional_id(unnamed, "77bc")
+
+
+def test_secrets_are_hidden_and_the_rest_is_shown() -> None:
+    secrets = [
+        "sasl.password",
+        "ssl.key.password",
+        "ssl.keystore.password",
+        "ssl.key.pem",
+        "ssl_key",
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.config",
+        "sasl.oauthbearer.assertion.private.key.pem",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+    ]
+    shown = ["sasl.username", "sasl.oauthbearer.token.endpoint.url", "ssl.ca.location", "security.protocol"]
+    assert set(redact(dict.fromkeys(secrets, "x")).values()) == {HIDDEN}
+    assert set(redact(dict.fromkeys(shown, "x")).values()) == {"x"}
+
+
+@given(st.dictionaries(st.text(max_size=30), st.text(min_size=1, max_size=30)))
+def test_hiding_keeps_the_keys_and_their_order(config: dict[str, str]) -> None:
+    assert list(redact(dict(config))) == list(config)

@@ -1,0 +1,34 @@
+import threading
+import time
+
+import pytest
+
+from consumer.kafka.deadline import CallTimedOutError, Deadline, call_within
+
+
+def test_a_deadline_is_shared_by_all_waits_and_never_negative() -> None:
+    now = [100.0]
+    deadline = Deadline.after(5, lambda: now[0])
+    assert (deadline.left_s(), deadline.passed) == (5.0, False)
+    now[0] = 104.5
+    assert (deadline.left_s(), deadline.passed) == (0.5, False)
+    now[0] = 106.0
+    assert (deadline.left_s(), deadline.passed) == (0.0, True)
+
+
+def test_a_call_in_time_gives_what_it_gives() -> None:
+    assert call_within(10, lambda: threading.current_thread() is threading.main_thread()) is False
+
+
+def test_what_a_call_raises_comes_out_where_it_was_made() -> None:
+    with pytest.raises(ZeroDivisionError):
+        call_within(10, lambda: 1 // 0)
+
+
+def test_a_call_that_hangs_is_left_behind() -> None:
+    release = threading.Event()
+    began = time.monotonic()
+    with pytest.raises(CallTimedOutError):
+        call_within(0.05, lambda: release.wait(30))
+    assert time.monotonic() - began < 5
+    release.set()

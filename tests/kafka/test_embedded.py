@@ -1,0 +1,97 @@
+"""The embedded broker, as the demonstration uses it: other clients, over TCP."""
+
+import pytest
+from confluent_kafka import Message
+
+from consumer.errors import ViewerConsumerError
+from consumer.kafka.config import consumer_config, plain_producer_config, producer_config
+from consumer.kafka.consumer import InputConsumer
+from consumer.kafka.embedded import EMBEDDED_PARTITIONS, EmbeddedBroker, EventProducer
+from consumer.kafka.input_topic import ensure_input_topic
+from consumer.kafka.topics import check_topics
+from consumer.kafka.transaction import TransactionOwner
+from consumer.settings import KafkaSettings, Settings
+from tests.kafka.stage import Listened
+from tests.support.fakes import RecordingHandler
+from tests.support.topics import create_topic, delete_topics, read_committed, unique
+from tests.support.waiting import until
+
+
+@pytest.mark.parametrize("way", ["its functions", "the binding"])
+def test_events_go_in_and_transactions_go_out_over_tcp(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    if way == "the binding":
+        monkeypatch.setattr("consumer.kafka.embedded.find_library", lambda: None)
+    with EmbeddedBroker(("viewer-events", "viewer-bucket-summaries", "viewer-events-dead-letter")) as broker:
+        kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+        settings = Settings(kafka=kafka)
+        assert check_topics(kafka).input_partitions == EMBEDDED_PARTITIONS
+
+        events = EventProducer(plain_producer_config(kafka), kafka.input_topic)
+        events.produce((b"stream-%d" % (number % 10), b"event %d" % number, 1_000 + number) for number in range(3_000))
+        assert events.flush() == 0
+
+        handler = RecordingHandler()
+        member = InputConsumer(consumer_config(settings), kafka.input_topic, "earliest", handler)
+        member.subscribe()
+        read: list[Message] = []
+
+        def all_are_read() -> bool:
+            read.extend(member.poll(1_000, 0.1))
+            return len(read) >= 3_000
+
+        until(all_are_read, "all events are read")
+        assert sorted((each.value() or b"", each.timestamp()[1]) for each in read) == sorted(
+            (b"event %d" % number, 1_000 + number) for number in range(3_000)
+        )
+
+        listened = Listened()
+        owner = TransactionOwner(producer_config(settings, "demo"), listened)
+        for number in range(3):
+            metadata = member.group_metadata()
+            assert metadata is not None
+            owner.produce(kafka.output_topic, b"stream-1", b"summary %d" % number)
+            owner.commit({(kafka.input_topic, 0): number}, metadata)
+        assert listened.heard == [("committed", "")] * 3
+        summaries = read_committed(broker.bootstrap_servers, kafka.output_topic)
+        assert [each.value() for each in summaries] == [b"summary 0", b"summary 1", b"summary 2"]
+        member.close()
+        owner.close()
+
+
+def test_events_find_room_in_a_queue_that_is_full(bootstrap_servers: str) -> None:
+    topic = unique("events")
+    create_topic(bootstrap_servers, topic, 1)
+    config = plain_producer_config(KafkaSettings(bootstrap_servers=bootstrap_servers))
+    events = EventProducer({**config, "queue.buffering.max.messages": 100, "linger.ms": 0}, topic)
+    events.produce((b"stream", b"%d" % number, 1) for number in range(1_000))
+    assert events.flush() == 0
+    read = read_committed(bootstrap_servers, topic)
+    assert [each.value() for each in read] == [b"%d" % number for number in range(1_000)]
+    delete_topics(bootstrap_servers, [topic])
+
+
+def test_events_that_no_broker_takes_are_counted_and_said() -> None:
+    config = plain_producer_config(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    events = EventProducer({**config, "message.timeout.ms": 500}, "viewer-events")
+    events.produce((b"stream", b"event", 1) for _ in range(7))
+    with pytest.raises(
+        ViewerConsumerError, match=r'7 events were not written to topic "viewer-events" on 127\.0\.0\.1:1'
+    ):
+        events.flush(10)
+
+
+def test_a_queue_without_brokers_is_full_and_says_why() -> None:
+    config = plain_producer_config(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    events = EventProducer({**config, "queue.buffering.max.messages": 5}, "viewer-events")
+    with pytest.raises(ViewerConsumerError, match=r"can't write to topic .* on 127\.0\.0\.1:1: .*refused"):
+        events.produce(((b"stream", b"event", 1) for _ in range(7)), room_within_s=1.0)
+
+
+def test_producers_create_their_topic_where_that_is_wanted(bootstrap_servers: str) -> None:
+    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers, input_topic=unique("input"))
+    with pytest.raises(ViewerConsumerError, match=f'input topic "{kafka.input_topic}" does not exist'):
+        ensure_input_topic(kafka.model_copy(update={"create_topics": False}))
+    ensure_input_topic(kafka)
+    ensure_input_topic(kafka)
+    assert read_committed(bootstrap_servers, kafka.input_topic) == []
+    delete_topics(bootstrap_servers, [kafka.input_topic])

@@ -1,0 +1,154 @@
+"""Errors that a broker answers with, request by request, through the real client library and librdkafka's mock cluster.
+
+Which of them it retries by itself is its own affair; here stands what the owner makes of those that it lets out.
+"""
+
+import ctypes
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import KafkaError
+
+from consumer.errors import ViewerConsumerError
+from consumer.kafka.config import producer_config
+from consumer.kafka.mock_cluster import MockCluster, find_library
+from consumer.kafka.outcomes import TransactionAborted, TransactionLost
+from consumer.kafka.transaction import FENCE_WINDOW_S, TransactionOwner
+from consumer.settings import KafkaSettings, Settings
+from tests.kafka.stage import Listened
+
+PRODUCE, ADD_PARTITIONS, ADD_OFFSETS, END, COMMIT_OFFSETS = 0, 24, 25, 26, 28
+"""Kafka's numbers of requests."""
+
+METADATA = b"CGMDv2:" + (1).to_bytes(4, sys.byteorder) + b"group\0member\0\1"
+
+
+class Stage:
+    """One cluster and one owner for all tests here; a good transaction stands at the end of each."""
+
+    def __init__(self, cluster: MockCluster) -> None:
+        self._cluster = cluster
+        self._ahead_s = 0.0
+        cluster.create_topic("input", 1)
+        cluster.create_topic("output", 1)
+        settings = Settings(kafka=KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, group_id="group"))
+        self.listened = Listened()
+        self.owner = TransactionOwner(
+            producer_config(settings, "one"), self.listened, clock=lambda: time.monotonic() + self._ahead_s
+        )
+
+    def reset(self) -> None:
+        self._ahead_s += FENCE_WINDOW_S
+        self.publish()
+        self.listened.heard.clear()
+
+    def answer(self, request: int, *errors: int) -> None:
+        """The next such requests are answered so."""
+        codes = (ctypes.c_int * len(errors))(*errors)
+        self._cluster.functions.rd_kafka_mock_push_request_errors_array(
+            ctypes.c_void_p(self._cluster.handle), ctypes.c_int16(request), ctypes.c_size_t(len(errors)), codes
+        )
+
+    def publish(self) -> None:
+        self.owner.produce("output", b"key", b"value")
+        self.owner.commit({("input", 0): 1}, METADATA)
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Stage]:
+    library = find_library()
+    if library is None:
+        pytest.skip("the binding was built against a librdkafka of the system's")
+    cluster = MockCluster(library)
+    stage = Stage(cluster)
+    yield stage
+    stage.owner.close()
+    cluster.close()
+
+
+@pytest.fixture
+def stage(built: Stage) -> Stage:
+    built.reset()
+    return built
+
+
+@pytest.mark.parametrize(
+    ("request_number", "code"),
+    [
+        (PRODUCE, KafkaError.NOT_LEADER_FOR_PARTITION),
+        (PRODUCE, KafkaError.NOT_ENOUGH_REPLICAS),
+        (ADD_PARTITIONS, KafkaError.CONCURRENT_TRANSACTIONS),
+        (ADD_PARTITIONS, KafkaError.NOT_COORDINATOR),
+        (ADD_OFFSETS, KafkaError.CONCURRENT_TRANSACTIONS),
+        (COMMIT_OFFSETS, KafkaError.COORDINATOR_LOAD_IN_PROGRESS),
+        (END, KafkaError.NOT_COORDINATOR),
+        (END, KafkaError.COORDINATOR_LOAD_IN_PROGRESS),
+    ],
+)
+def test_what_passes_is_waited_for(stage: Stage, request_number: int, code: int) -> None:
+    stage.answer(request_number, code, code)
+    stage.publish()
+    assert stage.listened.heard == [("committed", "")]
+
+
+@pytest.mark.parametrize(
+    ("request_number", "code"),
+    [
+        (PRODUCE, KafkaError.MSG_SIZE_TOO_LARGE),
+        (PRODUCE, KafkaError.INVALID_RECORD),
+        (ADD_PARTITIONS, KafkaError.INVALID_PRODUCER_ID_MAPPING),
+        (ADD_OFFSETS, KafkaError.INVALID_PRODUCER_ID_MAPPING),
+        (COMMIT_OFFSETS, KafkaError.ILLEGAL_GENERATION),
+        (COMMIT_OFFSETS, KafkaError.UNKNOWN_MEMBER_ID),
+        (COMMIT_OFFSETS, KafkaError.FENCED_INSTANCE_ID),
+        (COMMIT_OFFSETS, KafkaError.REBALANCE_IN_PROGRESS),
+        (END, KafkaError.TRANSACTION_ABORTABLE),
+    ],
+)
+def test_what_was_not_committed_for_sure_is_aborted_and_goes_out_again(
+    stage: Stage, request_number: int, code: int
+) -> None:
+    stage.answer(request_number, code)
+    with pytest.raises(TransactionAborted):
+        stage.publish()
+    stage.publish()
+    assert [what for what, _ in stage.listened.heard] == ["aborted", "committed"]
+
+
+@pytest.mark.parametrize(
+    ("request_number", "code"),
+    [
+        (PRODUCE, KafkaError.INVALID_PRODUCER_EPOCH),
+        (ADD_PARTITIONS, KafkaError.INVALID_PRODUCER_EPOCH),
+        (ADD_PARTITIONS, KafkaError.INVALID_TXN_STATE),
+        (ADD_OFFSETS, KafkaError.PRODUCER_FENCED),
+        (COMMIT_OFFSETS, KafkaError.INVALID_PRODUCER_EPOCH),
+        (END, KafkaError.PRODUCER_FENCED),
+        (END, KafkaError.INVALID_TXN_STATE),
+    ],
+)
+def test_what_leaves_the_end_open_takes_a_new_producer(stage: Stage, request_number: int, code: int) -> None:
+    stage.answer(request_number, code)
+    with pytest.raises(TransactionLost):
+        stage.publish()
+    assert not stage.owner.ready
+    stage.publish()
+    assert [what for what, _ in stage.listened.heard] == ["lost", "committed"]
+
+
+@pytest.mark.parametrize(
+    ("request_number", "code"),
+    [
+        (PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED),
+        (ADD_PARTITIONS, KafkaError.TOPIC_AUTHORIZATION_FAILED),
+        (ADD_PARTITIONS, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        (ADD_OFFSETS, KafkaError.GROUP_AUTHORIZATION_FAILED),
+        (COMMIT_OFFSETS, KafkaError.TOPIC_AUTHORIZATION_FAILED),
+    ],
+)
+def test_what_is_not_allowed_stops_the_worker(stage: Stage, request_number: int, code: int) -> None:
+    stage.answer(request_number, code)
+    with pytest.raises(ViewerConsumerError, match="its permissions"):
+        stage.publish()

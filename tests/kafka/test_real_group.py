@@ -1,0 +1,135 @@
+"""What only real groups do: members that come, go, fall silent, and topics that change under them."""
+
+import time
+from collections.abc import Sequence
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from consumer.errors import ViewerConsumerError
+from consumer.kafka.consumer import LONGEST_POLL_S, InputConsumer
+from consumer.kafka.interface import PartitionStart
+from tests.kafka.stage import PARTITIONS, KafkaStage, joined
+from tests.support.fakes import RecordingHandler
+from tests.support.topics import delete_topics
+from tests.support.waiting import until
+
+
+def poll_all(*members: InputConsumer) -> list[int]:
+    return [message.partition() or 0 for member in members for message in member.poll(100, 0.02)]
+
+
+def test_a_partition_is_given_up_before_another_member_has_it_and_goes_on_where_it_was_committed(
+    kafka_stage: KafkaStage,
+) -> None:
+    kafka_stage.write(0, b"a", b"b")
+    kafka_stage.write(1, b"c", b"d")
+    owner = kafka_stage.owner()
+    order: list[str] = []
+
+    class Committing(RecordingHandler):
+        member: InputConsumer
+
+        def on_assigned(self, starts: Sequence[PartitionStart]) -> None:
+            super().on_assigned(starts)
+            order.append(f"{self.name} has {list(self.heard[-1][1])}")
+
+        def on_revoked(self, partitions: Sequence[int]) -> None:
+            metadata = self.member.group_metadata()
+            assert metadata is not None, "what is being revoked can still be committed"
+            owner.commit({(kafka_stage.topic, partition): 1 for partition in partitions}, metadata)
+            super().on_revoked(partitions)
+            order.append(f"{self.name} gives up {list(self.heard[-1][1])}")
+
+    handlers = Committing("first"), Committing("second")
+    first = handlers[0].member = kafka_stage.input(handlers[0])
+    joined(first)
+    second = handlers[1].member = kafka_stage.input(handlers[1])
+    until(lambda: (poll_all(first, second), len(second.assignment) == 1)[1], "the second member has a partition")
+
+    (moved,) = second.assignment
+    assert first.assignment == {0, 1} - {moved}
+    assert order == ["first has [0, 1]", f"first gives up [{moved}]", f"second has [{moved}]"]
+    assert (handlers[1].starts[moved].offset, handlers[1].starts[moved].committed) == (1, True)
+    # A rebalance that moved nothing of the first member's has changed the generation all the same.
+    until(lambda: (poll_all(first), first.group_metadata() is not None)[1], "the first member can commit again")
+
+
+def test_a_member_that_leaves_hands_over_at_once(kafka_stage: KafkaStage) -> None:
+    first, second = kafka_stage.input(RecordingHandler()), kafka_stage.input(RecordingHandler())
+    until(lambda: (poll_all(first, second), len(first.assignment) == len(second.assignment) == 1)[1], "they share")
+    began = time.monotonic()
+    second.close()
+    until(lambda: (poll_all(first), len(first.assignment) == PARTITIONS)[1], "the first has all", within_s=15)
+    assert time.monotonic() - began < 10, "not by the session timeout"
+
+
+def test_a_member_that_was_silent_too_long_has_lost_its_partitions_and_may_not_commit(kafka_stage: KafkaStage) -> None:
+    handler = RecordingHandler()
+    short = {"session.timeout.ms": 6_000, "max.poll.interval.ms": 6_000}  # brokers allow no less
+    member = joined(kafka_stage.input(handler, client=short))
+    assert isinstance(member, InputConsumer)
+    other = kafka_stage.input(RecordingHandler())
+    until(lambda: (other.poll(1, 0.05), len(other.assignment) == PARTITIONS)[1], "another has taken over", within_s=40)
+    assert member.group_metadata() is None, "what it knows of is over"
+    until(lambda: (member.poll(1, 0.05), not member.assignment)[1], "the silent member hears of it")
+    assert {what for what, _ in handler.heard} == {"assigned", "lost"}
+    assert member.transient_errors["_MAX_POLL_EXCEEDED"] == 1
+
+
+def test_an_error_of_a_handler_does_not_lose_the_batch_that_came_with_the_rebalance(kafka_stage: KafkaStage) -> None:
+    kafka_stage.write(0, *(b"%d" % number for number in range(3_000)))
+    handlers = RecordingHandler("first"), RecordingHandler("second")
+    first = joined(kafka_stage.input(handlers[0]))
+    first.rewind()
+    handlers[0].failure = RuntimeError("while giving up")
+    second = kafka_stage.input(handlers[1])
+    offsets: dict[int, list[int]] = {0: [], 1: []}
+    raised: list[RuntimeError] = []
+
+    def read() -> bool:
+        for member in (first, second):
+            try:
+                batch = member.poll(50, 0.02)
+            except RuntimeError as error:
+                raised.append(error)
+                continue
+            for message in batch:
+                offsets[0 if member is first else 1].append(message.offset() or 0)
+        return bool(raised) and 2_999 in offsets[0] + offsets[1]
+
+    until(read, "the handler has failed and all is read")
+    # Whoever keeps the partition has read it without a gap.
+    assert [read_by for read_by in offsets.values() if read_by == list(range(3_000))] != []
+    assert len(raised) == 1
+
+
+def test_an_offset_that_is_gone_stops_with_the_way_out(kafka_stage: KafkaStage) -> None:
+    kafka_stage.write(0, b"a", b"b", b"c")
+    kafka_stage.owner().commit({(kafka_stage.topic, 0): 1}, kafka_stage.metadata())
+    kafka_stage.close_metadata_member()
+    admin, gone = (
+        AdminClient({"bootstrap.servers": kafka_stage.bootstrap_servers}),
+        TopicPartition(kafka_stage.topic, 0, 2),
+    )
+    admin.delete_records([gone])[gone].result(15)
+    member = kafka_stage.input(RecordingHandler())
+    with pytest.raises(
+        ViewerConsumerError, match=f"{kafka_stage.topic}-0: the offset to read on from is not in it.*reset-offsets"
+    ):
+        until(lambda: bool(member.poll(10, 0.1)), "never")
+
+
+def test_a_topic_that_goes_away_stops_with_its_name(kafka_stage: KafkaStage) -> None:
+    member = joined(kafka_stage.input(RecordingHandler(), client={"topic.metadata.refresh.interval.ms": 500}))
+    delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.topic])
+    with pytest.raises(ViewerConsumerError, match=f'input topic "{kafka_stage.topic}" is not there any more'):
+        until(lambda: bool(member.poll(10, 0.1)), "never")
+
+
+def test_a_poll_never_holds_up_a_signal_for_long(kafka_stage: KafkaStage) -> None:
+    member = joined(kafka_stage.input(RecordingHandler()))
+    began = time.monotonic()
+    assert member.poll(1000, 5.0) == []
+    assert time.monotonic() - began < LONGEST_POLL_S + 1

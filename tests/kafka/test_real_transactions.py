@@ -1,0 +1,86 @@
+"""What only real brokers do to transactions."""
+
+import os
+import time
+
+import pytest
+
+from consumer.errors import ViewerConsumerError
+from consumer.kafka.config import producer_config
+from consumer.kafka.outcomes import TransactionAborted, TransactionLost
+from consumer.kafka.transaction import TimeLimits, TransactionOwner
+from tests.kafka.stage import KafkaStage, Listened
+from tests.support.topics import create_topic, delete_topics, ends, read_uncommitted, unique
+from tests.support.waiting import until
+
+
+@pytest.mark.parametrize("refused_by", ["client", "broker"])
+def test_a_record_that_is_too_large_aborts_and_the_next_transaction_goes_through(
+    kafka_stage: KafkaStage, refused_by: str
+) -> None:
+    delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.output])
+    kafka_stage.output = unique("small")
+    create_topic(kafka_stage.bootstrap_servers, kafka_stage.output, 1, {"max.message.bytes": "1000"})
+    listened = Listened()
+    owner, metadata = kafka_stage.owner(listener=listened), kafka_stage.metadata()
+
+    def publish_too_much() -> None:
+        owner.produce(kafka_stage.output, b"a", b"fits")
+        owner.produce(kafka_stage.output, b"a", os.urandom(2_000_000 if refused_by == "client" else 10_000))
+        owner.commit({(kafka_stage.topic, 0): 1}, metadata)
+
+    with pytest.raises(TransactionAborted) as aborted:
+        publish_too_much()
+    assert aborted.value.error == "MSG_SIZE_TOO_LARGE"
+    owner.produce(kafka_stage.output, b"a", b"1")
+    owner.commit({(kafka_stage.topic, 0): 2}, metadata)
+    assert [each.value for each in kafka_stage.published()] == [b"1"]
+    assert kafka_stage.committed() == {0: 2}
+    assert listened.heard == [("aborted", "MSG_SIZE_TOO_LARGE"), ("committed", "")]
+
+
+def test_what_was_written_before_an_abort_is_there_but_hidden(kafka_stage: KafkaStage) -> None:
+    owner = kafka_stage.owner()
+    owner.produce(kafka_stage.output, b"a", b"hidden")
+    until(
+        lambda: (
+            [each.value() for each in read_uncommitted(kafka_stage.bootstrap_servers, kafka_stage.output)]
+            == [b"hidden"]
+        ),
+        "the record has reached the broker",
+    )
+    owner.abort()
+    assert kafka_stage.published() == []
+
+
+def test_many_more_records_than_the_queue_holds_go_out_in_one_transaction(kafka_stage: KafkaStage) -> None:
+    owner = kafka_stage.owner(client={"queue.buffering.max.messages": 500})
+    records = [(b"%d" % number, b"value") for number in range(5_000)]
+    owner.produce_all(kafka_stage.output, records)
+    owner.commit({(kafka_stage.topic, 0): 1}, kafka_stage.metadata())
+    assert [each.key for each in kafka_stage.published()] == [key for key, _ in records]
+
+
+def test_a_transaction_that_the_broker_ended_for_its_age_is_a_loss(kafka_stage: KafkaStage) -> None:
+    owner, metadata = kafka_stage.owner(client={"transaction.timeout.ms": 1_000}), kafka_stage.metadata()
+    owner.produce(kafka_stage.output, b"a", b"too slow")
+    # What the broker ends, at one of its rounds, has a marker behind it.
+    servers, output = kafka_stage.bootstrap_servers, kafka_stage.output
+    until(lambda: ends(servers, output, "read_committed") == {0: 2}, "the broker has ended it", within_s=30)
+    with pytest.raises(TransactionLost):
+        owner.commit({(kafka_stage.topic, 0): 1}, metadata)
+    owner.produce(kafka_stage.output, b"a", b"2")
+    owner.commit({(kafka_stage.topic, 0): 2}, metadata)
+    assert [each.value for each in kafka_stage.published()] == [b"2"]
+
+
+def test_without_brokers_a_start_fails_in_time_and_says_why(kafka_stage: KafkaStage) -> None:
+    settings = kafka_stage.settings()
+    nowhere = settings.model_copy(
+        update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})}
+    )
+    owner = TransactionOwner(producer_config(nowhere, "one"), Listened(), TimeLimits(1, 1, 1))
+    began = time.monotonic()
+    with pytest.raises(ViewerConsumerError, match=r"can't begin transactions .* on 127\.0\.0\.1:1: .*refused"):
+        owner.init()
+    assert time.monotonic() - began < 6

@@ -1,0 +1,54 @@
+"""Dead letters keep the record as it came and never outgrow the producer."""
+
+from consumer.output.dead_letter import MAX_BYTES, Rejected, dead_letter
+
+REJECTED = Rejected(
+    topic="viewer-events",
+    partition=2,
+    offset=17,
+    timestamp_ms=1_700_000_000_000,
+    key=b"key",
+    value=b"\0\1\2",
+    headers=[("trace", b"\xff"), ("empty", None)],
+    reason="bad_framing",
+    message="the record doesn't begin as input.format says",
+    schema="id 7",
+)
+
+
+def size(headers: list[tuple[str, str | bytes | None]]) -> int:
+    return sum(len(name) + len(content or b"") for name, content in headers)
+
+
+def test_a_dead_letter_is_the_record_as_it_came_and_says_why() -> None:
+    letter = dead_letter(REJECTED, "my-group")
+    assert (letter.key, letter.value) == (b"key", b"\0\1\2")
+    assert letter.headers[:2] == REJECTED.headers
+    assert dict(letter.headers[2:]) == {
+        "__streams.errors.exception": "bad_framing",
+        "__streams.errors.message": "the record doesn't begin as input.format says",
+        "__streams.errors.topic": "viewer-events",
+        "__streams.errors.partition": "2",
+        "__streams.errors.offset": "17",
+        "viewer_consumer.application": "my-group",
+        "viewer_consumer.timestamp_ms": "1700000000000",
+        "viewer_consumer.schema": "id 7",
+    }
+
+
+def test_a_tombstone_stays_one() -> None:
+    assert dead_letter(REJECTED._replace(key=None, value=None), "g")[:2] == (None, None)
+
+
+def test_an_oversized_record_is_cut_and_says_so() -> None:
+    letter = dead_letter(REJECTED._replace(value=b"v" * 2_000_000, headers=[("big", b"h" * 500_000)]), "g")
+    assert letter.value is not None
+    assert len(letter.value) + len(letter.key or b"") + size(letter.headers) <= MAX_BYTES
+    assert dict(letter.headers)["viewer_consumer.value_bytes"] == "2000000"
+    assert dict(letter.headers)["viewer_consumer.headers_dropped"] == "1"
+
+
+def test_an_oversized_key_is_cut_too() -> None:
+    letter = dead_letter(REJECTED._replace(key=b"k" * 1_000_000, value=b"v"), "g")
+    assert len(letter.key or b"") + len(letter.value or b"") + size(letter.headers) <= MAX_BYTES
+    assert dict(letter.headers)["viewer_consumer.key_bytes"] == "1000000"

@@ -1,0 +1,178 @@
+"""The judge: events counting in plain Python, one object a stream and a bucket, slow and easy to read.
+
+It shares no code with the engine. Kinds are the letters of the golden files: J join, L leave, B bitrate, S buffer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+DAY_MS = 86_400_000
+Status = Literal["accepted", "late", "late_idle", "stream_limit"]
+
+
+class Event(NamedTuple):
+    stream_id: str
+    kind: str
+    timestamp_ms: int
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class Rules:
+    window_duration_ms: int
+    bucket_ms: int
+    grace_ms: int
+    stream_idle_ms: int = 60_000
+    max_streams: int = 1_000_000
+
+
+@dataclass
+class Bucket:
+    start_ms: int
+    peak: int = 0
+    joins: int = 0
+    leaves: int = 0
+    bitrates: list[int] = field(default_factory=list)
+    stalls_ms: list[int] = field(default_factory=list)
+
+    def row(self) -> tuple[int, int, float, int, int, int, int, int]:
+        """[start, peak, avg, min, max, buffer_count, stall_ms, samples], as the golden files have it."""
+        samples = self.bitrates
+        return (
+            self.start_ms,
+            self.peak,
+            sum(samples) / len(samples) if samples else 0.0,
+            min(samples, default=0),
+            max(samples, default=0),
+            len(self.stalls_ms),
+            sum(self.stalls_ms),
+            len(samples),
+        )
+
+
+class Closed(NamedTuple):
+    stream_id: str
+    bucket: Bucket
+    reason: str
+    offset: int | None
+
+
+@dataclass
+class Stream:
+    own_time_ms: int
+    viewers: int = 0
+    buckets: dict[int, Bucket] = field(default_factory=dict)
+    closed_below_ms: int | None = None
+
+
+class Reference:
+    """One input partition."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.streams: dict[str, Stream] = {}
+        self.partition_time_ms: int | None = None
+        self.floor_ms: int | None = None
+        self.closed: list[Closed] = []
+        self.late: Counter[str] = Counter()
+        self.seen: set[str] = set()
+
+    def time_of(self, stream_id: str) -> int:
+        stream = self.streams.get(stream_id)
+        times = [] if stream is None else [stream.own_time_ms]
+        if self.floor_ms is not None:
+            times.append(self.floor_ms)
+        return max(times)
+
+    def apply(self, event: Event, offset: int | None = None) -> Status:
+        self.seen.add(event.stream_id)
+        stream = self.streams.get(event.stream_id)
+        now_ms = event.timestamp_ms if stream is None else max(stream.own_time_ms, event.timestamp_ms)
+        start_ms = event.timestamp_ms // self.rules.bucket_ms * self.rules.bucket_ms
+        if self._is_closed(start_ms, now_ms):
+            self.late[event.stream_id] += 1
+            return "late"
+        if self.floor_ms is not None and self._is_closed(start_ms, self.floor_ms):
+            self.late[event.stream_id] += 1
+            return "late_idle"
+        if stream is None:
+            if len(self.streams) >= self.rules.max_streams:
+                self._move_partition_time(event.timestamp_ms, offset)
+                return "stream_limit"
+            stream = self.streams[event.stream_id] = Stream(event.timestamp_ms)
+        stream.own_time_ms = now_ms
+        self._close(event.stream_id, "WATERMARK", offset)
+        self._count(stream, stream.buckets.setdefault(start_ms, Bucket(start_ms)), event)
+        self._move_partition_time(event.timestamp_ms, offset)
+        return "accepted"
+
+    def close_all(self) -> None:
+        for stream_id, stream in self.streams.items():
+            for start_ms in self.open_buckets(stream_id):
+                self.closed.append(Closed(stream_id, stream.buckets[start_ms], "END_OF_INPUT", None))
+            stream.buckets.clear()
+
+    def open_buckets(self, stream_id: str) -> list[int]:
+        now_ms = self.time_of(stream_id)
+        stream = self.streams.get(stream_id)
+        return [] if stream is None else sorted(s for s in stream.buckets if not self._is_closed(s, now_ms))
+
+    def window(self, stream_id: str) -> list[Bucket]:
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return []
+        horizon_ms = self.time_of(stream_id) - self.rules.window_duration_ms
+        return [b for s, b in sorted(stream.buckets.items()) if s + self.rules.bucket_ms > horizon_ms]
+
+    def _is_closed(self, start_ms: int, time_ms: int) -> bool:
+        return start_ms + self.rules.bucket_ms + self.rules.grace_ms < time_ms
+
+    def _count(self, stream: Stream, bucket: Bucket, event: Event) -> None:
+        if event.kind == "J":
+            stream.viewers += 1
+            bucket.joins += 1
+            bucket.peak = max(bucket.peak, stream.viewers)
+        elif event.kind == "L":
+            stream.viewers = max(0, stream.viewers - 1)
+            bucket.leaves += 1
+        elif event.kind == "B":
+            bucket.bitrates.append(event.value)
+        else:
+            bucket.stalls_ms.append(event.value)
+
+    def _close(self, stream_id: str, reason: str, offset: int | None) -> None:
+        stream = self.streams[stream_id]
+        now_ms = self.time_of(stream_id)
+        reached_ms = stream.closed_below_ms
+        for start_ms in sorted(stream.buckets):
+            if self._is_closed(start_ms, now_ms) and (reached_ms is None or start_ms >= reached_ms):
+                self.closed.append(Closed(stream_id, stream.buckets[start_ms], reason, offset))
+                stream.closed_below_ms = start_ms + self.rules.bucket_ms
+        for bucket in set(stream.buckets) - {b.start_ms for b in self.window(stream_id)}:
+            if self._is_closed(bucket, now_ms):
+                del stream.buckets[bucket]
+
+    def _move_partition_time(self, timestamp_ms: int, offset: int | None) -> None:
+        before_ms = self.partition_time_ms
+        if before_ms is None:
+            self.partition_time_ms = timestamp_ms
+            return
+        self.partition_time_ms = max(before_ms, timestamp_ms)
+        if self.partition_time_ms // self.rules.bucket_ms == before_ms // self.rules.bucket_ms:
+            return
+        self.floor_ms = self.partition_time_ms - self.rules.stream_idle_ms
+        for stream_id in list(self.streams):
+            self._close(stream_id, "STREAM_IDLE", offset)
+            if self._is_forgettable(stream_id):
+                del self.streams[stream_id]
+
+    def _is_forgettable(self, stream_id: str) -> bool:
+        assert self.floor_ms is not None
+        assert self.partition_time_ms is not None
+        stream = self.streams[stream_id]
+        if stream.own_time_ms > self.floor_ms or self.open_buckets(stream_id) or self.window(stream_id):
+            return False
+        return stream.viewers == 0 or self.partition_time_ms - stream.own_time_ms >= DAY_MS

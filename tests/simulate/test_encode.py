@@ -1,0 +1,134 @@
+import io
+import json
+from typing import Any
+
+import fastavro
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.simulate.batch import EMPTY, EventBatch
+from consumer.simulate.encode import EventEncoder, avro_long
+from consumer.simulate.schema import confluent_frame, event_schema, single_object_frame
+from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, MAX_ABS_TIMESTAMP_MS, MAX_BITRATE_BPS
+from tests.simulate.crowd import MINUTE_MS, audience, run, steps
+
+NAMES = ("ViewerJoin", "ViewerLeave", "BitrateReport", "BufferEvent")
+STREAM_IDS = ("channel-0001", "", "é日本の放送", "x" * 63, "x" * 64, "y" * 9_000, 'quote" and \\ and \n')
+
+rows = st.tuples(
+    st.integers(-MAX_ABS_TIMESTAMP_MS, MAX_ABS_TIMESTAMP_MS),
+    st.integers(0, len(STREAM_IDS) - 1),
+    st.integers(0, 2**62),
+    st.sampled_from([JOIN, LEAVE, BITRATE, BUFFER]),
+    st.integers(0, MAX_BITRATE_BPS),
+)
+
+
+def batch(events: list[tuple[int, int, int, int, int]]) -> EventBatch:
+    at, stream, viewer, kind, value = (np.array([one[i] for one in events], np.int64) for i in range(5))
+    return EventBatch(at, at, stream.astype(np.int32), viewer, kind.astype(np.uint8), value)
+
+
+def record(encoder: EventEncoder, one: tuple[int, int, int, int, int]) -> dict[str, Any]:
+    """The event as fastavro takes it; the viewer's id is the encoder's own, which other tests look at."""
+    at, stream, _, kind, value = one
+    viewer_id = json.loads(encoder.json_lines(batch([one])))["viewer_id"]
+    body = {BITRATE: {"bitrate_bps": value}, BUFFER: {"duration_ms": value}}.get(kind, {})
+    return {"stream_id": STREAM_IDS[stream], "viewer_id": viewer_id, "timestamp_ms": at, "event": (union(kind), body)}
+
+
+def union(kind: int) -> str:
+    schema = event_schema()
+    namespace = schema.get("namespace")
+    return f"{namespace}.{NAMES[kind]}" if namespace else NAMES[kind]
+
+
+def written(events: list[dict[str, Any]]) -> list[bytes]:
+    schema = fastavro.parse_schema(event_schema())
+    out = []
+    for event in events:
+        file = io.BytesIO()
+        fastavro.schemaless_writer(file, schema, event)
+        out.append(file.getvalue())
+    return out
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(rows, max_size=12))
+def test_records_are_what_fastavro_writes(events: list[tuple[int, int, int, int, int]]) -> None:
+    encoder = EventEncoder(STREAM_IDS, seed=5)
+    assert encoder.avro(batch(events)) == written([record(encoder, one) for one in events])
+
+
+def test_a_whole_audience_reads_back_as_it_was() -> None:
+    people = audience()
+    ids = people.programme.stream_ids
+    events = run(people, steps(2 * MINUTE_MS, 10_000))
+    encoder = EventEncoder(ids, seed=7, frame=confluent_frame(9))
+    schema = fastavro.parse_schema(event_schema())
+    seen: list[Any] = []
+    for message in encoder.avro(events):
+        assert message[:5] == b"\x00\x00\x00\x00\x09"
+        rest = io.BytesIO(message[5:])
+        seen.append(fastavro.schemaless_reader(rest, schema, return_record_name=True))
+        assert not rest.read()
+    assert [one["stream_id"] for one in seen] == [ids[stream] for stream in events.stream]
+    assert [round(one["timestamp_ms"].timestamp() * 1000) for one in seen] == events.timestamp_ms.tolist()
+    assert [one["event"][0] for one in seen] == [union(kind) for kind in events.kind.tolist()]
+    values = [next(iter(one["event"][1].values()), 0) for one in seen]
+    assert values == events.value.tolist()
+
+
+def test_the_block_is_the_records_one_behind_the_other() -> None:
+    people = audience()
+    events = run(people, steps(10_000, 1_000))
+    encoder = EventEncoder(people.programme.stream_ids, seed=7)
+    data, ends = encoder.avro_block(events)
+    assert data == b"".join(encoder.avro(events))
+    assert ends[-1] == len(data)
+
+
+def test_no_two_viewers_share_an_id_and_one_keeps_its_own() -> None:
+    encoder = EventEncoder(("a",), seed=1)
+    many = batch([(0, 0, viewer, JOIN, 0) for viewer in range(20_000)])
+    ids = [json.loads(line)["viewer_id"] for line in encoder.json_lines(many).splitlines()]
+    assert len(set(ids)) == 20_000
+    assert all(len(one) == 16 and int(one, 16) >= 0 for one in ids)
+    assert json.loads(encoder.json_lines(batch([(5, 0, 77, LEAVE, 0)])))["viewer_id"] == ids[77]
+    other = EventEncoder(("a",), seed=2).json_lines(batch([(5, 0, 77, LEAVE, 0)]))
+    assert json.loads(other)["viewer_id"] != ids[77]
+
+
+def test_json_lines_hold_what_each_kind_needs_and_no_more() -> None:
+    encoder = EventEncoder(STREAM_IDS, seed=1)
+    events = batch([(1, 6, 1, JOIN, 0), (2, 2, 1, LEAVE, 0), (-3, 0, 1, BITRATE, 99), (4, 1, 1, BUFFER, 7)])
+    lines = [json.loads(line) for line in encoder.json_lines(events).splitlines()]
+    viewer_id = lines[0]["viewer_id"]
+    assert lines == [
+        {"stream_id": STREAM_IDS[6], "viewer_id": viewer_id, "timestamp_ms": 1, "type": "join"},
+        {"stream_id": STREAM_IDS[2], "viewer_id": viewer_id, "timestamp_ms": 2, "type": "leave"},
+        {"stream_id": STREAM_IDS[0], "viewer_id": viewer_id, "timestamp_ms": -3, "type": "bitrate", "bitrate_bps": 99},
+        {"stream_id": STREAM_IDS[1], "viewer_id": viewer_id, "timestamp_ms": 4, "type": "buffer", "duration_ms": 7},
+    ]
+
+
+def test_no_events_are_no_bytes() -> None:
+    encoder = EventEncoder(("a",), seed=1)
+    assert encoder.avro(EMPTY) == []
+    assert encoder.avro_block(EMPTY)[0] == b""
+    assert encoder.json_lines(EMPTY) == ""
+
+
+@pytest.mark.parametrize("number", [0, -1, 1, 63, 64, -64, -65, 2**31, -(2**63), 2**63 - 1])
+def test_longs_are_avros(number: int) -> None:
+    file = io.BytesIO()
+    fastavro.schemaless_writer(file, {"type": "long"}, number)
+    assert avro_long(number) == file.getvalue()
+
+
+def test_the_single_object_frame_is_the_specifications() -> None:
+    # The example that implementations share: the fingerprint of "int" is 0x7275d51a3f395c8f, lowest byte first.
+    assert single_object_frame({"type": "int"}) == bytes.fromhex("c301 8f5c393f1ad57572")
+    assert confluent_frame(258) == b"\x00\x00\x00\x01\x02"

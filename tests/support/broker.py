@@ -1,0 +1,286 @@
+"""A real broker for tests and benchmarks: a given one, one in Docker, or Kafka's own jars with Java.
+
+`KAFKA_BOOTSTRAP_SERVERS` names one that runs. Else Docker's engine is asked; else Java 17 or newer starts Kafka from
+jars that Maven fetches once into `.cache/`. Where there is none of these, `NoBrokerError` says what was missing.
+"""
+
+import base64
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+KAFKA_VERSION = "4.3.1"
+CACHE = Path(__file__).parents[2] / ".cache"
+START_WITHIN_S = 60.0
+DOWNLOAD_WITHIN_S = 300.0
+
+_JAVA_AT_LEAST = 17
+_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion><groupId>jars</groupId><artifactId>jars</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{KAFKA_VERSION}</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+"""
+
+
+class NoBrokerError(Exception):
+    """No real broker can be had here; the message says why."""
+
+
+@contextlib.contextmanager
+def real_broker(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """Bootstrap servers of a real broker, which is stopped at the end if it was started here."""
+    if given := environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        wait_until_it_answers(given, within_s=15.0)
+        yield given
+        return
+    reasons = ["KAFKA_BOOTSTRAP_SERVERS is not set"]
+    with contextlib.ExitStack() as stack:
+        for way in (_in_docker, _in_java):
+            try:
+                servers = stack.enter_context(way())
+            except NoBrokerError as reason:
+                reasons.append(str(reason))
+                continue
+            yield servers
+            return
+    raise NoBrokerError("; ".join(reasons))
+
+
+@contextlib.contextmanager
+def _in_java() -> Iterator[str]:
+    with KafkaBroker(kafka_jars()) as broker:
+        yield broker.bootstrap_servers
+
+
+class KafkaBroker:
+    """One Kafka node, broker and controller, in a process of its own with a data directory that goes with it."""
+
+    def __init__(self, jars: Path) -> None:
+        self._jars = jars
+        self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
+        self._log = self._directory / "broker.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.bootstrap_servers = ""
+
+    def __enter__(self) -> "KafkaBroker":
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Kill it and remove its data; again does nothing."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _start(self) -> None:
+        port, controller_port = _free_ports(2)
+        config = self._directory / "server.properties"
+        config.write_text(_server_properties(port, controller_port, self._directory / "data"))
+        format_it = ["kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config), "--standalone"]
+        formatted = subprocess.run(self._java(*format_it), capture_output=True, text=True, timeout=60, check=False)
+        if formatted.returncode != 0:
+            raise RuntimeError(f"Kafka's storage could not be formatted:\n{formatted.stdout}{formatted.stderr}")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", str(config)), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        self.bootstrap_servers = f"localhost:{port}"
+        self._wait()
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_WITHIN_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if answers(self.bootstrap_servers, within_s=1.0):
+                return
+        how = "ended" if self._process.poll() is not None else f"did not answer within {START_WITHIN_S:.0f} s"
+        raise RuntimeError(f"Kafka {how}; the end of its log:\n" + self._log.read_text(errors="replace")[-4000:])
+
+    def _java(self, *arguments: str) -> list[str]:
+        logs = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+        return ["java", "-Xmx1g", logs, "-cp", f"{self._jars}/*", *arguments]
+
+
+def kafka_jars() -> Path:
+    """The directory with Kafka's jars, fetched at the first call on this machine."""
+    _need_java()
+    jars = CACHE / f"kafka-{KAFKA_VERSION}"
+    if not jars.is_dir():
+        _fetch(jars)
+    return jars
+
+
+def _need_java() -> None:
+    if shutil.which("java") is None:
+        raise NoBrokerError("java is not on the PATH")
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    version = re.search(r'version "(?:1\.)?(\d+)', said)
+    if version is None or int(version[1]) < _JAVA_AT_LEAST:
+        raise NoBrokerError(f"Kafka {KAFKA_VERSION} needs {_JAVA_AT_LEAST} or newer, not: {said.splitlines()[:1]}")
+
+
+def _fetch(jars: Path) -> None:
+    """Fetch beside the place and rename: two runs at once don't disturb each other, half a download never counts."""
+    if shutil.which("mvn") is None:
+        raise NoBrokerError(f"mvn, which fetches Kafka's jars into {jars}, is not on the PATH")
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{jars.name}-") as unfinished:
+        pom = Path(unfinished) / "pom.xml"
+        pom.write_text(_POM)
+        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={unfinished}/jars"]
+        try:
+            subprocess.run(
+                ["mvn", "-q", "-B", "-f", str(pom), *goal],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=DOWNLOAD_WITHIN_S,
+            )
+        except subprocess.CalledProcessError as error:
+            raise NoBrokerError(
+                f"mvn could not fetch Kafka's jars: {error.stdout[-500:]}{error.stderr[-500:]}"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise NoBrokerError(f"mvn did not fetch Kafka's jars within {DOWNLOAD_WITHIN_S:.0f} s") from None
+        with contextlib.suppress(OSError):  # another run was faster
+            (Path(unfinished) / "jars").rename(jars)
+
+
+@contextlib.contextmanager
+def _in_docker() -> Iterator[str]:
+    _need_docker()
+    (port,) = _free_ports(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what its libraries warn of is not ours to mend
+        from testcontainers.core.container import DockerContainer  # noqa: PLC0415  # slow to load, only wanted here
+
+        try:
+            container = DockerContainer(f"apache/kafka:{KAFKA_VERSION}").with_bind_ports(port, port)
+            servers = f"{container.get_container_host_ip()}:{port}"
+            for key, value in _docker_environment(servers, port).items():
+                container.with_env(key, value)
+            container.start()
+        except Exception as error:  # noqa: BLE001  # whatever it is, as an image that can't be pulled: no broker this way
+            raise NoBrokerError(f"Docker could not start Kafka ({' '.join(str(error).split())[:300]})") from None
+    try:
+        wait_until_it_answers(servers, START_WITHIN_S)
+        yield servers
+    finally:
+        container.stop()
+
+
+def _need_docker() -> None:
+    if shutil.which("docker") is None:
+        raise NoBrokerError("docker is not on the PATH")
+    try:
+        asked = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, timeout=5, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NoBrokerError("no Docker engine answers") from None
+    if asked.returncode != 0:
+        raise NoBrokerError("no Docker engine answers")
+
+
+def _server_properties(port: int, controller_port: int, data: Path) -> str:
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.bootstrap.servers": f"localhost:{controller_port}",
+        "listeners": f"PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://localhost:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(data),
+        **_ONE_NODE,
+    }
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _docker_environment(servers: str, port: int) -> dict[str, str]:
+    settings = {
+        "node.id": "1",
+        "process.roles": "broker,controller",
+        "controller.quorum.voters": "1@localhost:29093",
+        "listeners": f"PLAINTEXT://:{port},CONTROLLER://:29093",
+        "advertised.listeners": f"PLAINTEXT://{servers}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        **_ONE_NODE,
+    }
+    return {"KAFKA_" + key.upper().replace(".", "_"): value for key, value in settings.items()}
+
+
+_ONE_NODE = {
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "auto.create.topics.enable": "false",
+}
+
+
+def _cluster_id() -> str:
+    while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass  # Kafka would take it for an option
+    return name
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def answers(bootstrap_servers: str, within_s: float) -> bool:
+    """Something there speaks Kafka."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+    try:
+        admin.list_topics(timeout=within_s)
+    except KafkaException:
+        return False
+    return True
+
+
+def wait_until_it_answers(bootstrap_servers: str, within_s: float) -> None:
+    """Wait for a broker.
+
+    Raises:
+        RuntimeError: it doesn't answer in time.
+    """
+    deadline = time.monotonic() + within_s
+    while not answers(bootstrap_servers, within_s=1.0):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"no Kafka answered on {bootstrap_servers} within {within_s:.0f} s")

@@ -1,0 +1,322 @@
+"""Kafka as the worker sees it, without a broker: one input topic, its group, and what transactions published.
+
+The fakes stand in for `InputConsumer` and `TransactionOwner`; the suites in `tests/kafka/contracts.py` hold both to the
+same behaviour. A test drives a fake by what it queues: `assign`, `revoke`, `lose` take place inside the next poll, as
+rebalances do; `fail` makes a step of the transaction fail.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, NoReturn
+
+from confluent_kafka import Message
+
+from consumer.kafka.interface import AssignmentHandler, GroupMetadata, Headers, PartitionStart, TransactionListener
+from consumer.kafka.outcomes import TransactionAborted, TransactionLost
+
+Step = Literal["produce", "commit", "abort"]
+
+
+class Published(NamedTuple):
+    """One record that was committed."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, str | bytes | None], ...] = ()
+    partition: int = -1
+
+
+@dataclass
+class FakeCluster:
+    """What would be on the brokers."""
+
+    topic: str = "viewer-events"
+    partitions: int = 1
+    committed: dict[int, int] = field(default_factory=dict)
+    published: list[Published] = field(default_factory=list)
+    generation: int = 1
+    newest_owner: int = 0
+
+    def __post_init__(self) -> None:
+        self.log: list[list[Message]] = [[] for _ in range(self.partitions)]
+
+    def write(
+        self,
+        partition: int,
+        value: bytes | None,
+        timestamp_ms: int = 0,
+        key: bytes | None = None,
+        headers: Headers = (),
+    ) -> None:
+        """Append one record to the input topic."""
+        log = self.log[partition]
+        log.append(
+            Message(
+                topic=self.topic,
+                partition=partition,
+                offset=len(log),
+                key=key,
+                value=value,
+                headers=list(headers) or None,
+                timestamp=(1, timestamp_ms),
+            )
+        )
+
+    def metadata(self) -> GroupMetadata:
+        """Of the group's generation now."""
+        return b"generation %d" % self.generation
+
+
+class FakeInputConsumer:
+    """Reads a `FakeCluster`."""
+
+    def __init__(self, cluster: FakeCluster, handler: AssignmentHandler, start: str = "earliest") -> None:
+        self.cluster = cluster
+        self.transient_errors: Counter[str] = Counter()
+        self.closed = False
+        self._handler = handler
+        self._start = start
+        self._positions: dict[int, int] = {}
+        self._paused: set[int] = set()
+        self._changes: deque[Callable[[], None]] = deque()
+        self._generation = 0
+        self._kept: list[Message] = []
+
+    def assign(self, *partitions: int) -> None:
+        """In the next poll, these become ours; all of the topic where none is named."""
+        self._change(lambda: self._take(partitions or tuple(range(self.cluster.partitions))))
+
+    def revoke(self, *partitions: int) -> None:
+        """In the next poll, these go to others."""
+        self._change(lambda: self._give_up(partitions, self._handler.on_revoked))
+
+    def lose(self, *partitions: int) -> None:
+        """In the next poll, we hear that these went to others."""
+        self._change(lambda: self._give_up(partitions, self._handler.on_lost))
+
+    def fail(self, error: Exception) -> None:
+        """The next poll raises this."""
+        self._change(lambda: _throw(error))
+
+    def _change(self, change: Callable[[], None]) -> None:
+        self._changes.append(change)
+        self.cluster.generation += 1
+
+    def subscribe(self) -> None:
+        self.assign()
+
+    @property
+    def assignment(self) -> frozenset[int]:
+        return frozenset(self._positions)
+
+    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:  # noqa: ARG002  # nothing is worth waiting for
+        batch = self._kept or self._read(max_messages)
+        self._kept = []
+        try:
+            while self._changes:
+                self._changes.popleft()()
+        except Exception:
+            self._kept = batch
+            raise
+        finally:
+            self._generation = self.cluster.generation
+        return batch
+
+    def group_metadata(self) -> GroupMetadata | None:
+        return self.cluster.metadata() if self._generation == self.cluster.generation else None
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        self._paused.update(partitions)
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        self._paused.difference_update(partitions)
+
+    def rewind(self) -> list[PartitionStart]:
+        starts = [self._begin(partition) for partition in sorted(self._positions)]
+        self._positions = {start.partition: start.offset for start in starts}
+        self._kept = []
+        return starts
+
+    def end_offsets(self) -> Mapping[int, int]:
+        return {partition: len(self.cluster.log[partition]) for partition in self._positions}
+
+    def close(self) -> None:
+        self.closed = True
+        self._give_up(sorted(self._positions), self._handler.on_revoked)
+
+    def _take(self, partitions: Sequence[int]) -> None:
+        starts = [self._begin(partition) for partition in partitions]
+        self._positions.update({start.partition: start.offset for start in starts})
+        self._paused.difference_update(partitions)
+        self._generation = self.cluster.generation
+        self._handler.on_assigned(starts)
+
+    def _give_up(self, partitions: Sequence[int], tell: Callable[[Sequence[int]], None]) -> None:
+        self._generation = self.cluster.generation
+        ours = [partition for partition in partitions if partition in self._positions]
+        try:
+            if ours:
+                tell(ours)
+        finally:
+            for partition in ours:
+                del self._positions[partition]
+
+    def _begin(self, partition: int) -> PartitionStart:
+        offset = self.cluster.committed.get(partition)
+        if offset is not None:
+            return PartitionStart(partition, offset, committed=True)
+        first = 0 if self._start == "earliest" else len(self.cluster.log[partition])
+        return PartitionStart(partition, first, committed=False)
+
+    def _read(self, most: int) -> list[Message]:
+        batch: list[Message] = []
+        for partition, position in self._positions.items():
+            if partition not in self._paused:
+                read = self.cluster.log[partition][position : position + most - len(batch)]
+                self._positions[partition] = position + len(read)
+                batch += read
+        return batch
+
+
+class FakeTransactionOwner:
+    """Publishes to a `FakeCluster`."""
+
+    def __init__(self, cluster: FakeCluster, listener: TransactionListener | None = None) -> None:
+        self.cluster = cluster
+        self.closed = False
+        self._listener = listener or _DeafListener()
+        self._number = 0
+        self._outbox: list[Published] = []
+        self._in_transaction = False
+        self._faults: dict[Step, deque[tuple[Exception, bool]]] = {}
+
+    def fail(self, step: Step, error: Exception, *, published: bool = False) -> None:
+        """The next such step raises this; with `published`, a commit took place all the same."""
+        self._faults.setdefault(step, deque()).append((error, published))
+
+    @property
+    def ready(self) -> bool:
+        return self._number != 0
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._in_transaction
+
+    def init(self) -> None:
+        self._start()
+
+    def produce(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, partition: int = -1
+    ) -> None:
+        self._begin()
+        self._stumble("produce", {})
+        self._outbox.append(Published(topic, key, value, tuple(headers or ()), partition))
+
+    def produce_all(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        self._begin()
+        for key, value in records:
+            self.produce(topic, key, value)
+
+    def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
+        if not offsets or min(offsets.values()) < 0:
+            raise ValueError(f"a transaction carries the offsets of its input, not {dict(offsets)}")
+        self._begin()
+        self._stumble("commit", offsets)
+        if self._number != self.cluster.newest_owner:
+            self._lose(TransactionLost("_FENCED", "another has this name"))
+        if group_metadata != self.cluster.metadata():
+            self._discard()
+            self._listener.aborted("ILLEGAL_GENERATION")
+            raise TransactionAborted("ILLEGAL_GENERATION", "the group has moved on")
+        self._publish(offsets)
+        self._listener.committed(0.0)
+
+    def abort(self) -> None:
+        if self._in_transaction:
+            self._stumble("abort", {})
+            self._discard()
+            self._listener.aborted("requested")
+
+    def close(self) -> None:
+        self._discard()
+        self.closed = True
+        self._number = 0
+
+    def _start(self) -> None:
+        if not self._number:
+            self.cluster.newest_owner += 1
+            self._number = self.cluster.newest_owner
+
+    def _begin(self) -> None:
+        self._start()
+        self._in_transaction = True
+
+    def _publish(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        self.cluster.published += self._outbox
+        self.cluster.committed.update({partition: offset for (_, partition), offset in offsets.items()})
+        self._discard()
+
+    def _discard(self) -> None:
+        self._outbox, self._in_transaction = [], False
+
+    def _stumble(self, step: Step, offsets: Mapping[tuple[str, int], int]) -> None:
+        faults = self._faults.get(step)
+        if not faults:
+            return
+        error, published = faults.popleft()
+        if published:
+            self._publish(offsets)
+        if isinstance(error, TransactionLost):
+            self._lose(error)
+        self._discard()
+        if isinstance(error, TransactionAborted):
+            self._listener.aborted(error.error)
+        raise error
+
+    def _lose(self, error: TransactionLost) -> NoReturn:
+        self._discard()
+        self._number = 0
+        self._listener.lost(error.error)
+        raise error
+
+
+class _DeafListener:
+    def committed(self, seconds: float) -> None: ...
+
+    def aborted(self, error: str) -> None: ...
+
+    def lost(self, error: str) -> None: ...
+
+    def retried(self, error: str) -> None: ...
+
+
+class RecordingHandler:
+    """Writes down what it hears of the assignment; may fail."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.heard: list[tuple[str, tuple[int, ...]]] = []
+        self.starts: dict[int, PartitionStart] = {}
+        self.failure: Exception | None = None
+
+    def on_assigned(self, starts: Sequence[PartitionStart]) -> None:
+        self.starts.update({start.partition: start for start in starts})
+        self._hear("assigned", [start.partition for start in starts])
+
+    def on_revoked(self, partitions: Sequence[int]) -> None:
+        self._hear("revoked", partitions)
+
+    def on_lost(self, partitions: Sequence[int]) -> None:
+        self._hear("lost", partitions)
+
+    def _hear(self, what: str, partitions: Sequence[int]) -> None:
+        self.heard.append((what, tuple(sorted(partitions))))
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+
+
+def _throw(error: Exception) -> None:
+    raise error

@@ -1,0 +1,112 @@
+"""Topics of a real broker as tests use them: made, filled, read to their end."""
+
+import contextlib
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+
+def unique(name: str) -> str:
+    """A name for a topic or group that nothing else has."""
+    return f"{name}-{uuid.uuid4().hex[:12]}"
+
+
+def create_topic(
+    bootstrap_servers: str, name: str, partitions: int, config: Mapping[str, str] | None = None, within_s: float = 15.0
+) -> None:
+    """Create a topic and wait until it can be used."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+    admin.create_topics([topic])[name].result(within_s)
+    deadline = time.monotonic() + within_s
+    while admin.list_topics(name, timeout=within_s).topics[name].error is not None:
+        assert time.monotonic() < deadline, f"topic {name} was created but has no leader"
+
+
+def delete_topics(bootstrap_servers: str, names: Sequence[str]) -> None:
+    """Delete topics; those that are not there are no matter."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    for future in admin.delete_topics(list(names)).values():
+        with contextlib.suppress(KafkaException):
+            future.result(15)
+
+
+def produce(bootstrap_servers: str, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:
+    """Write (partition, key, value) without transactions and wait until all are there."""
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0})
+    for partition, key, value in records:
+        producer.produce(topic, value, key, partition)
+    assert producer.flush(15) == 0, f"not all of {len(records)} records were written to {topic}"
+
+
+def read_committed(bootstrap_servers: str, topic: str, within_s: float = 20.0) -> list[Message]:
+    """All committed records of a topic up to where it ends now, each partition in order."""
+    return _read_all(bootstrap_servers, topic, "read_committed", within_s)
+
+
+def read_uncommitted(bootstrap_servers: str, topic: str, within_s: float = 20.0) -> list[Message]:
+    """All records of a topic, of open and aborted transactions too."""
+    return _read_all(bootstrap_servers, topic, "read_uncommitted", within_s)
+
+
+def _read_all(bootstrap_servers: str, topic: str, isolation: str, within_s: float) -> list[Message]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": unique("reader"),
+            "isolation.level": isolation,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "fetch.queue.backoff.ms": 10,
+        }
+    )
+    try:
+        partitions = list(consumer.list_topics(topic, timeout=within_s).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        return _read_to_the_ends(consumer, set(partitions), time.monotonic() + within_s)
+    finally:
+        consumer.close()
+
+
+def _read_to_the_ends(consumer: Consumer, unfinished: set[int], deadline: float) -> list[Message]:
+    records: list[Message] = []
+    while unfinished:
+        assert time.monotonic() < deadline, f"partitions {unfinished} did not end; {len(records)} records were read"
+        for message in consumer.consume(1000, 0.1):
+            error = message.error()
+            if error is None:
+                records.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                unfinished.discard(message.partition() or 0)
+            else:
+                raise KafkaException(error)
+    return records
+
+
+def committed_offsets(bootstrap_servers: str, group: str, topic: str, partitions: int) -> dict[int, int]:
+    """Next offsets that a group has committed; partitions without are left out."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap_servers, "group.id": group, "isolation.level": "read_committed"}
+    )
+    try:
+        found = consumer.committed([TopicPartition(topic, each) for each in range(partitions)], timeout=15)
+    finally:
+        consumer.close()
+    return {each.partition: each.offset for each in found if each.offset >= 0}
+
+
+def ends(bootstrap_servers: str, topic: str, isolation: str = "read_uncommitted") -> dict[int, int]:
+    """Where each partition ends, for a reader of that isolation; markers of transactions count."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap_servers, "group.id": unique("ends"), "isolation.level": isolation}
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
+        return {each: consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=15)[1] for each in partitions}
+    finally:
+        consumer.close()

@@ -1,0 +1,22 @@
+"""After the warm-up nothing is compiled any more: no poll waits for a compiler."""
+
+import json
+import os
+import subprocess
+import sys
+
+
+def test_what_is_warmed_up_is_all_that_a_worker_runs() -> None:
+    # A process of its own: other tests have compiled for other types, or run without a compiler.
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.worker.signatures"],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "0"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=200,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout.splitlines()[-1])
+    assert found["kernels"] >= 5
+    assert found["new"] == {}

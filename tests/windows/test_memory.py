@@ -1,0 +1,70 @@
+"""Memory goes with what is active: rows come back, ids are packed, and a stream costs less than a kilobyte."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.windows.partition import PartitionWindows
+from consumer.windows.rules import WindowRules
+from tests.reference.events_counting import Event, Reference, Rules
+from tests.windows.columns import columns
+
+DEFAULTS = WindowRules(60_000, 10_000, 10_000, 60_000, 1_000_000)
+
+
+def feed(windows: PartitionWindows, events: list[Event], at_once: int = 1_000) -> None:
+    for begin in range(0, len(events), at_once):
+        some = events[begin : begin + at_once]
+        windows.apply(columns(some), 0, len(some), np.arange(len(some)))
+        windows.take_closed()
+
+
+def test_a_stream_costs_less_than_a_kilobyte_at_the_default_settings() -> None:
+    windows = PartitionWindows(DEFAULTS, (1, 2))
+    rounds = [
+        Event(f"live/channel-{number:05d}", "B", time_ms, 3_000_000)
+        for time_ms in range(0, 200_000, 5_000)
+        for number in range(1_000)
+    ]
+    feed(windows, rounds)
+    figures = windows.figures()
+    assert figures.streams == 1_000
+    assert figures.buckets >= 6_000
+    assert figures.state_bytes / figures.streams < 1_024
+
+
+def test_a_flood_of_one_off_streams_takes_the_room_of_one_wave() -> None:
+    windows = PartitionWindows(DEFAULTS, (1, 2))
+    sizes = []
+    for wave in range(10):
+        start_ms = wave * 1_000_000
+        feed(windows, [Event(f"wave-{wave}-{number}-{'x' * 40}", "B", start_ms) for number in range(2_000)])
+        sizes.append(windows.figures().state_bytes)
+    assert windows.figures().streams <= 2 * 2_000
+    assert max(sizes[5:]) <= 2 * sizes[2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 3)), max_size=400), st.integers(1, 50))
+@settings(max_examples=60, deadline=None)
+def test_no_stream_is_ever_mistaken_for_another(steps: list[tuple[int, int]], at_once: int) -> None:
+    """Many streams come and are forgotten, so that rows, slots and bytes of ids are used again and again."""
+    rules = Rules(window_duration_ms=2, bucket_ms=1, grace_ms=0, stream_idle_ms=1)
+    windows, reference = PartitionWindows(WindowRules(**vars(rules)), (3, 4)), Reference(rules)
+    time_ms, events = 0, []
+    for number, step_ms in steps:
+        time_ms += step_ms
+        events.append(Event("s" * (number % 20) + str(number), "B", time_ms, number))
+    feed(windows, events, at_once)
+    for event in events:
+        reference.apply(event)
+    expected = {
+        name: max(b.bitrates[-1] for b in stream.buckets.values())
+        for name, stream in reference.streams.items()
+        if stream.buckets
+    }
+    assert {view.stream_id for view in windows.views()} == set(reference.streams)
+    for name, bitrate_bps in expected.items():
+        view = windows.view_of(name.encode())
+        assert view is not None
+        assert view.bitrate_max_bps in (bitrate_bps, 0)
+        assert len(windows.window_of(name.encode())) == len(reference.window(name))

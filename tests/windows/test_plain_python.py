@@ -1,0 +1,19 @@
+"""The kernels without compiling, as debuggers and coverage see them: the drawn cases again, in their own process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def test_uncompiled_kernels_give_the_same() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", HERE / "test_time.py", HERE / "test_hashing.py"],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout

@@ -1,0 +1,151 @@
+"""What time does, drawn. Rules: bucket 10, grace 5, window 30, idle 40; times in ms, `|` a bucket's edge."""
+
+import numpy as np
+import pytest
+
+from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.partition import PartitionWindows
+from consumer.windows.rules import DAY_MS, WindowRules
+from consumer.windows.walk import STATUSES
+from tests.reference.events_counting import Event
+from tests.windows.columns import columns
+
+RULES = WindowRules(window_duration_ms=30, bucket_ms=10, grace_ms=5, stream_idle_ms=40, max_streams=100)
+
+
+class Drawn:
+    """Events one by one, offsets counted up."""
+
+    def __init__(self, rules: WindowRules = RULES) -> None:
+        self.windows = PartitionWindows(rules, (1, 2))
+        self._offset = -1
+
+    def see(self, stream_id: str, timestamp_ms: int, kind: str = "B", value: int = 1) -> str:
+        self._offset += 1
+        events = columns([Event(stream_id, kind, timestamp_ms, value)])
+        return STATUSES[self.windows.apply(events, 0, 1, np.array([self._offset]))[0]]
+
+    def closed(self) -> list[tuple[str, int, str, int]]:
+        """Stream, start, reason, offset of what closed since the last call."""
+        ids, rows = self.windows.take_closed()
+        starts = rows["bucket"]["start_ms"].tolist()
+        reasons = [CLOSE_REASONS[code] for code in rows["reason"].tolist()]
+        return list(zip([each.decode() for each in ids], starts, reasons, rows["offset"].tolist(), strict=True))
+
+    def held(self) -> set[str]:
+        return {view.stream_id for view in self.windows.views()}
+
+
+@pytest.fixture
+def drawn() -> Drawn:
+    return Drawn()
+
+
+def test_a_bucket_closes_one_after_its_grace_is_over(drawn: Drawn) -> None:
+    #  0        10   15 16
+    #  |--e------|----.-x      end 10 + grace 5 = 15: open at 15, closed at 16
+    drawn.see("a", 3)
+    drawn.see("a", 15)
+    assert drawn.closed() == []
+    drawn.see("a", 16)
+    assert drawn.closed() == [("a", 0, "WATERMARK", 2)]
+
+
+def test_an_event_of_a_closed_bucket_is_late_and_changes_nothing(drawn: Drawn) -> None:
+    drawn.see("a", 3, "J")
+    drawn.see("a", 16)
+    assert drawn.see("a", 9, "J") == "late"
+    view = drawn.windows.view_of(b"a")
+    assert view is not None
+    assert view.concurrent_viewers == 1
+    assert drawn.windows.figures().largest_lateness_ms == 7
+
+
+def test_buckets_below_zero_are_floored(drawn: Drawn) -> None:
+    #  -20       -10        0
+    #   |---------|e--------|
+    drawn.see("a", -10)
+    drawn.see("a", -11)
+    assert [int(bucket["start_ms"]) for bucket in drawn.windows.window_of(b"a")] == [-20, -10]
+
+
+def test_the_first_record_sets_no_floor_and_a_new_bucket_does(drawn: Drawn) -> None:
+    #  quiet: 3                     floor = 63 - 40 = 23 > 15: closed, by the other stream's record
+    #  busy:  4 ..... 59 | 63
+    drawn.see("quiet", 3)
+    assert drawn.windows.figures().floor_ms is None
+    drawn.see("busy", 4)
+    drawn.see("busy", 9)
+    assert drawn.windows.figures().floor_ms is None  # no new bucket yet
+    drawn.see("busy", 63)
+    assert drawn.windows.figures().floor_ms == 23
+    assert drawn.closed() == [("busy", 0, "WATERMARK", 3), ("quiet", 0, "STREAM_IDLE", 3)]
+
+
+def test_the_floor_moves_behind_the_record_that_moves_it(drawn: Drawn) -> None:
+    #  The record at 100 is judged under the old floor; the one after it under floor 60.
+    drawn.see("a", 0)
+    assert drawn.see("a", 100) == "accepted"
+    assert drawn.see("new", 44) == "late_idle"  # end 50 + grace 5 < 60
+    assert drawn.see("new", 45 + 10) == "accepted"  # end 60 + grace 5 >= 60
+
+
+def test_the_floor_stands_still_inside_a_bucket(drawn: Drawn) -> None:
+    drawn.see("a", 0)
+    drawn.see("a", 91)
+    drawn.see("a", 99)
+    assert drawn.windows.figures().floor_ms == 51
+    assert drawn.windows.figures().partition_time_ms == 99
+
+
+def test_a_stream_is_forgotten_when_nothing_of_it_is_left(drawn: Drawn) -> None:
+    #  once: 3, bucket |0..10|, in the window until stream time 40, which the floor reaches at partition time 80
+    drawn.see("once", 3)
+    drawn.see("a", 5)
+    drawn.see("a", 79)
+    assert drawn.held() == {"once", "a"}
+    drawn.see("a", 80)
+    assert drawn.held() == {"a"}
+    assert drawn.windows.figures().buckets == len(drawn.windows.window_of(b"a"))
+
+
+def test_a_count_above_zero_keeps_a_stream_for_a_day_of_partition_time(drawn: Drawn) -> None:
+    drawn.see("watched", 3, "J")
+    drawn.see("a", DAY_MS + 2)
+    view = drawn.windows.view_of(b"watched")
+    assert view is not None
+    assert (view.concurrent_viewers, view.time_ms) == (1, DAY_MS + 2 - 40)
+    drawn.see("a", DAY_MS + 19)
+    assert drawn.held() == {"a"}
+
+
+def test_events_of_streams_past_the_limit_still_move_time() -> None:
+    drawn = Drawn(RULES._replace(max_streams=1))
+    drawn.see("a", 0)
+    assert drawn.see("b", 79) == "stream_limit"
+    assert drawn.see("b", 80) == "stream_limit"  # and with it "a" is forgotten
+    assert drawn.see("b", 81) == "accepted"
+    assert drawn.held() == {"b"}
+
+
+def test_a_rejected_row_moves_no_time(drawn: Drawn) -> None:
+    events = columns([Event("a", "B", 0), Event("a", "B", 10**9), Event("a", "B", 1)])
+    events.reject[1] = 7
+    status = drawn.windows.apply(events, 0, 3, np.arange(3))
+    assert [STATUSES[code] for code in status] == ["accepted", "rejected", "accepted"]
+    assert drawn.windows.figures().partition_time_ms == 1
+
+
+def test_a_closed_bucket_stays_in_the_window_until_it_leaves_it(drawn: Drawn) -> None:
+    #  |0..10| leaves at stream time 40: end 10 > 39 - 30, but not > 40 - 30
+    drawn.see("a", 3, "B", 500)
+    for timestamp_ms, expected in ((39, [0, 30]), (40, [30, 40])):
+        drawn.see("a", timestamp_ms, "S")
+        assert [int(bucket["start_ms"]) for bucket in drawn.windows.window_of(b"a")] == expected
+
+
+def test_the_end_of_input_closes_what_is_open(drawn: Drawn) -> None:
+    drawn.see("a", 3)
+    drawn.see("a", 12)
+    drawn.windows.close_all()
+    assert drawn.closed() == [("a", 0, "END_OF_INPUT", -1), ("a", 10, "END_OF_INPUT", -1)]

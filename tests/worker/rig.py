@@ -1,0 +1,165 @@
+"""A worker on fakes: a cluster in memory, clocks that tests move, and the real intake, windows and outboxes between."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from consumer.clocks import Clocks
+from consumer.intake.intake import Intake
+from consumer.intake.registry import Registry
+from consumer.intake.rejects import Reject
+from consumer.intake.schemas import SchemaBook
+from consumer.kafka.interface import AssignmentHandler, GroupMetadata, Input, Message, PartitionStart
+from consumer.observe.metrics import WorkerMetrics
+from consumer.observe.snapshot import SnapshotBoard
+from consumer.output.summary import json_records
+from consumer.service import MetricsOfTransactions
+from consumer.settings import EventNameSettings, HttpSettings, InputSettings, Settings, WindowSettings
+from consumer.windows.closing import CLOSE_REASONS
+from consumer.worker import Parts, Worker
+from tests.intake.payloads import confluent, join, leave
+from tests.support.fakes import FakeCluster, FakeInputConsumer, FakeTransactionOwner
+
+BUCKET_MS = 1_000
+WINDOWS = WindowSettings(window_duration_ms=5_000, bucket_ms=BUCKET_MS, grace_ms=0, stream_idle_ms=3_600_000)
+
+
+@dataclass
+class FakeClock:
+    """Time that stands still until a test moves it."""
+
+    now_s: float = 1_000.0
+
+    def clocks(self) -> Clocks:
+        return Clocks(monotonic_s=self.time, wall_s=self.time)
+
+    def time(self) -> float:
+        return self.now_s
+
+
+class Transactions(FakeTransactionOwner):
+    """Writes down which offsets each commit carried, failed ones too."""
+
+    def __init__(self, cluster: FakeCluster, metrics: WorkerMetrics) -> None:
+        super().__init__(cluster, MetricsOfTransactions(metrics))
+        self.carried: list[dict[int, int]] = []
+
+    def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
+        self.carried.append({partition: offset for (_, partition), offset in offsets.items()})
+        super().commit(offsets, group_metadata)
+
+
+class Polled(FakeInputConsumer):
+    """Writes down how long each poll was ready to wait, and where reading began."""
+
+    def __init__(self, cluster: FakeCluster, handler: AssignmentHandler) -> None:
+        super().__init__(cluster, handler)
+        self.waits: list[float] = []
+        self.begun: list[tuple[int, int]] = []
+        """Partition and offset of each beginning with empty windows."""
+
+    def _begin(self, partition: int) -> PartitionStart:
+        start = super()._begin(partition)
+        self.begun.append((partition, start.offset))
+        return start
+
+    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
+        self.waits.append(timeout_s)
+        return super().poll(max_messages, timeout_s)
+
+
+class Rig:
+    """A worker that owns all partitions once `start` has returned."""
+
+    def __init__(
+        self,
+        partitions: int = 1,
+        registry_url: str = "",
+        max_stream_series: int = 2_000,
+        max_streams: int = 1_000_000,
+        names: EventNameSettings | None = None,
+    ) -> None:
+        names = names or EventNameSettings()
+        self.settings = Settings(
+            input=InputSettings(schema_registry_url=registry_url, unknown_schema_wait_ms=30_000, events=names),
+            windows=WINDOWS.model_copy(update={"max_streams": max_streams}),
+            http=HttpSettings(max_stream_series=max_stream_series),
+        )
+        self.clock = FakeClock()
+        self.cluster = FakeCluster(self.settings.kafka.input_topic, partitions)
+        versions = {"version": "0", "librdkafka": "0"}
+        self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
+        self.board = SnapshotBoard(self.clock.now_s)
+        self.transactions = Transactions(self.cluster, self.metrics)
+        self.input: Polled
+        self.worker = Worker(self.settings, self._parts(registry_url))
+
+    def _parts(self, registry_url: str) -> Parts:
+        registry = Registry(registry_url, self.clock.time) if registry_url else None
+        book = SchemaBook(self.settings.input, registry, self.clock.time)
+        return Parts(
+            make_input=self._make_input,
+            transactions=self.transactions,
+            intake=Intake(self.settings.input, book),
+            encode=json_records,
+            metrics=self.metrics,
+            board=self.board,
+            clocks=self.clock.clocks(),
+        )
+
+    def _make_input(self, handler: AssignmentHandler) -> Input:
+        self.input = Polled(self.cluster, handler)
+        return self.input
+
+    def start(self) -> "Rig":
+        self.worker.start()
+        self.worker.turn()
+        return self
+
+    def turn(self, after_s: float = 0.0, times: int = 1) -> None:
+        """Move the clock, then the worker."""
+        for _ in range(times):
+            self.clock.now_s += after_s
+            self.worker.turn()
+
+    def join(self, bucket: int, partition: int = 0, stream_id: str = "s") -> None:
+        """One viewer joins, in the bucket of that number; it closes those before."""
+        self.write(join(stream_id, timestamp_ms=bucket * BUCKET_MS + 1), partition)
+
+    def leave(self, bucket: int, partition: int = 0, stream_id: str = "s") -> None:
+        self.write(leave(stream_id, timestamp_ms=bucket * BUCKET_MS + 1), partition)
+
+    def write(self, payload: bytes, partition: int = 0, schema_id: int = 1) -> None:
+        self.write_raw(confluent(payload, schema_id), partition)
+
+    def write_raw(self, value: bytes | None, partition: int = 0) -> None:
+        self.cluster.write(partition, value, timestamp_ms=int(self.clock.now_s * 1000))
+
+    def waits(self) -> list[float]:
+        """How long each poll was ready to wait."""
+        return self.input.waits
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """What is published, in order."""
+        topic = self.settings.kafka.output_topic
+        return [json.loads(each.value or b"") for each in self.cluster.published if each.topic == topic]
+
+    def buckets(self, partition: int = 0, stream_id: str = "s") -> list[int]:
+        """Numbers of the buckets that are published of a stream, in order."""
+        return [
+            each["bucket_start_ms"] // BUCKET_MS
+            for each in self.summaries()
+            if (each["partition"], each["stream_id"]) == (partition, stream_id)
+        ]
+
+    def dead_letters(self) -> list[bytes | None]:
+        topic = self.settings.kafka.dead_letter_topic
+        return [each.value for each in self.cluster.published if each.topic == topic]
+
+    def counted(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"viewer_consumer_{name}", labels) or 0.0
+
+
+INTERVAL_S = 0.1
+"""The commit interval of a rig."""

@@ -1,0 +1,57 @@
+"""Run as a process of its own: warm up, work, and print the kernels that were compiled for types not warmed up."""
+
+import json
+import sys
+
+from consumer.intake.intake import Intake
+from consumer.intake.schemas import SchemaBook
+from consumer.settings import InputSettings
+from consumer.warm_up import warm_up
+from tests.intake.payloads import bitrate, buffer, join, leave
+from tests.worker.rig import BUCKET_MS, INTERVAL_S, Rig
+
+STREAMS = 3_000
+
+
+def signatures() -> dict[str, list[str]]:
+    """Of every kernel: what it is compiled for."""
+    found = {}
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith("consumer."):
+            for name, kernel in vars(module).items():
+                if hasattr(kernel, "signatures") and getattr(kernel, "__module__", "") == module_name:
+                    found[f"{module_name}.{name}"] = sorted(map(str, kernel.signatures))
+    return found
+
+
+def work() -> None:
+    """All that a worker does with records: one, many, bad ones, new streams, quiet ones, a view and the end."""
+    rig = Rig(partitions=2).start()
+    rig.join(0)
+    rig.turn(INTERVAL_S)
+    for bucket in (1, 2):
+        for number in range(STREAMS):
+            rig.join(bucket, number % 2, f"stream {number} of a long name")
+    for payload in (bitrate(2**41), buffer(7), leave(), join("", ""), b"\xff"):
+        rig.write(payload)
+    rig.write_raw(None)
+    rig.turn(1.0, times=2 * STREAMS // 1_000 + 5)
+    rig.join(3_600_000_000 // BUCKET_MS)
+    rig.turn(1.0, times=2)
+    rig.worker.stop()
+    for source in (InputSettings(format="raw"), InputSettings(format="single-object"), InputSettings(time="kafka")):
+        Intake(source, SchemaBook(source)).decode([join(), None], [1, -1], 5, [[("h", b"1")], []])
+
+
+def main() -> None:
+    """Print what is new, by kernel, and how many kernels there are."""
+    warm_up()
+    before = signatures()
+    work()
+    after = signatures()
+    new = {name: after[name] for name in after if after[name] != before.get(name)}
+    print(json.dumps({"kernels": sum(map(bool, before.values())), "new": new}))  # noqa: T201  # what it is run for
+
+
+if __name__ == "__main__":
+    main()

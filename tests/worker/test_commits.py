@@ -1,0 +1,142 @@
+"""When a commit comes, and what it carries."""
+
+import pytest
+
+from tests.worker.rig import INTERVAL_S, Rig
+
+
+def test_summaries_wait_for_the_interval_and_offsets_for_a_second() -> None:
+    rig = Rig().start()
+    rig.join(0)
+    rig.join(1)
+    rig.turn(0.06)
+    assert rig.transactions.carried == []
+    rig.turn(0.06)
+    assert rig.transactions.carried == [{0: 2}]
+    assert rig.buckets() == [0]
+    for _ in range(19):
+        rig.join(1)
+        rig.turn(0.05)
+    assert len(rig.transactions.carried) == 1, "0.95 s"
+    rig.turn(0.06)
+    assert rig.transactions.carried == [{0: 2}, {0: 21}]
+
+
+def test_a_poll_waits_until_something_is_due() -> None:
+    rig = Rig().start()
+    rig.turn(2.0)
+    rig.join(0)
+    rig.turn(0.05)
+    assert rig.waits()[-1] == 0.1, "nothing to commit"
+    rig.turn(0.5)
+    assert rig.waits()[-1] == 0.1, "0.45 s left for the offset"
+    rig.turn(0.43)
+    assert rig.waits()[-1] == pytest.approx(0.02)
+    rig.turn(1.0)
+    rig.join(1)
+    rig.turn()
+    rig.turn(0.06)
+    assert rig.waits()[-1] == pytest.approx(0.04), "there is a summary"
+
+
+def test_dead_letters_are_worth_a_commit_as_summaries_are() -> None:
+    rig = Rig().start()
+    rig.write_raw(b"no event")
+    rig.turn(INTERVAL_S)
+    assert rig.dead_letters() == [b"no event"]
+    assert rig.transactions.carried == [{0: 1}]
+
+
+def test_nothing_is_committed_where_nothing_moves() -> None:
+    rig = Rig(partitions=2).start()
+    rig.turn(1.0)
+    assert rig.transactions.carried == [{0: 0, 1: 0}], "the first, so that the group has an offset for each"
+    rig.turn(1.0, times=5)
+    assert len(rig.transactions.carried) == 1
+
+
+def test_every_commit_carries_the_offsets_of_all_partitions_owned() -> None:
+    rig = Rig(partitions=3).start()
+    rig.join(0, 1)
+    rig.join(1, 1)
+    rig.turn(INTERVAL_S)
+    rig.join(2, 1)
+    rig.join(0, 2)
+    rig.turn(INTERVAL_S)
+    assert rig.transactions.carried == [{0: 0, 1: 2, 2: 0}, {0: 0, 1: 3, 2: 1}]
+    rig.input.lose(0)
+    rig.turn()
+    rig.join(3, 1)
+    rig.turn(INTERVAL_S)
+    assert rig.transactions.carried[-1] == {1: 4, 2: 1}
+
+
+def test_while_the_group_moves_on_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig().start()
+    rig.join(0)
+    rig.join(1)
+    with monkeypatch.context() as moving:
+        moving.setattr(rig.worker._publisher, "_group_metadata", lambda: None)
+        rig.turn(INTERVAL_S, times=3)
+        assert rig.transactions.carried == []
+    rig.turn()
+    assert rig.transactions.carried == [{0: 2}]
+    assert rig.buckets() == [0], "what was sent before is committed, not sent again"
+
+
+def test_many_summaries_go_out_over_several_turns_and_are_committed_together() -> None:
+    rig = Rig(partitions=2).start()
+    streams = [f"stream {number}" for number in range(6_000)]
+    for bucket in (0, 1):
+        for stream_id in streams:
+            rig.join(bucket, 0, stream_id)
+    rig.join(0, 1)
+    rig.join(1, 1)
+    rig.turn(times=7)  # reads 1,000 a turn: none has closed yet
+    turns = 0
+    while not rig.transactions.carried:
+        rig.turn(INTERVAL_S)
+        turns += 1
+        assert turns < 30
+    rig.turn(INTERVAL_S, times=10)
+    assert sorted(each["stream_id"] for each in rig.summaries() if each["partition"] == 0) == sorted(streams)
+    assert rig.buckets(1) == [0]
+    assert rig.cluster.committed == {0: 12_000, 1: 2}
+
+
+def test_records_that_the_windows_have_are_skipped() -> None:
+    """The client may return them once more after a step back."""
+    rig = Rig().start()
+    for bucket in range(3):
+        rig.join(bucket)
+    rig.turn()
+    rig.input._positions[0] = 1
+    rig.join(3)
+    rig.turn(INTERVAL_S)
+    assert [(each["bucket_start_ms"], each["joins"]) for each in rig.summaries()] == [(0, 1), (1000, 1), (2000, 1)]
+    assert rig.counted("events_total", type="join") == 4
+    assert rig.cluster.committed == {0: 4}
+
+
+def test_records_over_the_limit_of_streams_are_dead_letters() -> None:
+    rig = Rig(max_streams=2).start()
+    for stream_id in ("a", "b", "c", "a"):
+        rig.join(0, stream_id=stream_id)
+    rig.turn(INTERVAL_S)
+    assert len(rig.dead_letters()) == 1
+    assert rig.counted("rejects_total", reason="stream_limit") == 1
+    assert rig.counted("events_total", type="join") == 3
+
+
+def test_the_time_until_the_first_poll_is_no_gap_between_polls() -> None:
+    rig = Rig()
+    start = rig.transactions.init
+
+    def slow() -> None:
+        rig.clock.now_s += 20
+        start()
+
+    rig.transactions.init = slow  # type: ignore[method-assign]  # it takes its time
+    rig.start()
+    rig.turn()
+    assert rig.counted("largest_poll_gap_seconds") == 0

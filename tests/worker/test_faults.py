@@ -1,0 +1,216 @@
+"""Faults at named points: what is published once stays published once, and nothing is lost.
+
+```
+    read ── windows ── outbox ──►[ send ]──►[ commit ]──► settled
+                          ▲         │ aborted   │ aborted
+                          └─────────┴───────────┘          lost: memory dropped, input read again
+```
+"""
+
+import pytest
+
+from consumer.kafka.outcomes import TransactionAborted, TransactionLost
+from tests.support.fakes import Step
+from tests.worker.rig import INTERVAL_S, Rig
+
+ABORTED = TransactionAborted("_TIMED_OUT", "in a test")
+LOST = TransactionLost("_FENCED", "in a test")
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig(partitions=2).start()
+
+
+@pytest.mark.parametrize("step", ["produce", "commit"])
+def test_what_was_aborted_is_sent_again_and_published_once(rig: Rig, step: Step) -> None:
+    rig.transactions.fail(step, ABORTED)
+    for bucket in range(4):
+        rig.join(bucket)
+    rig.write_raw(b"no event")
+    rig.turn(INTERVAL_S)
+    assert rig.cluster.published == []
+    assert rig.cluster.committed == {}
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 1, 2]
+    assert rig.dead_letters() == [b"no event"]
+    assert rig.cluster.committed == {0: 5, 1: 0}
+    assert rig.counted("aborts_total", error="_TIMED_OUT") == 1
+    assert rig.counted("summaries_total", close_reason="WATERMARK") == 3
+
+
+def test_what_closes_between_two_attempts_goes_out_behind_what_was_aborted(rig: Rig) -> None:
+    rig.transactions.fail("commit", ABORTED)
+    rig.join(0)
+    rig.join(1)
+    rig.turn(INTERVAL_S)
+    rig.join(2)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 1]
+
+
+@pytest.mark.parametrize("step", ["produce", "commit"])
+def test_after_an_unknown_outcome_that_was_none_the_input_is_read_again(rig: Rig, step: Step) -> None:
+    rig.transactions.fail(step, LOST)
+    for bucket in range(3):
+        rig.join(bucket)
+    rig.turn(INTERVAL_S)
+    assert rig.cluster.published == []
+    rig.turn(INTERVAL_S, times=3)
+    assert rig.buckets() == [0, 1]
+    assert rig.cluster.committed == {0: 3, 1: 0}
+    assert rig.counted("dropped_partitions_total") == 2
+    assert rig.counted("dropped_buckets_total") > 0
+
+
+def test_after_an_unknown_outcome_that_was_a_commit_nothing_is_published_again(rig: Rig) -> None:
+    rig.transactions.fail("commit", LOST, published=True)
+    for bucket in range(3):
+        rig.join(bucket)
+    rig.turn(INTERVAL_S)
+    rig.turn(INTERVAL_S, times=3)
+    assert rig.buckets() == [0, 1]
+    assert rig.cluster.committed == {0: 3, 1: 0}
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_rebalance_right_behind_an_unknown_outcome_publishes_nothing_of_it(rig: Rig, published: bool) -> None:
+    rig.transactions.fail("commit", LOST, published=published)
+    for bucket in range(3):
+        rig.join(bucket)
+    rig.turn(INTERVAL_S)
+    rig.input.revoke(0)
+    rig.turn(INTERVAL_S, times=3)
+    assert rig.buckets() == ([0, 1] if published else [])
+    assert rig.cluster.committed.get(0) == (3 if published else None)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_stop_with_an_unknown_outcome_publishes_nothing_twice(rig: Rig, published: bool) -> None:
+    for bucket in range(3):
+        rig.join(bucket)
+    rig.turn()
+    rig.transactions.fail("commit", LOST, published=published)
+    rig.worker.stop()
+    assert rig.buckets() == ([0, 1] if published else [])
+    assert rig.cluster.committed.get(0) == (3 if published else None)
+
+
+def test_a_stop_whose_commit_is_aborted_tries_once_more_while_it_leaves(rig: Rig) -> None:
+    for bucket in range(3):
+        rig.join(bucket)
+    rig.turn()
+    rig.transactions.fail("commit", ABORTED)
+    rig.worker.stop()
+    assert rig.buckets() == [0, 1]
+    assert rig.cluster.committed == {0: 3, 1: 0}
+    assert rig.input.closed
+    assert rig.transactions.closed
+
+
+def test_a_stop_commits_what_there_is(rig: Rig) -> None:
+    rig.join(0)
+    rig.join(1)
+    rig.turn()
+    assert rig.buckets() == [], "it is not time yet"
+    rig.worker.stop()
+    assert rig.buckets() == [0]
+    assert rig.cluster.committed == {0: 2, 1: 0}
+    assert rig.board.latest().health.reason == "stopping"
+
+
+def test_revoked_partitions_are_committed_first_then_dropped(rig: Rig) -> None:
+    for partition in (0, 1):
+        rig.join(0, partition)
+        rig.join(1, partition)
+    rig.turn()
+    assert rig.cluster.published == []
+    rig.input.revoke(0)
+    rig.turn()
+    assert rig.buckets(0) == rig.buckets(1) == [0]
+    assert rig.cluster.committed == {0: 2, 1: 2}
+    assert rig.counted("dropped_partitions_total") == 1
+    assert rig.counted("dropped_buckets_total") == 2
+    rig.join(2, 1)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(1) == [0, 1], "the other partition goes on"
+    assert rig.transactions.carried[-1] == {1: 3}
+
+
+def test_of_a_revoked_partition_whose_commit_is_aborted_nothing_goes_out_later(rig: Rig) -> None:
+    for partition in (0, 1):
+        rig.join(0, partition)
+        rig.join(1, partition)
+    rig.turn()
+    rig.transactions.fail("commit", ABORTED)
+    rig.input.revoke(0)
+    rig.turn()
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(0) == []
+    assert rig.buckets(1) == [0]
+    assert rig.cluster.committed == {1: 2}
+
+
+def test_a_group_that_moves_on_while_partitions_are_revoked_gets_nothing_of_them(rig: Rig) -> None:
+    for partition in (0, 1):
+        rig.join(0, partition)
+        rig.join(1, partition)
+    rig.turn()
+
+    def moved_on() -> None:
+        return None
+
+    rig.input.revoke(0)
+    known = rig.worker._publisher._group_metadata
+    rig.worker._publisher._group_metadata = moved_on
+    rig.turn()
+    rig.worker._publisher._group_metadata = known
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(0) == [], "its next owner publishes it"
+    assert rig.buckets(1) == [0]
+    assert rig.cluster.committed == {1: 2}
+
+
+def test_of_lost_partitions_nothing_is_committed(rig: Rig) -> None:
+    for partition in (0, 1):
+        rig.join(0, partition)
+        rig.join(1, partition)
+    rig.turn()
+    rig.input.lose(0)
+    rig.turn(INTERVAL_S)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(0) == []
+    assert rig.buckets(1) == [0]
+    assert rig.cluster.committed == {1: 2}
+    assert rig.counted("rebalances_total", kind="lost") == 1
+
+
+def test_a_partition_that_comes_back_begins_where_it_was_committed(rig: Rig) -> None:
+    rig.join(0)
+    rig.join(1)
+    rig.turn(INTERVAL_S)
+    rig.join(2)
+    rig.input.lose(0)
+    rig.turn()
+    rig.input.assign(0)
+    rig.turn()
+    rig.join(3)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 2], "bucket 1 was in memory alone"
+    assert rig.cluster.committed[0] == 4
+
+
+def test_an_error_between_two_steps_commits_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("in a test")
+
+    rig.join(0)
+    rig.join(1)
+    monkeypatch.setattr(rig.worker, "_bury", fail)
+    with pytest.raises(RuntimeError):
+        rig.turn(INTERVAL_S)
+    rig.worker.abandon()
+    assert rig.cluster.published == []
+    assert rig.cluster.committed == {}
+    assert rig.input.closed
+    assert rig.transactions.closed

@@ -1,0 +1,96 @@
+"""The outbox by itself: whatever is added, sent, sent again and settled, order is kept and nothing is lost."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from consumer.output.dead_letter import DeadLetter
+from consumer.output.outbox import Outbox
+from consumer.windows.closing import CLOSE_REASONS, STREAM_IDLE, WATERMARK
+from consumer.windows.partition import ClosedBuckets
+from consumer.windows.state import CLOSED
+
+
+def closed(numbers: range) -> ClosedBuckets:
+    rows = np.zeros(len(numbers), CLOSED)
+    rows["offset"] = numbers
+    rows["reason"] = [STREAM_IDLE if number % 3 == 0 else WATERMARK for number in numbers]
+    return ClosedBuckets([b"%d" % number for number in numbers], rows)
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """Numbers stand for summaries, other numbers for dead letters; the model is four lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox = Outbox()
+        self.waiting: list[int] = []
+        self.sent: list[int] = []
+        self.letters_waiting: list[int] = []
+        self.letters_sent: list[int] = []
+        self.next = 0
+
+    @rule(count=st.integers(1, 5))
+    def add_closed(self, count: int) -> None:
+        numbers = range(self.next, self.next + count)
+        self.next += count
+        self.outbox.add_closed(closed(numbers), np.array(numbers, np.int64) * 10)
+        self.waiting += numbers
+
+    @rule()
+    def add_dead_letter(self) -> None:
+        self.outbox.add_dead_letter(DeadLetter(b"%d" % self.next, None, []))
+        self.letters_waiting.append(self.next)
+        self.next += 1
+
+    @rule(most=st.integers(1, 4))
+    def take_closed(self, most: int) -> None:
+        taken = self.outbox.take_closed(most)
+        if not self.waiting:
+            assert taken is None
+            return
+        assert taken is not None
+        assert 1 <= len(taken) <= most
+        numbers = [int(each) for each in taken.stream_ids]
+        assert numbers == self.waiting[: len(numbers)] == taken.rows["offset"].tolist()
+        self.waiting, self.sent = self.waiting[len(numbers) :], self.sent + numbers
+
+    @rule()
+    def take_dead_letters(self) -> None:
+        assert [int(each.key or b"") for each in self.outbox.take_dead_letters()] == self.letters_waiting
+        self.letters_waiting, self.letters_sent = [], self.letters_sent + self.letters_waiting
+
+    @rule()
+    def send_again(self) -> None:
+        self.outbox.send_again()
+        self.waiting, self.sent = self.sent + self.waiting, []
+        self.letters_waiting, self.letters_sent = self.letters_sent + self.letters_waiting, []
+
+    @rule()
+    @precondition(lambda self: not self.waiting and not self.letters_waiting)
+    def settle(self) -> None:
+        published = self.outbox.settle()
+        assert published.closed_at_ms.tolist() == [number * 10 for number in self.sent]
+        idle = sum(number % 3 == 0 for number in self.sent)
+        counts = {CLOSE_REASONS[STREAM_IDLE]: idle, CLOSE_REASONS[WATERMARK]: len(self.sent) - idle}
+        assert published.by_close_reason == {reason: count for reason, count in counts.items() if count}
+        assert self.outbox.empty
+        self.sent, self.letters_sent = [], []
+
+    @rule()
+    @precondition(lambda self: self.waiting or self.letters_waiting)
+    def settle_too_early(self) -> None:
+        with pytest.raises(ValueError, match="not in the transaction"):
+            self.outbox.settle()
+
+    @invariant()
+    def knows_what_is_not_sent(self) -> None:
+        assert self.outbox.unsent == len(self.waiting) + len(self.letters_waiting)
+        held = self.waiting or self.sent or self.letters_waiting or self.letters_sent
+        assert self.outbox.empty == (not held)
+
+
+TestOutbox = OutboxMachine.TestCase
+TestOutbox.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

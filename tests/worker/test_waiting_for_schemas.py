@@ -1,0 +1,126 @@
+"""A schema that can't be had now holds up its partition alone, and costs no record."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from consumer.intake.builtin import builtin_schema_text
+from consumer.observe import catalogue
+from consumer.settings import EventNameSettings
+from tests.intake.registry_server import Answer, RegistryServer
+from tests.worker.rig import INTERVAL_S, Rig
+
+DOWN = Answer(503, b"")
+RETRY_S = 1.5
+"""Later than the registry is asked again."""
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryServer]:
+    server = RegistryServer()
+    server.add(1, builtin_schema_text("viewer_event"))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def rig(registry: RegistryServer) -> Rig:
+    return Rig(partitions=2, registry_url=registry.url).start()
+
+
+def known_in(rig: Rig, partition: int, *buckets: int) -> None:
+    for bucket in buckets:
+        rig.join(bucket, partition)
+
+
+def test_a_registry_that_is_down_holds_the_partition_and_loses_nothing(rig: Rig, registry: RegistryServer) -> None:
+    registry.fault = DOWN
+    known_in(rig, 0, 0, 1, 2)
+    rig.turn(INTERVAL_S)
+    assert rig.cluster.committed.get(0, 0) == 0
+    known_in(rig, 0, 3)
+    rig.turn(RETRY_S)
+    assert rig.buckets() == []
+    assert "registry" in rig.board.latest().health.reason
+    registry.fault = None
+    rig.turn(RETRY_S)
+    rig.turn(RETRY_S, times=2)
+    assert rig.buckets() == [0, 1, 2]
+    assert rig.cluster.committed[0] == 4
+    assert rig.dead_letters() == []
+    assert rig.board.latest().health.reason == ""
+
+
+def test_other_partitions_go_on_and_what_was_read_before_is_committed(rig: Rig, registry: RegistryServer) -> None:
+    known_in(rig, 0, 0, 1)
+    known_in(rig, 1, 0, 1)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(0) == rig.buckets(1) == [0]
+    registry.fault = DOWN
+    known_in(rig, 0, 2)
+    rig.write(b"", 0, schema_id=9)
+    known_in(rig, 0, 3)
+    known_in(rig, 1, 2)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(0) == rig.buckets(1) == [0, 1]
+    assert rig.cluster.committed == {0: 3, 1: 3}, "up to the record that waits"
+    known_in(rig, 1, 3)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(1) == [0, 1, 2]
+    assert rig.buckets(0) == [0, 1]
+
+
+def test_an_id_that_nobody_knows_is_a_reject_once_its_wait_is_over(rig: Rig) -> None:
+    known_in(rig, 0, 0)
+    rig.write(b"", 0, schema_id=9)
+    known_in(rig, 0, 1)
+    rig.turn(RETRY_S, times=15)
+    assert rig.dead_letters() == [], "less than 30 s"
+    rig.turn(RETRY_S, times=10)
+    assert len(rig.dead_letters()) == 1
+    assert rig.buckets() == [0]
+    assert rig.cluster.committed[0] == 3
+
+
+def test_a_partition_that_waits_when_memory_is_dropped_is_read_again(rig: Rig, registry: RegistryServer) -> None:
+    registry.fault = DOWN
+    known_in(rig, 0, 0, 1)
+    known_in(rig, 1, 0)
+    rig.turn(INTERVAL_S)
+    rig.worker._publisher.outcome_unknown = True
+    rig.turn(RETRY_S)
+    registry.fault = None
+    rig.turn(RETRY_S, times=3)
+    assert rig.buckets() == [0]
+    assert rig.cluster.committed == {0: 2, 1: 1}
+
+
+def test_a_partition_that_waits_when_it_goes_is_forgotten(rig: Rig, registry: RegistryServer) -> None:
+    registry.fault = DOWN
+    known_in(rig, 0, 0, 1)
+    rig.turn(INTERVAL_S)
+    rig.input.revoke(0)
+    rig.turn(RETRY_S)
+    registry.fault = None
+    rig.turn(RETRY_S, times=3)
+    assert rig.buckets() == []
+    assert rig.cluster.committed.get(0, 0) == 0
+    assert rig.board.latest().health.reason == "", "nobody waits any more"
+
+
+def test_what_is_ignored_behind_a_record_that_waits_is_counted_once(registry: RegistryServer) -> None:
+    names = EventNameSettings(leave=("Goodbye",), ignore=("ViewerLeave",))
+    rig = Rig(registry_url=registry.url, names=names).start()
+    rig.write(b"", schema_id=9)
+    rig.leave(0)
+    rig.turn(RETRY_S, times=5)
+    assert ignored(rig) == 0, "not taken yet, however often it was decoded"
+    rig.turn(RETRY_S, times=20)
+    assert len(rig.dead_letters()) == 1
+    assert ignored(rig) == 1
+
+
+def ignored(rig: Rig) -> float | None:
+    return rig.metrics.registry.get_sample_value(catalogue.IGNORED_EVENTS.name)
