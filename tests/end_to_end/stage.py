@@ -54,7 +54,8 @@ class Stage:
             dead_letter_topic=unique_name("dead-letters"),
         )
         create_topic(bootstrap_servers, self.kafka.input_topic, partitions)
-        self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5})
+        # Idempotent, since a batch that is sent again goes behind its successors else: a topic just made refuses some.
+        self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
         # Of the group, but no member of it: it only asks for offsets.
         self._onlooker = Consumer(
             {

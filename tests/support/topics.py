@@ -37,7 +37,7 @@ def delete_topics(bootstrap_servers: str, names: Sequence[str]) -> None:
 
 def produce(bootstrap_servers: str, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:
     """Write (partition, key, value) without transactions and wait until all are there."""
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0})
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "enable.idempotence": True})
     for partition, key, value in records:
         producer.produce(topic, value, key, partition)
     assert producer.flush(15) == 0, f"not all of {len(records)} records were written to {topic}"
