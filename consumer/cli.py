@@ -252,6 +252,8 @@ def topics(
         state = "created" if topic.created else "found"
         line = f"{topic.role} topic {topic.name}: {topic.partitions} partitions, {state}"
         typer.echo(json.dumps(topic._asdict(), ensure_ascii=False) if as_json else line)
+        for warning in topic.warnings:
+            typer.echo(f"warning: {warning}", err=True)
 
 
 def run_command(arguments: Sequence[str]) -> int:

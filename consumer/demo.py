@@ -98,7 +98,8 @@ def run_demo(
 def _broker(kafka: KafkaSettings, *, embedded: bool) -> Iterator[KafkaSettings]:
     """The settings of a broker that has the input topic."""
     if embedded:
-        with EmbeddedBroker((kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic)) as broker:
+        topics = (kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic, kafka.state_topic)
+        with EmbeddedBroker(topics) as broker:
             yield kafka.model_copy(update={"bootstrap_servers": broker.bootstrap_servers, "client": {}})
         return
     names = ("group_id", "input_topic", "output_topic", "state_topic", "dead_letter_topic")

@@ -80,6 +80,8 @@ class Service:
         layout = check_topics(self._settings.kafka)
         for topic in layout.topics:
             _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
+            for warning in topic.warnings:
+                _log.warning(warning)
         encode = encoder_from(self._settings)
         warm_up()
         worker = Worker(self._settings, self._parts(intake, encode))

@@ -23,4 +23,4 @@ def ensure_input_topic(kafka: KafkaSettings) -> None:
             f'input topic "{kafka.input_topic}" does not exist on {kafka.bootstrap_servers}: create it, '
             "or set kafka.create_topics = true"
         )
-    cluster.create([kafka.input_topic], PARTITIONS)
+    cluster.create({kafka.input_topic: {}}, PARTITIONS)

@@ -1,20 +1,23 @@
 """The topics: looked at before the worker starts, created where that is wanted, refused where they don't fit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.cluster import ANSWER_WITHIN_S, Cluster
+from consumer.kafka.cluster import ANSWER_WITHIN_S, Cluster, ClusterIdentity
+from consumer.kafka.state_topic import STATE_TOPIC_CONFIG, state_topic_errors, state_topic_warnings
 from consumer.settings import KafkaSettings
 
 
 class TopicReport(NamedTuple):
     """One topic as it was found or made."""
 
-    role: Literal["input", "output", "dead letter"]
+    role: Literal["input", "output", "dead letter", "state"]
     name: str
     partitions: int
     created: bool
+    warnings: tuple[str, ...] = ()
+    """What would be better otherwise; a sentence each."""
 
 
 class TopicLayout(NamedTuple):
@@ -22,6 +25,16 @@ class TopicLayout(NamedTuple):
 
     input_partitions: int
     topics: tuple[TopicReport, ...]
+    identity: ClusterIdentity
+    """Of the input topic; tells it from another of its name."""
+
+
+class _Ours(NamedTuple):
+    """A topic that the worker writes to."""
+
+    role: Literal["output", "dead letter", "state"]
+    name: str
+    config: Mapping[str, str] = {}
 
 
 def check_topics(kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S) -> TopicLayout:
@@ -38,33 +51,58 @@ def check_topics(kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S)
             f'input topic "{kafka.input_topic}" does not exist on {kafka.bootstrap_servers}: '
             "check kafka.input_topic, or let its producers create it"
         )
-    ours: tuple[tuple[Literal["output", "dead letter"], str], ...] = (
-        ("output", kafka.output_topic),
-        ("dead letter", kafka.dead_letter_topic),
+    ours = (
+        _Ours("output", kafka.output_topic),
+        _Ours("dead letter", kafka.dead_letter_topic),
+        _Ours("state", kafka.state_topic, STATE_TOPIC_CONFIG),
     )
-    found = {name: cluster.partitions(name) for _, name in ours}
-    missing = [name for name, count in found.items() if count is None]
-    if missing and kafka.create_topics:
-        cluster.create(missing, partitions)
-        found.update({name: cluster.partitions(name) for name in missing})
-    problems = [line for role, name in ours for line in _problems(kafka, role, name, found[name], partitions)]
+    created = _create_missing(cluster, ours, partitions) if kafka.create_topics else frozenset[str]()
+    found = {topic.name: cluster.partitions(topic.name) for topic in ours}
+    state = _state_config(cluster, kafka, found[kafka.state_topic], created)
+    problems = [line for topic in ours for line in _problems(kafka, topic, found[topic.name], partitions)]
+    problems += state_topic_errors(kafka, state)
     if problems:
         raise ViewerConsumerError("\n".join(problems))
-    reports = (TopicReport(role, name, partitions, name in missing) for role, name in ours)
-    return TopicLayout(partitions, (TopicReport("input", kafka.input_topic, partitions, created=False), *reports))
+    warnings = {kafka.state_topic: tuple(state_topic_warnings(kafka, state))}
+    reports = (
+        TopicReport(topic.role, topic.name, partitions, topic.name in created, warnings.get(topic.name, ()))
+        for topic in ours
+    )
+    return TopicLayout(
+        partitions,
+        (TopicReport("input", kafka.input_topic, partitions, created=False), *reports),
+        cluster.identity(kafka.input_topic),
+    )
 
 
-def _problems(kafka: KafkaSettings, role: str, name: str, found: int | None, wanted: int) -> Iterator[str]:
+def _create_missing(cluster: Cluster, ours: tuple[_Ours, ...], partitions: int) -> frozenset[str]:
+    missing = [topic for topic in ours if cluster.partitions(topic.name) is None]
+    if missing:
+        cluster.create({topic.name: topic.config for topic in missing}, partitions)
+    return frozenset(topic.name for topic in missing)
+
+
+def _state_config(
+    cluster: Cluster, kafka: KafkaSettings, found: int | None, created: frozenset[str]
+) -> Mapping[str, str]:
+    """Of a state topic that somebody else has made; else, or where the cluster won't tell, empty."""
+    if found is None or kafka.state_topic in created:
+        return {}
+    return cluster.config(kafka.state_topic) or {}
+
+
+def _problems(kafka: KafkaSettings, topic: _Ours, found: int | None, wanted: int) -> Iterator[str]:
     if found is None:
+        config = "".join(f" --config {key}={value}" for key, value in topic.config.items())
         yield (
-            f'{role} topic "{name}" does not exist on {kafka.bootstrap_servers}: set kafka.create_topics = true, '
-            f"or run kafka-topics.sh --bootstrap-server {kafka.bootstrap_servers} --create --topic {name} "
-            f"--partitions {wanted}"
+            f'{topic.role} topic "{topic.name}" does not exist on {kafka.bootstrap_servers}: '
+            f"set kafka.create_topics = true, or run kafka-topics.sh --bootstrap-server {kafka.bootstrap_servers} "
+            f"--create --topic {topic.name} --partitions {wanted}{config}"
         )
     elif found != wanted:
         yield (
-            f'{role} topic "{name}" has {_counted(found)}, but input topic "{kafka.input_topic}" has {wanted}: '
-            f"give it as many, or name another topic"
+            f'{topic.role} topic "{topic.name}" has {_counted(found)}, but input topic "{kafka.input_topic}" has '
+            f"{wanted}: give it as many, or name another topic"
         )
 
 

@@ -34,7 +34,7 @@ def main() -> None:
     _say(f"state {state_bytes:.0f} bytes a stream, {load.streams:,} streams, at the default settings")
     with real_broker() as bootstrap_servers:
         topic = unique("bench")
-        topics = [topic, f"{topic}-summaries", f"{topic}-dead"]
+        topics = [topic, f"{topic}-summaries", f"{topic}-dead", f"{topic}-state"]
         for name in topics:
             create_topic(bootstrap_servers, name, options.partitions)
         try:

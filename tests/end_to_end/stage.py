@@ -52,6 +52,7 @@ class Stage:
             input_topic=unique_name("events"),
             output_topic=unique_name("summaries"),
             dead_letter_topic=unique_name("dead-letters"),
+            state_topic=unique_name("state"),
         )
         create_topic(bootstrap_servers, self.kafka.input_topic, partitions)
         # Idempotent, since a batch that is sent again goes behind its successors else: a topic just made refuses some.
@@ -144,7 +145,8 @@ class Stage:
         """Delete the topics."""
         kafka = self.kafka
         self._onlooker.close()
-        delete_topics(kafka.bootstrap_servers, [kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic])
+        names = [kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic, kafka.state_topic]
+        delete_topics(kafka.bootstrap_servers, names)
 
 
 @contextlib.contextmanager

@@ -21,10 +21,14 @@ from tests.support.waiting import until
 def test_events_go_in_and_transactions_go_out_over_tcp(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     if way == "the binding":
         monkeypatch.setattr("consumer.kafka.embedded.find_library", lambda: None)
-    with EmbeddedBroker(("viewer-events", "viewer-bucket-summaries", "viewer-events-dead-letter")) as broker:
+    kafka = KafkaSettings()
+    names = (kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic, kafka.state_topic)
+    with EmbeddedBroker(names) as broker:
         kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
         settings = Settings(kafka=kafka)
-        assert check_topics(kafka).input_partitions == EMBEDDED_PARTITIONS
+        layout = check_topics(kafka)
+        assert [topic.partitions for topic in layout.topics] == [EMBEDDED_PARTITIONS] * 4
+        assert layout.identity.topic_id == ""  # it has none to tell, and isn't waited for
 
         events = EventProducer(plain_producer_config(kafka), kafka.input_topic)
         events.produce((b"stream-%d" % (number % 10), b"event %d" % number, 1_000 + number) for number in range(3_000))
