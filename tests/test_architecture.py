@@ -20,6 +20,9 @@ WINDOWS_FOR_OUTPUT = {"consumer.windows.closing", "consumer.windows.partition", 
 SIMULATE_MAY = {"consumer.intake.builtin", "consumer.kafka"}
 """The simulator writes our schema, to a topic."""
 
+PURE = {"consumer.idleness"}
+"""Held to what windows are held to."""
+
 IMPURE = {
     "asyncio", "concurrent", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets",
     "socket", "structlog", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "urllib3", "uuid",
@@ -53,6 +56,10 @@ def is_within(module: str, places: set[str]) -> bool:
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
+def is_pure(module: str) -> bool:
+    return room_of(module) == "windows" or module in PURE
+
+
 def allowed(room: str) -> set[str]:
     """What of this package a room may import, besides itself."""
     extra = {"output": WINDOWS_FOR_OUTPUT, "simulate": SIMULATE_MAY}
@@ -75,8 +82,8 @@ def test_imports(path: Path) -> None:
         assert fine, f"{module} imports {imported}"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(name_of(path)) == "windows"], ids=name_of)
-def test_windows_are_pure(path: Path) -> None:
+@pytest.mark.parametrize("path", [path for path in MODULES if is_pure(name_of(path))], ids=name_of)
+def test_windows_and_the_clock_of_quiet_partitions_are_pure(path: Path) -> None:
     roots = {imported.split(".")[0] for imported in imports(path)}
     assert not roots & IMPURE
     tree = ast.parse(path.read_text(encoding="utf-8"))

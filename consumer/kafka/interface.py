@@ -65,6 +65,19 @@ class Input(Protocol):
         """Leave the group."""
 
 
+class EndQuery(Protocol):
+    """Where partitions of the input end, asked without waiting; one question at a time."""
+
+    def ask(self, partitions: Iterable[int]) -> bool:
+        """Begin to ask for all of these, unless an answer is awaited still; says whether it was begun."""
+
+    def answers(self) -> Mapping[int, int] | None:
+        """One past the newest record, of open transactions too; given once, None while there is nothing to give."""
+
+    def failed(self) -> bool:
+        """Whether the newest question got no answer in time, or an error for any partition; said once."""
+
+
 class Transactions(Protocol):
     """What is published, and the input offsets it came from: together or not at all."""
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from consumer.kafka.config import consumer_config, producer_config
+from consumer.kafka.config import admin_config, consumer_config, producer_config
 from consumer.kafka.consumer import InputConsumer
-from consumer.kafka.interface import AssignmentHandler, GroupMetadata, Input, Transactions
+from consumer.kafka.ends import EndOffsets
+from consumer.kafka.interface import AssignmentHandler, EndQuery, GroupMetadata, Input, Transactions
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings import KafkaSettings, Settings
-from tests.support.fakes import FakeCluster, FakeInputConsumer, FakeTransactionOwner, Published
+from tests.support.fakes import FakeCluster, FakeEndQuery, FakeInputConsumer, FakeTransactionOwner, Published
 from tests.support.topics import committed_offsets, create_topic, delete_topics, produce, read_committed, unique
 from tests.support.waiting import until
 
@@ -48,6 +49,8 @@ class Stage(Protocol):
         ...
 
     def owner(self, name: str = "one", listener: Listened | None = None) -> Transactions: ...
+
+    def end_query(self) -> EndQuery: ...
 
     def metadata(self) -> GroupMetadata:
         """Of a member whose commits the group takes."""
@@ -89,6 +92,9 @@ class FakeStage:
     def owner(self, name: str = "one", listener: Listened | None = None) -> Transactions:
         del name  # one transactional id a cluster is what the fake knows
         return FakeTransactionOwner(self.cluster, listener)
+
+    def end_query(self) -> EndQuery:
+        return FakeEndQuery(self.cluster)
 
     def metadata(self) -> GroupMetadata:
         return self.cluster.metadata()
@@ -141,6 +147,9 @@ class KafkaStage:
         owner = TransactionOwner({**config, **(client or {})}, listener or Listened())
         self._ends.append(owner.close)
         return owner
+
+    def end_query(self) -> EndOffsets:
+        return EndOffsets(admin_config(self.settings().kafka), self.topic)
 
     def metadata(self) -> GroupMetadata:
         self._member = self._member or joined(self.input(_Indifferent()))

@@ -1,8 +1,8 @@
 """Kafka as the worker sees it, without a broker: one input topic, its group, and what transactions published.
 
-The fakes stand in for `InputConsumer` and `TransactionOwner`; the suites in `tests/kafka/contracts.py` hold both to the
-same behaviour. A test drives a fake by what it queues: `assign`, `revoke`, `lose` take place inside the next poll, as
-rebalances do; `fail` makes a step of the transaction fail.
+The fakes stand in for `InputConsumer`, `EndOffsets` and `TransactionOwner`; the suites `test_*_contract.py` in
+`tests/kafka` hold both to the same behaviour. A test drives a fake by what it queues: `assign`, `revoke`, `lose` take
+place inside the next poll, as rebalances do; `fail` makes a step of the transaction fail.
 """
 
 from collections import Counter, deque
@@ -178,6 +178,44 @@ class FakeInputConsumer:
                 self._positions[partition] = position + len(read)
                 batch += read
         return batch
+
+
+class FakeEndQuery:
+    """Knows where a `FakeCluster` ends."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.cluster = cluster
+        self.under_way = False
+        """While set, what is asked gets no answer."""
+        self.away = False
+        """While set, what is asked fails."""
+        self._asked: tuple[int, ...] = ()
+        self._failed = False
+
+    def ask(self, partitions: Iterable[int]) -> bool:
+        wanted = tuple(partitions)
+        if self._asked or not wanted:
+            return False
+        self._asked, self._failed = wanted, False
+        return True
+
+    def answers(self) -> Mapping[int, int] | None:
+        asked = self._answered()
+        log = self.cluster.log
+        if asked and (self.away or max(asked) >= len(log)):
+            self._failed = True
+            return None
+        return {partition: len(log[partition]) for partition in asked} if asked else None
+
+    def failed(self) -> bool:
+        failed, self._failed = self._failed, False
+        return failed
+
+    def _answered(self) -> tuple[int, ...]:
+        if self.under_way:
+            return ()
+        asked, self._asked = self._asked, ()
+        return asked
 
 
 class FakeTransactionOwner:
