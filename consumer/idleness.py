@@ -59,7 +59,7 @@ class IdleClock:
 
         Args:
             end_offset: one past the newest record, None where the query failed.
-            next_offset: of the first record that is not in the windows yet.
+            next_offset: from where the partition is read on, markers of transactions passed.
         """
         self._since_answer_ms = 0.0
         if end_offset == next_offset:
