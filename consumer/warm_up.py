@@ -9,18 +9,30 @@ from consumer.windows.rules import WindowRules
 
 _STREAMS = 200
 """More than a new partition has room for, with ids as long as to need packing."""
+_RULES = WindowRules(1, 1, 0, 0, _STREAMS)
 
 
 def warm_up() -> None:
     """Run all compiled code once, with the very types that a worker hands it."""
     intake.warm_up()
-    windows = PartitionWindows(WindowRules(1, 1, 0, 0, _STREAMS), (0, 0))
+    windows = PartitionWindows(_RULES, (0, 0))
     for start_ms in (0, 10):
         windows.apply(_events(start_ms), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
     windows.views()
     windows.view_of(b"00000000")
     windows.window_of(b"00000000")
+    _store_and_load(windows)
+    windows.step(10 * _STREAMS, 0)
+    windows.change_rules(_RULES._replace(grace_ms=1), 0)
     windows.close_all()
+
+
+def _store_and_load(windows: PartitionWindows) -> None:
+    rows = windows.changed_rows(part_bytes=1)
+    windows.mark_stored(rows)
+    loading = PartitionWindows.loading(_RULES, windows.hash_key, windows.times())
+    loading.load(rows.records)
+    loading.finish_load()
 
 
 def _events(start_ms: int) -> EventColumns:

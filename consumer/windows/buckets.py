@@ -24,6 +24,12 @@ def leaves_window_at_ms(rules: WindowRules, start_ms: int) -> int:
 
 
 @inlined
+def first_open_ms(rules: WindowRules, time_ms: int) -> int:
+    """The start of the first bucket that is not over at that time."""
+    return -(-(time_ms - rules.bucket_ms - rules.grace_ms) // rules.bucket_ms) * rules.bucket_ms
+
+
+@inlined
 def find_or_open(state: State, row: int, start_ms: int) -> int:
     """The open bucket of a stream that starts there, made if need be; it must not be one that has closed."""
     stream, buckets = state.streams[row], state.buckets
@@ -36,6 +42,14 @@ def find_or_open(state: State, row: int, start_ms: int) -> int:
     _link(state, row, newer, bucket, older)
     if stream["oldest_open"] == NONE or stream["oldest_open"] == newer:
         stream["oldest_open"] = bucket
+    return bucket
+
+
+@inlined
+def append_oldest(state: State, row: int, start_ms: int) -> int:
+    """A new bucket behind a stream's oldest, for a stream that is put together from its row."""
+    bucket = _new_bucket(state, start_ms)
+    _link(state, row, int(state.streams[row]["oldest"]), bucket, NONE)
     return bucket
 
 
@@ -82,7 +96,7 @@ def _link(state: State, row: int, newer: int, bucket: int, older: int) -> None:
 @inlined
 def drop_outside_window(rules: WindowRules, state: State, row: int, time_ms: int) -> None:
     """Free the buckets that are closed and no longer in the window."""
-    head, stream, buckets = state.head[0], state.streams[row], state.buckets
+    stream, buckets = state.streams[row], state.buckets
     while True:
         bucket = int(stream["oldest"])
         if bucket == NONE or bucket == stream["oldest_open"]:
@@ -95,6 +109,27 @@ def drop_outside_window(rules: WindowRules, state: State, row: int, time_ms: int
             stream["newest"] = NONE
         else:
             buckets[newer]["older"] = NONE
-        buckets[bucket]["older"] = head["buckets_free"]
-        head["buckets_free"] = bucket
-        head["buckets_live"] -= 1
+        _free_bucket(state, bucket)
+        stream["changed"] = True
+
+
+@inlined
+def drop_all(state: State, row: int) -> None:
+    """Free all buckets of a stream, open or closed."""
+    stream = state.streams[row]
+    bucket = int(stream["newest"])
+    while bucket != NONE:
+        older = int(state.buckets[bucket]["older"])
+        _free_bucket(state, bucket)
+        bucket = older
+    stream["newest"] = NONE
+    stream["oldest_open"] = NONE
+    stream["oldest"] = NONE
+
+
+@inlined
+def _free_bucket(state: State, bucket: int) -> None:
+    head = state.head[0]
+    state.buckets[bucket]["older"] = head["buckets_free"]
+    head["buckets_free"] = bucket
+    head["buckets_live"] -= 1

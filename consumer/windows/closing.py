@@ -17,7 +17,9 @@ from consumer.windows.streams import remove_stream
 WATERMARK = 0
 STREAM_IDLE = 1
 END_OF_INPUT = 2
-CLOSE_REASONS = ("WATERMARK", "STREAM_IDLE", "END_OF_INPUT")
+PARTITION_IDLE = 3
+SETTINGS = 4
+CLOSE_REASONS = ("WATERMARK", "STREAM_IDLE", "END_OF_INPUT", "PARTITION_IDLE", "SETTINGS")
 """Names of the reasons, by code."""
 
 Closed = npt.NDArray[np.void]
@@ -35,6 +37,7 @@ def close_until(
             break
         _publish(state, row, bucket, reason, offset, closed)
         stream["oldest_open"] = buckets[bucket]["newer"]
+        stream["changed"] = True
 
 
 @inlined
@@ -58,9 +61,13 @@ def due_floor_ms(rules: WindowRules, state: State, row: int) -> int:
         return closes_after_ms(rules, int(buckets[oldest_open]["start_ms"])) + 1
     if stream["newest"] != NONE:
         return leaves_window_at_ms(rules, int(buckets[int(stream["newest"])]["start_ms"]))
+    due_ms = int(stream["time_ms"])
     if stream["viewers"] > 0:
-        return max(int(stream["time_ms"]), int(stream["time_ms"]) + DAY_MS - rules.stream_idle_ms)
-    return int(stream["time_ms"])
+        due_ms = max(due_ms, due_ms + DAY_MS - rules.stream_idle_ms)
+    if stream["closed_below_ms"] > state.head[0]["closed_below_ms"]:
+        # Until the floor has closed as much, it can be told from a new stream.
+        due_ms = max(due_ms, int(stream["closed_below_ms"]) + rules.grace_ms + 1)
+    return due_ms
 
 
 @inlined
@@ -73,7 +80,9 @@ def schedule(rules: WindowRules, state: State, row: int) -> None:
 
 
 @inlined
-def advance_partition(rules: WindowRules, state: State, timestamp_ms: int, offset: int, closed: Closed) -> None:
+def advance_partition(
+    rules: WindowRules, state: State, timestamp_ms: int, reason: int, offset: int, closed: Closed
+) -> None:
     """Take a time into partition time; when that enters a new bucket, raise the floor and settle the quiet streams."""
     head = state.head[0]
     before_ms = int(head["partition_time_ms"])
@@ -87,8 +96,9 @@ def advance_partition(rules: WindowRules, state: State, timestamp_ms: int, offse
     if timestamp_ms < head["partition_bucket_end_ms"]:
         return
     head["partition_bucket_end_ms"] = bucket_start_ms(timestamp_ms, rules.bucket_ms) + rules.bucket_ms
-    head["floor_ms"] = timestamp_ms - rules.stream_idle_ms
-    _settle_quiet(rules, state, STREAM_IDLE, offset, closed)
+    # Rules that let streams be idle for longer would lower it.
+    head["floor_ms"] = max(int(head["floor_ms"]), timestamp_ms - rules.stream_idle_ms)
+    _settle_quiet(rules, state, reason, offset, closed)
 
 
 @inlined
@@ -116,12 +126,13 @@ def close_everything(state: State, reason: int, closed: Closed) -> None:
     """Close what is open in every stream, as if time had reached its end."""
     for row in range(state.head[0]["streams_used"]):
         stream = state.streams[row]
-        if stream["id_size"] == NONE:
+        if stream["id_size"] < 0:
             continue
         bucket = int(stream["oldest_open"])
         while bucket != NONE:
             _publish(state, row, bucket, reason, NONE, closed)
             bucket = int(state.buckets[bucket]["newer"])
+            stream["changed"] = True
         stream["oldest_open"] = NONE
 
 

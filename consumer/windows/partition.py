@@ -3,15 +3,20 @@
 Nothing here reads a clock, does I/O or draws a random number: state is a function of rules, hash key and events.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from consumer.windows.closing import END_OF_INPUT, close_everything
+from consumer.windows.digest import Checksum, add_to_tally
 from consumer.windows.events import EventColumns
+from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, row_batch
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import CLOSED, LIMB, NO_TIME_MS, NONE, State, bytes_in_use, grown, new_state
+from consumer.windows.state import CLOSED, LIMB, NO_TIME_MS, NONE, State, bytes_in_use, grown, new_state, words_of
+from consumer.windows.steps import Times, apply_rules, step_partition
+from consumer.windows.storing import PART_BYTES, ChangedRows, changed_rows, mark_stored
 from consumer.windows.streams import fill_table, pack_ids, row_of
 from consumer.windows.view import FIGURES, WindowView, live_rows, window_buckets, window_figures
 from consumer.windows.walk import walk
@@ -54,6 +59,16 @@ class PartitionWindows:
         self._head = self._state.head[0]
         self._closed_rows = np.empty(MIN_CLOSED_ROWS, CLOSED)
         self._closed: list[ClosedBuckets] = []
+        self._large_rows = LargeRows()
+        self._encoded: npt.NDArray[np.void] | None = None
+        """Marks of the rows that were made of the state as it stands."""
+
+    @classmethod
+    def loading(cls, rules: WindowRules, hash_key: tuple[int, int], times: Times) -> Self:
+        """Windows that `load` fills with stored rows; they take events once `finish_load` was called."""
+        windows = cls(rules, hash_key)
+        windows._set_times(times)
+        return windows
 
     def apply(
         self, events: EventColumns, begin: int, end: int, offsets: npt.NDArray[np.int64]
@@ -75,6 +90,108 @@ class PartitionWindows:
         close_everything(self._state, END_OF_INPUT, self._closed_rows)
         self._collect()
 
+    def step(self, to_ms: int, offset: int) -> None:
+        """Have the clock of a silent partition move partition time, floor and all, before the record at `offset`.
+
+        Nothing happens unless it is ahead of partition time.
+        """
+        self._reserve(0, 0)
+        step_partition(self._rules, self._state, to_ms, offset, self._closed_rows)
+        self._collect()
+
+    def next_step_ms(self) -> int | None:
+        """The next bucket's edge of partition time; None where nothing has come yet, or nothing is held."""
+        return int(self._head["partition_bucket_end_ms"]) if self._head["streams_live"] > 0 else None
+
+    def change_rules(self, rules: WindowRules, offset: int) -> None:
+        """Go on by new rules before the record at `offset`; what is over by them closes, what has closed stays closed.
+
+        The floor stays where it is until partition time enters its next bucket, and never goes back.
+
+        Raises:
+            ValueError: `bucket_ms` is another one.
+        """
+        if rules.bucket_ms != self._rules.bucket_ms:
+            raise ValueError(f"bucket_ms can't change from {self._rules.bucket_ms} to {rules.bucket_ms}")
+        self._reserve(0, 0)
+        apply_rules(self._rules, rules, self._state, offset, self._closed_rows)
+        self._rules = rules
+        self._collect()
+
+    @property
+    def hash_key(self) -> tuple[int, int]:
+        """The words that the windows were made with."""
+        return int(self._head["hash_key0"]), int(self._head["hash_key1"])
+
+    def times(self) -> Times:
+        """What is kept of a partition besides its rows, hash key and rules."""
+        return Times(*(_known(int(self._head[name])) for name in Times._fields))
+
+    def changed_rows(self, part_bytes: int = PART_BYTES) -> ChangedRows:
+        """Records that bring the stored rows up to now; the same again until they are marked as stored."""
+        rows = changed_rows(self._rules, self._state, part_bytes)
+        self._encoded = rows.marks
+        return rows
+
+    def mark_stored(self, rows: ChangedRows) -> None:
+        """The records are committed: what they hold is no change any more.
+
+        Raises:
+            ValueError: these are not the last rows that were made, or events or steps have come since.
+        """
+        if rows.marks is not self._encoded:
+            raise ValueError("the windows have gone on since these rows were made")
+        mark_stored(self._state, rows.marks)
+        self._encoded = None
+
+    def load(self, records: Sequence[Record]) -> None:
+        """Take stored rows and tombstones in the order of their topic; a later record of a key stands.
+
+        Raises:
+            RowError: a record can't be read; these windows are of no use then.
+        """
+        for aside in self._load(records):
+            self._large_rows.take(*records[aside])
+
+    def finish_load(self) -> Checksum:
+        """Make what is derived of the rows; returns their checksum, as `ChangedRows.all_rows` was.
+
+        Raises:
+            RowError: parts are missing or left over.
+        """
+        small = {stream_id for stream_id in self._large_rows.ids() if self._row_of(stream_id) != NONE}
+        for large in self._large_rows.whole(small):
+            self._load([large.as_one])
+            stream = self._state.streams[self._row_of(large.stream_id)]
+            checksum = large.checksum()
+            stream["stored_parts"], stream["stored_digest"] = checksum.count, checksum.digest
+        self._large_rows = LargeRows()
+        self._reserve(int(self._head["streams_live"]), 0)
+        finish_rows(self._rules, self._state)
+        return Checksum(int(self._head["stored_count"]), int(self._head["stored_digest"]))
+
+    def _load(self, records: Sequence[Record]) -> list[int]:
+        batch = row_batch(records)
+        self._reserve(batch.most_rows, int(batch.key_size.sum()))
+        return load_batch(self._rules, self._state, batch)
+
+    def _set_times(self, times: Times) -> None:
+        for name, time_ms in times._asdict().items():
+            self._head[name] = NO_TIME_MS if time_ms is None else time_ms
+        if times.partition_time_ms is not None:
+            bucket_ms = self._rules.bucket_ms
+            self._head["partition_started"] = 1
+            self._head["partition_bucket_end_ms"] = (times.partition_time_ms // bucket_ms + 1) * bucket_ms
+
+    def closed_tally(self) -> Checksum:
+        """Of what has closed since the last reset, in whatever order: stream, figures, reason, offset."""
+        return Checksum(int(self._head["tally_count"]), int(self._head["tally_digest"]))
+
+    def reset_tally(self) -> None:
+        """Begin a new tally."""
+        self._head["tally_count"] = 0
+        self._head["tally_digest"] = 0
+
     def take_closed(self) -> ClosedBuckets:
         """The buckets closed since the last call, in closing order."""
         taken, self._closed = self._closed, []
@@ -85,9 +202,11 @@ class PartitionWindows:
 
     def _collect(self) -> None:
         """Copy what has closed out of the arrays, ids and all: the next walk may reuse their rows."""
+        self._encoded = None
         size = int(self._head["closed_size"])
         if size == 0:
             return
+        add_to_tally(self._state, self._closed_rows, words_of(self._closed_rows))
         self._head["closed_size"] = 0
         rows = self._closed_rows[:size].copy()
         self._closed.append(ClosedBuckets(self._ids(rows["id_start"], rows["id_size"]), rows))

@@ -17,6 +17,8 @@ from consumer.compiled import inlined
 
 NONE = -1
 """No row: the end of a list."""
+GONE = -2
+"""A forgotten stream that is still stored has `GONE - size` for the size of its id, until its tombstones are stored."""
 NO_TIME_MS = -(2**62)
 """Before any time that an event can have."""
 NEVER_MS = 2**62
@@ -34,6 +36,10 @@ STREAM = np.dtype(
         ("newest", np.int32),
         ("oldest_open", np.int32),
         ("oldest", np.int32),
+        ("closed_below_ms", np.int64),  # what closed under rules that allowed less grace; NO_TIME_MS: nothing did
+        ("stored_digest", np.uint64),  # of its rows as they were stored last
+        ("stored_parts", np.int32),  # 0 where it never was
+        ("changed", np.bool_),  # since it was stored
     ],
     align=True,
 )
@@ -57,6 +63,9 @@ BUCKET = np.dtype(
     align=True,
 )
 
+FIRST_FIGURE = dict(BUCKET.fields or {})["peak"][1] // 8
+"""A bucket is 64-bit words: its figures are all of them from here on, and none is below 0."""
+
 CLOSED = np.dtype(
     [
         ("id_start", np.int64),
@@ -74,6 +83,7 @@ HEAD = np.dtype(
         ("partition_bucket_end_ms", np.int64),
         ("partition_started", np.int64),  # the first record sets partition time and no floor
         ("floor_ms", np.int64),
+        ("closed_below_ms", np.int64),  # as a stream's, for the floor
         ("streams_used", np.int64),
         ("streams_free", np.int64),
         ("streams_live", np.int64),
@@ -85,6 +95,10 @@ HEAD = np.dtype(
         ("due_size", np.int64),
         ("closed_size", np.int64),
         ("largest_lateness_ms", np.int64),
+        ("stored_count", np.int64),
+        ("stored_digest", np.uint64),
+        ("tally_count", np.int64),
+        ("tally_digest", np.uint64),
         ("hash_key0", np.uint64),
         ("hash_key1", np.uint64),
     ],
@@ -108,7 +122,7 @@ class State(NamedTuple):
 def new_state(hash_key: tuple[int, int]) -> State:
     """An empty partition; `hash_key` are two 64-bit words."""
     head = np.zeros(1, HEAD)
-    for name in ("partition_time_ms", "floor_ms"):
+    for name in ("partition_time_ms", "floor_ms", "closed_below_ms"):
         head[name] = NO_TIME_MS
     for name in ("streams_free", "buckets_free"):
         head[name] = NONE
@@ -121,6 +135,11 @@ def new_state(hash_key: tuple[int, int]) -> State:
         buckets=np.zeros(128, BUCKET),
         due=np.zeros(64, DUE),
     )
+
+
+def words_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    """Rows of 64-bit words as those words: one row a row, so that code can go through figures without their names."""
+    return rows.view(np.int64).reshape(len(rows), rows.dtype.itemsize // 8)
 
 
 def grown(array: npt.NDArray[np.void], used: int, wanted: int) -> npt.NDArray[np.void]:

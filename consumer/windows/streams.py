@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from consumer.compiled import compiled, inlined
 from consumer.windows.hashing import eight_bytes, siphash13
-from consumer.windows.state import NEVER_MS, NO_TIME_MS, NONE, State
+from consumer.windows.state import GONE, NEVER_MS, NO_TIME_MS, NONE, State
 
 
 @inlined
@@ -85,20 +85,33 @@ def add_stream(state: State, hash_: np.uint64, text: npt.NDArray[np.uint8], at: 
     stream["newest"] = NONE
     stream["oldest_open"] = NONE
     stream["oldest"] = NONE
+    stream["closed_below_ms"] = NO_TIME_MS
+    stream["stored_digest"] = 0
+    stream["stored_parts"] = 0
+    stream["changed"] = True
     put_in_table(state.table, hash_, row)
     return row
 
 
 @inlined
 def remove_stream(state: State, row: int) -> None:
-    """Forget a stream that holds no bucket; its row is free again, its id becomes garbage."""
+    """Forget a stream that holds no bucket; one that is stored keeps row and id until its tombstones are."""
     _take_from_table(state, row)
-    head = state.head[0]
     stream = state.streams[row]
-    head["ids_garbage"] += stream["id_size"]
-    head["streams_live"] -= 1
-    stream["id_size"] = NONE  # marks a free row
+    state.head[0]["streams_live"] -= 1
     stream["scheduled_ms"] = NEVER_MS
+    if stream["stored_parts"] == 0:
+        free_row(state, row)
+    else:
+        stream["id_size"] = GONE - stream["id_size"]
+
+
+@inlined
+def free_row(state: State, row: int) -> None:
+    """Give back the row of a stream that is not in the table; its id becomes garbage."""
+    head, stream = state.head[0], state.streams[row]
+    head["ids_garbage"] += stream["id_size"]
+    stream["id_size"] = NONE  # marks a free row
     stream["newest"] = head["streams_free"]
     head["streams_free"] = row
 
@@ -128,7 +141,7 @@ def _take_from_table(state: State, row: int) -> None:
 def fill_table(state: State, table: npt.NDArray[np.int32]) -> None:
     """Enter every stream into an empty table."""
     for row in range(state.head[0]["streams_used"]):
-        if state.streams[row]["id_size"] != NONE:
+        if state.streams[row]["id_size"] >= 0:
             put_in_table(table, state.streams[row]["hash"], row)
 
 
@@ -141,6 +154,8 @@ def pack_ids(state: State, packed: npt.NDArray[np.uint8]) -> None:
         size = int(stream["id_size"])
         if size == NONE:
             continue
+        if size < 0:
+            size = GONE - size
         start = int(stream["id_start"])
         for i in range(size):
             packed[at + i] = state.ids[start + i]

@@ -110,7 +110,7 @@ def live_rows(state: State, rows: npt.NDArray[np.int64], viewers: npt.NDArray[np
     """Write the rows in use and their viewers; returns how many there are."""
     size = 0
     for row in range(state.head[0]["streams_used"]):
-        if state.streams[row]["id_size"] != NONE:
+        if state.streams[row]["id_size"] >= 0:
             rows[size] = row
             viewers[size] = state.streams[row]["viewers"]
             size += 1

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from consumer.compiled import compiled, inlined
 from consumer.windows.buckets import bucket_start_ms, closes_after_ms, drop_outside_window, find_or_open
-from consumer.windows.closing import WATERMARK, Closed, advance_partition, close_until, schedule
+from consumer.windows.closing import STREAM_IDLE, WATERMARK, Closed, advance_partition, close_until, schedule
 from consumer.windows.events import BITRATE, JOIN, LEAVE, EventColumns
 from consumer.windows.hashing import siphash13
 from consumer.windows.rules import WindowRules
@@ -64,9 +64,10 @@ def walk(
                 slot = find_or_open(state, row, bucket_start_ms(timestamp_ms, rules.bucket_ms))
                 schedule(rules, state, row)
             _count(state, row, slot, events.kind[i], events.value[i])
+            streams[row]["changed"] = True
         # A full partition must see time go on too, or one whose streams have all ended would stay full for ever.
         if timestamp_ms > head["partition_time_ms"] and status[i - begin] in (ACCEPTED, STREAM_LIMIT):
-            advance_partition(rules, state, timestamp_ms, offset, closed)
+            advance_partition(rules, state, timestamp_ms, STREAM_IDLE, offset, closed)
     return True
 
 
@@ -84,12 +85,13 @@ def _newest_if_it_holds(rules: WindowRules, state: State, row: int, timestamp_ms
 def _judge(rules: WindowRules, state: State, row: int, timestamp_ms: int) -> int:
     """What becomes of an event, its own timestamp taken into stream time first."""
     head = state.head[0]
-    open_until_ms = closes_after_ms(rules, bucket_start_ms(timestamp_ms, rules.bucket_ms))
+    start_ms = bucket_start_ms(timestamp_ms, rules.bucket_ms)
+    open_until_ms = closes_after_ms(rules, start_ms)
     time_ms = timestamp_ms if row == NONE else max(timestamp_ms, state.streams[row]["time_ms"])
-    if open_until_ms < time_ms:
+    if open_until_ms < time_ms or (row != NONE and start_ms < state.streams[row]["closed_below_ms"]):
         head["largest_lateness_ms"] = max(head["largest_lateness_ms"], time_ms - timestamp_ms)
         return LATE
-    if open_until_ms < head["floor_ms"]:
+    if open_until_ms < head["floor_ms"] or start_ms < head["closed_below_ms"]:
         head["largest_lateness_ms"] = max(head["largest_lateness_ms"], head["floor_ms"] - timestamp_ms)
         return LATE_IDLE
     if row == NONE and head["streams_live"] >= rules.max_streams:

@@ -60,12 +60,23 @@ class Closed(NamedTuple):
     offset: int | None
 
 
+class Instant(NamedTuple):
+    """A time that was reached under rules that no longer hold."""
+
+    time_ms: int
+    grace_ms: int
+
+
 @dataclass
 class Stream:
     own_time_ms: int
     viewers: int = 0
+    past: list[Instant] = field(default_factory=list)
     buckets: dict[int, Bucket] = field(default_factory=dict)
     closed_below_ms: int | None = None
+
+    def has_closed(self, start_ms: int) -> bool:
+        return self.closed_below_ms is not None and start_ms < self.closed_below_ms
 
 
 class Reference:
@@ -76,6 +87,7 @@ class Reference:
         self.streams: dict[str, Stream] = {}
         self.partition_time_ms: int | None = None
         self.floor_ms: int | None = None
+        self.past: list[Instant] = []
         self.closed: list[Closed] = []
         self.late: Counter[str] = Counter()
         self.seen: set[str] = set()
@@ -92,22 +104,36 @@ class Reference:
         stream = self.streams.get(event.stream_id)
         now_ms = event.timestamp_ms if stream is None else max(stream.own_time_ms, event.timestamp_ms)
         start_ms = event.timestamp_ms // self.rules.bucket_ms * self.rules.bucket_ms
-        if self._is_closed(start_ms, now_ms):
+        if self._is_closed(start_ms, now_ms) or (stream is not None and self._was_closed(start_ms, stream.past)):
             self.late[event.stream_id] += 1
             return "late"
-        if self.floor_ms is not None and self._is_closed(start_ms, self.floor_ms):
+        if self._is_closed_by_the_floor(start_ms):
             self.late[event.stream_id] += 1
             return "late_idle"
         if stream is None:
             if len(self.streams) >= self.rules.max_streams:
-                self._move_partition_time(event.timestamp_ms, offset)
+                self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
                 return "stream_limit"
             stream = self.streams[event.stream_id] = Stream(event.timestamp_ms)
         stream.own_time_ms = now_ms
         self._close(event.stream_id, "WATERMARK", offset)
         self._count(stream, stream.buckets.setdefault(start_ms, Bucket(start_ms)), event)
-        self._move_partition_time(event.timestamp_ms, offset)
+        self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
         return "accepted"
+
+    def step(self, to_ms: int, offset: int | None = None) -> None:
+        self._move_partition_time(to_ms, "PARTITION_IDLE", offset)
+
+    def change_rules(self, rules: Rules, offset: int | None = None) -> None:
+        if self.floor_ms is not None:
+            self.past.append(Instant(self.floor_ms, self.rules.grace_ms))
+        for stream in self.streams.values():
+            stream.past.append(Instant(stream.own_time_ms, self.rules.grace_ms))
+        self.rules = rules
+        for stream_id in list(self.streams):
+            self._close(stream_id, "SETTINGS", offset)
+            if self.floor_ms is not None and self._is_forgettable(stream_id):
+                del self.streams[stream_id]
 
     def close_all(self) -> None:
         for stream_id, stream in self.streams.items():
@@ -118,7 +144,9 @@ class Reference:
     def open_buckets(self, stream_id: str) -> list[int]:
         now_ms = self.time_of(stream_id)
         stream = self.streams.get(stream_id)
-        return [] if stream is None else sorted(s for s in stream.buckets if not self._is_closed(s, now_ms))
+        if stream is None:
+            return []
+        return sorted(s for s in stream.buckets if not self._is_closed(s, now_ms) and not stream.has_closed(s))
 
     def window(self, stream_id: str) -> list[Bucket]:
         stream = self.streams.get(stream_id)
@@ -129,6 +157,14 @@ class Reference:
 
     def _is_closed(self, start_ms: int, time_ms: int) -> bool:
         return start_ms + self.rules.bucket_ms + self.rules.grace_ms < time_ms
+
+    def _was_closed(self, start_ms: int, past: list[Instant]) -> bool:
+        return any(start_ms + self.rules.bucket_ms + then.grace_ms < then.time_ms for then in past)
+
+    def _is_closed_by_the_floor(self, start_ms: int) -> bool:
+        if self.floor_ms is None:
+            return False
+        return self._is_closed(start_ms, self.floor_ms) or self._was_closed(start_ms, self.past)
 
     def _count(self, stream: Stream, bucket: Bucket, event: Event) -> None:
         if event.kind == "J":
@@ -152,10 +188,10 @@ class Reference:
                 self.closed.append(Closed(stream_id, stream.buckets[start_ms], reason, offset))
                 stream.closed_below_ms = start_ms + self.rules.bucket_ms
         for bucket in set(stream.buckets) - {b.start_ms for b in self.window(stream_id)}:
-            if self._is_closed(bucket, now_ms):
+            if self._is_closed(bucket, now_ms) or stream.has_closed(bucket):
                 del stream.buckets[bucket]
 
-    def _move_partition_time(self, timestamp_ms: int, offset: int | None) -> None:
+    def _move_partition_time(self, timestamp_ms: int, reason: str, offset: int | None) -> None:
         before_ms = self.partition_time_ms
         if before_ms is None:
             self.partition_time_ms = timestamp_ms
@@ -163,9 +199,10 @@ class Reference:
         self.partition_time_ms = max(before_ms, timestamp_ms)
         if self.partition_time_ms // self.rules.bucket_ms == before_ms // self.rules.bucket_ms:
             return
-        self.floor_ms = self.partition_time_ms - self.rules.stream_idle_ms
+        floor_ms = self.partition_time_ms - self.rules.stream_idle_ms
+        self.floor_ms = floor_ms if self.floor_ms is None else max(self.floor_ms, floor_ms)
         for stream_id in list(self.streams):
-            self._close(stream_id, "STREAM_IDLE", offset)
+            self._close(stream_id, reason, offset)
             if self._is_forgettable(stream_id):
                 del self.streams[stream_id]
 
@@ -175,4 +212,11 @@ class Reference:
         stream = self.streams[stream_id]
         if stream.own_time_ms > self.floor_ms or self.open_buckets(stream_id) or self.window(stream_id):
             return False
-        return stream.viewers == 0 or self.partition_time_ms - stream.own_time_ms >= DAY_MS
+        if not all(self._is_closed_by_the_floor(self._last_closed(then)) for then in stream.past):
+            return False  # a new stream would have open what it has closed
+        # The floor and stream_idle_ms are partition time when the floor moved, unless changed rules hold it in place.
+        return stream.viewers == 0 or self.floor_ms + self.rules.stream_idle_ms - stream.own_time_ms >= DAY_MS
+
+    def _last_closed(self, then: Instant) -> int:
+        """The start of the last bucket that was closed then."""
+        return (then.time_ms - 1 - then.grace_ms - self.rules.bucket_ms) // self.rules.bucket_ms * self.rules.bucket_ms

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+FILES = [HERE / f"test_{name}.py" for name in ("time", "hashing", "rows")]
 
 
 def test_uncompiled_kernels_give_the_same() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", HERE / "test_time.py", HERE / "test_hashing.py"],
+        [sys.executable, "-m", "pytest", "-q", *FILES],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ import pytest
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import DAY_MS, WindowRules
+from consumer.windows.steps import Times
 from consumer.windows.walk import STATUSES
 from tests.reference.events_counting import Event
 from tests.windows.columns import columns
@@ -142,6 +143,125 @@ def test_a_closed_bucket_stays_in_the_window_until_it_leaves_it(drawn: Drawn) ->
     for timestamp_ms, expected in ((39, [0, 30]), (40, [30, 40])):
         drawn.see("a", timestamp_ms, "S")
         assert [int(bucket["start_ms"]) for bucket in drawn.windows.window_of(b"a")] == expected
+
+
+def test_a_step_of_the_clock_does_what_a_record_of_nobody_would(drawn: Drawn) -> None:
+    #  quiet: 3              step to 60: floor 20 > 15, closed before the record at offset 1
+    #         |0..10|  . . .  60
+    assert drawn.windows.next_step_ms() is None
+    drawn.see("quiet", 3)
+    assert drawn.windows.next_step_ms() == 10
+    drawn.windows.step(50, 1)
+    assert (drawn.windows.times().floor_ms, drawn.closed()) == (10, [])
+    drawn.windows.step(60, 1)
+    assert drawn.closed() == [("quiet", 0, "PARTITION_IDLE", 1)]
+    assert drawn.windows.times() == Times(partition_time_ms=60, floor_ms=20)
+    assert drawn.windows.next_step_ms() == 70
+
+
+def test_a_step_that_is_not_ahead_does_nothing(drawn: Drawn) -> None:
+    drawn.see("a", 3)
+    drawn.see("a", 75)
+    drawn.closed()
+    before = drawn.windows.times()
+    drawn.windows.step(75, 2)
+    assert drawn.windows.times() == before
+    assert drawn.windows.next_step_ms() == 80
+
+
+def test_steps_end_when_nothing_is_held_any_more(drawn: Drawn) -> None:
+    #  The window of |0..10| is empty at 40, which the floor reaches at 80.
+    drawn.see("a", 3)
+    steps = []
+    while (edge_ms := drawn.windows.next_step_ms()) is not None:
+        drawn.windows.step(edge_ms, 1)
+        steps.append(edge_ms)
+    assert steps == list(range(10, 90, 10))
+    assert drawn.held() == set()
+
+
+def test_a_record_behind_steps_takes_the_larger_of_the_two_times(drawn: Drawn) -> None:
+    drawn.see("a", 3)
+    drawn.windows.step(100, 1)
+    assert drawn.see("b", 44) == "late_idle"  # end 50 + grace 5 < floor 60
+    assert drawn.see("b", 61) == "accepted"
+    assert drawn.windows.times().partition_time_ms == 100
+
+
+def test_with_less_grace_what_is_over_closes_at_once(drawn: Drawn) -> None:
+    #  |0..10| is open at 13 with grace 5, and over with grace 2
+    drawn.see("a", 3)
+    drawn.see("a", 13)
+    drawn.windows.change_rules(RULES._replace(grace_ms=2), 2)
+    assert drawn.closed() == [("a", 0, "SETTINGS", 2)]
+    assert drawn.see("a", 9) == "late"
+
+
+def test_with_less_grace_the_floor_closes_too(drawn: Drawn) -> None:
+    #  quiet: |0..10| at floor 14: open with grace 5, over with grace 3
+    drawn.see("quiet", 3)
+    drawn.see("busy", 54)
+    assert (drawn.windows.times().floor_ms, drawn.closed()) == (14, [])
+    drawn.windows.change_rules(RULES._replace(grace_ms=3), 2)
+    assert drawn.closed() == [("quiet", 0, "SETTINGS", 2)]
+
+
+def test_with_more_grace_what_has_closed_stays_closed(drawn: Drawn) -> None:
+    #  |0..10| closed at 16 with grace 5; with grace 100 an event of it would open it again
+    drawn.see("a", 3, "J")
+    drawn.see("a", 16)
+    drawn.closed()
+    drawn.windows.change_rules(RULES._replace(grace_ms=100), 2)
+    assert drawn.see("a", 9, "J") == "late"
+    assert drawn.see("a", 11, "J") == "accepted"
+    assert drawn.see("a", 110) == "accepted"
+    assert drawn.closed() == []
+    drawn.see("a", 121)
+    assert drawn.closed() == [("a", 10, "WATERMARK", 5)]
+
+
+def test_with_more_grace_what_the_floor_has_closed_stays_closed(drawn: Drawn) -> None:
+    #  floor 60 has closed, for streams that nobody knows, all before 50
+    drawn.see("a", 0)
+    drawn.see("a", 100)
+    drawn.windows.change_rules(RULES._replace(grace_ms=100), 2)
+    assert drawn.windows.times().closed_below_ms == 50
+    assert drawn.see("new", 49) == "late_idle"
+    assert drawn.see("new", 50) == "accepted"
+
+
+def test_a_stream_is_kept_until_its_closed_buckets_are_closed_for_all(drawn: Drawn) -> None:
+    #  "a" (time 41, grace 5) closed all before 30; with grace 60 a new stream could open |20..30| until the floor is 91
+    drawn.see("a", 41)
+    drawn.windows.change_rules(RULES._replace(grace_ms=60), 1)
+    drawn.see("b", 130)
+    for time_ms, held in ((140, {"a", "b"}), (150, {"b"})):
+        drawn.see("b", time_ms)
+        assert drawn.held() >= held
+
+
+def test_the_floor_never_goes_back_when_streams_may_be_idle_for_longer(drawn: Drawn) -> None:
+    #  idle 40: floor 60 at 100; idle 80 would have 30 at 110, and 61 at 141
+    drawn.see("a", 0)
+    drawn.see("a", 100)
+    drawn.windows.change_rules(RULES._replace(stream_idle_ms=80), 2)
+    for time_ms, floor_ms in ((110, 60), (139, 60), (141, 61)):
+        drawn.see("a", time_ms)
+        assert drawn.windows.times().floor_ms == floor_ms
+
+
+def test_a_longer_window_takes_in_nothing_that_had_left_it(drawn: Drawn) -> None:
+    drawn.see("a", 3)
+    drawn.see("a", 39)
+    drawn.see("a", 39)
+    drawn.windows.step(80, 3)
+    drawn.windows.change_rules(RULES._replace(window_duration_ms=1_000), 3)
+    assert [int(bucket["start_ms"]) for bucket in drawn.windows.window_of(b"a")] == [30]
+
+
+def test_the_length_of_buckets_cannot_change(drawn: Drawn) -> None:
+    with pytest.raises(ValueError, match="bucket_ms can't change from 10 to 20"):
+        drawn.windows.change_rules(RULES._replace(bucket_ms=20), 0)
 
 
 def test_the_end_of_input_closes_what_is_open(drawn: Drawn) -> None:

@@ -7,6 +7,8 @@ from consumer.intake.intake import Intake
 from consumer.intake.schemas import SchemaBook
 from consumer.settings import InputSettings
 from consumer.warm_up import warm_up
+from consumer.windows.partition import PartitionWindows
+from consumer.windows.storing import PART_BYTES
 from tests.intake.payloads import bitrate, buffer, join, leave
 from tests.worker.rig import BUCKET_MS, INTERVAL_S, Rig
 
@@ -38,9 +40,22 @@ def work() -> None:
     rig.turn(1.0, times=2 * STREAMS // 1_000 + 5)
     rig.join(3_600_000_000 // BUCKET_MS)
     rig.turn(1.0, times=2)
+    store_and_load(rig.worker._owned[0].windows)
     rig.worker.stop()
     for source in (InputSettings(format="raw"), InputSettings(format="single-object"), InputSettings(time="kafka")):
         Intake(source, SchemaBook(source)).decode([join(), None], [1, -1], 5, [[("h", b"1")], []])
+
+
+def store_and_load(windows: PartitionWindows) -> None:
+    """What is done with a partition's state, with one part a stream and with several."""
+    for part_bytes in (8, PART_BYTES):
+        rows = windows.changed_rows(part_bytes)
+        loading = PartitionWindows.loading(windows._rules, windows.hash_key, windows.times())
+        loading.load(rows.records)
+        loading.finish_load()
+    windows.mark_stored(rows)
+    windows.step(windows.next_step_ms() or 0, 7)
+    windows.change_rules(windows._rules._replace(grace_ms=windows._rules.grace_ms + 1), 8)
 
 
 def main() -> None:

@@ -1,0 +1,54 @@
+"""A compacted topic of rows as plain Python: all records that were ever written, and the newest of each key."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+from consumer.windows.digest import Checksum
+from consumer.windows.loading import Record
+from consumer.windows.partition import PartitionWindows
+from consumer.windows.rules import WindowRules
+from consumer.windows.steps import Times
+from tests.reference.siphash import sum_of_records
+
+
+class Topic:
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def write(self, records: Sequence[Record]) -> None:
+        self.records += records
+
+    def newest(self) -> dict[bytes, bytes]:
+        """What compaction leaves, tombstones gone too."""
+        rows: dict[bytes, bytes] = {}
+        for key, value in self.records:
+            rows.pop(key, None)  # a key stands where its newest record stood
+            if value is not None:
+                rows[key] = value
+        return rows
+
+    def checksum(self) -> Checksum:
+        rows = self.newest()
+        return Checksum(len(rows), sum_of_records(rows.items()))
+
+    def half_compacted(self, chance: random.Random) -> list[Record]:
+        """Older records of a key may be gone, the newest is there, a tombstone may be gone with all before it."""
+        last = {key: i for i, (key, _) in enumerate(self.records)}
+        kept_from = {
+            key: chance.randint(0, i + (self.records[i][1] is None)) for key, i in last.items()
+        }  # a key's log is cut at its head
+        return [record for i, record in enumerate(self.records) if i >= min(kept_from[record[0]], last[record[0]] + 1)]
+
+
+def loaded(
+    rules: WindowRules, hash_key: tuple[int, int], times: Times, records: Sequence[Record], at_once: int = 1_000
+) -> tuple[PartitionWindows, Checksum]:
+    windows = PartitionWindows.loading(rules, hash_key, times)
+    for some in chunks(records, at_once):
+        windows.load(some)
+    return windows, windows.finish_load()
+
+
+def chunks(records: Sequence[Record], at_once: int) -> Iterator[Sequence[Record]]:
+    for begin in range(0, len(records), at_once):
+        yield records[begin : begin + at_once]
