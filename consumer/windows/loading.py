@@ -59,9 +59,9 @@ class RowBatch(NamedTuple):
     value_size: npt.NDArray[np.int64]
 
     @property
-    def most_rows(self) -> int:
-        """No more streams, and no more buckets, can come of it."""
-        return len(self.key_at) + len(self.text) // MIN_BUCKET_BYTES
+    def most_buckets(self) -> int:
+        """No more can come of it."""
+        return len(self.text) // MIN_BUCKET_BYTES
 
 
 def row_batch(records: Sequence[Record]) -> RowBatch:
@@ -80,7 +80,7 @@ def row_batch(records: Sequence[Record]) -> RowBatch:
 
 
 def load_batch(rules: WindowRules, state: State, batch: RowBatch) -> list[int]:
-    """Take the records into the state, which has room for `batch.most_rows`; returns those that are put aside.
+    """Take the records into the state, which has room for all of them; returns those that are put aside.
 
     Raises:
         RowError: a record can't be read.

@@ -172,7 +172,9 @@ class PartitionWindows:
 
     def _load(self, records: Sequence[Record]) -> list[int]:
         batch = row_batch(records)
-        self._reserve(batch.most_rows, int(batch.key_size.sum()))
+        self._reserve(len(records), int(batch.key_size.sum()))
+        buckets, used = self._state.buckets, int(self._head["buckets_used"])
+        self._state = self._state._replace(buckets=grown(buckets, used, used + batch.most_buckets))
         return load_batch(self._rules, self._state, batch)
 
     def _set_times(self, times: Times) -> None:
