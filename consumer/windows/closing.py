@@ -61,13 +61,9 @@ def due_floor_ms(rules: WindowRules, state: State, row: int) -> int:
         return closes_after_ms(rules, int(buckets[oldest_open]["start_ms"])) + 1
     if stream["newest"] != NONE:
         return leaves_window_at_ms(rules, int(buckets[int(stream["newest"])]["start_ms"]))
-    due_ms = int(stream["time_ms"])
     if stream["viewers"] > 0:
-        due_ms = max(due_ms, due_ms + DAY_MS - rules.stream_idle_ms)
-    if stream["closed_below_ms"] > state.head[0]["closed_below_ms"]:
-        # Until the floor has closed as much, it can be told from a new stream.
-        due_ms = max(due_ms, int(stream["closed_below_ms"]) + rules.grace_ms + 1)
-    return due_ms
+        return max(int(stream["time_ms"]), int(stream["time_ms"]) + DAY_MS - rules.stream_idle_ms)
+    return int(stream["time_ms"])
 
 
 @inlined

@@ -14,8 +14,19 @@ from consumer.windows.digest import Checksum, add_to_tally
 from consumer.windows.events import EventColumns
 from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, row_batch
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import CLOSED, LIMB, NO_TIME_MS, NONE, State, bytes_in_use, grown, new_state, words_of
-from consumer.windows.steps import Times, apply_rules, step_partition
+from consumer.windows.state import (
+    CLOSED,
+    LIMB,
+    NO_TIME_MS,
+    NONE,
+    State,
+    Times,
+    bytes_in_use,
+    grown,
+    new_state,
+    words_of,
+)
+from consumer.windows.steps import apply_rules, step_partition
 from consumer.windows.storing import PART_BYTES, ChangedRows, changed_rows, mark_stored
 from consumer.windows.streams import fill_table, pack_ids, row_of
 from consumer.windows.view import FIGURES, WindowView, live_rows, window_buckets, window_figures

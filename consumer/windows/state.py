@@ -108,6 +108,15 @@ HEAD = np.dtype(
 DUE = np.dtype([("floor_ms", np.int64), ("stream", np.int64)])
 
 
+class Times(NamedTuple):
+    """What a partition remembers besides its streams; None where it is not set."""
+
+    partition_time_ms: int | None = None
+    floor_ms: int | None = None
+    closed_below_ms: int | None = None
+    """Buckets that start before are closed, though rules with more grace that came later would have them open."""
+
+
 class State(NamedTuple):
     """All that the kernels read and write; `head` has one row, the scalars."""
 

@@ -1,7 +1,5 @@
 """What closes buckets without a record: the clock of a silent partition, and rules that change."""
 
-from typing import NamedTuple
-
 from consumer.compiled import compiled, inlined
 from consumer.windows.buckets import drop_outside_window, first_open_ms
 from consumer.windows.closing import (
@@ -16,15 +14,6 @@ from consumer.windows.closing import (
 from consumer.windows.rules import WindowRules
 from consumer.windows.state import NEVER_MS, NO_TIME_MS, State
 from consumer.windows.streams import remove_stream
-
-
-class Times(NamedTuple):
-    """What a partition remembers besides its streams; None where it is not set."""
-
-    partition_time_ms: int | None = None
-    floor_ms: int | None = None
-    closed_below_ms: int | None = None
-    """Buckets that start before are closed, though rules with more grace that came later would have them open."""
 
 
 @compiled

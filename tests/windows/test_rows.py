@@ -6,8 +6,7 @@ from consumer.windows import rows as row_format
 from consumer.windows.digest import Checksum
 from consumer.windows.loading import Record, RowError
 from consumer.windows.partition import PartitionWindows
-from consumer.windows.state import BUCKET, FIRST_FIGURE
-from consumer.windows.steps import Times
+from consumer.windows.state import BUCKET, FIRST_FIGURE, Times
 from tests.windows.test_time import RULES, Drawn
 from tests.windows.topic import Topic, loaded
 

@@ -6,7 +6,7 @@ import pytest
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import DAY_MS, WindowRules
-from consumer.windows.steps import Times
+from consumer.windows.state import Times
 from consumer.windows.walk import STATUSES
 from tests.reference.events_counting import Event
 from tests.windows.columns import columns
@@ -228,16 +228,6 @@ def test_with_more_grace_what_the_floor_has_closed_stays_closed(drawn: Drawn) ->
     assert drawn.windows.times().closed_below_ms == 50
     assert drawn.see("new", 49) == "late_idle"
     assert drawn.see("new", 50) == "accepted"
-
-
-def test_a_stream_is_kept_until_its_closed_buckets_are_closed_for_all(drawn: Drawn) -> None:
-    #  "a" (time 41, grace 5) closed all before 30; with grace 60 a new stream could open |20..30| until the floor is 91
-    drawn.see("a", 41)
-    drawn.windows.change_rules(RULES._replace(grace_ms=60), 1)
-    drawn.see("b", 130)
-    for time_ms, held in ((140, {"a", "b"}), (150, {"b"})):
-        drawn.see("b", time_ms)
-        assert drawn.held() >= held
 
 
 def test_the_floor_never_goes_back_when_streams_may_be_idle_for_longer(drawn: Drawn) -> None:

@@ -7,7 +7,7 @@ from consumer.windows.digest import Checksum
 from consumer.windows.loading import Record
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
-from consumer.windows.steps import Times
+from consumer.windows.state import Times
 from tests.reference.siphash import sum_of_records
 
 
@@ -32,12 +32,10 @@ class Topic:
         return Checksum(len(rows), sum_of_records(rows.items()))
 
     def half_compacted(self, chance: random.Random) -> list[Record]:
-        """Older records of a key may be gone, the newest is there, a tombstone may be gone with all before it."""
-        last = {key: i for i, (key, _) in enumerate(self.records)}
-        kept_from = {
-            key: chance.randint(0, i + (self.records[i][1] is None)) for key, i in last.items()
-        }  # a key's log is cut at its head
-        return [record for i, record in enumerate(self.records) if i >= min(kept_from[record[0]], last[record[0]] + 1)]
+        """Of each key's records the first few may be gone, but not the newest, unless that is a tombstone."""
+        newest = {key: i for i, (key, _) in enumerate(self.records)}
+        kept_from = {key: chance.randint(0, i + (self.records[i][1] is None)) for key, i in newest.items()}
+        return [record for i, record in enumerate(self.records) if i >= kept_from[record[0]]]
 
 
 def loaded(
