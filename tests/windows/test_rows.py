@@ -113,6 +113,32 @@ def test_closing_by_the_floor_changes_a_row() -> None:
     assert (b"r\0\0quiet", True) in keys(drawn.windows)
 
 
+def test_what_closed_under_less_grace_is_stored() -> None:
+    drawn, topic = Drawn(), Topic()
+    drawn.see("a", 3)
+    drawn.see("a", 16)
+    store(drawn.windows, topic)
+    more_grace = RULES._replace(grace_ms=100)
+    drawn.windows.change_rules(more_grace, 2)
+    store(drawn.windows, topic)
+    again = Drawn()
+    again.windows, _ = loaded(more_grace, KEY, drawn.windows.times(), topic.records)
+    assert again.see("a", 9) == "late"
+    assert again.see("a", 10) == "accepted"
+
+
+def test_what_the_floor_closed_under_less_grace_is_kept_with_the_times() -> None:
+    drawn = Drawn()
+    drawn.see("a", 0)
+    drawn.see("a", 100)
+    more_grace = RULES._replace(grace_ms=100)
+    drawn.windows.change_rules(more_grace, 2)
+    again = Drawn()
+    again.windows, _ = loaded(more_grace, KEY, drawn.windows.times(), drawn.windows.changed_rows().records)
+    assert again.see("new", 49) == "late_idle"
+    assert again.see("new", 50) == "accepted"
+
+
 def test_a_forgotten_stream_is_buried_until_that_is_stored() -> None:
     drawn, topic = Drawn(), Topic()
     drawn.see("once", 3)
