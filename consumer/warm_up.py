@@ -32,6 +32,7 @@ def _store_and_load(windows: PartitionWindows) -> None:
     windows.mark_stored(rows)
     loading = PartitionWindows.loading(_RULES, windows.hash_key, windows.times())
     loading.load(rows.records)
+    loading.take_over(_RULES, windows.hash_key, windows.times())
     loading.finish_load()
 
 

@@ -28,7 +28,7 @@ from consumer.windows.state import (
 )
 from consumer.windows.steps import apply_rules, step_partition
 from consumer.windows.storing import PART_BYTES, ChangedRows, changed_rows, mark_stored
-from consumer.windows.streams import fill_table, pack_ids, row_of
+from consumer.windows.streams import fill_table, hash_streams, pack_ids, row_of
 from consumer.windows.view import FIGURES, WindowView, live_rows, window_buckets, window_figures
 from consumer.windows.walk import walk
 
@@ -164,6 +164,21 @@ class PartitionWindows:
         for aside in self._load(records):
             self._large_rows.take(*records[aside])
 
+    def take_over(self, rules: WindowRules, hash_key: tuple[int, int], times: Times) -> None:
+        """Rules, key and times that were not known before all rows were read.
+
+        Raises:
+            ValueError: `bucket_ms` is another one than rows were loaded by.
+        """
+        if rules.bucket_ms != self._rules.bucket_ms:
+            raise ValueError(f"rows were loaded by bucket_ms {self._rules.bucket_ms}, not {rules.bucket_ms}")
+        self._rules = rules
+        self._head["hash_key0"], self._head["hash_key1"] = hash_key
+        hash_streams(self._state)
+        self._state.table.fill(NONE)
+        fill_table(self._state, self._state.table)
+        self._set_times(times)
+
     def finish_load(self) -> Checksum:
         """Make what is derived of the rows; returns their checksum, as `ChangedRows.all_rows` was.
 
@@ -283,11 +298,12 @@ class PartitionWindows:
         """Room for the worst that a batch can do: every event a new stream and a new bucket, and everything closes."""
         state, head = self._state, self._head
         streams, buckets, due = (int(head[used]) for used in ("streams_used", "buckets_used", "due_size"))
+        ids = self._ids_with_room(id_bytes)  # before streams are copied, since it moves what they point to
         self._state = State(
             head=state.head,
             table=self._table_with_room(int(head["streams_live"]) + events),
             streams=grown(state.streams, streams, streams + events),
-            ids=self._ids_with_room(id_bytes),
+            ids=ids,
             buckets=grown(state.buckets, buckets, buckets + events),
             due=grown(state.due, due, due + events),
         )

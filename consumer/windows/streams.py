@@ -138,6 +138,17 @@ def _take_from_table(state: State, row: int) -> None:
 
 
 @compiled
+def hash_streams(state: State) -> None:
+    """Hash every id anew, under the key that the state has now."""
+    head = state.head[0]
+    for row in range(head["streams_used"]):
+        stream = state.streams[row]
+        if stream["id_size"] >= 0:
+            start, size = int(stream["id_start"]), int(stream["id_size"])
+            stream["hash"] = siphash13(head["hash_key0"], head["hash_key1"], state.ids, start, size)
+
+
+@compiled
 def fill_table(state: State, table: npt.NDArray[np.int32]) -> None:
     """Enter every stream into an empty table."""
     for row in range(state.head[0]["streams_used"]):

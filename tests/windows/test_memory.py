@@ -44,6 +44,20 @@ def test_a_flood_of_one_off_streams_takes_the_room_of_one_wave() -> None:
     assert max(sizes[5:]) <= 2 * sizes[2]
 
 
+def test_rows_and_ids_may_move_in_the_same_moment() -> None:
+    """Ids are packed, since some are garbage, while the rows that point to them move to a larger array."""
+    windows = PartitionWindows(WindowRules(2, 1, 0, 1, 1_000_000), (1, 2))
+    feed(windows, [Event(f"gone {number}", "B", 0) for number in range(10)])
+    feed(windows, [Event(f"stays {number}", "B", 100 + number) for number in range(3)])
+    assert windows.figures().streams < 10, "the first are forgotten, and their ids garbage"
+    held = {view.stream_id for view in windows.views()}
+    feed(windows, [Event(f"new {number}", "B", 102) for number in range(900)])
+    assert {view.stream_id for view in windows.views()} >= held
+    before = windows.figures().streams
+    feed(windows, [Event(stream_id, "B", 102) for stream_id in sorted(held)])
+    assert windows.figures().streams == before, "they are found, not made again"
+
+
 @given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 3)), max_size=400), st.integers(1, 50))
 @settings(max_examples=60, deadline=None)
 def test_no_stream_is_ever_mistaken_for_another(steps: list[tuple[int, int]], at_once: int) -> None:
