@@ -48,11 +48,16 @@ class IdleClock:
         self._since_answer_ms += counted_ms
         self._at_end = False
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing came for a second or more; before that there is nothing to ask of this clock."""
+        return self._idle_ms >= QUIET_MS
+
     def wants_query(self, partition_time_ms: int) -> bool:
         """Whether to ask now where the partition ends; it stays so until `answered`."""
         if self._boundary_ms(partition_time_ms) > partition_time_ms:
             return not self._at_end
-        return self._idle_ms >= QUIET_MS and self._since_answer_ms >= QUERY_EVERY_MS
+        return self.is_quiet and self._since_answer_ms >= QUERY_EVERY_MS
 
     def answered(self, end_offset: int | None, next_offset: int) -> None:
         """Take the answer to a query; it counts until the next poll.

@@ -1,15 +1,16 @@
-"""Publishing: what the outboxes hold goes out a slice at a time, and then a commit covers it with the input offsets.
+"""Publishing: what the outboxes hold goes out a slice at a time, then a commit covers it with state and input offsets.
 
 An aborted transaction is sent again from the outboxes. Where it is not known what became of one, `outcome_unknown` is
 set: the caller drops its memory and reads again from the group's offsets.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 
 import numpy as np
 import structlog
 
+from consumer.checkpointing import StateWriter
 from consumer.clocks import Clocks
 from consumer.kafka.interface import GroupMetadata, Transactions
 from consumer.kafka.outcomes import TransactionAborted, TransactionLost
@@ -24,6 +25,9 @@ SEND_AT_ONCE = 5_000
 OFFSETS_EVERY_S = 1.0
 """How long moved offsets may wait for a commit when there is nothing to publish."""
 
+LEAVE_WITHIN_S = 20.0
+"""So long may the last commit of partitions that go take, its checkpoint included; the group waits for it."""
+
 _log = structlog.get_logger(__name__)
 
 Partitions = Collection[OwnedPartition]
@@ -36,6 +40,7 @@ class Publisher:
         self,
         settings: Settings,
         transactions: Transactions,
+        state: StateWriter,
         encode: Encoder,
         group_metadata: Callable[[], GroupMetadata | None],
         metrics: WorkerMetrics,
@@ -45,6 +50,7 @@ class Publisher:
         self._windows = settings.windows
         self._interval_s = settings.commit.interval_ms / 1000
         self._transactions = transactions
+        self._state = state
         self._encode = encode
         self._group_metadata = group_metadata
         self._metrics = metrics
@@ -65,17 +71,23 @@ class Publisher:
         elif any(partition.to_commit for partition in partitions):
             every_s = OFFSETS_EVERY_S
         else:
-            return math.inf
+            return min((self._state.wait_s(each) for each in partitions if each.to_checkpoint), default=math.inf)
         return self._last_commit_s + every_s - self._clocks.monotonic_s()
 
     def publish_some(self, partitions: Partitions) -> None:
         """Send a slice of what waits, and commit when it is time and all is sent."""
         self._attempt(partitions, SEND_AT_ONCE)
 
-    def publish_all(self, partitions: Partitions) -> None:
-        """Send and commit all there is, now; where that fails, the next owner reads again what is not committed."""
+    def publish_all(self, partitions: Partitions, leaving: Container[int]) -> None:
+        """Send and commit all there is, now, with checkpoints of those that leave.
+
+        Where that fails, their next owner takes again what is not committed.
+        """
+        for partition in partitions:
+            partition.checkpoint_wanted |= partition.number in leaving and partition.to_checkpoint
         if any(partition.to_commit for partition in partitions):
-            self._attempt(partitions, None)
+            with self._transactions.hurried(LEAVE_WITHIN_S):
+                self._attempt(partitions, None)
 
     def take_back(self, partitions: Partitions) -> None:
         """Abort what is open; what stays owned goes out again with the next commit."""
@@ -125,17 +137,19 @@ class Publisher:
         if group is None:
             return  # the group moves on; the next poll tells what of it is still ours
         began_s = self._clocks.monotonic_s()
+        self._state.write_all(partitions)
         # The offsets of all, moved or not: a transaction without a partition's offset is not fenced for it.
         offsets = {(self._kafka.input_topic, each.number): each.next_offset for each in partitions}
         self._transactions.commit(offsets, group)
         self._last_commit_s = self._clocks.monotonic_s()
-        for partition in partitions:
-            partition.committed_offset = partition.next_offset
         self._settle(partitions, self._last_commit_s - began_s)
 
     def _settle(self, partitions: Iterable[OwnedPartition], duration_s: float) -> None:
         closed_at_ms = [np.empty(0, np.int64)]
         for partition in partitions:
+            rows = self._state.settle(partition)
+            if rows is not None:
+                self._metrics.count_checkpoint(rows)
             published = partition.outbox.settle()
             closed_at_ms.append(published.closed_at_ms)
             for reason, number in published.by_close_reason.items():

@@ -16,9 +16,11 @@ from consumer.intake.intake import Intake
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas import SchemaBook
 from consumer.kafka.clients import library_version
-from consumer.kafka.config import consumer_config, producer_config
+from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
 from consumer.kafka.consumer import InputConsumer
+from consumer.kafka.ends import EndOffsets
 from consumer.kafka.interface import AssignmentHandler
+from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.kafka.topics import check_topics
 from consumer.kafka.transaction import TransactionOwner
 from consumer.observe.collector import SnapshotCollector
@@ -28,6 +30,7 @@ from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.output.summary import Encoder
 from consumer.settings import Settings
+from consumer.state.checkpoint import Identity
 from consumer.warm_up import warm_up
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker import Parts, Worker
@@ -84,7 +87,8 @@ class Service:
                 _log.warning(warning)
         encode = encoder_from(self._settings)
         warm_up()
-        worker = Worker(self._settings, self._parts(intake, encode))
+        identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
+        worker = Worker(self._settings, self._parts(intake, encode, identity))
         _settle_collector()
         try:
             worker.start()
@@ -97,14 +101,23 @@ class Service:
         worker.stop()
         _log.info("stopped")
 
-    def _parts(self, intake: Intake, encode: Encoder) -> Parts:
+    def _parts(self, intake: Intake, encode: Encoder, identity: Identity) -> Parts:
         settings = self._settings
         process_id = uuid.uuid4().hex[:12]
         transactions = TransactionOwner(producer_config(settings, process_id), MetricsOfTransactions(self.metrics))
         return Parts(
             make_input=partial(_make_input, settings),
             transactions=transactions,
+            reader=KafkaRestoreReader(
+                restore_config(settings),
+                admin_config(settings.kafka),
+                settings.kafka.input_topic,
+                settings.kafka.state_topic,
+            ),
+            ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic),
             intake=intake,
+            make_intake=_make_intake,
+            identity=identity,
             encode=encode,
             metrics=self.metrics,
             board=self.board,
@@ -113,7 +126,11 @@ class Service:
 
 
 def _make_input(settings: Settings, handler: AssignmentHandler) -> InputConsumer:
-    return InputConsumer(consumer_config(settings), settings.kafka.input_topic, settings.input.start, handler)
+    return InputConsumer(consumer_config(settings), settings.kafka.input_topic, handler)
+
+
+def _make_intake(settings: Settings) -> Intake:
+    return Intake(settings.input, SchemaBook(settings.input))
 
 
 def _settle_collector() -> None:
@@ -142,4 +159,5 @@ class MetricsOfTransactions:
 
     def retried(self, error: str) -> None:
         """A call was made again."""
+        self._metrics.count_retry(error)
         _log.warning("transaction call retried", error=error)

@@ -14,15 +14,19 @@ def snapshot_of(
     limit: int,
     clocks: Clocks,
     end_offsets: Mapping[int, int] | None = None,
+    restoring: int = 0,
+    stopped: int = 0,
 ) -> Snapshot:
     """What is held now; of the streams the `limit` with the most viewers."""
     streams, held = _streams(partitions, limit)
-    wall_ms, ends = clocks.wall_ms(), end_offsets or {}
+    ends = end_offsets or {}
     return Snapshot(
         health=health,
         streams=streams,
         streams_left_out=held - len(streams),
-        partitions=tuple(_partition(each, ends.get(each.number), wall_ms) for each in partitions),
+        partitions=tuple(_partition(each, ends.get(each.number), clocks) for each in partitions),
+        restoring=restoring,
+        stopped=stopped,
     )
 
 
@@ -50,9 +54,9 @@ def _stream(view: WindowView) -> StreamFigures:
     )
 
 
-def _partition(partition: OwnedPartition, end_offset: int | None, wall_ms: int) -> PartitionFigures:
+def _partition(partition: OwnedPartition, end_offset: int | None, clocks: Clocks) -> PartitionFigures:
     figures = partition.windows.figures()
-    lag_s = max(wall_ms - partition.last_timestamp_ms, 0) / 1000 if partition.last_timestamp_ms >= 0 else None
+    lag_s = max(clocks.wall_ms() - partition.last_timestamp_ms, 0) / 1000 if partition.last_timestamp_ms >= 0 else None
     return PartitionFigures(
         partition=partition.number,
         next_offset=partition.next_offset,
@@ -62,4 +66,5 @@ def _partition(partition: OwnedPartition, end_offset: int | None, wall_ms: int) 
         buckets=figures.buckets,
         viewers=partition.windows.viewers(),
         state_bytes=figures.state_bytes,
+        checkpoint_age_s=clocks.monotonic_s() - partition.checkpoint_s,
     )

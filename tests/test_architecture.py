@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "consumer"
-ROOMS = ("intake", "kafka", "observe", "output", "simulate", "windows")
+ROOMS = ("intake", "kafka", "observe", "output", "simulate", "state", "windows")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FOR_ALL = {"consumer", "consumer.errors", "consumer.settings", "consumer.compiled"}
@@ -19,6 +19,15 @@ WINDOWS_FOR_OUTPUT = {"consumer.windows.closing", "consumer.windows.partition", 
 
 SIMULATE_MAY = {"consumer.intake.builtin", "consumer.kafka"}
 """The simulator writes our schema, to a topic."""
+
+STATE_MAY = {
+    "consumer.intake",
+    "consumer.kafka.interface",
+    "consumer.kafka.batch",
+    "consumer.windows",
+    "consumer.window_rules",
+}
+"""A restore reads what the client reads, and takes it as the worker does; the client itself it never sees."""
 
 PURE = {"consumer.idleness"}
 """Held to what windows are held to."""
@@ -62,7 +71,7 @@ def is_pure(module: str) -> bool:
 
 def allowed(room: str) -> set[str]:
     """What of this package a room may import, besides itself."""
-    extra = {"output": WINDOWS_FOR_OUTPUT, "simulate": SIMULATE_MAY}
+    extra = {"output": WINDOWS_FOR_OUTPUT, "simulate": SIMULATE_MAY, "state": STATE_MAY}
     return WINDOWS_FOR_ALL | extra.get(room, set())
 
 

@@ -54,6 +54,11 @@ class Decoded(NamedTuple):
         return RejectDetail(reason, refused or reason.sentence, schema)
 
 
+def reads_headers(source: InputSettings) -> bool:
+    """Whether headers can name a record's schema; most inputs never need them."""
+    return source.format == "confluent" and bool(source.schema_registry_url)
+
+
 class Intake:
     """Decodes batches by the settings, with the schemas that a book knows."""
 

@@ -47,6 +47,7 @@ _FIXED: Mapping[str, tuple[frozenset[str], str]] = {
         ),
         (("group.protocol",), ("classic",), "the worker follows the classic protocol's generations"),
         (("allow.auto.create.topics",), ("false",), "a misspelt topic would come into being"),
+        (("enable.partition.eof",), ("true",), "a quiet partition is told from one that is not read to its end"),
     )
     for key in keys
 }
@@ -109,8 +110,22 @@ def consumer_config(settings: Settings) -> ClientConfig:
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
+        # How far a partition was read, where markers of transactions are the last that is in it.
+        "enable.partition.eof": True,
         "allow.auto.create.topics": False,
     }
+
+
+def restore_config(settings: Settings) -> ClientConfig:
+    """Of the consumer that reads state and input of partitions that are being restored; it never joins the group.
+
+    Raises:
+        UsageError: as `consumer_config`.
+    """
+    config = consumer_config(settings)
+    config.pop("group.instance.id", None)
+    # A fetch that waits at the end of one partition keeps the others of its broker waiting.
+    return {**config, "client.id": f"{config['client.id']}-restore", "fetch.wait.max.ms": 10}
 
 
 def producer_config(settings: Settings, process_id: str) -> ClientConfig:

@@ -8,30 +8,29 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from typing import NoReturn
+from collections.abc import Iterable, Mapping
+from typing import NoReturn, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.clients import ACCESS_DENIED, LastWords, explain, kafka_error, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
-from consumer.kafka.interface import AssignmentHandler, GroupMetadata, PartitionStart
+from consumer.kafka.interface import AssignmentHandler, GroupMetadata
 
 _log = logging.getLogger(__name__)
 
 LONGEST_POLL_S = 0.2
 """Signals wait while the client library does."""
 
-LOOK_UP_WITHIN_S = 30.0
-"""How long looking up where to begin may take; less than a member may be silent."""
+SEEK_WITHIN_S = 10.0
+"""How long a partition that was just assigned may take until it can be fetched; it takes milliseconds."""
 
 CLOSE_WITHIN_S = 10.0
 
 _NO_OFFSET = -1001
-_LOOK_UP_SLICE_S = 5.0
-_RETRY_PAUSE_S = 0.1
+_RETRY_PAUSE_S = 0.01
 
 
 class InputConsumer:
@@ -40,7 +39,6 @@ class InputConsumer:
     Args:
         config: from `consumer_config`.
         topic: the input topic.
-        start: `input.start`, for partitions without a committed offset.
         handler: hears of changes of the assignment.
         clock: monotonic seconds.
 
@@ -49,12 +47,11 @@ class InputConsumer:
     """
 
     def __init__(
-        self, config: ClientConfig, topic: str, start: str, handler: AssignmentHandler, clock: Clock = time.monotonic
+        self, config: ClientConfig, topic: str, handler: AssignmentHandler, clock: Clock = time.monotonic
     ) -> None:
         self._servers = str(config["bootstrap.servers"])
         self._group = str(config["group.id"])
         self._topic = topic
-        self._start = start
         self._handler = handler
         self._clock = clock
         self._last_words = LastWords()
@@ -63,6 +60,7 @@ class InputConsumer:
         self._metadata: GroupMetadata | None = None
         self._failure: Exception | None = None
         self._held: list[Message] = []
+        self._ends_seen: dict[int, int] = {}
         self.transient_errors: Counter[str] = Counter()
         """Errors that the client library gets over by itself, by its name for them."""
 
@@ -118,23 +116,27 @@ class InputConsumer:
         """Fetch these again, from where they were paused."""
         self._consumer.resume(self._pairs(partitions))
 
-    def rewind(self) -> list[PartitionStart]:
-        """Go back, in all partitions owned, to what the group has committed, and say where that is.
+    def begin(self, partition: int, offset: int) -> None:
+        """Return the messages of an owned partition from that offset on.
 
         Raises:
-            ViewerConsumerError: it can't be looked up, or the client library won't go there.
+            ViewerConsumerError: the client library won't go there.
         """
-        deadline = Deadline.after(LOOK_UP_WITHIN_S, self._clock)
-        starts = self._look_up(sorted(self._owned), deadline)
-        for start in starts:
-            self._seek(TopicPartition(self._topic, start.partition, start.offset), deadline)
-        self._held = []
-        return starts
+        # In this order: one that is paused waits for a second before it looks whether it was told to go elsewhere.
+        self.resume([partition])
+        self._seek(TopicPartition(self._topic, partition, offset), Deadline.after(SEEK_WITHIN_S, self._clock))
+        self._ends_seen.pop(partition, None)
+        # What was kept of an earlier assignment lies elsewhere in the partition.
+        self._held = [message for message in self._held if message.partition() != partition]
 
     def end_offsets(self) -> Mapping[int, int]:
         """One past the newest record of each owned partition as last heard with a fetch; without those not heard of."""
         ends = {partition: self._known_end(partition) for partition in self._owned}
         return {partition: end for partition, end in ends.items() if end >= 0}
+
+    def seen_to(self, partition: int) -> int:
+        """Where the partition ended when it was last read to its end: markers of transactions take offsets too."""
+        return self._ends_seen.get(partition, 0)
 
     def close(self) -> None:
         """Leave the group. What is still owned is revoked first, as in a rebalance.
@@ -160,12 +162,12 @@ class InputConsumer:
         if not partitions:
             consumer.incremental_assign([])
             return
-        starts = self._look_up(partitions, Deadline.after(LOOK_UP_WITHIN_S, self._clock))
-        consumer.incremental_assign([TopicPartition(self._topic, each.partition, each.offset) for each in starts])
-        # A pause outlives the assignment it was made in.
-        consumer.resume(self._pairs(partitions))
+        # Where to begin is not known before the state is restored; until then nothing is fetched.
+        places = [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in partitions]
+        consumer.incremental_assign(places)
+        consumer.pause(places)
         self._owned.update(partitions)
-        self._handler.on_assigned(starts)
+        self._handler.on_assigned(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The generation in which they are taken away; until this returns, they are committed in it. A callback that was
@@ -197,55 +199,17 @@ class InputConsumer:
         else:
             _log.error("and in the same rebalance: %s", error)
 
-    def _look_up(self, partitions: Collection[int], deadline: Deadline) -> list[PartitionStart]:
-        committed = self._committed(partitions, deadline)
-        return [
-            PartitionStart(partition, offset, committed=True)
-            if offset >= 0
-            else PartitionStart(partition, self._first_or_next(partition, deadline), committed=False)
-            for partition, offset in committed
-        ]
-
-    def _committed(self, partitions: Collection[int], deadline: Deadline) -> list[tuple[int, int]]:
-        """The group's offsets; the client library waits for transactions that are about to change them."""
-        while True:
-            try:
-                found = self._consumer.committed(self._pairs(partitions), timeout=_LOOK_UP_SLICE_S)
-                failed = next((each.error for each in found if each.error is not None), None)
-            except KafkaException as error:
-                failed = kafka_error(error)
-            if failed is None:
-                return [(each.partition, each.offset) for each in found]
-            self._wait_or_raise("can't look up committed offsets", failed, deadline)
-
-    def _first_or_next(self, partition: int, deadline: Deadline) -> int:
-        while True:
-            try:
-                low, high = self._consumer.get_watermark_offsets(
-                    TopicPartition(self._topic, partition), timeout=_LOOK_UP_SLICE_S
-                )
-            except KafkaException as error:
-                self._wait_or_raise("can't look up where partitions begin and end", kafka_error(error), deadline)
-                continue
-            return low if self._start == "earliest" else high
-
-    def _wait_or_raise(self, doing: str, error: KafkaError, deadline: Deadline) -> None:
-        if error.fatal() or error.code() in ACCESS_DENIED or deadline.passed:
-            raise explain(doing, self._servers, error, self._last_words.error())
-        self.transient_errors[error.name()] += 1
-        time.sleep(_RETRY_PAUSE_S)
-
     def _seek(self, position: TopicPartition, deadline: Deadline) -> None:
         while True:
             try:
                 return self._consumer.seek(position)
-            except KafkaException as error:
+            except KafkaException as raised:
                 # Just assigned, the partition is not being fetched yet.
-                self._wait_or_raise(
-                    f"can't go back to offset {position.offset} of {self._topic}-{position.partition}",
-                    kafka_error(error),
-                    deadline,
-                )
+                error = kafka_error(raised)
+                if error.fatal() or deadline.passed:
+                    doing = f"can't begin at offset {position.offset} of {self._topic}-{position.partition}"
+                    raise explain(doing, self._servers, error, self._last_words.error()) from None
+                time.sleep(_RETRY_PAUSE_S)
 
     def _known_end(self, partition: int) -> int:
         known = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
@@ -263,7 +227,9 @@ class InputConsumer:
             elif _is_final(error):
                 self._held = good + messages[position + 1 :]
                 self._raise_final(message, error)
-            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
+                self._ends_seen[cast("int", message.partition())] = cast("int", message.offset())
+            else:
                 self.transient_errors[error.name()] += 1
                 _log.warning("reading %s: %s", self._topic, error.str())
         return good
@@ -271,9 +237,9 @@ class InputConsumer:
     def _raise_final(self, message: Message, error: KafkaError) -> NoReturn:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
             raise ViewerConsumerError(
-                f"{self._topic}-{message.partition()}: the offset to read on from is not in it ({error.str()}); "
-                f'set the offsets of group "{self._group}" with kafka-consumer-groups.sh --reset-offsets, '
-                "or read with another kafka.group_id"
+                f"{self._topic}-{message.partition()}: the offset to read on from is not in it ({error.str()}), so "
+                f"some were never counted; go on without them by: viewer-consumer state reset "
+                f"--partition {message.partition()} --from earliest"
             )
         if error.code() in _GONE:
             raise ViewerConsumerError(

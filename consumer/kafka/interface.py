@@ -1,6 +1,7 @@
 """What a worker needs of Kafka: an input and transactions. `InputConsumer` and `TransactionOwner` are the real ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeAlias
 
 from confluent_kafka import Message as Message  # noqa: PLC0414  # for other rooms, which don't import the client
@@ -11,20 +12,11 @@ GroupMetadata: TypeAlias = bytes
 Headers: TypeAlias = Sequence[tuple[str, str | bytes | None]]
 
 
-class PartitionStart(NamedTuple):
-    """Where reading a partition begins."""
-
-    partition: int
-    offset: int
-    committed: bool
-    """It is the group's committed offset; else there was none, and `input.start` has decided."""
-
-
 class AssignmentHandler(Protocol):
     """What the owner of the partitions' state does as they come and go; called inside `poll` and `close`."""
 
-    def on_assigned(self, starts: Sequence[PartitionStart]) -> None:
-        """These are ours from now on; none of their messages has been returned yet."""
+    def on_assigned(self, partitions: Sequence[int]) -> None:
+        """These are ours from now on; none of their messages is returned before `begin` says where."""
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
         """These go to others when this returns; until then they can be committed."""
@@ -55,11 +47,14 @@ class Input(Protocol):
     def resume(self, partitions: Iterable[int]) -> None:
         """Go on with these from where they were paused."""
 
-    def rewind(self) -> list[PartitionStart]:
-        """Go back to the committed offsets of all owned partitions."""
+    def begin(self, partition: int, offset: int) -> None:
+        """Return the messages of an owned partition from that offset on."""
 
     def end_offsets(self) -> Mapping[int, int]:
         """One past the newest known record of each owned partition."""
+
+    def seen_to(self, partition: int) -> int:
+        """Where the partition ended when it was last read to its end; 0 before."""
 
     def close(self) -> None:
         """Leave the group."""
@@ -97,7 +92,9 @@ class Transactions(Protocol):
     ) -> None:
         """Add one record."""
 
-    def produce_all(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+    def produce_all(
+        self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int = -1
+    ) -> None:
         """Add many, as (key, value)."""
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
@@ -106,8 +103,51 @@ class Transactions(Protocol):
     def abort(self) -> None:
         """Take back what was produced since the last end."""
 
+    def hurried(self, seconds: float) -> AbstractContextManager[None]:
+        """Within it, all calls together take no longer than that, or end as they do when they take too long."""
+
     def close(self) -> None:
         """Abort what is open and let go."""
+
+
+class Bounds(NamedTuple):
+    """What a restore of a partition goes by; looked up in this order."""
+
+    committed: int | None
+    """The group's offset, no transaction pending on it; None where it has none."""
+    state_end: int
+    """Of the state partition, records of open transactions included."""
+    input_begin: int
+    input_end: int
+
+
+class LookUp(Protocol):
+    """An answer on its way."""
+
+    def bounds(self, partition: int) -> Bounds | None:
+        """None while it is not known."""
+
+
+class RestoreReader(Protocol):
+    """Reads state and input of partitions on their way to being ours; belongs to no group's assignment."""
+
+    def look_up(self, partitions: Sequence[int]) -> LookUp:
+        """Begin to look up bounds; doesn't wait for them."""
+
+    def read(self, topic: str, partition: int, offset: int) -> None:
+        """Return what is committed of that partition, from the offset on, in `poll`."""
+
+    def stop(self, topic: str, partition: int) -> None:
+        """Return no more of it; does nothing where it is not read."""
+
+    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
+        """The next messages of all that is read."""
+
+    def reached(self, topic: str, partition: int) -> int:
+        """All that is committed below this offset has been returned, and all that is aborted is out of the way."""
+
+    def close(self) -> None:
+        """Let go."""
 
 
 class TransactionListener(Protocol):

@@ -11,10 +11,11 @@
 One thread owns it. `consumer.kafka.outcomes` says which error means what.
 """
 
+import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple, NoReturn
 
@@ -96,6 +97,7 @@ class TransactionOwner:
         self._produced = 0
         self._fences: deque[float] = deque(maxlen=FENCES_ALLOWED)
         self._failed_in_a_row = 0
+        self._hurry: Deadline | None = None
 
     @property
     def ready(self) -> bool:
@@ -128,15 +130,17 @@ class TransactionOwner:
         """
         self._put(self._begun(), topic, key, value, None if headers is None else list(headers), partition)
 
-    def produce_all(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        """Add many records, as (key, value), in their order.
+    def produce_all(
+        self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int = -1
+    ) -> None:
+        """Add many records, as (key, value), in their order; by the partitioner, where no partition is given.
 
         Raises:
             TransactionAborted, TransactionLost, ViewerConsumerError: as `produce`.
         """
         producer = self._begun()
         for key, value in records:
-            self._put(producer, topic, key, value)
+            self._put(producer, topic, key, value, partition=partition)
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
         """Publish what was produced, and with it the next offsets to read.
@@ -155,7 +159,7 @@ class TransactionOwner:
         if not positions or any(position.offset < 0 for position in positions):
             raise ValueError(f"a transaction carries the offsets of its input, not {dict(offsets)}")
         began_s = self._clock()
-        producer, deadline = self._begun(), Deadline.after(self._limits.end_s, self._clock)
+        producer, deadline = self._begun(), self._deadline(self._limits.end_s)
         self._retried(
             deadline, lambda: _send_offsets(producer, positions, group_metadata, deadline), too_late=Outcome.ABORT
         )
@@ -176,6 +180,15 @@ class TransactionOwner:
             self._abort()
             self._listener.aborted("requested")
 
+    @contextlib.contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """Within it, all calls together take no longer than that, or end as they do when they take too long."""
+        self._hurry = Deadline.after(seconds, self._clock)
+        try:
+            yield
+        finally:
+            self._hurry = None
+
     def close(self) -> None:
         """Let go of the producer; an open transaction is aborted, if that can be done soon."""
         try:
@@ -183,6 +196,10 @@ class TransactionOwner:
         except (TransactionLost, ViewerConsumerError) as error:
             _log.warning("a transaction is left for the broker to end: %s", error)
         self._drop_producer()
+
+    def _deadline(self, seconds: float) -> Deadline:
+        left_s = seconds if self._hurry is None else min(seconds, self._hurry.left_s())
+        return Deadline.after(left_s, self._clock)
 
     def _begun(self) -> Producer:
         producer = self._ready_producer()
@@ -204,7 +221,7 @@ class TransactionOwner:
         return self._producer
 
     def _start(self, producer: Producer) -> None:
-        deadline = Deadline.after(self._limits.start_s, self._clock)
+        deadline = self._deadline(self._limits.start_s)
         while True:
             try:
                 # Before it has met a broker, the client looks for its coordinator twice a second only.
@@ -234,7 +251,7 @@ class TransactionOwner:
                 break
             except BufferError:
                 # What is queued stays queued: leaving now and committing later would publish half of it.
-                deadline = deadline or Deadline.after(self._limits.room_s, self._clock)
+                deadline = deadline or self._deadline(self._limits.room_s)
                 if deadline.passed:
                     self._end_badly(KafkaError(KafkaError._QUEUE_FULL), Outcome.ABORT)  # noqa: SLF001  # the library's name
                 producer.poll(_ROOM_POLL_S)
@@ -291,7 +308,7 @@ class TransactionOwner:
         raise TransactionAborted(error.name(), error.str())
 
     def _abort(self) -> None:
-        producer, deadline = self._ready_producer(), Deadline.after(self._limits.end_s, self._clock)
+        producer, deadline = self._ready_producer(), self._deadline(self._limits.end_s)
         while self._open:
             try:
                 producer.abort_transaction(-1)

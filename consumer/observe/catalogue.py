@@ -59,8 +59,12 @@ SUMMARIES = _counter("summaries", "Summaries of closed buckets that were committ
 COMMITS = _counter("commits", "Kafka transactions committed.")
 ABORTS = _counter("aborts", "Kafka transactions aborted.", "error")
 REBALANCES = _counter("rebalances", "Changes of the assignment.", "kind")
-DROPPED_PARTITIONS = _counter("dropped_partitions", "Partitions whose windows were dropped from memory unpublished.")
-DROPPED_BUCKETS = _counter("dropped_buckets", "Open buckets dropped with those partitions.")
+RETRIES = _counter("transaction_retries", "Calls of a transaction that were made again.", "error")
+CHECKPOINTS = _counter("checkpoints", "Checkpoints committed.")
+CHECKPOINT_ROWS = _counter("checkpoint_rows", "Records of state rows in committed checkpoints.")
+CLOCK_STEPS = _counter("clock_steps", "Steps by which the clock moved the time of a silent partition.")
+RESTORED_ROWS = _counter("restored_rows", "Records of state rows read to restore partitions.")
+REPLAYED_RECORDS = _counter("replayed_records", "Input records taken again to restore partitions.")
 LARGEST_LATENESS = _gauge(
     "largest_lateness_seconds", "Largest distance of a late event behind its stream's time.", unit="seconds"
 )
@@ -74,6 +78,11 @@ COMMIT_DURATION = _seconds(
     "From the start of a commit to its outcome.",
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
+RESTORE_DURATION = _seconds(
+    "restore_duration",
+    "From the assignment of a partition to its first record.",
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0),
+)
 POLL_GAP = _seconds(
     "poll_gap",
     "From the end of one poll to the start of the next: what the loop does between them.",
@@ -85,12 +94,17 @@ BUILD_INFO = MetricSpec(f"{PREFIX}build_info", MetricType.INFO, "Versions that r
 # What a snapshot shows of the worker.
 READY = _gauge("ready", "1 where /readyz answers 200, else 0.")
 LOOP_TICK = _gauge("loop_tick_timestamp_seconds", "Unix time at which the loop last ticked.", unit="seconds")
+RESTORING_PARTITIONS = _gauge("restoring_partitions", "Partitions assigned that are being restored.")
+STOPPED_PARTITIONS = _gauge("stopped_partitions", "Partitions assigned whose state can't be gone on with.")
 STREAM_SERIES_LEFT_OUT = _gauge("stream_series_left_out", "Streams held but not shown, past max_stream_series.")
 
 # What a snapshot shows of a partition; the series vanish when it is revoked.
 LAG = _gauge("lag_records", "Offsets between the next record to take and the end of the partition.", "partition")
 TIME_LAG = _gauge(
     "time_lag_seconds", "Age of the last record taken, by its Kafka timestamp.", "partition", unit="seconds"
+)
+CHECKPOINT_AGE = _gauge(
+    "checkpoint_age_seconds", "Time since the last checkpoint, or since the restore.", "partition", unit="seconds"
 )
 STREAMS = _gauge("streams", "Streams held.", "partition")
 BUCKETS = _gauge("buckets", "Buckets held.", "partition")
@@ -114,19 +128,27 @@ CATALOGUE = (
     COMMITS,
     ABORTS,
     REBALANCES,
-    DROPPED_PARTITIONS,
-    DROPPED_BUCKETS,
+    RETRIES,
+    CHECKPOINTS,
+    CHECKPOINT_ROWS,
+    CLOCK_STEPS,
+    RESTORED_ROWS,
+    REPLAYED_RECORDS,
     LARGEST_LATENESS,
     FRESHNESS,
     COMMIT_DURATION,
+    RESTORE_DURATION,
     POLL_GAP,
     LARGEST_POLL_GAP,
     BUILD_INFO,
     READY,
     LOOP_TICK,
+    RESTORING_PARTITIONS,
+    STOPPED_PARTITIONS,
     STREAM_SERIES_LEFT_OUT,
     LAG,
     TIME_LAG,
+    CHECKPOINT_AGE,
     STREAMS,
     BUCKETS,
     VIEWERS,

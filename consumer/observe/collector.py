@@ -41,6 +41,8 @@ class SnapshotCollector:
         tick = self._wall_clock() - (self._monotonic() - self._board.last_tick_s)
         yield _single(catalogue.READY, float(snapshot.health.ready))
         yield _single(catalogue.LOOP_TICK, tick)
+        yield _single(catalogue.RESTORING_PARTITIONS, snapshot.restoring)
+        yield _single(catalogue.STOPPED_PARTITIONS, snapshot.stopped)
         yield _single(catalogue.STREAM_SERIES_LEFT_OUT, snapshot.streams_left_out)
 
 
@@ -70,7 +72,7 @@ def _single(spec: MetricSpec, value: float) -> GaugeMetricFamily:
 
 def _partitions(partitions: Iterable[PartitionFigures]) -> Iterator[GaugeMetricFamily]:
     lag, time_lag = _family(catalogue.LAG), _family(catalogue.TIME_LAG)
-    streams, buckets = _family(catalogue.STREAMS), _family(catalogue.BUCKETS)
+    age, streams, buckets = _family(catalogue.CHECKPOINT_AGE), _family(catalogue.STREAMS), _family(catalogue.BUCKETS)
     viewers, state_bytes = _family(catalogue.VIEWERS), _family(catalogue.STATE_BYTES)
     for one in partitions:
         label = (str(one.partition),)
@@ -79,11 +81,12 @@ def _partitions(partitions: Iterable[PartitionFigures]) -> Iterator[GaugeMetricF
             lag.add_metric(label, max(0, one.end_offset - one.next_offset))
         if one.time_lag_s is not None:
             time_lag.add_metric(label, one.time_lag_s)
+        age.add_metric(label, one.checkpoint_age_s)
         streams.add_metric(label, one.streams)
         buckets.add_metric(label, one.buckets)
         viewers.add_metric(label, one.viewers)
         state_bytes.add_metric(label, one.state_bytes)
-    yield from (lag, time_lag, streams, buckets, viewers, state_bytes)
+    yield from (lag, time_lag, age, streams, buckets, viewers, state_bytes)
 
 
 def _streams(streams: Iterable[StreamFigures]) -> Iterator[GaugeMetricFamily]:

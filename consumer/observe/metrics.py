@@ -51,16 +51,20 @@ class WorkerMetrics:
         self._rejects = self._by_label(catalogue.REJECTS, reject_reasons)
         self._summaries = self._by_label(catalogue.SUMMARIES, close_reasons)
         self._rebalances = self._by_label(catalogue.REBALANCES, REBALANCE_KINDS)
-        self._abort_errors = self._counter(catalogue.ABORTS)
-        self._aborts = {OTHER_ERROR: self._abort_errors.labels(OTHER_ERROR)}
+        self._aborts = _ByError(self._counter(catalogue.ABORTS))
+        self._retries = _ByError(self._counter(catalogue.RETRIES))
         self._ignored = self._counter(catalogue.IGNORED_EVENTS)
         self._commits = self._counter(catalogue.COMMITS)
-        self._dropped_partitions = self._counter(catalogue.DROPPED_PARTITIONS)
-        self._dropped_buckets = self._counter(catalogue.DROPPED_BUCKETS)
+        self._checkpoints = self._counter(catalogue.CHECKPOINTS)
+        self._checkpoint_rows = self._counter(catalogue.CHECKPOINT_ROWS)
+        self._clock_steps = self._counter(catalogue.CLOCK_STEPS)
+        self._restored_rows = self._counter(catalogue.RESTORED_ROWS)
+        self._replayed_records = self._counter(catalogue.REPLAYED_RECORDS)
 
         self._freshness = BatchHistogram(catalogue.FRESHNESS)
         self.registry.register(self._freshness)
         self._commit_duration = self._histogram(catalogue.COMMIT_DURATION)
+        self._restore_duration = self._histogram(catalogue.RESTORE_DURATION)
         self._poll_gap = self._histogram(catalogue.POLL_GAP)
         self._largest_poll_gap = _Largest(self._gauge(catalogue.LARGEST_POLL_GAP))
         self._largest_lateness = _Largest(self._gauge(catalogue.LARGEST_LATENESS))
@@ -92,10 +96,20 @@ class WorkerMetrics:
         """Add one change of the assignment, of one of `REBALANCE_KINDS`."""
         self._rebalances[kind].inc()
 
-    def count_dropped_state(self, partitions: int, buckets: int) -> None:
-        """Add partitions whose memory was dropped, and the open buckets that went with them."""
-        self._dropped_partitions.inc(partitions)
-        self._dropped_buckets.inc(buckets)
+    def count_checkpoint(self, rows: int) -> None:
+        """Add one committed checkpoint, and the records of rows in it."""
+        self._checkpoints.inc()
+        self._checkpoint_rows.inc(rows)
+
+    def count_clock_step(self) -> None:
+        """Add one step of a silent partition's time."""
+        self._clock_steps.inc()
+
+    def observe_restore(self, duration_s: float, rows: int, replayed: int) -> None:
+        """Add one restored partition: how long it took, records of rows that were read, input records taken again."""
+        self._restore_duration.observe(duration_s)
+        self._restored_rows.inc(rows)
+        self._replayed_records.inc(replayed)
 
     def observe_commit(self, duration_s: float, freshness_s: npt.NDArray[np.float64]) -> None:
         """Add one committed transaction, and the freshness of each summary in it."""
@@ -105,9 +119,11 @@ class WorkerMetrics:
 
     def count_abort(self, error: str) -> None:
         """Add one aborted transaction by the name of its error; past some names the rest share one."""
-        if error not in self._aborts and len(self._aborts) < MAX_ERROR_LABELS:
-            self._aborts[error] = self._abort_errors.labels(error)
-        self._aborts.get(error, self._aborts[OTHER_ERROR]).inc()
+        self._aborts.count(error)
+
+    def count_retry(self, error: str) -> None:
+        """Add one call that was made again, likewise."""
+        self._retries.count(error)
 
     def observe_poll_gap(self, gap_s: float) -> None:
         """Add one time between two polls."""
@@ -165,6 +181,19 @@ class BatchHistogram:
     def describe(self) -> Iterable[Metric]:
         """The name alone, so that the registry refuses a second one."""
         yield HistogramMetricFamily(self._spec.name, self._spec.help, unit=self._spec.unit)
+
+
+class _ByError:
+    """A counter by names that brokers and the client library choose; past some names the rest share one."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._children = {OTHER_ERROR: counter.labels(OTHER_ERROR)}
+
+    def count(self, error: str) -> None:
+        if error not in self._children and len(self._children) < MAX_ERROR_LABELS:
+            self._children[error] = self._counter.labels(error)
+        self._children.get(error, self._children[OTHER_ERROR]).inc()
 
 
 class _Largest:

@@ -35,6 +35,7 @@ class PartitionFigures(NamedTuple):
     buckets: int
     viewers: int
     state_bytes: int
+    checkpoint_age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,11 @@ class Snapshot:
     """At most as many as series are allowed, the largest first; each stream once."""
     streams_left_out: int = 0
     partitions: tuple[PartitionFigures, ...] = ()
+    """Those that are live."""
+    restoring: int = 0
+    """Partitions that are ours and on their way to being live."""
+    stopped: int = 0
+    """Partitions that are ours and can't be live."""
 
 
 class SnapshotBoard:

@@ -3,13 +3,21 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from consumer.kafka.config import admin_config, consumer_config, producer_config
+from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
 from consumer.kafka.consumer import InputConsumer
 from consumer.kafka.ends import EndOffsets
-from consumer.kafka.interface import AssignmentHandler, EndQuery, GroupMetadata, Input, Transactions
+from consumer.kafka.interface import AssignmentHandler, EndQuery, GroupMetadata, Input, RestoreReader, Transactions
+from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings import KafkaSettings, Settings
-from tests.support.fakes import FakeCluster, FakeEndQuery, FakeInputConsumer, FakeTransactionOwner, Published
+from tests.support.fakes import (
+    FakeCluster,
+    FakeEndQuery,
+    FakeInputConsumer,
+    FakeRestoreReader,
+    FakeTransactionOwner,
+    Published,
+)
 from tests.support.topics import committed_offsets, create_topic, delete_topics, produce, read_committed, unique
 from tests.support.waiting import until
 
@@ -41,12 +49,15 @@ class Stage(Protocol):
 
     topic: str
     output: str
+    state: str
 
     def write(self, partition: int, *values: bytes) -> None: ...
 
-    def input(self, handler: AssignmentHandler, start: str = "earliest") -> Input:
+    def input(self, handler: AssignmentHandler) -> Input:
         """A member that has joined once it owns all partitions."""
         ...
+
+    def restore_reader(self) -> RestoreReader: ...
 
     def owner(self, name: str = "one", listener: Listened | None = None) -> Transactions: ...
 
@@ -58,10 +69,6 @@ class Stage(Protocol):
 
     def stale_metadata(self) -> GroupMetadata: ...
 
-    def close_metadata_member(self) -> None:
-        """Let the member of `metadata` leave, so that others own all partitions."""
-        ...
-
     def published(self) -> list[Published]: ...
 
     def committed(self) -> dict[int, int]: ...
@@ -70,24 +77,29 @@ class Stage(Protocol):
 
 
 def joined(member: Input) -> Input:
-    """It owns all partitions; nothing was in the topic while it waited, or it must be rewound."""
+    """It owns all partitions, and reads them from the start."""
     until(lambda: (member.poll(1, 0.05), len(member.assignment) == PARTITIONS)[1], "the member owns all partitions")
+    for partition in member.assignment:
+        member.begin(partition, 0)
     return member
 
 
 class FakeStage:
     def __init__(self) -> None:
         self.cluster = FakeCluster(partitions=PARTITIONS)
-        self.topic, self.output = self.cluster.topic, "summaries"
+        self.topic, self.output, self.state = self.cluster.topic, "summaries", "state"
 
     def write(self, partition: int, *values: bytes) -> None:
         for value in values:
             self.cluster.write(partition, value)
 
-    def input(self, handler: AssignmentHandler, start: str = "earliest") -> Input:
-        member = FakeInputConsumer(self.cluster, handler, start)
+    def input(self, handler: AssignmentHandler) -> Input:
+        member = FakeInputConsumer(self.cluster, handler)
         member.subscribe()
         return member
+
+    def restore_reader(self) -> RestoreReader:
+        return FakeRestoreReader(self.cluster, self.state)
 
     def owner(self, name: str = "one", listener: Listened | None = None) -> Transactions:
         del name  # one transactional id a cluster is what the fake knows
@@ -104,9 +116,6 @@ class FakeStage:
         self.cluster.generation += 1
         return stale
 
-    def close_metadata_member(self) -> None:
-        """There is none."""
-
     def published(self) -> list[Published]:
         return self.cluster.published
 
@@ -119,10 +128,12 @@ class FakeStage:
 
 class KafkaStage:
     def __init__(self, bootstrap_servers: str) -> None:
-        self.topic, self.output, self._group = unique("input"), unique("output"), unique("group")
+        self.topic, self.output, self.state = unique("input"), unique("output"), unique("state")
+        self._group = unique("group")
         self.bootstrap_servers = bootstrap_servers
         create_topic(bootstrap_servers, self.topic, PARTITIONS)
         create_topic(bootstrap_servers, self.output, 1)
+        create_topic(bootstrap_servers, self.state, PARTITIONS)
         self._ends: list[Callable[[], None]] = []
         self._member: Input | None = None
 
@@ -132,13 +143,17 @@ class KafkaStage:
     def write(self, partition: int, *values: bytes) -> None:
         produce(self.bootstrap_servers, self.topic, [(partition, None, value) for value in values])
 
-    def input(
-        self, handler: AssignmentHandler, start: str = "earliest", client: Mapping[str, int] | None = None
-    ) -> InputConsumer:
-        member = InputConsumer({**consumer_config(self.settings()), **(client or {})}, self.topic, start, handler)
+    def input(self, handler: AssignmentHandler, client: Mapping[str, int] | None = None) -> InputConsumer:
+        member = InputConsumer({**consumer_config(self.settings()), **(client or {})}, self.topic, handler)
         self._ends.append(member.close)
         member.subscribe()
         return member
+
+    def restore_reader(self) -> KafkaRestoreReader:
+        settings = self.settings()
+        reader = KafkaRestoreReader(restore_config(settings), admin_config(settings.kafka), self.topic, self.state)
+        self._ends.append(reader.close)
+        return reader
 
     def owner(
         self, name: str = "one", listener: Listened | None = None, client: Mapping[str, int] | None = None
@@ -168,11 +183,6 @@ class KafkaStage:
         self._member.poll(1, 0)
         return self._member.group_metadata()
 
-    def close_metadata_member(self) -> None:
-        if self._member is not None:
-            self._member.close()
-            self._member = None
-
     def published(self) -> list[Published]:
         return [
             Published(self.output, each.key(), each.value(), tuple(each.headers() or ()))  # type: ignore[arg-type]  # its stub allows a dict, which only producers may give
@@ -185,7 +195,7 @@ class KafkaStage:
     def close(self) -> None:
         for end in self._ends:
             end()
-        delete_topics(self.bootstrap_servers, [self.topic, self.output])
+        delete_topics(self.bootstrap_servers, [self.topic, self.output, self.state])
 
 
 class _Indifferent:

@@ -35,8 +35,11 @@ def test_events_go_in_and_transactions_go_out_over_tcp(monkeypatch: pytest.Monke
         assert events.flush() == 0
 
         handler = RecordingHandler()
-        member = InputConsumer(consumer_config(settings), kafka.input_topic, "earliest", handler)
+        member = InputConsumer(consumer_config(settings), kafka.input_topic, handler)
         member.subscribe()
+        until(lambda: (member.poll(1, 0.1), len(member.assignment) == EMBEDDED_PARTITIONS)[1], "all are assigned")
+        for partition in member.assignment:
+            member.begin(partition, 0)
         read: list[Message] = []
 
         def all_are_read() -> bool:

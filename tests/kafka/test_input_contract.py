@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from consumer.kafka.interface import Input, PartitionStart
-from tests.kafka.stage import Stage, joined
+from consumer.kafka.interface import Input
+from tests.kafka.stage import PARTITIONS, Stage, joined
 from tests.support.fakes import RecordingHandler
 from tests.support.waiting import until
 
@@ -23,46 +23,39 @@ def read(member: Input, count: int) -> list[tuple[int, int, bytes]]:
     return sorted(records)
 
 
-def test_without_committed_offsets_earliest_reads_from_the_start(stage: Stage) -> None:
+def test_what_is_assigned_is_read_from_where_it_is_begun(stage: Stage) -> None:
     stage.write(0, b"a", b"b")
     stage.write(1, b"c")
     handler = RecordingHandler()
     member = stage.input(handler)
-    assert read(member, 3) == [(0, 0, b"a"), (0, 1, b"b"), (1, 0, b"c")]
+    until(lambda: (member.poll(1, 0.05), len(member.assignment) == PARTITIONS)[1], "the member owns all partitions")
     assert handler.heard == [("assigned", (0, 1))]
-    assert handler.starts == {0: PartitionStart(0, 0, committed=False), 1: PartitionStart(1, 0, committed=False)}
+    assert member.poll(10, 0.2) == [], "nothing before it is said where"
+    member.begin(0, 1)
+    assert read(member, 1) == [(0, 1, b"b")]
+    member.begin(1, 0)
+    assert read(member, 1) == [(1, 0, b"c")]
     assert member.end_offsets() == {0: 2, 1: 1}
 
 
-def test_without_committed_offsets_latest_reads_only_what_comes(stage: Stage) -> None:
-    stage.write(0, b"a", b"b")
-    handler = RecordingHandler()
-    member = joined(stage.input(handler, start="latest"))
-    assert handler.starts == {0: PartitionStart(0, 2, committed=False), 1: PartitionStart(1, 0, committed=False)}
-    stage.write(0, b"c")
-    assert read(member, 1) == [(0, 2, b"c")]
-
-
-def test_committed_offsets_rule_whatever_the_start(stage: Stage) -> None:
-    stage.write(0, b"a", b"b", b"c")
-    stage.owner().commit({(stage.topic, 0): 2}, stage.metadata())
-    stage.close_metadata_member()
-    handler = RecordingHandler()
-    member = stage.input(handler, start="latest")
-    assert read(member, 1) == [(0, 2, b"c")]
-    assert handler.starts[0] == PartitionStart(0, 2, committed=True)
-
-
-def test_a_rewound_input_reads_again_from_what_is_committed(stage: Stage) -> None:
+def test_a_partition_that_is_begun_again_is_read_again(stage: Stage) -> None:
     stage.write(0, b"a", b"b", b"c")
     stage.write(1, b"d")
-    member = stage.input(RecordingHandler())
+    member = joined(stage.input(RecordingHandler()))
     read(member, 4)
-    metadata = member.group_metadata()
-    assert metadata is not None
-    stage.owner().commit({(stage.topic, 0): 1}, metadata)
-    assert sorted(member.rewind()) == [PartitionStart(0, 1, committed=True), PartitionStart(1, 0, committed=False)]
-    assert read(member, 3) == [(0, 1, b"b"), (0, 2, b"c"), (1, 0, b"d")]
+    member.pause([0, 1])
+    member.begin(0, 1)
+    assert read(member, 2) == [(0, 1, b"b"), (0, 2, b"c")]
+
+
+def test_it_tells_how_far_it_has_seen(stage: Stage) -> None:
+    stage.write(0, b"a", b"b", b"c")
+    member = joined(stage.input(RecordingHandler()))
+    read(member, 3)
+    until(lambda: (member.poll(10, 0.05), member.seen_to(0) == 3)[1], "the end is seen")
+    member.begin(0, 1)
+    assert member.seen_to(0) == 0, "not since it was begun"
+    read(member, 2)
 
 
 def test_a_paused_partition_keeps_quiet_until_it_is_resumed(stage: Stage) -> None:
@@ -83,7 +76,7 @@ def test_what_a_handler_raises_comes_out_of_poll_and_no_message_is_lost_with_it(
     member = stage.input(handler)
     with pytest.raises(RuntimeError, match="no state for it"):
         joined(member)
-    assert read(member, 2) == [(0, 0, b"a"), (0, 1, b"b")]
+    assert read(joined(member), 2) == [(0, 0, b"a"), (0, 1, b"b")]
 
 
 def test_closing_revokes_what_is_owned_while_it_can_still_be_committed(stage: Stage) -> None:
@@ -98,7 +91,7 @@ def test_closing_revokes_what_is_owned_while_it_can_still_be_committed(stage: St
             super().on_revoked(partitions)
 
     handler = Committing()
-    member = stage.input(handler)
+    member = joined(stage.input(handler))
     read(member, 1)
     member.close()
     assert handler.heard == [("assigned", (0, 1)), ("revoked", (0, 1))]

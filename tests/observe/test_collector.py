@@ -70,7 +70,15 @@ def test_partition_figures() -> None:
         snapshot(
             partitions=(
                 partition(
-                    3, next_offset=90, end_offset=100, time_lag_s=1.5, streams=2, buckets=5, viewers=6, state_bytes=7
+                    3,
+                    next_offset=90,
+                    end_offset=100,
+                    time_lag_s=1.5,
+                    streams=2,
+                    buckets=5,
+                    viewers=6,
+                    state_bytes=7,
+                    checkpoint_age_s=8.5,
                 ),
             )
         )
@@ -82,6 +90,7 @@ def test_partition_figures() -> None:
         "viewer_consumer_buckets": 5,
         "viewer_consumer_viewers": 6,
         "viewer_consumer_state_bytes": 7,
+        "viewer_consumer_checkpoint_age_seconds": 8.5,
     }
 
 

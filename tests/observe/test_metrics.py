@@ -74,7 +74,10 @@ def test_each_count_lands_on_its_own_series() -> None:
     metrics.count_rejects("truncated", 9)
     metrics.count_summaries("stream_idle", 10)
     metrics.count_rebalance("lost")
-    metrics.count_dropped_state(partitions=2, buckets=11)
+    metrics.count_checkpoint(rows=11)
+    metrics.count_clock_step()
+    metrics.observe_restore(0.3, rows=12, replayed=13)
+    metrics.count_retry("COORDINATOR_LOAD_IN_PROGRESS")
     metrics.observe_commit(0.004, np.array([0.2, 0.3]))
     metrics.count_abort("_FENCED")
     metrics.observe_poll_gap(0.7)
@@ -89,8 +92,13 @@ def test_each_count_lands_on_its_own_series() -> None:
     assert value(metrics, "viewer_consumer_rejects_total", reason="truncated") == 9
     assert value(metrics, "viewer_consumer_summaries_total", close_reason="stream_idle") == 10
     assert value(metrics, "viewer_consumer_rebalances_total", kind="lost") == 1
-    assert value(metrics, "viewer_consumer_dropped_partitions_total") == 2
-    assert value(metrics, "viewer_consumer_dropped_buckets_total") == 11
+    assert value(metrics, "viewer_consumer_checkpoints_total") == 1
+    assert value(metrics, "viewer_consumer_checkpoint_rows_total") == 11
+    assert value(metrics, "viewer_consumer_clock_steps_total") == 1
+    assert value(metrics, "viewer_consumer_restored_rows_total") == 12
+    assert value(metrics, "viewer_consumer_replayed_records_total") == 13
+    assert value(metrics, "viewer_consumer_restore_duration_seconds_bucket", le="0.5") == 1
+    assert value(metrics, "viewer_consumer_transaction_retries_total", error="COORDINATOR_LOAD_IN_PROGRESS") == 1
     assert value(metrics, "viewer_consumer_commits_total") == 1
     assert value(metrics, "viewer_consumer_aborts_total", error="_FENCED") == 1
     assert value(metrics, "viewer_consumer_commit_duration_seconds_count") == 1

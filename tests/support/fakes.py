@@ -5,14 +5,15 @@ The fakes stand in for `InputConsumer`, `EndOffsets` and `TransactionOwner`; the
 place inside the next poll, as rebalances do; `fail` makes a step of the transaction fail.
 """
 
+import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, NoReturn
 
 from confluent_kafka import Message
 
-from consumer.kafka.interface import AssignmentHandler, GroupMetadata, Headers, PartitionStart, TransactionListener
+from consumer.kafka.interface import AssignmentHandler, Bounds, GroupMetadata, Headers, TransactionListener
 from consumer.kafka.outcomes import TransactionAborted, TransactionLost
 
 Step = Literal["produce", "commit", "abort"]
@@ -38,6 +39,10 @@ class FakeCluster:
     published: list[Published] = field(default_factory=list)
     generation: int = 1
     newest_owner: int = 0
+    pending: set[int] = field(default_factory=set)
+    """Partitions whose committed offset waits for a transaction to end."""
+    begins: dict[int, int] = field(default_factory=dict)
+    """Where the input begins now, where its oldest records were deleted."""
 
     def __post_init__(self) -> None:
         self.log: list[list[Message]] = [[] for _ in range(self.partitions)]
@@ -64,6 +69,10 @@ class FakeCluster:
             )
         )
 
+    def records(self, topic: str, partition: int) -> list[Published]:
+        """What was committed to a partition of a topic, in order."""
+        return [each for each in self.published if (each.topic, each.partition) == (topic, partition)]
+
     def metadata(self) -> GroupMetadata:
         """Of the group's generation now."""
         return b"generation %d" % self.generation
@@ -72,12 +81,11 @@ class FakeCluster:
 class FakeInputConsumer:
     """Reads a `FakeCluster`."""
 
-    def __init__(self, cluster: FakeCluster, handler: AssignmentHandler, start: str = "earliest") -> None:
+    def __init__(self, cluster: FakeCluster, handler: AssignmentHandler) -> None:
         self.cluster = cluster
         self.transient_errors: Counter[str] = Counter()
         self.closed = False
         self._handler = handler
-        self._start = start
         self._positions: dict[int, int] = {}
         self._paused: set[int] = set()
         self._changes: deque[Callable[[], None]] = deque()
@@ -133,11 +141,14 @@ class FakeInputConsumer:
     def resume(self, partitions: Iterable[int]) -> None:
         self._paused.difference_update(partitions)
 
-    def rewind(self) -> list[PartitionStart]:
-        starts = [self._begin(partition) for partition in sorted(self._positions)]
-        self._positions = {start.partition: start.offset for start in starts}
-        self._kept = []
-        return starts
+    def begin(self, partition: int, offset: int) -> None:
+        self._paused.discard(partition)
+        self._positions[partition] = offset
+        self._kept = [message for message in self._kept if message.partition() != partition]
+
+    def seen_to(self, partition: int) -> int:
+        end = len(self.cluster.log[partition])
+        return end if self._positions.get(partition) == end else 0
 
     def end_offsets(self) -> Mapping[int, int]:
         return {partition: len(self.cluster.log[partition]) for partition in self._positions}
@@ -147,11 +158,10 @@ class FakeInputConsumer:
         self._give_up(sorted(self._positions), self._handler.on_revoked)
 
     def _take(self, partitions: Sequence[int]) -> None:
-        starts = [self._begin(partition) for partition in partitions]
-        self._positions.update({start.partition: start.offset for start in starts})
-        self._paused.difference_update(partitions)
+        self._positions.update(dict.fromkeys(partitions, 0))
+        self._paused.update(partitions)
         self._generation = self.cluster.generation
-        self._handler.on_assigned(starts)
+        self._handler.on_assigned(partitions)
 
     def _give_up(self, partitions: Sequence[int], tell: Callable[[Sequence[int]], None]) -> None:
         self._generation = self.cluster.generation
@@ -163,13 +173,6 @@ class FakeInputConsumer:
             for partition in ours:
                 del self._positions[partition]
 
-    def _begin(self, partition: int) -> PartitionStart:
-        offset = self.cluster.committed.get(partition)
-        if offset is not None:
-            return PartitionStart(partition, offset, committed=True)
-        first = 0 if self._start == "earliest" else len(self.cluster.log[partition])
-        return PartitionStart(partition, first, committed=False)
-
     def _read(self, most: int) -> list[Message]:
         batch: list[Message] = []
         for partition, position in self._positions.items():
@@ -178,6 +181,64 @@ class FakeInputConsumer:
                 self._positions[partition] = position + len(read)
                 batch += read
         return batch
+
+
+class FakeLookUp:
+    """Known at once, unless the cluster has a transaction pending."""
+
+    def __init__(self, cluster: FakeCluster, state_topic: str) -> None:
+        self._cluster = cluster
+        self._state_topic = state_topic
+
+    def bounds(self, partition: int) -> Bounds | None:
+        cluster = self._cluster
+        if partition in cluster.pending:
+            return None
+        state = cluster.records(self._state_topic, partition)
+        log = cluster.log[partition]
+        return Bounds(cluster.committed.get(partition), len(state), cluster.begins.get(partition, 0), len(log))
+
+
+class FakeRestoreReader:
+    """Reads what is committed to a `FakeCluster`."""
+
+    def __init__(self, cluster: FakeCluster, state_topic: str) -> None:
+        self.cluster = cluster
+        self.closed = False
+        self._state_topic = state_topic
+        self._reached: dict[tuple[str, int], int] = {}
+
+    def look_up(self, partitions: Sequence[int]) -> FakeLookUp:
+        del partitions
+        return FakeLookUp(self.cluster, self._state_topic)
+
+    def read(self, topic: str, partition: int, offset: int) -> None:
+        self._reached[topic, partition] = offset
+
+    def stop(self, topic: str, partition: int) -> None:
+        self._reached.pop((topic, partition), None)
+
+    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
+        del timeout_s  # nothing is worth waiting for
+        batch: list[Message] = []
+        for (topic, partition), offset in self._reached.items():
+            log = self.cluster.log[partition] if topic == self.cluster.topic else self._state(partition)
+            read = log[offset : offset + max_messages - len(batch)]
+            self._reached[topic, partition] = offset + len(read)
+            batch += read
+        return batch
+
+    def reached(self, topic: str, partition: int) -> int:
+        return self._reached[topic, partition]
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _state(self, partition: int) -> list[Message]:
+        return [
+            Message(topic=each.topic, partition=partition, offset=offset, key=each.key, value=each.value)
+            for offset, each in enumerate(self.cluster.records(self._state_topic, partition))
+        ]
 
 
 class FakeEndQuery:
@@ -252,10 +313,17 @@ class FakeTransactionOwner:
         self._stumble("produce", {})
         self._outbox.append(Published(topic, key, value, tuple(headers or ()), partition))
 
-    def produce_all(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+    def produce_all(
+        self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int = -1
+    ) -> None:
         self._begin()
         for key, value in records:
-            self.produce(topic, key, value)
+            self.produce(topic, key, value, partition=partition)
+
+    @contextlib.contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        del seconds  # nothing here takes any
+        yield
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
         if not offsets or min(offsets.values()) < 0:
@@ -336,12 +404,10 @@ class RecordingHandler:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.heard: list[tuple[str, tuple[int, ...]]] = []
-        self.starts: dict[int, PartitionStart] = {}
         self.failure: Exception | None = None
 
-    def on_assigned(self, starts: Sequence[PartitionStart]) -> None:
-        self.starts.update({start.partition: start for start in starts})
-        self._hear("assigned", [start.partition for start in starts])
+    def on_assigned(self, partitions: Sequence[int]) -> None:
+        self._hear("assigned", partitions)
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
         self._hear("revoked", partitions)

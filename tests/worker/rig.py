@@ -10,18 +10,27 @@ from consumer.intake.intake import Intake
 from consumer.intake.registry import Registry
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas import SchemaBook
-from consumer.kafka.interface import AssignmentHandler, GroupMetadata, Input, Message, PartitionStart
+from consumer.kafka.interface import AssignmentHandler, GroupMetadata, Input, Message
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.output.summary import json_records
 from consumer.service import MetricsOfTransactions
-from consumer.settings import EventNameSettings, HttpSettings, InputSettings, Settings, WindowSettings
+from consumer.settings import CommitSettings, EventNameSettings, HttpSettings, InputSettings, Settings, WindowSettings
+from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker import Parts, Worker
 from tests.intake.payloads import confluent, join, leave
-from tests.support.fakes import FakeCluster, FakeInputConsumer, FakeTransactionOwner
+from tests.support.fakes import (
+    FakeCluster,
+    FakeEndQuery,
+    FakeInputConsumer,
+    FakeRestoreReader,
+    FakeTransactionOwner,
+    Published,
+)
 
 BUCKET_MS = 1_000
+IDENTITY = Identity("cluster", "topic", "viewer-consumer")
 WINDOWS = WindowSettings(window_duration_ms=5_000, bucket_ms=BUCKET_MS, grace_ms=0, stream_idle_ms=3_600_000)
 
 
@@ -57,12 +66,11 @@ class Polled(FakeInputConsumer):
         super().__init__(cluster, handler)
         self.waits: list[float] = []
         self.begun: list[tuple[int, int]] = []
-        """Partition and offset of each beginning with empty windows."""
+        """Partition and offset of each beginning."""
 
-    def _begin(self, partition: int) -> PartitionStart:
-        start = super()._begin(partition)
-        self.begun.append((partition, start.offset))
-        return start
+    def begin(self, partition: int, offset: int) -> None:
+        super().begin(partition, offset)
+        self.begun.append((partition, offset))
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
         self.waits.append(timeout_s)
@@ -77,23 +85,43 @@ class Rig:
         partitions: int = 1,
         registry_url: str = "",
         max_stream_series: int = 2_000,
-        max_streams: int = 1_000_000,
         names: EventNameSettings | None = None,
+        commit: CommitSettings | None = None,
+        **windows: int,
     ) -> None:
         names = names or EventNameSettings()
         self.settings = Settings(
             input=InputSettings(schema_registry_url=registry_url, unknown_schema_wait_ms=30_000, events=names),
-            windows=WINDOWS.model_copy(update={"max_streams": max_streams}),
+            windows=WINDOWS.model_copy(update=windows),
+            commit=commit or CommitSettings(),
             http=HttpSettings(max_stream_series=max_stream_series),
         )
         self.clock = FakeClock()
         self.cluster = FakeCluster(self.settings.kafka.input_topic, partitions)
+        self.registry_url = registry_url
+        self.identity = IDENTITY
+        self.metrics: WorkerMetrics
+        self.board: SnapshotBoard
+        self.transactions: Transactions
+        self.input: Polled
+        self.reader: FakeRestoreReader
+        self.ends: FakeEndQuery
+        self.worker = self._new_worker()
+
+    def _new_worker(self) -> Worker:
         versions = {"version": "0", "librdkafka": "0"}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
         self.board = SnapshotBoard(self.clock.now_s)
         self.transactions = Transactions(self.cluster, self.metrics)
-        self.input: Polled
-        self.worker = Worker(self.settings, self._parts(registry_url))
+        self.ends = FakeEndQuery(self.cluster)
+        self.reader = FakeRestoreReader(self.cluster, self.settings.kafka.state_topic)
+        return Worker(self.settings, self._parts(self.registry_url))
+
+    def kill(self) -> None:
+        """The worker is gone with all its memory; another takes its place, by the settings of the rig as they are."""
+        self.cluster.generation += 1
+        self.worker = self._new_worker()
+        self.start()
 
     def _parts(self, registry_url: str) -> Parts:
         registry = Registry(registry_url, self.clock.time) if registry_url else None
@@ -101,7 +129,11 @@ class Rig:
         return Parts(
             make_input=self._make_input,
             transactions=self.transactions,
+            reader=self.reader,
+            ends=self.ends,
             intake=Intake(self.settings.input, book),
+            make_intake=lambda settings: Intake(settings.input, book),
+            identity=self.identity,
             encode=json_records,
             metrics=self.metrics,
             board=self.board,
@@ -113,9 +145,18 @@ class Rig:
         return self.input
 
     def start(self) -> "Rig":
+        """All partitions are assigned, restored and live."""
         self.worker.start()
         self.worker.turn()
+        self.until_live()
         return self
+
+    def until_live(self) -> None:
+        for _ in range(100):
+            if not self.worker._restoring.active:
+                return
+            self.worker.turn()
+        raise AssertionError(f"still restoring: {self.worker._restoring.reason}")
 
     def turn(self, after_s: float = 0.0, times: int = 1) -> None:
         """Move the clock, then the worker."""
@@ -152,6 +193,10 @@ class Rig:
             for each in self.summaries()
             if (each["partition"], each["stream_id"]) == (partition, stream_id)
         ]
+
+    def states(self, partition: int = 0) -> list[Published]:
+        """What is published of a partition's state, in order."""
+        return self.cluster.records(self.settings.kafka.state_topic, partition)
 
     def dead_letters(self) -> list[bytes | None]:
         topic = self.settings.kafka.dead_letter_topic

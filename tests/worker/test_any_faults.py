@@ -1,46 +1,61 @@
-"""Any sequence of events, turns, faults and rebalances publishes what the judge counts between two losses of memory.
+"""Any sequence of events, turns, faults, kills and rebalances publishes what one that never fails would publish.
 
 ```
-    offsets   0 ──────────── 40 ─────────── 65 ───── 90
-    memory    └─ counted ────┴─ counted ────┴─ counted ┘      each cut is where the group's offset stood
+    worker 1   ──●───●──x                 ● commit   x killed, or memory dropped
+    worker 2            └─restore──●──x
+    worker 3                          └─restore──●
+    the judge  ────────────────────────────────────   one pass over all records up to the group's offset
 ```
 """
 
+import json
 from collections import defaultdict
-from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from consumer.kafka.outcomes import TransactionAborted, TransactionLost
+from consumer.settings import CommitSettings
+from consumer.state.keys import CHECKPOINT, JOURNAL
 from tests.intake.payloads import join, leave
 from tests.reference.events_counting import Event, Reference, Rules
 from tests.support.fakes import Step
 from tests.worker.rig import WINDOWS, Rig
 
 PARTITIONS = 2
-RULES = Rules(WINDOWS.window_duration_ms, WINDOWS.bucket_ms, WINDOWS.grace_ms, WINDOWS.stream_idle_ms)
+STREAM_IDLE_MS = 6_000
+RULES = Rules(WINDOWS.window_duration_ms, WINDOWS.bucket_ms, WINDOWS.grace_ms, STREAM_IDLE_MS)
 PLACES = st.integers(0, PARTITIONS - 1)
 STEPS: st.SearchStrategy[Step] = st.sampled_from(["produce", "commit"])
 
-Row = tuple[str, int, int, int, int, int]
+Row = tuple[str, int, int, int, int, int, str]
 
 
 class WorkerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.rig = Rig(PARTITIONS).start()
-        self.events: list[list[Event]] = [[] for _ in range(PARTITIONS)]
+        # A checkpoint every second, so that some restores have much to replay and others nothing.
+        commit = CommitSettings(checkpoint_interval_ms=1_000)
+        self.rig = Rig(PARTITIONS, commit=commit, stream_idle_ms=STREAM_IDLE_MS).start()
+        self.events: list[list[Event | None]] = [[] for _ in range(PARTITIONS)]
 
     @rule(
         partition=PLACES,
-        steps=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("JJL"), st.integers(-1500, 2500)), max_size=8),
+        steps=st.lists(
+            st.tuples(st.sampled_from("abc"), st.sampled_from("JJLx"), st.integers(-1500, 2500)), max_size=8
+        ),
     )
     def write(self, partition: int, steps: list[tuple[str, str, int]]) -> None:
+        """An x is a record that is no event."""
         events = self.events[partition]
         for stream_id, kind, step_ms in steps:
-            event = Event(stream_id, kind, (events[-1].timestamp_ms if events else 0) + step_ms)
+            if kind == "x":
+                events.append(None)
+                self.rig.write_raw(b"no event", partition)
+                continue
+            newest_ms = next((event.timestamp_ms for event in reversed(events) if event is not None), 0)
+            event = Event(stream_id, kind, newest_ms + step_ms)
             events.append(event)
             self.rig.write((join if kind == "J" else leave)(stream_id, "v", event.timestamp_ms), partition)
 
@@ -64,30 +79,55 @@ class WorkerMachine(RuleBasedStateMachine):
         self.rig.turn(0.06, turns)
         self.rig.input.assign(partition)
 
+    @rule()
+    def kill(self) -> None:
+        self.rig.kill()
+
+    @rule()
+    def stop_and_start(self) -> None:
+        self.rig.worker.stop()
+        self.rig.kill()
+
     @invariant()
     def what_is_published_is_what_the_judge_counts(self) -> None:
         got: dict[int, list[Row]] = defaultdict(list)
         for each in self.rig.summaries():
             row = each["stream_id"], each["bucket_start_ms"], each["joins"], each["leaves"]
-            got[each["partition"]].append((*row, each["peak_concurrent_viewers"], each["offset"]))
+            got[each["partition"]].append((*row, each["peak_concurrent_viewers"], each["offset"], each["close_reason"]))
         for partition, events in enumerate(self.events):
-            cuts = [offset for number, offset in self.rig.input.begun if number == partition]
-            edges = [*cuts, self.rig.cluster.committed.get(partition, 0)]
-            expected = [row for begin, end in pairwise(edges) for row in judged(events, begin, end)]
-            assert edges == sorted(edges)
-            for stream_id in "ab":
+            expected = judged(events[: self.rig.cluster.committed.get(partition, 0)])
+            for stream_id in "abc":
                 mine = [row for row in got[partition] if row[0] == stream_id]
                 assert mine == [row for row in expected if row[0] == stream_id]
+
+    @invariant()
+    def every_record_that_is_no_event_is_one_dead_letter(self) -> None:
+        committed = self.rig.cluster.committed
+        bad = [event for partition, events in enumerate(self.events) for event in events[: committed.get(partition, 0)]]
+        assert len(self.rig.dead_letters()) == bad.count(None)
+
+    @invariant()
+    def the_newest_journal_stands_where_the_group_does(self) -> None:
+        for partition, committed in self.rig.cluster.committed.items():
+            newest = {
+                each.key: json.loads(each.value or b"") for each in self.rig.states(partition) if each.key in KEYS
+            }
+            assert newest[JOURNAL]["next_offset"] == committed
+            assert newest[JOURNAL]["checkpoint"] == newest[CHECKPOINT]["number"]
 
     def teardown(self) -> None:
         self.rig.worker.stop()
         self.what_is_published_is_what_the_judge_counts()
 
 
-def judged(events: list[Event], begin: int, end: int) -> list[Row]:
+KEYS = {JOURNAL, CHECKPOINT}
+
+
+def judged(events: list[Event | None]) -> list[Row]:
     reference = Reference(RULES)
-    for offset in range(begin, end):
-        reference.apply(events[offset], offset)
+    for offset, event in enumerate(events):
+        if event is not None:
+            reference.apply(event, offset)
     return [
         (
             each.stream_id,
@@ -96,10 +136,11 @@ def judged(events: list[Event], begin: int, end: int) -> list[Row]:
             each.bucket.leaves,
             each.bucket.peak,
             each.offset or 0,
+            each.reason,
         )
         for each in reference.closed
     ]
 
 
 TestWorker = WorkerMachine.TestCase
-TestWorker.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestWorker.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

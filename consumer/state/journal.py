@@ -1,0 +1,99 @@
+"""The journal of a partition: what a replay from the checkpoint can't know from the records alone.
+
+It is rewritten in every commit, so the newest one holds all that happened since the checkpoint.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from consumer.state.ranges import OffsetRanges
+from consumer.windows.digest import Checksum
+
+VERSION = 1
+
+MAX_BYTES = 64 * 1024
+"""A journal that would be larger makes its commit a checkpoint."""
+
+
+class StateError(Exception):
+    """A record of the state topic is not what it should be; says which and why."""
+
+
+class Step(NamedTuple):
+    """Partition time was moved on by the clock, before the record of that offset was taken."""
+
+    before_offset: int
+    to_ms: int
+
+
+@dataclass
+class Journal:
+    """Grows with what happens; empty right behind a checkpoint."""
+
+    steps: list[Step] = field(default_factory=list)
+    rejects: OffsetRanges = field(default_factory=OffsetRanges)
+
+    def add_step(self, step: Step) -> None:
+        """Add a step; with no record between them, two are one that goes as far."""
+        if self.steps and self.steps[-1].before_offset == step.before_offset:
+            self.steps.pop()
+        self.steps.append(step)
+
+    def encoded(self, checkpoint: int, next_offset: int, published: Checksum) -> bytes:
+        """The journal record's value.
+
+        Args:
+            checkpoint: number of the checkpoint it follows.
+            next_offset: of the first record not taken yet.
+            published: all summaries since the checkpoint, those of this commit included.
+        """
+        record = {
+            "version": VERSION,
+            "checkpoint": checkpoint,
+            "next_offset": next_offset,
+            "steps": self.steps,
+            "rejects": self.rejects.packed(),
+            "summaries": published.count,
+            "summaries_digest": f"{published.digest:016x}",
+        }
+        return json.dumps(record, separators=(",", ":")).encode()
+
+
+class JournalRecord(NamedTuple):
+    """A journal as it was read back."""
+
+    checkpoint: int
+    next_offset: int
+    journal: Journal
+    published: Checksum
+
+
+def decoded(value: bytes) -> JournalRecord:
+    """From a journal record's value.
+
+    Raises:
+        StateError: it is none.
+    """
+    record = _json_object("journal", value)
+    try:
+        return JournalRecord(
+            checkpoint=int(record["checkpoint"]),
+            next_offset=int(record["next_offset"]),
+            journal=Journal(
+                [Step(int(at), int(to)) for at, to in record["steps"]], OffsetRanges.unpacked(record["rejects"])
+            ),
+            published=Checksum(int(record["summaries"]), int(record["summaries_digest"], 16)),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise StateError(f"the journal can't be read: {type(error).__name__}: {error}") from None
+
+
+def _json_object(what: str, value: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(value)
+    except ValueError as error:
+        raise StateError(f"the {what} is no JSON: {error}") from None
+    if not isinstance(record, dict) or record.get("version") != VERSION:
+        raise StateError(f"the {what} is of no version that this release reads (it reads {VERSION})")
+    return record

@@ -1,0 +1,156 @@
+"""Taking again what was taken before: from a checkpoint to the journal's offset, with all outputs muted.
+
+A replay judges nothing. What was a reject then is one now, time moves on by the clock where it did, and in the end the
+same summaries must have come out.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.errors import ViewerConsumerError
+from consumer.intake.intake import Decoded, Intake
+from consumer.intake.rejects import IGNORED, WAITING
+from consumer.kafka.batch import batch_of
+from consumer.kafka.interface import Message
+from consumer.state.journal import JournalRecord
+from consumer.windows.partition import PartitionWindows
+
+NO_CLOCK_MS = 2**53
+"""Nothing is ahead of it: whether an event was of the future was decided when it was read first."""
+
+_JOURNALLED = 253
+"""Stands in `EventColumns.reject` of what the journal calls a reject."""
+
+
+class ReplayFailed(ViewerConsumerError):  # noqa: N818  # as StateDisagrees, a finding
+    """The replay did not give what was published; going on would publish something else."""
+
+    def __init__(self, partition: int, what: str) -> None:
+        super().__init__(
+            f"partition {partition}: the replay does not give what was published before: {what}; nothing more is "
+            f"published. Look at it by: viewer-consumer state check; go on without its state by: "
+            f"viewer-consumer state reset --partition {partition}"
+        )
+
+
+class Replay:
+    """Takes a partition's records up to the journal's offset."""
+
+    def __init__(
+        self,
+        partition: int,
+        intake: Intake,
+        windows: PartitionWindows,
+        next_offset: int,
+        journal: JournalRecord,
+        *,
+        reads_headers: bool,
+    ) -> None:
+        self.windows = windows
+        self.next_offset = next_offset
+        self.journal = journal
+        self.taken = 0
+        """Records."""
+        self.taken_bytes = 0
+        self.waits_for = ""
+        """Why it can't go on now; empty where it can. What comes meanwhile is not taken, and has to be read again."""
+        self._partition = partition
+        self._intake = intake
+        self._steps = list(journal.journal.steps)
+        self._reads_headers = reads_headers
+
+    @property
+    def complete(self) -> bool:
+        """All is taken."""
+        return self.next_offset >= self.journal.next_offset
+
+    def take(self, messages: Sequence[Message]) -> None:
+        """The next records, in order; those from the journal's offset on are left to who comes next.
+
+        Raises:
+            ReplayFailed: a record can't be decoded that could before.
+        """
+        batch = batch_of(messages)
+        begin, end = np.searchsorted(batch.offsets, (self.next_offset, self.journal.next_offset)).tolist()
+        if begin == end or self.waits_for:
+            return
+        headers = batch.headers() if self._reads_headers else None
+        decoded = self._intake.decode(batch.values, batch.timestamps_ms, NO_CLOCK_MS, headers)
+        reject = decoded.events.reject
+        reject[self.journal.journal.rejects.among(batch.offsets)] = _JOURNALLED
+        end = self._until_it_waits(decoded, begin, end)
+        self._refuse_new_rejects(batch.offsets, reject, begin, end)
+        self._apply(decoded, batch.offsets, begin, end)
+
+    def finish(self) -> None:
+        """All is taken: do the steps that are left, and compare.
+
+        Raises:
+            ReplayFailed: other summaries came out than were published.
+        """
+        self._step_until(self.journal.next_offset)
+        self.windows.take_closed()
+        came, published = self.windows.closed_tally(), self.journal.published
+        if came != published:
+            raise ReplayFailed(
+                self._partition,
+                f"{came.count} summaries with digest {came.digest:016x} instead of {published.count} with "
+                f"{published.digest:016x}",
+            )
+
+    def check_there_is_more(self, reached: int) -> None:
+        """Records that were counted must be there to be counted again.
+
+        Args:
+            reached: all below this offset has been handed over.
+
+        Raises:
+            ReplayFailed: they aren't.
+        """
+        if reached >= self.journal.next_offset and not self.complete and not self.waits_for:
+            raise ReplayFailed(
+                self._partition, f"records from offset {self.next_offset} to {self.journal.next_offset} are gone"
+            )
+
+    def _until_it_waits(self, decoded: Decoded, begin: int, end: int) -> int:
+        waiting = np.flatnonzero(decoded.events.reject[begin:end] == WAITING)
+        if not len(waiting):
+            return end
+        self.waits_for = decoded.waits_for
+        return begin + int(waiting[0])
+
+    def _refuse_new_rejects(
+        self, offsets: npt.NDArray[np.int64], reject: npt.NDArray[np.uint8], begin: int, end: int
+    ) -> None:
+        rejected = reject[begin:end]
+        new = np.flatnonzero((rejected != 0) & (rejected != _JOURNALLED) & (rejected != IGNORED))
+        if len(new):
+            offset = int(offsets[begin + int(new[0])])
+            raise ReplayFailed(self._partition, f"the record at offset {offset} can't be decoded any more")
+
+    def _apply(self, decoded: Decoded, offsets: npt.NDArray[np.int64], begin: int, end: int) -> None:
+        """Between two steps of the clock at a time."""
+        edges = [begin]
+        for step in self._steps:
+            at = begin + int(np.searchsorted(offsets[begin:end], step.before_offset))
+            if at >= end:
+                break
+            edges.append(at)
+        for first, last in pairwise([*edges, end]):
+            if first == last:
+                continue
+            self._step_until(int(offsets[first]))
+            self.windows.apply(decoded.events, first, last, offsets)
+            self.windows.take_closed()
+        self.next_offset = int(offsets[end - 1]) + 1 if end > begin else self.next_offset
+        self.taken += end - begin
+        self.taken_bytes += len(decoded.events.text) * (end - begin) // len(offsets)
+
+    def _step_until(self, offset: int) -> None:
+        """Do the steps that came before the record of that offset."""
+        while self._steps and self._steps[0].before_offset <= offset:
+            step = self._steps.pop(0)
+            self.windows.step(step.to_ms, step.before_offset)

@@ -1,0 +1,168 @@
+"""Taking messages: decoded into columns, walked into the windows of their partitions, rejects made dead letters.
+
+Behind each run of one partition, windows, outbox, journal and next offset agree: that is a cut, which may be committed.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from consumer.clocks import Clocks
+from consumer.intake.intake import Decoded, Intake, reads_headers
+from consumer.intake.rejects import IGNORED, WAITING, Reject
+from consumer.kafka.batch import Batch, Run, batch_of, headers_of
+from consumer.kafka.interface import Input, Message
+from consumer.observe.metrics import WorkerMetrics
+from consumer.output.dead_letter import Rejected, dead_letter
+from consumer.owned import OwnedPartition
+from consumer.settings import Settings
+from consumer.windows.events import KINDS
+from consumer.windows.walk import ACCEPTED, LATE, LATE_IDLE, STATUSES, STREAM_LIMIT
+
+BATCH = 1_000
+"""Messages at once: more are slower and take more memory."""
+
+HELD_RETRY_S = 0.25
+
+_log = structlog.get_logger(__name__)
+
+
+class Taker:
+    """Takes messages of owned partitions, and holds back those whose schema can't be had yet."""
+
+    def __init__(
+        self, settings: Settings, intake: Intake, source: Input, metrics: WorkerMetrics, clocks: Clocks
+    ) -> None:
+        self._kafka = settings.kafka
+        self._reads_headers = reads_headers(settings.input)
+        self._intake = intake
+        self._input = source
+        self._metrics = metrics
+        self._clocks = clocks
+        self._last_retry_s = clocks.monotonic_s()
+        self.waits_for = ""
+        """Why a partition waits, for people; empty where none does."""
+
+    def take(self, messages: Sequence[Message], owned: Mapping[int, OwnedPartition]) -> frozenset[int]:
+        """Take messages; those of partitions that are not owned are left to who owns them.
+
+        Returns the partitions of which there were messages.
+        """
+        if not messages:
+            return frozenset()
+        batch = batch_of(messages)
+        headers = batch.headers() if self._reads_headers else None
+        decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers)
+        for run in batch.runs:
+            partition = owned.get(run.partition)
+            if partition is None:
+                continue  # read before the partition went; its next owner reads it again
+            if partition.held:
+                partition.held.extend(batch.messages[run.begin : run.end])
+                continue
+            self._take_run(partition, batch, decoded, run)
+        return frozenset(run.partition for run in batch.runs)
+
+    def take_held(self, owned: Mapping[int, OwnedPartition]) -> None:
+        """Try again what waits for its schema."""
+        now_s = self._clocks.monotonic_s()
+        waiting = [partition for partition in owned.values() if partition.held]
+        if not waiting:
+            self.waits_for = ""
+            return
+        if now_s - self._last_retry_s < HELD_RETRY_S:
+            return
+        self._last_retry_s = now_s
+        for partition in waiting:
+            held, partition.held = partition.held, []
+            for begin in range(0, len(held), BATCH):
+                self.take(held[begin : begin + BATCH], owned)
+            if not partition.held:
+                self._input.resume([partition.number])
+        if not any(partition.held for partition in owned.values()):
+            self.waits_for = ""
+
+    def _take_run(self, partition: OwnedPartition, batch: Batch, decoded: Decoded, run: Run) -> None:
+        # After a step back the client library may still return records that the windows have.
+        known = np.searchsorted(batch.offsets[run.begin : run.end], partition.next_offset)
+        run = run._replace(begin=run.begin + int(known))
+        end = self._hold_back(partition, batch, decoded, run)
+        if end == run.begin:
+            return
+        status = partition.windows.apply(decoded.events, run.begin, end, batch.offsets)
+        partition.next_offset = int(batch.offsets[end - 1]) + 1
+        partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
+        partition.taken_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
+        self._count(decoded.events.kind[run.begin : end], status, partition)
+        if decoded.ignored:  # those behind a record that waits are decoded again, and counted then
+            self._metrics.count_ignored(int(np.count_nonzero(decoded.events.reject[run.begin : end] == IGNORED)))
+        self._bury(partition, batch, decoded, range(run.begin, end), status)
+        closed = partition.windows.take_closed()
+        if len(closed):
+            places = np.searchsorted(batch.offsets[run.begin : end], closed.rows["offset"])
+            partition.outbox.add_closed(closed, batch.timestamps_ms[run.begin : end][places])
+
+    def _hold_back(self, partition: OwnedPartition, batch: Batch, decoded: Decoded, run: Run) -> int:
+        """Where the run ends for now: before the first record whose schema can't be had."""
+        if decoded.waiting >= run.end:
+            return run.end
+        waiting = np.flatnonzero(decoded.events.reject[run.begin : run.end] == WAITING)
+        if not len(waiting):
+            return run.end
+        end = run.begin + int(waiting[0])
+        partition.held.extend(batch.messages[end : run.end])
+        self._input.pause([partition.number])
+        if decoded.waits_for != self.waits_for:
+            _log.warning("partition waits", partition=partition.number, reason=decoded.waits_for)
+        self.waits_for = decoded.waits_for
+        return end
+
+    def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: OwnedPartition) -> None:
+        by_status = np.bincount(status, minlength=len(STATUSES)).tolist()
+        taken = kinds if by_status[ACCEPTED] == len(status) else kinds[status == ACCEPTED]
+        self._metrics.count_events(np.bincount(taken, minlength=len(KINDS)))
+        for code, reason in ((LATE, "stream_time"), (LATE_IDLE, "stream_idle")):
+            if by_status[code]:
+                lateness_ms = partition.windows.figures().largest_lateness_ms
+                self._metrics.count_late(reason, by_status[code], lateness_ms)
+
+    def _bury(
+        self,
+        partition: OwnedPartition,
+        batch: Batch,
+        decoded: Decoded,
+        rows: range,
+        status: npt.NDArray[np.uint8],
+    ) -> None:
+        """Write dead letters for the rejects among the rows."""
+        begin, end = np.searchsorted(decoded.rejects, (rows.start, rows.stop))
+        rejects = decoded.rejects[begin:end].tolist()
+        # Whatever the decoding of a later day would say of them, a replay skips them.
+        partition.journal.rejects.add(batch.offsets[rejects].tolist())
+        for row in rejects:
+            detail = decoded.explain(row)
+            self._add_dead_letter(partition, batch, row, detail.reason, detail.message, detail.schema)
+        for at in np.flatnonzero(status == STREAM_LIMIT).tolist():
+            reason = Reject.STREAM_LIMIT
+            self._add_dead_letter(partition, batch, rows.start + at, reason, reason.sentence, "")
+
+    def _add_dead_letter(
+        self, partition: OwnedPartition, batch: Batch, row: int, reason: Reject, message: str, schema: str
+    ) -> None:
+        record = batch.messages[row]
+        rejected = Rejected(
+            topic=self._kafka.input_topic,
+            partition=partition.number,
+            offset=int(batch.offsets[row]),
+            timestamp_ms=int(batch.timestamps_ms[row]),
+            key=record.key(),
+            value=record.value(),
+            headers=headers_of(record),
+            reason=reason.label,
+            message=message,
+            schema=schema,
+        )
+        partition.outbox.add_dead_letter(dead_letter(rejected, self._kafka.group_id))
+        self._metrics.count_rejects(reason.label, 1)

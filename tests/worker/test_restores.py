@@ -1,0 +1,337 @@
+"""What a worker does with the state it finds: go on from it, or stop that partition with a word on what resolves it."""
+
+import json
+
+import pytest
+
+from consumer.kafka.outcomes import TransactionAborted
+from consumer.settings import CommitSettings
+from consumer.state.journal import MAX_BYTES
+from consumer.state.keys import CHECKPOINT, JOURNAL
+from consumer.state.replay import ReplayFailed
+from tests.support.fakes import Published
+from tests.worker.rig import BUCKET_MS, IDENTITY, INTERVAL_S, Rig
+
+NO_CHECKPOINTS = CommitSettings(checkpoint_interval_ms=86_400_000)
+"""But the first of a partition."""
+
+
+@pytest.fixture
+def rig() -> Rig:
+    """Three records are committed; the checkpoint is of the first two, the third is in the journal alone."""
+    rig = Rig(commit=NO_CHECKPOINTS).start()
+    rig.join(0)
+    rig.join(1)
+    rig.turn(INTERVAL_S)
+    rig.join(2)
+    rig.turn(INTERVAL_S)
+    assert checkpoint(rig)["next_offset"] == 2
+    assert rig.cluster.committed == {0: 3}
+    return rig
+
+
+def checkpoint(rig: Rig) -> dict[str, object]:
+    newest: dict[str, object] = json.loads([each.value or b"" for each in rig.states() if each.key == CHECKPOINT][-1])
+    return newest
+
+
+def stopped(rig: Rig) -> str:
+    """Why partition 0 of the next worker is stopped."""
+    rig.kill()
+    rig.turn(1.0)
+    latest = rig.board.latest()
+    assert (latest.stopped, latest.restoring, latest.partitions) == (1, 0, ())
+    assert not latest.health.ready
+    published = len(rig.cluster.published)
+    rig.join(9)
+    rig.turn(1.0, times=3)
+    assert len(rig.cluster.published) == published, "nothing is published of it"
+    return latest.health.reason
+
+
+def replace_newest(rig: Rig, key: bytes, value: bytes | None) -> None:
+    topic = rig.settings.kafka.state_topic
+    rig.cluster.published.append(Published(topic, key, value, (), 0))
+
+
+def change(rig: Rig, key: bytes, **fields: object) -> None:
+    newest = json.loads([each.value or b"" for each in rig.states() if each.key == key][-1])
+    replace_newest(rig, key, json.dumps(newest | fields).encode())
+
+
+def test_what_was_open_goes_on_and_what_is_published_stays_published_once(rig: Rig) -> None:
+    rig.kill()
+    assert rig.counted("replayed_records_total") == 1
+    rig.join(2)
+    rig.join(3)
+    rig.turn(INTERVAL_S)
+    assert [(each["bucket_start_ms"] // BUCKET_MS, each["joins"]) for each in rig.summaries()] == [
+        (0, 1),
+        (1, 1),
+        (2, 2),
+    ]
+
+
+def test_metrics_count_nothing_of_a_replay(rig: Rig) -> None:
+    rig.kill()
+    assert rig.counted("events_total", type="join") == 0
+    assert rig.counted("summaries_total", close_reason="WATERMARK") == 0
+
+
+def test_after_a_clean_stop_nothing_is_replayed(rig: Rig) -> None:
+    rig.worker.stop()
+    rig.kill()
+    assert rig.counted("replayed_records_total") == 0
+    assert rig.counted("restored_rows_total") > 0
+
+
+def test_a_partition_that_is_being_restored_does_not_hold_up_others() -> None:
+    rig = Rig(partitions=2).start()
+    for partition in (0, 1):
+        rig.join(0, partition)
+        rig.join(1, partition)
+    rig.turn(INTERVAL_S)
+    rig.cluster.pending.add(0)  # a dead worker's transaction is still open
+    rig.worker = rig._new_worker()
+    rig.worker.start()
+    rig.turn()
+    rig.join(2, 0)
+    rig.join(2, 1)
+    rig.turn(INTERVAL_S, times=3)
+    assert (rig.buckets(0), rig.buckets(1)) == ([0], [0, 1])
+    assert rig.board.latest().health.missing() == ("restored",) or not rig.board.latest().health.ready
+    assert "offsets are being looked up" in rig.worker._restoring.reason
+    rig.cluster.pending.clear()
+    rig.until_live()
+    rig.turn(INTERVAL_S, times=2)
+    assert (rig.buckets(0), rig.buckets(1)) == ([0, 1], [0, 1])
+
+
+def test_a_partition_that_goes_while_it_is_being_restored_is_forgotten(rig: Rig) -> None:
+    rig.cluster.pending.add(0)
+    rig.worker = rig._new_worker()
+    rig.worker.start()
+    rig.turn()
+    rig.input.revoke(0)
+    rig.turn(INTERVAL_S)
+    rig.cluster.pending.clear()
+    rig.turn(INTERVAL_S, times=3)
+    assert not rig.worker._restoring.active
+    assert rig.cluster.committed == {0: 3}
+
+
+def test_where_the_group_s_offset_has_expired_the_journal_s_stands(rig: Rig) -> None:
+    rig.cluster.committed.clear()
+    rig.kill()
+    rig.join(3)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 1, 2]
+    assert rig.cluster.committed == {0: 4}
+
+
+def test_a_committed_offset_that_somebody_moved(rig: Rig) -> None:
+    rig.cluster.committed[0] = 1
+    said = stopped(rig)
+    assert "the group has committed offset 1, but its state goes to offset 3" in said
+    assert "viewer-consumer state reset --partition 0" in said
+
+
+def test_an_offset_without_a_state(rig: Rig) -> None:
+    rig.cluster.published.clear()
+    assert "the group has committed offset 3, but there is no checkpoint of it" in stopped(rig)
+
+
+def test_records_of_a_state_without_a_checkpoint(rig: Rig) -> None:
+    replace_newest(rig, CHECKPOINT, None)
+    rig.cluster.committed.clear()
+    assert "there are records of a state, but no checkpoint" in stopped(rig)
+
+
+def test_input_that_was_deleted_between_checkpoint_and_committed_offset(rig: Rig) -> None:
+    rig.cluster.begins[0] = 3
+    assert "records from offset 2 on are needed, but the input begins at 3" in stopped(rig)
+
+
+def test_an_input_that_ends_before_what_was_counted(rig: Rig) -> None:
+    del rig.cluster.log[0][2]
+    assert "the input ends at offset 2, but its records were counted up to 3" in stopped(rig)
+
+
+def test_a_topic_that_was_made_anew(rig: Rig) -> None:
+    rig.identity = IDENTITY.__class__("cluster", "another", IDENTITY.group)
+    assert "the input topic was made anew" in stopped(rig)
+
+
+def test_another_cluster(rig: Rig) -> None:
+    rig.identity = IDENTITY.__class__("elsewhere", "topic", IDENTITY.group)
+    assert "is of cluster cluster, and this is cluster elsewhere" in stopped(rig)
+
+
+def test_a_second_group_on_the_same_state_topic(rig: Rig) -> None:
+    rig.identity = IDENTITY.__class__("cluster", "topic", "another-group")
+    rig.cluster.committed.clear()
+    said = stopped(rig)
+    assert 'its state is that of group "viewer-consumer", and this worker is of group "another-group"' in said
+    assert "kafka.state_topic" in said
+
+
+def test_a_cluster_that_does_not_tell_who_it_is_is_believed(rig: Rig) -> None:
+    rig.identity = IDENTITY.__class__("", "", IDENTITY.group)
+    rig.kill()
+    assert rig.worker._restoring.done
+
+
+def test_a_row_that_is_gone(rig: Rig) -> None:
+    row = next(each for each in rig.states() if (each.key or b"").startswith(b"r"))
+    rig.cluster.published.remove(row)
+    assert "its state has 0 rows" in stopped(rig)
+
+
+def test_a_row_that_is_damaged(rig: Rig) -> None:
+    row = next(each for each in rig.states() if (each.key or b"").startswith(b"r"))
+    replace_newest(rig, row.key or b"", (row.value or b"")[:-1])
+    assert "the stored row of stream 's'" in stopped(rig)
+
+
+def test_a_journal_of_another_checkpoint(rig: Rig) -> None:
+    change(rig, JOURNAL, checkpoint=7)
+    assert "its journal goes from checkpoint 7 to 3, but the checkpoint is 1" in stopped(rig)
+
+
+@pytest.mark.parametrize(
+    ("key", "fields", "said"),
+    [
+        (JOURNAL, {"version": 2}, "the journal is of no version that this release reads"),
+        (JOURNAL, {"steps": [[1]]}, "the journal can't be read"),
+        (JOURNAL, {"rejects": [1]}, "the journal can't be read"),
+        (CHECKPOINT, {"rules_version": 99}, "the checkpoint is of version 1, rules 99"),
+        (CHECKPOINT, {"hash_key": []}, "the checkpoint can't be read"),
+        (CHECKPOINT, {"settings": {"windows": {"bucket_ms": 1000, "counting": "events", "grace_ms": "x"}}}, "settings"),
+    ],
+)
+def test_records_that_no_worker_of_this_release_wrote(
+    rig: Rig, key: bytes, fields: dict[str, object], said: str
+) -> None:
+    change(rig, key, **fields)
+    assert said in stopped(rig)
+
+
+def test_a_record_that_is_none_of_ours(rig: Rig) -> None:
+    replace_newest(rig, b"their key", b"their value")
+    assert "none of ours: b'their key'" in stopped(rig)
+
+
+def test_summaries_that_a_replay_does_not_give_stop_the_worker(rig: Rig) -> None:
+    change(rig, JOURNAL, summaries=2)
+    with pytest.raises(ReplayFailed, match=r"does not give what was published before: 1 summaries .* instead of 2"):
+        rig.kill()
+
+
+def test_a_record_that_can_t_be_decoded_any_more_stops_the_worker(rig: Rig) -> None:
+    rig.cluster.log[0][2] = rig.cluster.log[0][2].__class__(
+        topic=rig.cluster.topic, partition=0, offset=2, value=b"no event", timestamp=(1, 0)
+    )
+    with pytest.raises(ReplayFailed, match="the record at offset 2 can't be decoded any more"):
+        rig.kill()
+
+
+def test_a_reject_stays_one_though_it_could_be_decoded_now(rig: Rig) -> None:
+    rig.write_raw(b"no event")
+    rig.turn(INTERVAL_S)
+    assert len(rig.dead_letters()) == 1
+    event = rig.cluster.log[0][0].value()
+    rig.cluster.log[0][3] = rig.cluster.log[0][3].__class__(
+        topic=rig.cluster.topic, partition=0, offset=3, value=event, timestamp=(1, 0)
+    )
+    rig.kill()
+    assert rig.counted("replayed_records_total") == 2
+    rig.join(3)
+    rig.turn(INTERVAL_S)
+    assert sum(each["joins"] for each in rig.summaries()) == 3, "what was set aside is not counted"
+    assert len(rig.dead_letters()) == 1
+
+
+def test_a_journal_that_grows_too_large_becomes_a_checkpoint(rig: Rig) -> None:
+    number = checkpoint(rig)["number"]
+    # Every other record is a reject: as many ranges as there can be.
+    for _ in range(MAX_BYTES // 4 + 500):
+        rig.write_raw(b"no event")
+        rig.join(2)
+    while rig.cluster.committed[0] < len(rig.cluster.log[0]):
+        rig.turn(INTERVAL_S)
+    assert checkpoint(rig)["number"] != number
+    assert all(len(each.value or b"") <= MAX_BYTES for each in rig.states() if each.key == JOURNAL)
+    rig.kill()
+    assert rig.worker._restoring.done
+
+
+def test_a_checkpoint_comes_by_age_and_only_where_something_happened() -> None:
+    rig = Rig(partitions=2, commit=CommitSettings(checkpoint_interval_ms=5_000)).start()
+    rig.join(0)
+    rig.turn(1.1)
+    assert rig.counted("checkpoints_total") == 2, "the first commit of each"
+    rig.join(0)
+    rig.turn(1.1)
+    rig.turn(1.1, times=2)
+    assert rig.counted("checkpoints_total") == 2
+    rig.turn(3.0, times=2)
+    assert rig.counted("checkpoints_total") == 3
+    rig.turn(6.0, times=3)
+    assert rig.counted("checkpoints_total") == 3
+
+
+def test_an_aborted_checkpoint_is_made_again(rig: Rig) -> None:
+    rig.join(2, stream_id="t")
+    rig.turn()
+    rig.worker._owned[0].checkpoint_wanted = True
+    rig.transactions.fail("commit", TransactionAborted("_TIMED_OUT", "in a test"))
+    rig.turn(1.0)
+    rig.turn(1.0)
+    rig.kill()
+    assert rig.counted("replayed_records_total") == 0
+    assert rig.worker._owned[0].windows.figures().streams == 2
+
+
+# Changed settings.
+
+
+def test_less_grace_closes_what_is_over_by_it_and_says_settings() -> None:
+    rig = Rig(commit=NO_CHECKPOINTS, grace_ms=3_000).start()
+    for bucket in range(4):
+        rig.join(bucket)
+    rig.turn(INTERVAL_S)
+    rig.turn(1.0)
+    assert rig.buckets() == []
+    rig.settings = rig.settings.model_copy(update={"windows": rig.settings.windows.model_copy(update={"grace_ms": 0})})
+    rig.kill()
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 1, 2]
+    assert {each["close_reason"] for each in rig.summaries()} == {"SETTINGS"}
+    rig.kill()
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 1, 2], "a checkpoint came with them"
+    assert rig.counted("replayed_records_total") == 0
+
+
+def test_a_replay_goes_by_the_settings_of_its_checkpoint() -> None:
+    """By less grace the third record would be late in the replay, and was not when it came first."""
+    rig = Rig(commit=NO_CHECKPOINTS, grace_ms=3_000).start()
+    rig.join(0)
+    rig.turn(1.1)
+    for bucket in (3, 0, 5):
+        rig.join(bucket)
+    rig.turn(INTERVAL_S)
+    assert [(each["bucket_start_ms"], each["joins"]) for each in rig.summaries()] == [(0, 2)]
+    rig.settings = rig.settings.model_copy(update={"windows": rig.settings.windows.model_copy(update={"grace_ms": 0})})
+    rig.kill()
+    assert rig.counted("replayed_records_total") == 3
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 3]
+
+
+@pytest.mark.parametrize("changed", [{"bucket_ms": 500}])
+def test_a_length_of_buckets_can_t_change_while_there_is_state(rig: Rig, changed: dict[str, int]) -> None:
+    rig.settings = rig.settings.model_copy(update={"windows": rig.settings.windows.model_copy(update=changed)})
+    said = stopped(rig)
+    assert "was counted with windows.bucket_ms = 1000, which can't change while there is state" in said
+    assert "set it as it was" in said
