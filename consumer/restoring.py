@@ -33,6 +33,7 @@ class Restoring:
         self._clocks = clocks
         self._restores: dict[int, tuple[Restore, float]] = {}
         self._stopped: dict[int, str] = {}
+        self._flowing = False
 
     @property
     def active(self) -> bool:
@@ -41,8 +42,13 @@ class Restoring:
 
     @property
     def reading(self) -> bool:
-        """Some have records to read."""
+        """Some are being read."""
         return any(restore.reading for restore, _ in self._restores.values())
+
+    @property
+    def flowing(self) -> bool:
+        """Records of them came when they were last looked for: more are likely to be there."""
+        return self._flowing and self.reading
 
     @property
     def done(self) -> bool:
@@ -65,6 +71,7 @@ class Restoring:
         self.drop(partitions)
         if not partitions:
             return
+        self._flowing = True
         look_up, now_s = self._reader.look_up(partitions), self._clocks.monotonic_s()
         for partition in partitions:
             self._restores[partition] = Restore(partition, self._plan, look_up, self._reader), now_s
@@ -94,6 +101,7 @@ class Restoring:
             for topic, partition, group in _grouped(messages):
                 self._take(topic, partition, group)
             restored += self._advance()
+            self._flowing = bool(messages)
             if not messages or self._clocks.monotonic_s() >= end_s:
                 break
         return restored

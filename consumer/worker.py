@@ -33,8 +33,8 @@ from consumer.taking import BATCH, Taker
 
 LONGEST_WAIT_S = 0.1
 SHORTEST_WAIT_S = 0.001
-LOOK_UP_WAIT_S = 0.01
-"""While offsets of a restore are being looked up, which mostly takes milliseconds."""
+RESTORE_LOOK_S = 0.01
+"""A restore that waits, as for the end of a dead worker's transaction, is looked after so often."""
 
 RESTORE_WAIT_S = 0.02
 """What is read of a restore is waited for where nothing else is to be done."""
@@ -154,11 +154,11 @@ class Worker:
         return messages
 
     def _patience_s(self) -> float:
-        if self._restoring.reading or any(partition.outbox.unsent for partition in self._owned.values()):
+        if self._restoring.flowing or any(partition.outbox.unsent for partition in self._owned.values()):
             return 0.0
         longest_s = min(LONGEST_WAIT_S, self._settings.commit.interval_ms / 1000)
         if self._restoring.active:
-            longest_s = min(longest_s, LOOK_UP_WAIT_S)
+            longest_s = min(longest_s, RESTORE_LOOK_S)
         return min(max(self._publisher.wait_s(self._owned.values()), SHORTEST_WAIT_S), longest_s)
 
     # 4. Start over, and 5. restore.

@@ -11,8 +11,9 @@ from consumer.state.journal import StateError
 _NOT_OF_WINDOWS = {"partition_idle_ms"}
 """When the clock moves time on is in the journal."""
 
-_NOT_OF_INPUT = {"schema_registry_url", "start", "unknown_schema_wait_ms"}
-"""Where schemas come from and how long they are waited for; what was judged by it is in the journal."""
+_NOT_OF_INPUT = {"schema_registry_url", "schemas", "ids", "start", "unknown_schema_wait_ms"}
+"""Where schemas come from and how long they are waited for; what was judged by it is in the journal. Files may have
+moved since; one that reads records otherwise than before shows in the digest of a replay."""
 
 FIXED = ("windows.bucket_ms", "windows.counting")
 """These can't change while there is state."""

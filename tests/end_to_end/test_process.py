@@ -57,9 +57,9 @@ def _events(time_ms: int) -> Iterator[Record]:
         yield Record(stream_id.encode(), encoded(Event(stream_id, kind, time_ms - number % 7 * 300, number)))
 
 
-def start(kafka: Stage, log: Path) -> subprocess.Popen[bytes]:
+def start(kafka: Stage, log: Path, *flags: str) -> subprocess.Popen[bytes]:
     with log.open("wb") as stderr:
-        return subprocess.Popen(command("run", *kafka.flags()), stderr=stderr, env=environment())
+        return subprocess.Popen(command("run", *kafka.flags(), *flags), stderr=stderr, env=environment())
 
 
 def test_told_to_stop_it_commits_leaves_and_ends(bootstrap_servers: str, tmp_path: Path) -> None:

@@ -1,0 +1,244 @@
+"""State on a real broker: a worker is killed, and the next goes on from what was committed, or says why it can't.
+
+```
+    first      ──●checkpoint──●──●──✗ SIGKILL
+    next                              └ rows ─ replay ─ live ──●──
+```
+"""
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+
+from consumer.kafka.state_topic import STATE_TOPIC_CONFIG
+from consumer.service import Service
+from consumer.settings import InputSettings, Settings
+from consumer.windows.closing import CLOSE_REASONS
+from tests.end_to_end.events import SCHEMA_PATH, assert_same, encoded, judged, summary_of
+from tests.end_to_end.stage import INPUT, Record, Stage, counted, running, stage
+from tests.end_to_end.test_process import JOINS_WITHIN_S, STARTS_WITHIN_S, start
+from tests.intake.registry_server import RegistryServer
+from tests.reference.events_counting import Event, Rules
+from tests.support.waiting import until
+
+RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=3_000, stream_idle_ms=4_000)
+PARTITIONS = 2
+STATIC = {"group.instance.id": "one"}
+"""The next worker of this name takes the partitions at once, instead of when the group has noticed."""
+ONE_CHECKPOINT = ("--set", "commit.checkpoint_interval_ms=86400000")
+
+
+def events(from_ms: int, to_ms: int) -> list[Record]:
+    return [
+        Record(
+            f"stream {number}".encode(),
+            encoded(
+                Event(f"stream {number}", "JBLS"[(time_ms // 100 + number) % 4], time_ms - number % 7 * 400, number)
+            ),
+        )
+        for time_ms in range(from_ms, to_ms, 100)
+        for number in range(20)
+        for late_ms in (number % 7 * 400,)
+    ]
+
+
+@contextmanager
+def doomed(kafka: Stage, tmp_path: Path, *flags: str) -> Iterator[None]:
+    """A worker that is killed in the end; all but the first commits of its partitions are in journals."""
+    log = tmp_path / "doomed.log"
+    name = [f"kafka.client.{key}={value}" for key, value in STATIC.items()]
+    worker = start(kafka, log, *ONE_CHECKPOINT, "--set", *name, *flags)
+    try:
+        kafka.write(events(0, 1_000))
+        until(lambda: worker.poll() is not None or sum(kafka.committed().values()) >= 200, "it works", STARTS_WITHIN_S)
+        assert worker.poll() is None, log.read_text()
+        yield
+        kafka.wait_until_all_is_committed()
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+
+
+def work_and_die(kafka: Stage, tmp_path: Path) -> None:
+    """Ten seconds of events are counted by a worker that is dead now."""
+    with doomed(kafka, tmp_path):
+        kafka.write(events(1_000, 10_000))
+
+
+def settings(kafka: Stage, source: InputSettings = INPUT, **windows: int) -> Settings:
+    """Of the next worker of the same name."""
+    made = kafka.settings(source)
+    return made.model_copy(
+        update={
+            "kafka": made.kafka.model_copy(update={"client": STATIC}),
+            "windows": made.windows.model_copy(update=windows),
+        }
+    )
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryServer]:
+    server = RegistryServer()
+    yield server
+    server.close()
+
+
+def expected(kafka: Stage) -> list[dict[str, Any]]:
+    return expected_of(kafka, kafka.records())
+
+
+def expected_of(kafka: Stage, by_partition: Mapping[int, list[Message]]) -> list[dict[str, Any]]:
+    return [
+        summary_of(each, RULES, kafka.kafka.input_topic, partition)
+        for partition, records in by_partition.items()
+        for each in judged(records, RULES).closed
+    ]
+
+
+def test_the_next_worker_goes_on_as_if_nothing_had_happened(bootstrap_servers: str, tmp_path: Path) -> None:
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        work_and_die(kafka, tmp_path)
+        with running(settings(kafka)) as service:
+            kafka.write(events(10_000, 20_000))
+            kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+            assert counted(service, "replayed_records_total") > 1_000
+            assert counted(service, "events_total", type="join") == 500, "a replay counts nothing again"
+        assert assert_same(kafka.summaries(), expected(kafka)) > 200
+
+
+def test_after_a_clean_stop_nothing_is_replayed(bootstrap_servers: str) -> None:
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        for begin_ms in (0, 5_000):
+            with running(settings(kafka)) as service:
+                kafka.write(events(begin_ms, begin_ms + 5_000))
+                kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+                assert counted(service, "replayed_records_total") == 0
+        assert counted(service, "restored_rows_total") > 0
+        assert assert_same(kafka.summaries(), expected(kafka)) > 50
+
+
+def stopped(kafka: Stage, made: Settings) -> str:
+    """Why the next worker's partitions are stopped; it is up all the same."""
+    before = len(kafka.summaries())
+    with running(made) as service:
+        until(lambda: service.board.latest().stopped == PARTITIONS, "both are stopped", JOINS_WITHIN_S)
+        assert not service.board.latest().health.ready
+        reason = service.board.latest().health.reason
+    assert len(kafka.summaries()) == before
+    return reason
+
+
+def test_what_it_can_t_go_on_from_it_says(bootstrap_servers: str, tmp_path: Path) -> None:
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        work_and_die(kafka, tmp_path)
+        said = stopped(kafka, settings(kafka, bucket_ms=500))
+        assert "was counted with windows.bucket_ms = 1000, which can't change while there is state" in said
+
+        other = settings(kafka)
+        other = other.model_copy(update={"kafka": other.kafka.model_copy(update={"group_id": "another"})})
+        said = stopped(kafka, other)
+        assert f'its state is that of group "{kafka.kafka.group_id}", and this worker is of group "another"' in said
+
+        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        gone = {
+            TopicPartition(kafka.kafka.input_topic, partition, end - 1): None for partition, end in kafka.ends().items()
+        }
+        for future in admin.delete_records(list(gone)).values():
+            future.result(15)
+        said = stopped(kafka, settings(kafka))
+        assert "are needed, but the input begins at" in said
+        assert "viewer-consumer state reset --partition" in said
+
+
+def test_changed_settings_rule_behind_a_replay_by_those_before(bootstrap_servers: str, tmp_path: Path) -> None:
+    """Grace shrinks from three seconds to none: the replay counts by three, what is over by none closes then."""
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        work_and_die(kafka, tmp_path)
+        expected = []
+        for partition, records in kafka.records().items():
+            reference = judged(records, RULES)
+            reference.change_rules(replace(RULES, grace_ms=0), len(records))
+            expected += [summary_of(each, RULES, kafka.kafka.input_topic, partition) for each in reference.closed]
+        closing = sum(each["close_reason"] == "SETTINGS" for each in expected)
+        assert closing > 20
+        with running(settings(kafka, grace_ms=0)) as service:
+            until(lambda: counted(service, "summaries_total", close_reason="SETTINGS") == closing, "they close")
+            assert counted(service, "replayed_records_total") > 1_000
+        assert_same(kafka.summaries(), expected)
+
+
+def test_a_reject_whose_schema_was_registered_since_stays_one(
+    bootstrap_servers: str, tmp_path: Path, registry: RegistryServer
+) -> None:
+    later = b"\0" + (8).to_bytes(4, "big") + encoded(Event("stream 0", "J", 1_000))[5:]
+    flags = ("--set", f"input.schema_registry_url={registry.url}", "--set", "input.unknown_schema_wait_ms=0")
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        with doomed(kafka, tmp_path, *flags):
+            kafka.write([Record(b"stream 0", later), *events(1_000, 5_000)])
+        (letter,) = kafka.dead_letters()
+        assert letter.value() == later
+        registry.add(8, SCHEMA_PATH.read_text(encoding="utf-8"))
+        source = INPUT.model_copy(update={"schema_registry_url": registry.url})
+        with running(settings(kafka, source)) as service:
+            kafka.write(events(5_000, 10_000))
+            kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+            assert counted(service, "replayed_records_total") > 500
+        counted_records = {
+            partition: [each for each in records if each.value() != later]
+            for partition, records in kafka.records().items()
+        }
+        assert_same(kafka.summaries(), expected_of(kafka, counted_records))
+        assert len(kafka.dead_letters()) == 1
+
+
+def test_the_last_buckets_of_a_quiet_topic_come_out(bootstrap_servers: str) -> None:
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        with running(settings(kafka, partition_idle_ms=2_000)) as service:
+            kafka.write(events(0, 3_000))
+            kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+            open_buckets = sum(each.buckets for each in service.board.latest().partitions)
+            assert open_buckets > 0
+            until(
+                lambda: (
+                    sum(counted(service, "summaries_total", close_reason=r) for r in ("WATERMARK", "PARTITION_IDLE"))
+                    == len(all_buckets(kafka))
+                ),
+                "all buckets are out",
+                within_s=40,
+            )
+        summaries = kafka.summaries()
+        assert len(summaries) == len(all_buckets(kafka))
+        assert "PARTITION_IDLE" in {each["close_reason"] for each in summaries}
+
+
+def published(service: Service) -> float:
+    return sum(counted(service, "summaries_total", close_reason=reason) for reason in CLOSE_REASONS)
+
+
+def all_buckets(kafka: Stage) -> set[tuple[int, str, int]]:
+    """All in which an event was accepted."""
+    found = set()
+    for partition, records in kafka.records().items():
+        reference = judged(records, RULES)
+        found |= {(partition, each.stream_id, each.bucket.start_ms) for each in reference.closed}
+        for stream_id, stream in reference.streams.items():
+            found |= {(partition, stream_id, start_ms) for start_ms in stream.buckets}
+    return found
+
+
+def test_the_state_topic_is_made_to_stay_small(bootstrap_servers: str) -> None:
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka, running(settings(kafka)):
+        until(lambda: len(kafka.committed()) == PARTITIONS, "it works", JOINS_WITHIN_S)
+        resource = ConfigResource(ResourceType.TOPIC, kafka.kafka.state_topic)
+        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        found = admin.describe_configs([resource])[resource].result(15)
+        assert {key: found[key].value for key in STATE_TOPIC_CONFIG} == STATE_TOPIC_CONFIG
