@@ -22,6 +22,7 @@ from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
 from consumer.state.agreement import StateDisagrees, check_agreement, check_identity, check_settings
 from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.contents import Contents
 from consumer.state.journal import Journal, JournalRecord, StateError
 from consumer.state.keys import CHECKPOINT, JOURNAL, ROW_PREFIX
 from consumer.state.replay import Replay
@@ -29,6 +30,7 @@ from consumer.state.shape import changed_keys, settings_of, shape_of
 from consumer.window_rules import window_rules
 from consumer.windows.loading import RowError
 from consumer.windows.partition import PartitionWindows
+from consumer.windows.rules import WindowRules
 from consumer.windows.state import Times
 
 READ_AGAIN_S = 0.25
@@ -82,7 +84,8 @@ class Restore:
         self._bounds = Bounds(None, 0, 0, 0)
         # By the rules in force: rows depend on `bucket_ms` alone, and with another one nothing is gone on with.
         self._windows = PartitionWindows.loading(window_rules(plan.settings.windows), _new_key(), Times())
-        self._row_error: RowError | None = None
+        self._doubtful = False
+        self._settled: Contents | None = None
         self._checkpoint: bytes | None = None
         self._journal: bytes | None = None
         self._replay: Replay | None = None
@@ -125,6 +128,9 @@ class Restore:
         if self._phase is _Phase.READING:
             if self._reader.reached(self._state, self.partition) < self._bounds.state_end:
                 return None
+            if self._doubtful and self._settled is None:
+                self._read_settled()
+                return None
             self._reader.stop(self._state, self.partition)
             return self._with_state()
         return self._replayed(now_s)
@@ -146,26 +152,30 @@ class Restore:
         self._reader.stop(self._input, self.partition)
 
     def _take_state(self, messages: Sequence[Message]) -> None:
-        rows: list[tuple[bytes, bytes | None]] = []
-        for message in messages:
-            key, value = message.key() or b"", message.value()
-            if key.startswith(ROW_PREFIX):
-                rows.append((key, value))
-            elif key == CHECKPOINT:
+        records = [(message.key() or b"", message.value()) for message in messages]
+        if self._settled is not None:
+            self._settled.take(records)
+            return
+        for key, value in records:
+            if key == CHECKPOINT:
                 self._checkpoint = value
             elif key == JOURNAL:
                 self._journal = value
-            else:
-                raise StateDisagrees(
-                    self.partition, f"its state topic holds a record that is none of ours: {key[:40]!r}"
-                )
+            elif not key.startswith(ROW_PREFIX):
+                self._doubtful = True
+        rows = [record for record in records if record[0].startswith(ROW_PREFIX)]
         self._rows += len(rows)
-        if self._row_error is not None:
+        if self._doubtful:
             return
         try:
             self._windows.load(rows)
-        except RowError as error:
-            self._row_error = error  # told once the checkpoint has been looked at, which may say why
+        except RowError:
+            self._doubtful = True
+
+    def _read_settled(self) -> None:
+        """Something can't be taken as it comes, but may have been taken back: read again what stands in the end."""
+        self._settled = Contents()
+        self._reader.read(self._state, self.partition, 0)
 
     def _with_state(self) -> Restored | None:
         """The state is read: nothing is there, or it is checked and the replay begins."""
@@ -194,7 +204,7 @@ class Restore:
             raise StateDisagrees(
                 self.partition, f"the group has committed offset {bounds.committed}, but there is no checkpoint of it"
             )
-        if self._rows or self._journal is not None:
+        if self._rows or self._doubtful or self._journal is not None:
             raise StateDisagrees(self.partition, "there are records of a state, but no checkpoint")
         offset = bounds.input_begin if settings.input.start == "earliest" else bounds.input_end
         key = secrets.randbits(64), secrets.randbits(64)
@@ -204,11 +214,13 @@ class Restore:
         )
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        settings = self._settings_of(checkpoint)
+        rules = window_rules(self._settings_of(checkpoint).windows)
         try:
-            if self._row_error is not None:
-                raise self._row_error
-            self._windows.take_over(window_rules(settings.windows), checkpoint.hash_key, Times(**checkpoint.times))
+            times = Times(**checkpoint.times)
+            if self._settled is None:
+                self._windows.take_over(rules, checkpoint.hash_key, times)
+            else:
+                self._windows = self._settled_windows(self._settled, rules, checkpoint.hash_key, times)
             rows = self._windows.finish_load()
         except (RowError, TypeError) as error:
             raise StateDisagrees(self.partition, str(error)) from None
@@ -218,6 +230,17 @@ class Restore:
                 f"its state has {rows.count} rows with digest {rows.digest:016x}, but the checkpoint was made of "
                 f"{checkpoint.rows.count} with {checkpoint.rows.digest:016x}",
             )
+
+    def _settled_windows(
+        self, settled: Contents, rules: WindowRules, hash_key: tuple[int, int], times: Times
+    ) -> PartitionWindows:
+        if settled.others:
+            raise StateDisagrees(
+                self.partition, f"its state topic holds a record that is none of ours: {min(settled.others)[:40]!r}"
+            )
+        windows = PartitionWindows.loading(rules, hash_key, times)
+        windows.load(list(settled.rows.items()))
+        return windows
 
     def _settings_of(self, checkpoint: Checkpoint) -> Settings:
         try:

@@ -221,6 +221,28 @@ def test_a_record_that_is_none_of_ours(rig: Rig) -> None:
     assert "none of ours: b'their key'" in stopped(rig)
 
 
+@pytest.mark.parametrize("key", [b"their key", b"r\0\0another stream"])
+def test_what_can_t_be_read_but_was_taken_back_is_no_matter(rig: Rig, key: bytes) -> None:
+    #  state     row of s, checkpoint, journal, no row, its tombstone │ killed │ goes on
+    replace_newest(rig, key, b"no row")
+    replace_newest(rig, key, None)
+    rig.kill()
+    assert rig.worker._restoring.done
+    rig.join(4)
+    rig.turn(1.0)
+    assert rig.buckets() == [0, 1, 2]
+
+
+def test_a_damaged_row_that_was_written_anew_is_no_matter(rig: Rig) -> None:
+    row = next(each for each in rig.states() if (each.key or b"").startswith(b"r"))
+    replace_newest(rig, row.key or b"", b"no row")
+    replace_newest(rig, row.key or b"", row.value)
+    rig.kill()
+    rig.join(4)
+    rig.turn(1.0)
+    assert rig.buckets() == [0, 1, 2]
+
+
 def test_summaries_that_a_replay_does_not_give_stop_the_worker(rig: Rig) -> None:
     change(rig, JOURNAL, summaries=2)
     with pytest.raises(ReplayFailed, match=r"does not give what was published before: 1 summaries .* instead of 2"):

@@ -1,0 +1,54 @@
+"""What the records of a partition's state come to: the newest of each key, as compaction will leave them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from consumer.state.keys import CHECKPOINT, JOURNAL, ROW_PREFIX
+from consumer.windows.rows import KEY_PREFIX_BYTES
+
+Record = tuple[bytes, bytes | None]
+
+
+@dataclass
+class Contents:
+    """Filled by `take`, in the order of the topic."""
+
+    checkpoint: bytes | None = None
+    journal: bytes | None = None
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+    """Values by keys."""
+    others: set[bytes] = field(default_factory=set)
+    """Keys of records that are none of ours."""
+
+    def take(self, records: Iterable[Record]) -> None:
+        """The next records; a value of None takes back what was there."""
+        for key, value in records:
+            if key == CHECKPOINT:
+                self.checkpoint = value
+            elif key == JOURNAL:
+                self.journal = value
+            elif not key.startswith(ROW_PREFIX):
+                self.others.discard(key) if value is None else self.others.add(key)
+            elif value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = value
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is stored."""
+        return self.checkpoint is None and self.journal is None and not self.rows and not self.others
+
+    @property
+    def streams(self) -> int:
+        """How many have rows; a large one has several."""
+        return len({key[KEY_PREFIX_BYTES:] for key in self.rows})
+
+    @property
+    def row_bytes(self) -> int:
+        """Of rows, keys included."""
+        return sum(len(key) + len(value) for key, value in self.rows.items())
+
+    def rows_of(self, stream_id: bytes) -> list[tuple[bytes, bytes]]:
+        """All rows of one stream."""
+        return [(key, value) for key, value in self.rows.items() if key[KEY_PREFIX_BYTES:] == stream_id]
