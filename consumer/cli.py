@@ -18,8 +18,9 @@ import typer
 from typer.exceptions import TyperException
 
 from consumer import __version__
+from consumer.cli_options import Config, Overrides, read_kafka_settings, read_settings
 from consumer.errors import UsageError, ViewerConsumerError
-from consumer.settings import Settings, load_settings
+from consumer.state_cli import state_app
 
 INTERRUPTED = 130
 """What a shell reports of a process that SIGINT ended."""
@@ -34,11 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings as TOML.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting, over file and environment; may be repeated."),
-]
+app.add_typer(state_app)
 
 
 class LogLevel(StrEnum):
@@ -55,19 +52,6 @@ class AtEnd(StrEnum):
 
     CLOSE = "close"
     KEEP = "keep"
-
-
-def _settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
-    return load_settings(config, overrides or (), os.environ)
-
-
-def _kafka_settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
-    """The same, and refused at once where `kafka.client` would break what the worker promises."""
-    from consumer.kafka.config import check_client
-
-    settings = _settings(config, overrides)
-    check_client(settings)
-    return settings
 
 
 def _version(wanted: bool) -> None:
@@ -101,7 +85,7 @@ def run(
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="The least that is logged.")] = LogLevel.INFO,
 ) -> None:
     """Run the worker until SIGTERM or Ctrl-C."""
-    settings = _kafka_settings(config, overrides)
+    settings = read_kafka_settings(config, overrides)
     from consumer.times import parse_span_ms
 
     duration_s = None if duration is None else parse_span_ms("--duration", duration) / 1000
@@ -139,7 +123,7 @@ def aggregate(
     ] = AtEnd.CLOSE,
 ) -> None:
     """Run the engine over files, without Kafka: one JSON object a summary on stdout."""
-    settings = _settings(config, overrides)
+    settings = read_settings(config, overrides)
     from consumer.aggregate import aggregate_files
 
     aggregate_files(settings, files, view_path=view, close_at_end=at_end is AtEnd.CLOSE)
@@ -192,7 +176,7 @@ def simulate(
     schema_id: Annotated[int, typer.Option("--schema-id", min=0, help="Registry id before each record.")] = 1,
 ) -> None:
     """Send a seeded audience's events to the input topic or to a file."""
-    settings = _settings(config, overrides)
+    settings = read_settings(config, overrides)
     from rich.console import Console
 
     from consumer.simulate.noise import NoiseRules
@@ -229,7 +213,7 @@ def show_config(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON rather than TOML.")] = False,
 ) -> None:
     """Check the settings in force and print them, secrets hidden."""
-    settings = _kafka_settings(config, overrides)
+    settings = read_kafka_settings(config, overrides)
     from consumer.settings_text import shown, to_toml
 
     values = shown(settings)
@@ -244,7 +228,7 @@ def topics(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON rather than text.")] = False,
 ) -> None:
     """Check the topics, and create those of ours that are missing."""
-    settings = _kafka_settings(config, overrides)
+    settings = read_kafka_settings(config, overrides)
     from consumer.kafka.topics import check_topics
 
     kafka = settings.kafka.model_copy(update={"create_topics": False}) if check else settings.kafka

@@ -62,7 +62,7 @@ class EndOffsets:
         """Begin to ask for all of these, unless an answer is awaited still; says whether it was begun."""
         self._give_up_in_time()
         wanted: dict[TopicPartition, OffsetSpec] = {
-            TopicPartition(self._topic, partition): _latest() for partition in partitions
+            TopicPartition(self._topic, partition): latest_spec() for partition in partitions
         }
         if self._question is not None or not wanted:
             return False
@@ -108,5 +108,6 @@ class EndOffsets:
         self._complained = True
 
 
-def _latest() -> OffsetSpec:
+def latest_spec() -> OffsetSpec:
+    """Asks for the end of a partition."""
     return LatestSpec()  # type: ignore[no-untyped-call]  # the library gives no types for it

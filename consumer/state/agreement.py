@@ -10,11 +10,10 @@ class StateDisagrees(Exception):  # noqa: N818  # a finding, which a worker goes
     """What is stored of a partition does not fit together, or not to this worker."""
 
     def __init__(self, partition: int, what: str, advice: str = "") -> None:
-        resolve = advice or (
-            f"look at it by: viewer-consumer state check; go on without it by: viewer-consumer state reset "
-            f"--partition {partition}"
-        )
-        super().__init__(f"partition {partition}: {what}; {resolve}")
+        self.what = what
+        self.advice = advice or f"go on without it by: viewer-consumer state reset --partition {partition}"
+        look = "" if advice else "look at it by: viewer-consumer state check; "
+        super().__init__(f"partition {partition}: {what}; {look}{self.advice}")
 
 
 def check_identity(partition: int, stored: Identity, ours: Identity) -> None:

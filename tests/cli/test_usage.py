@@ -10,7 +10,7 @@ from consumer.cli import run_command
 from consumer.settings import Settings, load_settings
 from tests.cli.command import run
 
-COMMANDS = ("run", "aggregate", "simulate", "config", "topics")
+COMMANDS = ("run", "aggregate", "simulate", "config", "topics", "state")
 
 
 def test_the_version_is_data() -> None:
@@ -39,6 +39,10 @@ def test_help_and_config_load_nothing_heavy() -> None:
         ([], "Missing command; see viewer-consumer --help"),
         (["agregate"], "No such command 'agregate'"),
         (["aggregate"], "Missing argument 'FILE...'; see viewer-consumer aggregate --help"),
+        (["state"], "Missing command; see viewer-consumer state --help"),
+        (["state", "show"], "Missing argument 'STREAM'; see viewer-consumer state show --help"),
+        (["state", "reset", "--from", "here"], "Invalid value for '--from'"),
+        (["state", "list", "--partition", "-1"], "Invalid value for '--partition'"),
         (["config", "--jsn"], "No such option: --jsn (Possible options: --json, --set)"),
         (["aggregate", "x", "--at-end", "never"], "Invalid value for '--at-end'"),
         (["config", "--config", "none.toml"], "none.toml: can't be read: No such file or directory"),

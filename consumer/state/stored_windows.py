@@ -1,0 +1,108 @@
+"""Stored rows as windows again, to be looked at; a worker's own restore reads them as they come."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from consumer.settings import MAX_BUCKETS_KEPT, Settings
+from consumer.state.checkpoint import Checkpoint
+from consumer.state.contents import Contents
+from consumer.state.shape import settings_of
+from consumer.window_rules import window_rules
+from consumer.windows.digest import Checksum
+from consumer.windows.partition import PartitionWindows
+from consumer.windows.rules import WindowRules
+from consumer.windows.state import LIMB, Times
+
+
+class StoredBucket(NamedTuple):
+    """A bucket as the row of its stream has it."""
+
+    bucket_start_ms: int
+    open: bool
+    """Its summary is not published yet."""
+    peak_concurrent_viewers: int
+    joins: int
+    leaves: int
+    bitrate_sample_count: int
+    avg_bitrate_bps: float
+    min_bitrate_bps: int
+    max_bitrate_bps: int
+    buffer_event_count: int
+    buffer_stall_ms: int
+
+
+class StoredStream(NamedTuple):
+    """A stream as of the checkpoint."""
+
+    time_ms: int
+    """The partition's floor included."""
+    viewers: int
+    buckets: list[StoredBucket]
+    """Oldest first."""
+
+
+def loaded_windows(
+    checkpoint: Checkpoint, settings: Settings, rows: Sequence[tuple[bytes, bytes]], widest: bool = False
+) -> tuple[PartitionWindows, Checksum]:
+    """Windows of the rows by the settings that they were stored under, and the rows' checksum.
+
+    Args:
+        checkpoint: that the rows belong to.
+        settings: those in force, for what checkpoints don't keep.
+        rows: records, the newest of each key.
+        widest: take the window for as long as can be, so that it has all buckets.
+
+    Raises:
+        RowError: a row can't be read.
+        StateError: the checkpoint's settings can't be read.
+    """
+    rules = window_rules(settings_of(checkpoint.settings, settings).windows)
+    windows = PartitionWindows.loading(_widest(rules) if widest else rules, checkpoint.hash_key, _times(checkpoint))
+    windows.load(rows)
+    return windows, windows.finish_load()
+
+
+def stored_stream(
+    contents: Contents, checkpoint: Checkpoint, settings: Settings, stream_id: bytes
+) -> StoredStream | None:
+    """A stream as its row has it; None where there is none.
+
+    Raises:
+        RowError, StateError: as `loaded_windows`.
+    """
+    rows = contents.rows_of(stream_id)
+    if not rows:
+        return None
+    windows, _ = loaded_windows(checkpoint, settings, rows, widest=True)
+    view = windows.view_of(stream_id)
+    if view is None:
+        return None
+    last_closed_ms = view.last_closed_start_ms
+    buckets = []
+    for bucket in windows.window_of(stream_id):
+        start_ms, samples = int(bucket["start_ms"]), int(bucket["bitrate_samples"])
+        bitrate_sum = int(bucket["bitrate_sum_low"]) + int(bucket["bitrate_sum_high"]) * LIMB
+        buckets.append(
+            StoredBucket(
+                bucket_start_ms=start_ms,
+                open=last_closed_ms is None or start_ms > last_closed_ms,
+                peak_concurrent_viewers=int(bucket["peak"]),
+                joins=int(bucket["joins"]),
+                leaves=int(bucket["leaves"]),
+                bitrate_sample_count=samples,
+                avg_bitrate_bps=bitrate_sum / samples if samples else 0.0,
+                min_bitrate_bps=int(bucket["bitrate_min_bps"]),
+                max_bitrate_bps=int(bucket["bitrate_max_bps"]),
+                buffer_event_count=int(bucket["buffer_events"]),
+                buffer_stall_ms=int(bucket["stall_ms"]),
+            )
+        )
+    return StoredStream(view.time_ms, view.concurrent_viewers, buckets)
+
+
+def _widest(rules: WindowRules) -> WindowRules:
+    return rules._replace(window_duration_ms=rules.bucket_ms * MAX_BUCKETS_KEPT)
+
+
+def _times(checkpoint: Checkpoint) -> Times:
+    return Times(**checkpoint.times)
