@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format bench lock clean
+.PHONY: help run install test check format bench chaos lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,6 +37,9 @@ format: $(VENV)/.installed-dev ## Put the code into its format
 
 bench: $(VENV)/.installed-dev ## Measure on a real broker (ARGS: see tests/bench)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: $(VENV)/.installed-dev ## Kill workers and brokers, cut the network; judge what was published (ARGS: see tests/chaos)
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lock: ## Pin the dependencies again; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --group build -o requirements.lock pyproject.toml

@@ -49,9 +49,14 @@ def decoded(value: bytes) -> Event:
 
 def judged(records: Iterable[Message], rules: Rules) -> Reference:
     """The judge's count of one partition's records."""
+    return judged_events(((record.offset() or 0, decoded(record.value() or b"")) for record in records), rules)
+
+
+def judged_events(events: Iterable[tuple[int, Event]], rules: Rules) -> Reference:
+    """The judge's count of one partition's events, each with its offset."""
     reference = Reference(rules)
-    for record in records:
-        reference.apply(decoded(record.value() or b""), record.offset())
+    for offset, event in events:
+        reference.apply(event, offset)
     return reference
 
 

@@ -144,9 +144,13 @@ class Stage:
     def close(self) -> None:
         """Delete the topics."""
         kafka = self.kafka
-        self._onlooker.close()
+        self.leave()
         names = [kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic, kafka.state_topic]
         delete_topics(kafka.bootstrap_servers, names)
+
+    def leave(self) -> None:
+        """Let the topics be."""
+        self._onlooker.close()
 
 
 @contextlib.contextmanager

@@ -98,10 +98,10 @@ class KafkaBroker:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _start(self) -> None:
-        port, controller_port = _free_ports(2)
+        port, controller_port = free_ports(2)
         config = self._directory / "server.properties"
         config.write_text(_server_properties(port, controller_port, self._directory / "data"))
-        format_it = ["kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(config), "--standalone"]
+        format_it = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(config), "--standalone"]
         formatted = subprocess.run(self._java(*format_it), capture_output=True, text=True, timeout=60, check=False)
         if formatted.returncode != 0:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{formatted.stdout}{formatted.stderr}")
@@ -174,7 +174,7 @@ def _fetch(jars: Path) -> None:
 @contextlib.contextmanager
 def _in_docker() -> Iterator[str]:
     _need_docker()
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what its libraries warn of is not ours to mend
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415  # slow to load, only wanted here
@@ -250,13 +250,15 @@ _ONE_NODE = {
 }
 
 
-def _cluster_id() -> str:
+def cluster_id() -> str:
+    """For a data directory that is to be formatted."""
     while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
         pass  # Kafka would take it for an option
     return name
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -18,9 +18,9 @@ def unique(name: str) -> str:
 def create_topic(
     bootstrap_servers: str, name: str, partitions: int, config: Mapping[str, str] | None = None, within_s: float = 15.0
 ) -> None:
-    """Create a topic and wait until it can be used."""
+    """Create a topic, with as many replicas as the brokers give by default, and wait until it can be used."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=dict(config or {}))
     admin.create_topics([topic])[name].result(within_s)
     deadline = time.monotonic() + within_s
     while admin.list_topics(name, timeout=within_s).topics[name].error is not None:

@@ -1,0 +1,124 @@
+"""Events that keep coming: seeded, in some disorder, some too late, some that are no events at all."""
+
+import random
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from tests.end_to_end.events import encoded
+from tests.end_to_end.stage import Record
+from tests.reference.events_counting import Event
+
+REASON = "reject"
+"""The header of a record that is no event: why it must be rejected."""
+
+BEGIN_MS = 1_000_000_000_000
+"""Event time begins long ago, so that it may run faster than the clock."""
+
+EVERY_S = 0.1
+STEP_MS = 250
+STREAMS = 5
+FAR_AHEAD_MS = 2**45
+
+_KINDS = "JJJLLBBBBS"
+_REJECTS_ONE_IN = 150
+
+
+class EventSource:
+    """Events of all partitions, a step of event time after the other; the same seed gives the same."""
+
+    def __init__(self, seed: int, partitions: int) -> None:
+        self._random = random.Random(f"events {seed}")
+        self._partitions = partitions
+        self._time_ms = BEGIN_MS
+
+    def step(self) -> Iterator[Record]:
+        """What the next `STEP_MS` bring."""
+        self._time_ms += STEP_MS
+        for partition in range(self._partitions):
+            for stream in range(STREAMS):
+                # Each is silent for one fifth of the time, long enough to be forgotten.
+                if (self._time_ms // 8_000 + stream) % STREAMS:
+                    yield self._record(partition, f"p{partition}-s{stream}")
+
+    def _record(self, partition: int, stream_id: str) -> Record:
+        chance = self._random
+        kind = chance.choice(_KINDS)
+        event = Event(stream_id, kind, self._time_ms - self._delay_ms(), chance.randrange(5_000_000))
+        if chance.randrange(_REJECTS_ONE_IN) == 0:
+            reason, value = self._reject(event)
+            return Record(stream_id.encode(), value, 0, partition, ((REASON, reason.encode()),))
+        return Record(stream_id.encode(), encoded(event), 0, partition)
+
+    def _delay_ms(self) -> int:
+        """Most come at once, some within the grace, a few when their bucket is closed."""
+        longest_ms = self._random.choices((STEP_MS, 1_000, 6_000), (80, 15, 5))[0]
+        return self._random.randrange(longest_ms)
+
+    def _reject(self, event: Event) -> tuple[str, bytes | None]:
+        good = encoded(event)
+        return self._random.choice(
+            (
+                ("null_value", None),
+                ("bad_framing", b"\x01" + good[1:]),
+                ("truncated", good[:-1]),
+                ("trailing_bytes", good + b"\0"),
+                ("future", encoded(event._replace(timestamp_ms=FAR_AHEAD_MS))),
+            )
+        )
+
+
+class Flow:
+    """Writes the events of a source in a thread, a step every `EVERY_S`, until it is stopped."""
+
+    def __init__(self, bootstrap_servers: str, topic: str, source: EventSource) -> None:
+        self._topic = topic
+        self._source = source
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="producer")
+        self._failure: str | None = None
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "linger.ms": 5,
+                "enable.idempotence": True,
+                "acks": "all",
+                "delivery.timeout.ms": 300_000,
+                "log_level": 2,
+                "on_delivery": self._on_delivery,
+            }
+        )
+
+    def __enter__(self) -> "Flow":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Write no more, and wait until all is there.
+
+        Raises:
+            RuntimeError: a record could not be written.
+        """
+        if self._thread.is_alive():
+            self._stop.set()
+            self._thread.join()
+            left = self._producer.flush(300)
+            if left or self._failure is not None:
+                raise RuntimeError(f"{left} events were not written: {self._failure}")
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            for record in self._source.step():
+                self._producer.produce(
+                    self._topic, record.value, record.key, record.partition, headers=list(record.headers)
+                )
+            self._producer.poll(0)
+
+    def _on_delivery(self, error: KafkaError | None, _message: Message | Any) -> None:
+        if error is not None:
+            self._failure = error.str()

@@ -1,0 +1,50 @@
+"""A worker as it is deployed, in a process that may have to kill or stop itself at a named point.
+
+`python -m tests.chaos.victim --point after_commit:3 --set kafka.group_id=g …`; it ends with whoever holds its stdin.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+
+from consumer.errors import ViewerConsumerError
+from consumer.observe.logs import set_up_logs
+from consumer.service import Service
+from consumer.settings import load_settings
+from consumer.stopping import stop_on_signals
+from tests.chaos.points import Order, arm, order
+
+GAVE_UP = 3
+"""Exit code where the worker said itself why it can't go on; a traceback has 1."""
+
+
+def main() -> int:
+    """Run until told to stop, or until the point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--point", type=order, default=None)
+    parser.add_argument("--set", action="append", default=[])
+    options = parser.parse_args()
+    point: Order | None = options.point
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    set_up_logs("info", sys.stderr, {"NO_COLOR": "1"})
+    if point is not None:
+        arm(point)
+    settings = load_settings(None, options.set)
+    with stop_on_signals() as stop:
+        try:
+            Service(settings).run(stop)
+        except ViewerConsumerError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return GAVE_UP
+    return 0
+
+
+def _end_with_the_parent() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

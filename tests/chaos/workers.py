@@ -1,0 +1,148 @@
+"""Workers as processes: started, told to stop, killed, frozen, and asked how they ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.chaos.points import Order
+from tests.chaos.victim import GAVE_UP
+from tests.cli.command import environment
+
+STOPS_WITHIN_S = 40.0
+"""More than a producer may take to get its place, which is not interrupted."""
+
+OF_ITS_OWN_ACCORD = {0: "stopped", GAVE_UP: "gave up"}
+
+
+class Ending(NamedTuple):
+    """How one process of a worker ended."""
+
+    worker: str
+    code: int
+    words: str
+    """The last line of its log."""
+
+    @property
+    def how(self) -> str:
+        """In a word; "broke" is a bug."""
+        if self.code < 0:
+            return signal.Signals(-self.code).name
+        return OF_ITS_OWN_ACCORD.get(self.code, "broke")
+
+
+class WorkerProcess:
+    """One place in the group, taken by one process after another.
+
+    Args:
+        name: of the worker, and of its log.
+        overrides: settings, as `section.key=value`.
+        logs: a directory.
+    """
+
+    def __init__(self, name: str, overrides: Sequence[str], logs: Path) -> None:
+        self.name = name
+        self.log = logs / f"{name}.log"
+        self.endings: list[Ending] = []
+        self._overrides = overrides
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """There is a process, perhaps a frozen one."""
+        return self._process is not None and not self._collect()
+
+    @property
+    def frozen(self) -> bool:
+        """It is stopped by a signal."""
+        return self._process is not None and _state(self._process.pid) == "T"
+
+    def start(self, point: Order | None = None) -> None:
+        """Start a process; with a point at which it kills or stops itself."""
+        assert not self.running, f"{self.name} runs already"
+        command = [sys.executable, "-m", "tests.chaos.victim"]
+        if point is not None:
+            command += ["--point", str(point)]
+        for override in self._overrides:
+            command += ["--set", override]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log, env=environment())
+
+    def kill(self) -> None:
+        """End it without a word; frozen or not."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._collect()
+
+    def terminate(self) -> None:
+        """Have it commit, leave the group and end; one that takes too long is killed."""
+        if self._process is not None and self.running:
+            self._process.terminate()
+            try:
+                self._process.wait(STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self._collect()
+
+    def freeze(self) -> None:
+        """Stop it where it is."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def ends_within(self, within_s: float) -> bool:
+        """Wait until its process has ended, by its own hand or another's."""
+        return _comes_true(lambda: not self.running, within_s)
+
+    def freezes_within(self, within_s: float) -> bool:
+        """Wait until it has stopped itself."""
+        return _comes_true(lambda: self.frozen, within_s)
+
+    def said(self, words: str) -> bool:
+        """Its log has these words in it."""
+        return self.log.exists() and words in self.log.read_text(errors="replace")
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self.running:
+            os.kill(self._process.pid, number)
+
+    def _collect(self) -> bool:
+        """Whether it has ended; how is written down once."""
+        if self._process is None:
+            return True
+        code = self._process.poll()
+        if code is None:
+            return False
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process = None
+        self.endings.append(Ending(self.name, code, self._last_words()))
+        return True
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return lines[-1] if lines else ""
+
+
+def _comes_true(condition: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _state(pid: int) -> str:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return ""
+    return status.rpartition(")")[2].split()[0]

@@ -1,0 +1,69 @@
+"""Killed or frozen at the worst moments, workers still publish every summary exactly once."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.points import Order
+from tests.chaos.scene import scene
+
+PARTITIONS = 4
+SEED = 11
+STARTS_WITHIN_S = 90.0
+"""Kernels may have to be compiled first."""
+WITHIN_S = 60.0
+
+NOT_YET = pytest.mark.xfail(strict=False, reason="memory does not survive its process yet")
+
+
+@NOT_YET
+@pytest.mark.parametrize(
+    "order", [Order("after_produce", 10), Order("after_send_offsets", 10), Order("after_commit", 10)], ids=str
+)
+def test_killed_and_restarted(bootstrap_servers: str, tmp_path: Path, order: Order) -> None:
+    """Beside one that lives.
+
+    ```
+    one   ══ … pass 1 … pass 10 ✗   ══ restore ══ … ══ stop
+    other ═════════════════════════════════════════════ stop
+    ```
+    """
+    # With names that outlive them: a restart need not wait until the group has noticed a death.
+    workers = {"one": "one", "other": "other"}
+    with scene(bootstrap_servers, tmp_path, seed=SEED, partitions=PARTITIONS, workers=workers) as hurt:
+        one, other = hurt.workers
+        other.start()
+        one.start(order)
+        assert one.ends_within(STARTS_WITHIN_S)
+        one.start()
+        hurt.wait_for_progress(50, WITHIN_S)
+        hurt.settle(WITHIN_S)
+        assert [ending.how for ending in hurt.endings] == ["SIGKILL", "stopped", "stopped"]
+        verdict = hurt.verdict()
+    assert verdict.clean, "\n".join([str(verdict), *verdict.examples])
+
+
+@NOT_YET
+def test_a_zombie_publishes_nothing(bootstrap_servers: str, tmp_path: Path) -> None:
+    """It stops itself with a transaction open, and goes on when its partitions are another's.
+
+    ```
+    one    ══ produced ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ commits in vain, joins again ══ stop
+    other  ═══════════════ session over: takes all ═══════════════════════════ stop
+    ```
+    """
+    workers = {"one": "", "other": ""}
+    with scene(bootstrap_servers, tmp_path, seed=SEED, partitions=PARTITIONS, workers=workers) as hurt:
+        one, other = hurt.workers
+        other.start()
+        one.start(Order("after_produce", 10, stop=True))
+        assert one.freezes_within(STARTS_WITHIN_S)
+        # In all partitions, so what was the frozen one's is the other's.
+        hurt.wait_for_progress(50, WITHIN_S)
+        assert one.frozen
+        one.thaw()
+        hurt.wait_for_progress(50, WITHIN_S)
+        hurt.settle(WITHIN_S)
+        assert [ending.how for ending in hurt.endings] == ["stopped", "stopped"]
+        verdict = hurt.verdict()
+    assert verdict.clean, "\n".join([str(verdict), *verdict.examples])

@@ -1,0 +1,32 @@
+"""Callbacks that the client library serves when it has gone on already."""
+
+from typing import Any, NoReturn
+
+from confluent_kafka import TopicPartition
+
+from consumer.kafka.config import consumer_config
+from consumer.kafka.consumer import InputConsumer
+from consumer.settings import Settings
+from tests.support.fakes import RecordingHandler
+
+
+class WithoutGroup:
+    """A client that closes: it knows of no group any more."""
+
+    def consumer_group_metadata(self) -> NoReturn:
+        raise RuntimeError("Consumer group metadata not available")
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        assert [each.partition for each in partitions] == [0, 1]
+
+
+def test_what_is_revoked_when_the_group_is_gone_is_lost() -> None:
+    handler = RecordingHandler()
+    made: Any = InputConsumer(consumer_config(Settings()), "events", "earliest", handler)
+    made._owned.update((0, 1))
+    # An exception here would come out of closing as an error of the interpreter, with a traceback.
+    made._on_revoke(WithoutGroup(), [TopicPartition("events", 0), TopicPartition("events", 1)])
+    assert handler.heard == [("lost", (0, 1))]
+    assert made.assignment == frozenset()
+    assert made.group_metadata() is None
+    made.close()
