@@ -172,7 +172,10 @@ class InputConsumer:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The generation in which they are taken away; until this returns, they are committed in it. A callback that was
         # served late may find that the group has dropped this member meanwhile, and then they are lost.
-        self._metadata = _of_a_member(consumer.consumer_group_metadata())
+        try:
+            self._metadata = _of_a_member(consumer.consumer_group_metadata())
+        except RuntimeError:  # the client library closes, and has let go of its group already
+            self._metadata = None
         self._give_up(consumer, partitions, lost=self._metadata is None)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

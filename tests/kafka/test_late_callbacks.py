@@ -22,7 +22,7 @@ class WithoutGroup:
 
 def test_what_is_revoked_when_the_group_is_gone_is_lost() -> None:
     handler = RecordingHandler()
-    made: Any = InputConsumer(consumer_config(Settings()), "events", "earliest", handler)
+    made: Any = InputConsumer(consumer_config(Settings()), "events", handler)
     made._owned.update((0, 1))
     # An exception here would come out of closing as an error of the interpreter, with a traceback.
     made._on_revoke(WithoutGroup(), [TopicPartition("events", 0), TopicPartition("events", 1)])
