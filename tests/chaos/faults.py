@@ -27,6 +27,8 @@ class Fault(NamedTuple):
 
     kind: str
     point: Order | None = None
+    dirty: bool = False
+    """The process before is killed, so that the one with the point has something to replay; else it stops cleanly."""
     node: int = 0
     for_s: float = 0.0
     """How long it lasts."""
@@ -34,8 +36,14 @@ class Fault(NamedTuple):
     """How long the lane rests behind it."""
 
     def __str__(self) -> str:
-        parts = [self.kind, str(self.point or ""), f"broker {self.node}" if self.node else ""]
-        return " ".join([*filter(None, parts), f"for {self.for_s:.1f} s"] if self.for_s else filter(None, parts))
+        parts = (
+            self.kind,
+            self.point and f"at {self.point}",
+            self.dirty and "behind one that is killed",
+            self.node and f"broker {self.node}",
+            self.for_s and f"for {self.for_s:.1f} s",
+        )
+        return " ".join(str(part) for part in parts if part)
 
 
 Plan = Mapping[str, Sequence[Fault]]
@@ -73,7 +81,8 @@ def _of_a_worker(chance: random.Random, points: Sequence[str]) -> Iterator[Fault
             name = next(in_turn)
             count = chance.randint(1, 60) if POINTS[name].often else 1
             order = Order(name, count, stop=kind == "zombie")
-            yield Fault(kind, order, for_s=_absence_s(chance) if order.stop else 0.0)
+            dirty = chance.random() < 0.5 or name == "in_replay"
+            yield Fault(kind, order, dirty, for_s=_absence_s(chance) if order.stop else 0.0)
         elif kind == "freeze":
             yield Fault(kind, for_s=_absence_s(chance))
         elif kind == "pause":
@@ -91,7 +100,7 @@ def _absence_s(chance: random.Random) -> float:
 
 def _of_brokers(chance: random.Random) -> Iterator[Fault]:
     while True:
-        kind = chance.choice(("stop broker", "kill broker"))
+        kind = chance.choice(("stop", "kill"))
         yield Fault(kind, node=chance.choice(NODES), for_s=chance.uniform(0.5, 8.0))
 
 

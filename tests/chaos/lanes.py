@@ -9,8 +9,10 @@ from tests.chaos.workers import WorkerProcess
 from tests.support.cluster import KafkaCluster
 from tests.support.proxy import Proxy
 
-DIES_WITHIN_S = 45.0
+DIES_WITHIN_S = 30.0
 """Some points are passed in a rebalance only, and that needs another's fault."""
+
+WAKES_WITHIN_S = 20.0
 
 SLOW_S = 0.15
 SLOW_BYTES_PER_S = 30_000.0
@@ -96,18 +98,24 @@ class _WorkerLane:
         outcome = self._kinds[fault.kind](fault)
         if not self._worker.running:
             self._worker.start()
+            self._worker.wakes_within(WAKES_WITHIN_S)
         return outcome
 
-    def _die(self, fault: Fault) -> str:
-        self._worker.terminate()
+    def _restart(self, fault: Fault) -> None:
+        if fault.dirty:
+            self._worker.kill()
+        else:
+            self._worker.terminate()
         self._worker.start(fault.point)
+
+    def _die(self, fault: Fault) -> str:
+        self._restart(fault)
         if self._worker.ends_within(DIES_WITHIN_S):
-            return f"it is dead: {self._worker.endings[-1].how}"
+            return f"it is {self._worker.endings[-1].how}"
         return "it did not get there"
 
     def _zombie(self, fault: Fault) -> str:
-        self._worker.terminate()
-        self._worker.start(fault.point)
+        self._restart(fault)
         if not self._worker.freezes_within(DIES_WITHIN_S):
             return "it did not get there"
         self._wait(fault.for_s)
@@ -140,7 +148,7 @@ class _BrokerLane:
         self._wait = wait
 
     def do(self, fault: Fault) -> str:
-        if fault.kind == "stop broker":
+        if fault.kind == "stop":
             self._cluster.stop(fault.node)
         else:
             self._cluster.kill(fault.node)

@@ -40,13 +40,17 @@ _WORKER = "consumer.worker:Worker"
 
 POINTS: dict[str, Point] = {
     "after_poll": Point("consumer.kafka.consumer:InputConsumer", "poll", with_result=True),
-    "after_windows": Point("consumer.windows.partition:PartitionWindows", "apply"),
+    "after_windows": Point("consumer.taking:Taker", "_take_run"),
     "after_produce": Point(f"{_TRANSACTION}:TransactionOwner", "produce_all", linger_s=SENT_WITHIN_S),
     "before_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit", "before"),
     "after_send_offsets": Point(_TRANSACTION, "_send_offsets", linger_s=SENT_WITHIN_S),
     "in_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit", "during"),
     "after_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit"),
+    "in_checkpoint": Point("consumer.checkpointing:StateWriter", "_write_checkpoint", linger_s=SENT_WITHIN_S),
     "in_on_assigned": Point(_WORKER, "on_assigned", "before", often=False),
+    "in_restore": Point("consumer.state.restore:Restore", "_take_state", often=False),
+    "in_replay": Point("consumer.state.replay:Replay", "take", often=False),
+    "after_restore": Point("consumer.restoring:Restoring", "_live", often=False),
     "after_on_assigned": Point(_WORKER, "on_assigned", often=False),
     "in_on_revoke": Point(_WORKER, "on_revoked", "before", often=False),
     "after_on_revoke": Point(_WORKER, "on_revoked", often=False),
@@ -112,7 +116,7 @@ def _wrapped(function: Callable[..., Any], point: Point, countdown: _Countdown) 
         if point.when != "after":
             countdown.pass_by()
         result = function(*args, **kwargs)
-        if point.when == "after" and (result or not point.with_result):
+        if point.when == "after" and (not point.with_result or result):
             countdown.pass_by()
         return result
 

@@ -16,7 +16,12 @@ from tests.cli.command import environment
 STOPS_WITHIN_S = 40.0
 """More than a producer may take to get its place, which is not interrupted."""
 
-OF_ITS_OWN_ACCORD = {0: "stopped", GAVE_UP: "gave up"}
+HOW = {
+    0: "stopped",
+    GAVE_UP: "gave up",
+    -signal.SIGKILL: "killed",
+    -signal.SIGTERM: "told to end before it listened",
+}
 
 
 class Ending(NamedTuple):
@@ -30,9 +35,7 @@ class Ending(NamedTuple):
     @property
     def how(self) -> str:
         """In a word; "broke" is a bug."""
-        if self.code < 0:
-            return signal.Signals(-self.code).name
-        return OF_ITS_OWN_ACCORD.get(self.code, "broke")
+        return HOW.get(self.code, "broke")
 
 
 class WorkerProcess:
@@ -49,6 +52,7 @@ class WorkerProcess:
         self.log = logs / f"{name}.log"
         self.endings: list[Ending] = []
         self._overrides = overrides
+        self._log_begin = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -70,6 +74,7 @@ class WorkerProcess:
         for override in self._overrides:
             command += ["--set", override]
         with self.log.open("ab") as log:
+            self._log_begin = log.tell()
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log, env=environment())
 
     def kill(self) -> None:
@@ -97,6 +102,10 @@ class WorkerProcess:
         """Let it go on."""
         self._signal(signal.SIGCONT)
 
+    def wakes_within(self, within_s: float) -> bool:
+        """Wait until it has said something, or has ended: from then on it listens to signals."""
+        return _comes_true(lambda: not self.running or self.log.stat().st_size > self._log_begin, within_s)
+
     def ends_within(self, within_s: float) -> bool:
         """Wait until its process has ended, by its own hand or another's."""
         return _comes_true(lambda: not self.running, within_s)
@@ -104,10 +113,6 @@ class WorkerProcess:
     def freezes_within(self, within_s: float) -> bool:
         """Wait until it has stopped itself."""
         return _comes_true(lambda: self.frozen, within_s)
-
-    def said(self, words: str) -> bool:
-        """Its log has these words in it."""
-        return self.log.exists() and words in self.log.read_text(errors="replace")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self.running:

@@ -28,7 +28,6 @@ def brokers(tmp_path: Path) -> Iterator[tuple[KafkaCluster, Proxy]]:
         pytest.skip(f"no real brokers: {reason}")
 
 
-@pytest.mark.xfail(strict=False, reason="memory does not survive an unknown outcome yet")
 def test_bounced_brokers_and_broken_connections(brokers: tuple[KafkaCluster, Proxy], tmp_path: Path) -> None:
     """One after the other, under two workers.
 
