@@ -213,6 +213,22 @@ def test_a_commit_without_an_answer_for_too_long_is_lost_and_never_aborted(troup
     assert troupe.listened.heard == [("lost", "_TIMED_OUT")]
 
 
+def test_what_is_hurried_shares_one_deadline(troupe: Troupe) -> None:
+    """Two seconds for all: the second transaction has only what the first has left."""
+    troupe.fail("offsets", *[retriable()] * 15, None, *[retriable()] * 1000)
+    owner = troupe.owner()
+    with owner.hurried(2.0):
+        publish(owner)
+        assert 1 < troupe.time_s < 2
+        with pytest.raises(TransactionAborted):
+            publish(owner)
+    assert 2 <= troupe.time_s < 2.2
+    troupe.script.clear()
+    troupe.fail("offsets", *[retriable()] * 40)
+    publish(owner)
+    assert troupe.time_s > 5.9, "behind it a call has its usual time again"
+
+
 @pytest.mark.parametrize("code", [KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID])
 def test_when_the_group_has_moved_on_the_producer_stays(troupe: Troupe, code: int) -> None:
     troupe.fail("offsets", *[abortable(code)] * 20)
