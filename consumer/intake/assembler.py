@@ -1,11 +1,15 @@
 """Builds a program row by row; jumps are filled in once their targets are known."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from consumer.intake.machine import CODE_COLUMNS, SKIP_BYTES, A, Machine
 from consumer.intake.schema_json import SchemaRefused
 
-MAX_INSTRUCTIONS = 16_384
+MAX_INSTRUCTIONS = 8_192
+MAX_SYMBOLS = 65_536
+"""Of all enums that tell event types: an enum that many branches share counts once for each."""
 
 
 class Assembler:
@@ -60,10 +64,16 @@ class Assembler:
         """Fill in where a branch begins."""
         self._jumps[place] = target
 
-    def add_kinds(self, kinds: list[int]) -> int:
-        """The kinds of an enum's symbols; where they begin."""
+    def add_kinds(self, symbols: Sequence[str], kind_of: Callable[[str], int]) -> int:
+        """The kinds of an enum's symbols; where they begin.
+
+        Raises:
+            SchemaRefused: there are too many.
+        """
         base = len(self._kinds)
-        self._kinds += kinds
+        if base + len(symbols) > MAX_SYMBOLS:
+            raise SchemaRefused(f"its event types are enums of more than {MAX_SYMBOLS} symbols together")
+        self._kinds += map(kind_of, symbols)
         return base
 
     @property

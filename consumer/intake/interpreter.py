@@ -108,9 +108,10 @@ def converted(code: Ints, scales: Floats, pc: int, integer: int, real: float) ->
 @inlined
 def future_fault(timestamp: int, kafka_timestamp: int, wall_clock: int, max_future: int) -> int:
     """Why an event's time can't be beside its record's and the clock's, or 0."""
-    if timestamp > wall_clock + max_future:
+    # Subtracted from the event's, which is in range: a record's Kafka timestamp can be any 64 bits.
+    if timestamp - max_future > wall_clock:
         return _FUTURE
-    if kafka_timestamp != NO_KAFKA_TIMESTAMP and timestamp > kafka_timestamp + max_future:
+    if kafka_timestamp != NO_KAFKA_TIMESTAMP and timestamp - max_future > kafka_timestamp:
         return _FUTURE
     return 0
 
@@ -276,8 +277,11 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
 
         if time_rule == KAFKA_TIME:
             timestamp = kafka_timestamps[row]
-            time_fault = _MISSING_VALUE if timestamp == NO_KAFKA_TIMESTAMP else 0
-            if abs(timestamp) > MAX_ABS_TIMESTAMP_MS:
+            time_fault = 0
+            if timestamp == NO_KAFKA_TIMESTAMP:
+                time_fault = _MISSING_VALUE
+            # No abs: that of the smallest number is itself.
+            elif timestamp > MAX_ABS_TIMESTAMP_MS or timestamp < -MAX_ABS_TIMESTAMP_MS:
                 time_fault = _OUT_OF_RANGE
         value = bitrate if kind == BITRATE else duration if kind == BUFFER else 0
         if kind < 0:

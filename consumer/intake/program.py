@@ -150,6 +150,7 @@ class _Compiler:
         if name in self._open:
             raise SchemaRefused(f'it is recursive: record "{name}" is inside itself; such schemas are not read')
         self._open.append(name)
+        self._check_names(name, schema)
         for want in wants:
             if want.path:
                 continue
@@ -161,6 +162,14 @@ class _Compiler:
             inner = [want._replace(path=want.path[1:]) for want in wants if want.path[:1] == (member,)]
             self._value(member_type, inner, depth + 1)
         self._open.pop()
+
+    @staticmethod
+    def _check_names(record: str, schema: Schema) -> None:
+        seen: set[str] = set()
+        for name, _ in members(schema):
+            if name in seen:
+                raise SchemaRefused(f'record "{record}" has two fields "{name}"; which is meant can\'t be told')
+            seen.add(name)
 
     def _union(self, branches: Schema, wants: list[_Want], depth: int) -> None:
         out = self._out
@@ -273,12 +282,11 @@ class _Compiler:
             if want.field != TYPE:
                 self._note_unfit(want, described(schema))
                 continue
-            kinds = [self._kind_of(symbol) for symbol in symbols]
-            self._out.add(KIND_OF_INDEX, self._out.add_kinds(kinds))
+            self._out.add(KIND_OF_INDEX, self._out.add_kinds(symbols, self._kind_of))
 
     def _fixed(self, schema: Schema, wants: list[_Want]) -> None:
         size = schema["size"]
-        if not isinstance(size, int) or not 0 <= size <= MAX_FIXED_BYTES:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_FIXED_BYTES:
             raise SchemaRefused(f'the size of fixed "{schema["name"]}" is no number of bytes: {size}')
         is_uuid = size == 16 and logical_type(schema) == "uuid"
         kept = [want for want in wants if is_uuid and want.field in _IDS]

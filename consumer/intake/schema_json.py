@@ -11,6 +11,9 @@ from consumer.errors import ViewerConsumerError
 
 MAX_SCHEMA_CHARS = 2**20
 MAX_JSON_DEPTH = 200
+MAX_NAME_CHARS = 200
+MAX_REASON_CHARS = 1_000
+"""Of a refusal, which is kept, logged and written into dead letters; a schema may repeat itself in it at any length."""
 
 _LEFT_OUT = frozenset({"default", "__fastavro_parsed", "__named_schemas"})
 
@@ -21,7 +24,17 @@ Schema = Any
 
 
 class SchemaRefused(ViewerConsumerError):  # noqa: N818  # what is refused is no error of ours, but the answer to a schema
-    """A writer schema can't be mapped to our events; the message says which field, and why."""
+    """A writer schema can't be mapped to our events; the message says which field, and why.
+
+    What it quotes of the schema is made one line of text that can be encoded, and cut to `MAX_REASON_CHARS`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        # Twice as much as is kept: splitting a megabyte of blanks would be work for nothing.
+        line = " ".join(reason[: 2 * MAX_REASON_CHARS].split())
+        printable = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+        whole = len(printable) <= MAX_REASON_CHARS
+        super().__init__(printable if whole else printable[: MAX_REASON_CHARS - 1] + "…")
 
 
 class ParsedSchema(NamedTuple):
@@ -32,8 +45,10 @@ class ParsedSchema(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of its record, for people."""
-        return str(self.schema["name"]) if isinstance(self.schema, dict) and "name" in self.schema else "(no record)"
+        """The name of its record, for people; cut where it is very long."""
+        if not isinstance(self.schema, dict) or "name" not in self.schema:
+            return "(no record)"
+        return str(self.schema["name"])[:MAX_NAME_CHARS]
 
     def resolve(self, schema: Schema) -> Schema:
         """A type in full where it stands by its name."""

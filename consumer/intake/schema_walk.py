@@ -1,10 +1,12 @@
 """Questions to a parsed writer schema."""
 
 from collections.abc import Iterator
+from itertools import islice
 
-from consumer.intake.schema_json import ParsedSchema, Schema
+from consumer.intake.schema_json import ParsedSchema, Schema, SchemaRefused
 
-MAX_LEAVES = 10_000
+MAX_LEAVES = 1_000
+"""Types that one field can have through all the branches on the way to it."""
 
 
 def type_of(schema: Schema) -> str:
@@ -46,18 +48,25 @@ def branches(parsed: ParsedSchema, schema: Schema) -> list[Schema]:
 
 
 def leaves(parsed: ParsedSchema, path: tuple[str, ...]) -> list[Schema]:
-    """The types at the end of a path, through every branch on the way; empty where the path leads nowhere."""
+    """The types at the end of a path, through every branch on the way; empty where the path leads nowhere.
+
+    Raises:
+        SchemaRefused: there are more than `MAX_LEAVES`, at the end or on the way.
+    """
     found = branches(parsed, parsed.schema)
     for step in path:
-        found = [
-            leaf
-            for schema in found
-            if type_of(schema) in {"record", "error"}
-            for name, member in members(schema)
-            if name == step
-            for leaf in branches(parsed, member)
-        ][:MAX_LEAVES]
+        found = list(islice(_below(parsed, found, step), MAX_LEAVES + 1))
+        if len(found) > MAX_LEAVES:
+            raise SchemaRefused(f'its field "{".".join(path)}" can have more than {MAX_LEAVES} types')
     return found
+
+
+def _below(parsed: ParsedSchema, schemas: list[Schema], step: str) -> Iterator[Schema]:
+    for schema in schemas:
+        if type_of(schema) in {"record", "error"}:
+            for name, member in members(schema):
+                if name == step:
+                    yield from branches(parsed, member)
 
 
 def takes_bytes(parsed: ParsedSchema, schema: Schema, known: dict[str, bool] | None = None) -> bool:

@@ -20,7 +20,10 @@ from consumer.intake.schema_json import SchemaRefused, parse_schema_text
 from consumer.settings import InputSettings
 
 MAX_SCHEMAS = 1_000
-"""Programs and refusals held; with one more, all that came from the registry are dropped and asked for anew."""
+"""Programs and refusals held; for one more the oldest goes, and is asked for anew where a record names it."""
+
+MAX_STEPS = 2**19
+"""Instructions, branches and symbols held of all of them together, at most 64 bytes each; beyond that the oldest go."""
 
 MAX_UNKNOWN = 10_000
 """Ids held that the registry doesn't know."""
@@ -74,6 +77,8 @@ class SchemaBook:
             self._registry = Registry(source.schema_registry_url, monotonic_s)
         self._pinned = load_pinned(source, self._mapping)
         self._learned: dict[int, Program | Refusal] = {}
+        """The one learned longest ago comes first."""
+        self._steps = 0
         self._unknown: OrderedDict[int, _Unknown] = OrderedDict()
         self._guid_references: dict[UUID, int] = {}
         self._guids: dict[int, UUID] = {}
@@ -179,10 +184,17 @@ class SchemaBook:
         return compile_program(parse_schema_text(found.text, found.references), self._mapping)
 
     def _learn(self, reference: int, learned: Program | Refusal) -> None:
-        if len(self._learned) >= MAX_SCHEMAS:
-            self._learned.clear()
+        self._unlearn(reference)
         self._learned[reference] = learned
+        self._steps += _steps_of(learned)
+        while len(self._learned) > MAX_SCHEMAS or (self._steps > MAX_STEPS and len(self._learned) > 1):
+            self._unlearn(next(iter(self._learned)))
         self._unknown.pop(reference, None)
+
+    def _unlearn(self, reference: int) -> None:
+        dropped = self._learned.pop(reference, None)
+        if dropped is not None:
+            self._steps -= _steps_of(dropped)
 
     def _note_unknown(self, reference: int, now_s: float, first_asked_s: float | None = None) -> None:
         before = self._unknown.pop(reference, None)
@@ -192,7 +204,8 @@ class SchemaBook:
             self._unknown.popitem(last=False)
 
     def _forget_guids(self) -> None:
-        self._learned = {reference: known for reference, known in self._learned.items() if reference < _FIRST_GUID}
+        for reference in [known for known in self._learned if known >= _FIRST_GUID]:
+            self._unlearn(reference)
         self._unknown.clear()
         self._guid_references.clear()
         self._guids.clear()
@@ -231,3 +244,10 @@ class SchemaBook:
         self.needs_scratch = any(program.needs_scratch for program in linked)
         self.known = np.array(sorted(found), np.int64)
         self.entries = np.array([found[reference] for reference in sorted(found)], np.int64)
+
+
+def _steps_of(learned: Program | Refusal) -> int:
+    if isinstance(learned, Refusal):
+        return 0
+    machine = learned.machine
+    return len(machine.code) + len(machine.jumps) + len(machine.kinds)

@@ -10,6 +10,9 @@ from confluent_kafka import Message
 
 RecordHeaders = list[tuple[str, bytes | None]]
 
+UNREADABLE_HEADERS = "viewer_consumer.headers_unreadable"
+"""Stands for all headers of a record where the name of one is no UTF-8."""
+
 
 class Run(NamedTuple):
     """Rows `begin` to `end` of a batch, all of one partition and in the order of their offsets."""
@@ -36,8 +39,17 @@ class Batch(NamedTuple):
 
 
 def headers_of(message: Message) -> RecordHeaders:
-    """The headers of a message that was read, in their order."""
-    return cast("RecordHeaders", message.headers() or [])  # a dict or text is only what one may produce
+    """The headers of a message that was read, in their order.
+
+    A name that is no UTF-8 keeps the client library from giving any of them; `UNREADABLE_HEADERS` then stands alone.
+    """
+    try:
+        # For such a name the library returns a list with a hole in it, and sets an error that nobody has asked for. An
+        # ordinary call may be so fast that it doesn't look; map looks, and the list is never touched.
+        (headers,) = map(Message.headers, (message,))
+    except (SystemError, UnicodeDecodeError):
+        return [(UNREADABLE_HEADERS, None)]
+    return cast("RecordHeaders", headers or [])  # a dict or text is only what one may produce
 
 
 def batch_of(messages: Sequence[Message]) -> Batch:

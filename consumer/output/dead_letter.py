@@ -13,6 +13,9 @@ MAX_BYTES = 900_000
 
 _ROOM_FOR_OURS = 4_096
 
+_HEADER_BYTES = 10
+"""What a header takes besides its name and content: the lengths of both, at most five bytes each."""
+
 
 class Rejected(NamedTuple):
     """A record as it came, and why it is a reject."""
@@ -54,7 +57,7 @@ def dead_letter(rejected: Rejected, application: str) -> DeadLetter:
     key, left = _cut("key", rejected.key, left, ours)
     value, left = _cut("value", rejected.value, left, ours)
     theirs: list[tuple[str, str | bytes | None]] = list(rejected.headers)
-    if sum(len(name) + len(content or b"") for name, content in theirs) > left:
+    if sum(len(name.encode()) + len(content or b"") + _HEADER_BYTES for name, content in theirs) > left:
         ours.append(("viewer_consumer.headers_dropped", str(len(theirs))))
         theirs = []
     return DeadLetter(key, value, [*theirs, *ours])

@@ -2,10 +2,11 @@
 
 import time
 
-from consumer.kafka.batch import headers_of
+from consumer.kafka.batch import UNREADABLE_HEADERS, headers_of
 from tests.end_to_end.events import FRAME, encoded
 from tests.end_to_end.stage import Record, counted, running, stage
 from tests.reference.events_counting import Event, Rules
+from tests.support.raw_records import write_with_header
 
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
 HEADERS = (("trace", b"\xff1"), ("trace", b"2"), ("empty", None))
@@ -49,3 +50,19 @@ def test_dead_letters_are_what_came_and_say_why(bootstrap_servers: str) -> None:
         assert ours["viewer_consumer.application"] == kafka.kafka.group_id.encode()
         assert ours["__streams.errors.message"]
     assert dict(headers_of(letters[1]))["viewer_consumer.schema"] == b"id 99"
+
+
+def test_header_names_that_are_no_text_stop_nobody(bootstrap_servers: str) -> None:
+    begin_ms = time.time_ns() // 1_000_000_000 * 1_000 - 10_000
+    good = encoded(Event("s", "J", begin_ms))
+    with stage(bootstrap_servers, 1, RULES) as kafka:
+        for value in (good, good + b"\0"):
+            write_with_header(bootstrap_servers, kafka.kafka.input_topic, value, b"na\xffme", b"content")
+        kafka.write([Record(b"k", encoded(Event("s", "L", begin_ms + 5_000)))])
+        with running(kafka.settings()):
+            kafka.wait_until_all_is_committed()
+        (letter,) = kafka.dead_letters()
+        (summary,) = kafka.summaries()
+    assert summary["joins"] == 1
+    assert letter.value() == good + b"\0"
+    assert UNREADABLE_HEADERS in dict(headers_of(letter))

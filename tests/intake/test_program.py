@@ -6,13 +6,20 @@ from uuid import UUID
 
 import pytest
 
-from consumer.intake.assembler import MAX_INSTRUCTIONS
+from consumer.intake.assembler import MAX_INSTRUCTIONS, MAX_SYMBOLS
 from consumer.intake.builtin import load_builtin_schema
 from consumer.intake.decode import decode_block
-from consumer.intake.machine import Program
+from consumer.intake.machine import MAX_LOOP_DEPTH, Program
 from consumer.intake.mapping import mapping_from
-from consumer.intake.program import MAX_DEPTH, compile_program
-from consumer.intake.schema_json import MAX_SCHEMA_CHARS, SchemaRefused, parse_schema_json, parse_schema_text
+from consumer.intake.program import MAX_DEPTH, MAX_TYPES, compile_program
+from consumer.intake.schema_json import (
+    MAX_REASON_CHARS,
+    MAX_SCHEMA_CHARS,
+    SchemaRefused,
+    parse_schema_json,
+    parse_schema_text,
+)
+from consumer.intake.schema_walk import MAX_LEAVES
 from consumer.settings import InputSettings
 from tests.intake.payloads import number, text
 from tests.intake.reference import Event, encode, row
@@ -204,6 +211,46 @@ def test_limits_on_size_and_depth() -> None:
         deep = record({"name": "a", "type": deep}, name=f"R{i}")
     with pytest.raises(SchemaRefused, match="nested more than 64 levels"):
         program(record({"name": "x", "type": deep}, *IDS, *TIME, *TYPE))
+    arrays: Any = "int"
+    for _ in range(MAX_LOOP_DEPTH + 1):
+        arrays = {"type": "array", "items": arrays}
+    with pytest.raises(SchemaRefused, match="nested more than 16 levels"):
+        program(record({"name": "x", "type": arrays}, *IDS, *TIME, *TYPE))
+
+
+def test_limits_on_branches() -> None:
+    union = [record(*IDS, *TIME, *TYPE, name=f"R{i}") for i in range(MAX_LEAVES + 1)]
+    with pytest.raises(SchemaRefused, match=f'its field "stream_id" can have more than {MAX_LEAVES} types'):
+        program(union)
+    assert program(union[:-1]).name == "(no record)"
+    nothing = record({"name": "u", "type": ["null"] * MAX_TYPES}, *IDS, *TIME, *TYPE)
+    with pytest.raises(SchemaRefused, match=f"more than {MAX_TYPES} types"):
+        program(nothing)
+
+
+def test_an_enum_that_many_branches_share_counts_for_each() -> None:
+    symbols = ["join", *(f"s{i}" for i in range(MAX_SYMBOLS // 2))]
+    kinds = {"type": "enum", "name": "Kind", "symbols": symbols}
+    first = record(*IDS, *TIME, {"name": "type", "type": kinds}, name="R0")
+    more = record(*IDS, *TIME, {"name": "type", "type": "Kind"}, name="R1")
+    assert program(first).name == "R0"
+    with pytest.raises(SchemaRefused, match=f"more than {MAX_SYMBOLS} symbols"):
+        program([first, more])
+
+
+def test_two_fields_of_one_name_are_refused() -> None:
+    with pytest.raises(SchemaRefused, match='record "E" has two fields "stream_id"'):
+        program(record(*IDS, IDS[0], *TIME, *TYPE))
+
+
+@pytest.mark.parametrize("hostile", ["\ud800", "a\nb", "a\x00b", "\x1b[31m", "x" * 900_000, " " * 900_000])
+@pytest.mark.parametrize("place", ["name", "type", "logicalType", "namespace", "size"])
+def test_what_a_refusal_quotes_is_one_short_line_of_text(hostile: str, place: str) -> None:
+    schema = record({"name": "stream_id", "type": {"type": "fixed", "name": "F", "size": 3, place: hostile}})
+    with pytest.raises(SchemaRefused) as refusal:
+        compile_program(parse_schema_text(json.dumps(schema)), mapping_from(InputSettings()))
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value).encode()) <= 3 * MAX_REASON_CHARS
 
 
 def test_marks_of_a_parsed_schema_are_not_believed() -> None:

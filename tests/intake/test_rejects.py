@@ -154,6 +154,14 @@ def test_kafka_time_takes_the_records_timestamp() -> None:
     assert decode(record, kafka_ms=60_001, clock_ms=0, time="kafka").reject == "future"
 
 
+def test_no_kafka_timestamp_is_too_wild_to_judge_by() -> None:
+    record = confluent(join(timestamp_ms=5))
+    assert decode(record, kafka_ms=2**63 - 1).reject == ""
+    assert decode(record, kafka_ms=-(2**63)).reject == "future"
+    for wild in (2**63 - 1, -(2**63), 2**52 + 1, -(2**52) - 1):
+        assert decode(record, kafka_ms=wild, time="kafka").reject == "timestamp_out_of_range"
+
+
 @pytest.mark.parametrize(
     ("record", "expected"),
     [

@@ -2,11 +2,15 @@
 
 from itertools import groupby
 
-from confluent_kafka import Message
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.kafka.batch import batch_of
+from consumer.kafka.batch import UNREADABLE_HEADERS, batch_of, headers_of
+from consumer.kafka.embedded import EmbeddedBroker
+from tests.support.raw_records import write_with_header
+from tests.support.topics import unique
 
 
 @st.composite
@@ -36,3 +40,27 @@ def test_the_columns_are_what_the_messages_say(messages: list[Message]) -> None:
     cut = [(partition, len(list(some))) for partition, some in groupby(messages, Message.partition)]
     assert [(run.partition, run.end - run.begin) for run in batch.runs] == cut
     assert [run.begin for run in batch.runs] == [0, *[run.end for run in batch.runs[:-1]]][: len(cut)]
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        (b"name", [("name", b"x")]),
+        (b"", [("", b"x")]),
+        (b"na\xffme", [(UNREADABLE_HEADERS, None)]),
+        (b"\xed\xa0\x80", [(UNREADABLE_HEADERS, None)]),
+    ],
+)
+def test_header_names_that_are_no_text_do_no_harm(name: bytes, headers: list[tuple[str, bytes | None]]) -> None:
+    with EmbeddedBroker(["t"]) as broker:
+        # So many that the interpreter has found its shortest way to call.
+        write_with_header(broker.bootstrap_servers, "t", b"v", name, b"x", times=100)
+        consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": unique("group")})
+        try:
+            consumer.assign([TopicPartition("t", 0, 0)])
+            messages: list[Message] = []
+            while len(messages) < 100:
+                messages += consumer.consume(100, 10.0)
+            assert [headers_of(message) for message in messages] == [headers] * 100
+        finally:
+            consumer.close()

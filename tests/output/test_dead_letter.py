@@ -48,6 +48,13 @@ def test_an_oversized_record_is_cut_and_says_so() -> None:
     assert dict(letter.headers)["viewer_consumer.headers_dropped"] == "1"
 
 
+def test_many_headers_of_nothing_count_for_what_they_take() -> None:
+    letter = dead_letter(REJECTED._replace(headers=[("", None)] * 200_000), "g")
+    assert dict(letter.headers)["viewer_consumer.headers_dropped"] == "200000"
+    kept = dead_letter(REJECTED._replace(headers=[("", None)] * 1_000), "g")
+    assert len(kept.headers) == 1_008
+
+
 def test_an_oversized_key_is_cut_too() -> None:
     letter = dead_letter(REJECTED._replace(key=b"k" * 1_000_000, value=b"v"), "g")
     assert len(letter.key or b"") + len(letter.value or b"") + size(letter.headers) <= MAX_BYTES

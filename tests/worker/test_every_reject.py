@@ -1,0 +1,93 @@
+"""Every reason on the closed list, from bytes to a dead letter, on one worker; its neighbours count all the while."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from consumer.intake.builtin import builtin_schema_text
+from consumer.intake.rejects import Reject
+from tests.intake.payloads import bitrate, confluent, double, join, number, text
+from tests.intake.registry_server import RegistryServer
+from tests.worker.rig import INTERVAL_S, Rig
+
+OURS, FLAT, REFUSED, UNKNOWN = 1, 2, 3, 4
+SOME = number(1)
+NULL = number(0)
+NOW_MS = 1_000_000
+"""Where the clock of a rig begins."""
+
+FLAT_SCHEMA = {
+    "type": "record",
+    "name": "Flat",
+    "fields": [
+        {"name": "stream_id", "type": "string"},
+        {"name": "viewer_id", "type": "string"},
+        {"name": "timestamp_ms", "type": "long"},
+        {"name": "type", "type": ["null", "string"]},
+        {"name": "bitrate_bps", "type": ["null", "double"]},
+    ],
+}
+
+
+def flat(kind: bytes, rate: bytes) -> bytes:
+    return confluent(text("s") + text("v") + number(1) + kind + rate, FLAT)
+
+
+RECORDS: dict[Reject, bytes | None] = {
+    Reject.NULL_VALUE: None,
+    Reject.OVERSIZED: confluent(join("s" * 70_000)),
+    Reject.BAD_FRAMING: b"\1" + confluent(join())[1:],
+    Reject.UNKNOWN_SCHEMA: confluent(join(), UNKNOWN),
+    Reject.SCHEMA_REFUSED: confluent(join(), REFUSED),
+    Reject.TRUNCATED: confluent(join()[:-1]),
+    Reject.TRAILING_BYTES: confluent(join() + b"\0"),
+    Reject.BAD_NUMBER: confluent(b"\x80" * 11 + join()),
+    Reject.BAD_LENGTH: confluent(number(-1) + join()),
+    Reject.UNKNOWN_BRANCH: confluent(join()[:-1] + number(4)),
+    Reject.BAD_TEXT: confluent(join("s", b"\xff")),
+    Reject.EMPTY_ID: confluent(join("")),
+    Reject.ID_TOO_LONG: confluent(join("s" * 1_025)),
+    Reject.MISSING_VALUE: flat(SOME + text("bitrate"), NULL),
+    Reject.UNKNOWN_EVENT_TYPE: flat(SOME + text("dance"), NULL),
+    Reject.OUT_OF_RANGE: confluent(bitrate(2**41 + 1)),
+    Reject.NOT_FINITE: flat(SOME + text("bitrate"), SOME + double(float("nan"))),
+    Reject.TIMESTAMP_OUT_OF_RANGE: confluent(join(timestamp_ms=2**52 + 1)),
+    Reject.FUTURE: confluent(join(timestamp_ms=NOW_MS + 3_600_000)),
+    Reject.STREAM_LIMIT: confluent(join("another")),
+}
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryServer]:
+    server = RegistryServer()
+    server.add(OURS, builtin_schema_text("viewer_event"))
+    server.add(FLAT, json.dumps(FLAT_SCHEMA))
+    server.add(REFUSED, '{"type": "record", "name": "Order", "fields": []}')
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def test_the_list_is_whole() -> None:
+    assert set(RECORDS) == set(Reject) - {Reject.MALFORMED}, "that one is for files of JSON lines"
+
+
+@pytest.mark.parametrize("reason", RECORDS, ids=lambda reason: reason.label)
+def test_from_bytes_to_a_dead_letter(reason: Reject, registry: RegistryServer) -> None:
+    rig = Rig(registry_url=registry.url, max_streams=1).start()
+    rig.join(0)
+    rig.write_raw(RECORDS[reason])
+    rig.join(1)
+    rig.turn(INTERVAL_S)
+    rig.turn(1.5, times=25)  # an id that nobody knows is asked for during 30 s
+    (letter,) = [each for each in rig.cluster.published if each.topic == rig.settings.kafka.dead_letter_topic]
+    assert letter.value == RECORDS[reason]
+    headers = dict(letter.headers)
+    assert headers["__streams.errors.exception"] == reason.label
+    assert headers["__streams.errors.message"]
+    assert headers["__streams.errors.offset"] == "1"
+    assert rig.counted("rejects_total", reason=reason.label) == 1
+    assert rig.buckets() == [0], "the events before and behind it count"
+    assert rig.cluster.committed == {0: 3}
