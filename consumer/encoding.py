@@ -7,6 +7,7 @@ import fastavro
 
 from consumer.intake.builtin import builtin_schema_text
 from consumer.intake.registry import Registry
+from consumer.intake.registry_access import access_of
 from consumer.output.summary import Encoder, avro_records, json_records
 from consumer.settings import Settings
 
@@ -22,6 +23,6 @@ def encoder_from(settings: Settings) -> Encoder:
     if settings.output.format == "json":
         return json_records
     text = builtin_schema_text("bucket_summary")
-    registry = Registry(settings.input.schema_registry_url)
+    registry = Registry(access_of(settings.input))
     schema_id = registry.register(f"{settings.kafka.output_topic}-value", text, REGISTER_WITHIN_S)
     return partial(avro_records, fastavro.parse_schema(json.loads(text)), schema_id)

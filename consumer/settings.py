@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from consumer.errors import UsageError
@@ -64,6 +73,19 @@ def _registry_url(url: str) -> str:
     if not usable:
         raise ValueError("must be an http:// or https:// address")
     return url
+
+
+def _user(name: str) -> str:
+    if ":" in name:
+        raise ValueError("must be without a colon, which ends a user name in HTTP")
+    return name
+
+
+def _token(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if not text.isascii() or any(char.isspace() or not char.isprintable() for char in text):
+        raise ValueError("must be of visible ASCII characters")
+    return token
 
 
 def _field_path(path: str) -> str:
@@ -151,6 +173,10 @@ class InputSettings(_Section):
 
     format: Literal["confluent", "single-object", "raw"] = "confluent"
     schema_registry_url: Annotated[str, AfterValidator(_registry_url)] = ""
+    schema_registry_user: Annotated[str, AfterValidator(_user)] = ""
+    schema_registry_password: SecretStr = SecretStr("")
+    schema_registry_token: Annotated[SecretStr, AfterValidator(_token)] = SecretStr("")
+    schema_registry_ca_file: Path | None = None
     schemas: Annotated[tuple[Path, ...], BeforeValidator(_list_of_one)] = ()
     ids: dict[Annotated[int, Field(ge=0, le=2**31 - 1)], Path] = {}
     start: Literal["earliest", "latest"] = "earliest"
@@ -247,6 +273,7 @@ def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
             ("output.format", "input.schema_registry_url"),
             'needs input.schema_registry_url where it is "confluent"',
         )
+    yield from _log_in_conflicts(source)
     for name in ("stream_id", "viewer_id", "type"):
         place: FieldPath | None = getattr(source.fields, name)
         if place is not None and place.scale != 1:
@@ -259,6 +286,23 @@ def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
         ],
         "an event type is of one kind",
     )
+
+
+def _log_in_conflicts(source: InputSettings) -> Iterator[Conflict]:
+    given = {
+        "input.schema_registry_user": source.schema_registry_user,
+        "input.schema_registry_password": source.schema_registry_password,
+        "input.schema_registry_token": source.schema_registry_token,
+        "input.schema_registry_ca_file": source.schema_registry_ca_file,
+    }
+    for key in (key for key, value in given.items() if value and not source.schema_registry_url):
+        yield Conflict((key,), "is of no use without input.schema_registry_url")
+    ways = ["input.schema_registry_url"] if "@" in urlsplit(source.schema_registry_url).netloc else []
+    ways += [key for key in ("input.schema_registry_user", "input.schema_registry_token") if given[key]]
+    if len(ways) > 1:
+        yield Conflict((ways[1], ways[0]), f"{ways[0]} says who we are already; one of them is enough")
+    if source.schema_registry_password and not source.schema_registry_user:
+        yield Conflict(("input.schema_registry_password", "input.schema_registry_user"), "needs a user")
 
 
 def _kafka_conflicts(settings: Settings) -> Iterator[Conflict]:

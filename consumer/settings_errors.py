@@ -11,7 +11,13 @@ from consumer.settings_layers import Layers, Location, unknown_key
 CONFLICTS = "conflicts"
 """The type of the validation error that carries a list of `Conflict` as `conflicts`."""
 
-_SECRET = (("kafka", "client"), ("input", "schema_registry_url"))
+_SECRET = (
+    ("kafka", "client"),
+    ("input", "schema_registry_url"),
+    ("input", "schema_registry_user"),
+    ("input", "schema_registry_password"),
+    ("input", "schema_registry_token"),
+)
 _SHOWN = 60
 
 

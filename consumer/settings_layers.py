@@ -24,6 +24,9 @@ _ORCHESTRATOR_VARIABLE = re.compile(
 )
 """Kubernetes sets these, after the prefix, in every pod beside a service named `viewer-consumer`: not ours."""
 
+_IN_FILE = "__FILE"
+"""Ends the name of a variable that names a file which holds the setting."""
+
 _CLIENT = ("kafka", "client")
 
 KeyPath = tuple[str, ...]
@@ -85,7 +88,11 @@ def read_layers(config: Path | None, overrides: Sequence[str], environ: Mapping[
             layers.errors.append(str(error))
     for name, text in sorted(environ.items()):
         rest = name.removeprefix(ENV_PREFIX)
-        if rest != name and not _ORCHESTRATOR_VARIABLE.fullmatch(rest):
+        if rest == name or _ORCHESTRATOR_VARIABLE.fullmatch(rest):
+            continue
+        if rest.endswith(_IN_FILE):
+            _merge_file(layers, name, Path(text), environ)
+        else:
             _merge(layers, _leaves(_value(text), _variable_path(rest)), name)
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -94,6 +101,23 @@ def read_layers(config: Path | None, overrides: Sequence[str], environ: Mapping[
             continue
         _merge(layers, _leaves(_value(text), _split(key)), "--set")
     return layers
+
+
+def _merge_file(layers: Layers, name: str, path: Path, environ: Mapping[str, str]) -> None:
+    """A setting that stands in a file of its own, as orchestrators hand over secrets: text, whatever it looks like."""
+    variable = name.removesuffix(_IN_FILE)
+    if variable in environ:
+        layers.errors.append(f"{name}: {variable} is set, too; one of them is enough")
+        return
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        layers.errors.append(f"{name}: {path}: can't be read: {error.strerror}")
+    except UnicodeDecodeError:
+        layers.errors.append(f"{name}: {path}: is no UTF-8 text")
+    else:
+        leaf = (_variable_path(variable.removeprefix(ENV_PREFIX)), text.removesuffix("\n").removesuffix("\r"))
+        _merge(layers, iter([leaf]), name)
 
 
 def unknown_key(location: Location, model: type[BaseModel], origin: str) -> str:

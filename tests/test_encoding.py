@@ -12,6 +12,7 @@ from consumer.encoding import encoder_from
 from consumer.errors import ViewerConsumerError
 from consumer.intake.builtin import load_builtin_schema
 from consumer.intake.registry import RegistryUnavailable
+from consumer.intake.registry_access import HOW_TO_LOG_IN
 from consumer.output.summary import Encoder, Origin, json_records, summary_dicts
 from consumer.settings import Settings, load_settings
 from consumer.windows.partition import ClosedBuckets
@@ -91,7 +92,10 @@ def test_a_registry_that_stumbles_once_is_asked_again(registry: RegistryServer) 
         (Answer(404, b"<html>"), f"doesn't register the schema of {SUBJECT}: status 404"),
         (Answer(200, b"{}"), f"doesn't register the schema of {SUBJECT}: status 200"),
         (Answer(200, b'{"id": 4294967296}'), f"doesn't register the schema of {SUBJECT}: status 200"),
-        (Answer(401, b""), "refuses us (401); set user and password in input.schema_registry_url"),
+        (
+            Answer(401, b""),
+            f"refuses us (401); set {HOW_TO_LOG_IN}",
+        ),
         (
             Answer(301, b"", {"Location": "http://127.0.0.1:1/"}),
             "answers with a redirect (301), which is not followed; set the address itself",

@@ -1,15 +1,15 @@
 """A schema registry's answers, over HTTP: one fixed address, bounded in time and size, no redirects."""
 
 import json
+import random
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
-
-import urllib3
-from urllib3.exceptions import HTTPError
+from urllib.parse import quote
 
 from consumer.errors import ViewerConsumerError
+from consumer.intake.http_call import Answer, NoAnswerError, Site
+from consumer.intake.registry_access import HOW_TO_LOG_IN, RegistryAccess
 from consumer.intake.schema_json import SchemaRefused
 
 MAX_ANSWER_BYTES = 2**22
@@ -23,8 +23,12 @@ _TRIES = 2
 _UNKNOWN_CODES = range(40401, 40500)
 """Error codes of a registry that says that it has no such schema, subject or version."""
 
-_CHUNK_BYTES = 65_536
+_PASSING = frozenset({500, 502, 503, 504})
+"""Answers that are likely to be others a moment later."""
+
+_PAUSE_S = 0.1
 _SHORTEST_S = 0.05
+_ACCEPTED = "application/vnd.schemaregistry.v1+json, application/json"
 
 
 class RegistryUnavailable(ViewerConsumerError):  # noqa: N818  # a state of the world that passes
@@ -39,17 +43,22 @@ class RegisteredSchema(NamedTuple):
 
 
 class Registry:
-    """A client for the schema registry at `url`, in which user and password may stand."""
+    """A client for one schema registry.
 
-    def __init__(self, url: str, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        parts = urlsplit(url)
-        user, colon, password = parts.netloc.rpartition("@")[0].partition(":")
-        host = parts.netloc.rpartition("@")[2]
-        self._base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
-        self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
-        if user or colon:
-            self._headers |= urllib3.make_headers(basic_auth=f"{unquote(user)}:{unquote(password)}")
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)
+    Args:
+        access: where it is, and what it is told about who we are.
+        monotonic_s: what budgets are measured with.
+
+    Raises:
+        ViewerConsumerError: the file of trusted certificates can't be used.
+    """
+
+    def __init__(self, access: RegistryAccess, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._base = access.address
+        self._headers = {"Accept": _ACCEPTED, "Connection": "close"}
+        if access.authorization:
+            self._headers["Authorization"] = access.authorization
+        self._site = Site(access.address, access.tls())
         self._monotonic_s = monotonic_s
 
     def schema_by_id(self, schema_id: int, budget_s: float) -> RegisteredSchema | None:
@@ -59,11 +68,18 @@ class Registry:
             RegistryUnavailable: it doesn't answer within `budget_s`, or not as a registry does.
             SchemaRefused: what it has is no Avro.
         """
-        return self._schema(f"/schemas/ids/{schema_id}", self._monotonic_s() + budget_s)
+        deadline_s = self._monotonic_s() + budget_s
+        return self._whole(self._get(f"/schemas/ids/{schema_id}", deadline_s), deadline_s)
 
     def schema_by_guid(self, guid: str, budget_s: float) -> RegisteredSchema | None:
         """The schema with this GUID, as `schema_by_id`."""
-        return self._schema(f"/schemas/guids/{guid}", self._monotonic_s() + budget_s)
+        deadline_s = self._monotonic_s() + budget_s
+        status, answer = self._answer(f"/schemas/guids/{guid}", deadline_s)
+        if status == 404 and answer is None:
+            # A registry that knows ids alone has no such address: whoever names a GUID there must not stop a partition.
+            self._get("/schemas/ids/1", deadline_s)
+            return None
+        return self._whole(self._understood(status, answer), deadline_s)
 
     def register(self, subject: str, text: str, budget_s: float) -> int:
         """The id of a schema under a subject, registered if it is new there.
@@ -81,8 +97,8 @@ class Registry:
             f"doesn't register the schema of {subject}: status {status}{', ' if reason else ''}{reason}"
         )
 
-    def _schema(self, path: str, deadline_s: float) -> RegisteredSchema | None:
-        answer = self._get(path, deadline_s)
+    def _whole(self, answer: dict[str, Any] | None, deadline_s: float) -> RegisteredSchema | None:
+        """The schema of an answer, with those that it refers to."""
         if answer is None:
             return None
         texts: dict[tuple[str, int], str] = {}
@@ -91,15 +107,13 @@ class Registry:
 
     def _collect(self, answer: dict[str, Any], texts: dict[tuple[str, int], str], deadline_s: float) -> None:
         """Add the schemas that an answer refers to, those first that they refer to themselves."""
-        for reference in answer.get("references") or ():
-            try:
-                key = (str(reference["subject"]), int(reference["version"]))
-            except (TypeError, KeyError, ValueError):
-                raise SchemaRefused(f"it has a reference that isn't understood: {str(reference)[:200]}") from None
+        for key in _references(answer):
             if key in texts:
                 continue
             if len(texts) >= MAX_REFERENCES:
                 raise SchemaRefused(f"it refers to more than {MAX_REFERENCES} other schemas")
+            if sum(map(len, texts.values())) > MAX_ANSWER_BYTES:
+                raise SchemaRefused(f"it and those it refers to have more than {MAX_ANSWER_BYTES} characters")
             texts[key] = ""  # so that a circle ends
             subject, version = key
             named = self._get(f"/subjects/{quote(subject, safe='')}/versions/{version}", deadline_s)
@@ -111,7 +125,9 @@ class Registry:
 
     def _get(self, path: str, deadline_s: float) -> dict[str, Any] | None:
         """The JSON object at a path; None where the registry says that it has none."""
-        status, answer = self._answer(path, deadline_s)
+        return self._understood(*self._answer(path, deadline_s))
+
+    def _understood(self, status: int, answer: dict[str, Any] | None) -> dict[str, Any] | None:
         if status == 200 and answer is not None:
             return answer
         code = (answer or {}).get("error_code")
@@ -121,58 +137,63 @@ class Registry:
 
     def _answer(self, path: str, deadline_s: float, body: str | None = None) -> tuple[int, dict[str, Any] | None]:
         """Status and JSON object of an answer; None where it is none."""
-        try:
-            status, answer = self._fetch(path, deadline_s, body)
-        except (HTTPError, OSError) as error:
-            raise self._unavailable(f"gives no answer ({type(error).__name__})") from None
-        if 300 <= status < 400:
+        answer = self._fetch(path, deadline_s, None if body is None else body.encode())
+        if 300 <= answer.status < 400:
             raise self._unavailable(
-                f"answers with a redirect ({status}), which is not followed; set the address itself"
+                f"answers with a redirect ({answer.status}), which is not followed; set the address itself"
             )
-        if status in {401, 403}:
-            raise self._unavailable(f"refuses us ({status}); set user and password in input.schema_registry_url")
-        return status, _json_object(answer)
+        if answer.status in {401, 403}:
+            raise self._unavailable(f"refuses us ({answer.status}); set {HOW_TO_LOG_IN}")
+        if len(answer.body) > MAX_ANSWER_BYTES:
+            raise self._unavailable(f"answers with more than {MAX_ANSWER_BYTES} bytes")
+        return answer.status, _json_object(answer.body)
 
-    def _fetch(self, path: str, deadline_s: float, body: str | None = None) -> tuple[int, bytes]:
-        """Status and body of the answer to a GET, or of a POST where there is a body to send."""
-        retries = urllib3.Retry(
-            total=_TRIES - 1,
-            allowed_methods=None,  # a schema that is registered twice has one id
-            backoff_factor=0.05,
-            backoff_jitter=0.05,
-            status_forcelist=(500, 502, 503, 504),
-            redirect=False,
-            raise_on_status=False,
-            respect_retry_after_header=False,
-        )
-        each_s = max((deadline_s - self._monotonic_s()) / _TRIES, _SHORTEST_S)
-        response = self._pool.request(
-            "GET" if body is None else "POST",
-            self._base + path,
-            body=body,
-            headers=self._headers if body is None else {**self._headers, "Content-Type": "application/json"},
-            redirect=False,
-            retries=retries,
-            timeout=urllib3.Timeout(total=each_s),
-            preload_content=False,
-        )
-        try:
-            return response.status, self._body(response, deadline_s)
-        finally:
-            response.close()
+    def _fetch(self, path: str, deadline_s: float, body: bytes | None) -> Answer:
+        """The answer to a GET, or of a POST where there is a body; one that says to come again is asked once more.
 
-    def _body(self, response: urllib3.BaseHTTPResponse, deadline_s: float) -> bytes:
-        body = bytearray()
-        while chunk := response.read1(_CHUNK_BYTES):
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                raise self._unavailable(f"answers with more than {MAX_ANSWER_BYTES} bytes")
-            if self._monotonic_s() > deadline_s:
-                raise self._unavailable("is too slow")
-        return bytes(body)
+        A schema that is registered twice has one id, so a POST may be repeated too.
+        """
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        for tries_left in range(_TRIES, 0, -1):
+            each_s = max((deadline_s - self._monotonic_s()) / tries_left, _SHORTEST_S)
+            try:
+                answer = self._site.ask(path, headers, each_s, MAX_ANSWER_BYTES, body)
+            except NoAnswerError as error:
+                if tries_left == 1:
+                    raise self._unavailable(f"gives no answer ({error})") from None
+            else:
+                if answer.status not in _PASSING or tries_left == 1:
+                    return answer
+            # Many workers hear of the same trouble at the same time.
+            time.sleep(random.uniform(0.5, 1.0) * min(_PAUSE_S, each_s))  # noqa: S311  # no secret
+        raise AssertionError("the last try returns or raises")
 
     def _unavailable(self, what: str) -> RegistryUnavailable:
         return RegistryUnavailable(f"the schema registry at {self._base} {what}")
+
+
+def _references(answer: dict[str, Any]) -> list[tuple[str, int]]:
+    """Subject and version of the schemas that an answer refers to."""
+    references = answer.get("references") or []
+    if not isinstance(references, list):
+        raise SchemaRefused("its references are no list")
+    return [_reference(one) for one in references]
+
+
+def _reference(one: Any) -> tuple[str, int]:
+    subject, version = (one.get("subject"), one.get("version")) if isinstance(one, dict) else (None, None)
+    if isinstance(subject, str) and _can_be_encoded(subject) and isinstance(version, int) and 0 < version <= MAX_ID:
+        return subject, int(version)
+    raise SchemaRefused(f"it has a reference that isn't understood: {str(one)[:200]}")
+
+
+def _can_be_encoded(text: str) -> bool:
+    """Half a surrogate pair, which JSON can hold, is no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _avro_text(answer: dict[str, Any]) -> str:

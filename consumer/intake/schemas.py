@@ -1,6 +1,7 @@
 """The schema book: what is known of every writer schema that records have named so far."""
 
 import math
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -15,7 +16,8 @@ from consumer.intake.machine import Machine, Program, link
 from consumer.intake.mapping import mapping_from
 from consumer.intake.pinned import load_pinned
 from consumer.intake.program import compile_program
-from consumer.intake.registry import RegisteredSchema, Registry, RegistryUnavailable
+from consumer.intake.registry import MAX_ID, RegisteredSchema, Registry, RegistryUnavailable
+from consumer.intake.registry_access import access_of
 from consumer.intake.schema_json import SchemaRefused, parse_schema_text
 from consumer.settings import InputSettings
 
@@ -74,7 +76,7 @@ class SchemaBook:
         self._monotonic_s = monotonic_s
         self._registry = registry
         if registry is None and source.schema_registry_url and source.format == "confluent":
-            self._registry = Registry(source.schema_registry_url, monotonic_s)
+            self._registry = Registry(access_of(source), monotonic_s)
         self._pinned = load_pinned(source, self._mapping)
         self._learned: dict[int, Program | Refusal] = {}
         """The one learned longest ago comes first."""
@@ -124,7 +126,7 @@ class SchemaBook:
         for reference in references:
             now_s = self._monotonic_s()
             left_s = BUDGET_S - (now_s - started_s)
-            if self._registry is None:
+            if self._registry is None or MAX_ID < reference < _FIRST_GUID:
                 self._note_unknown(reference, now_s, first_asked_s=-math.inf)
                 changed = True
             elif now_s >= self._down_until_s and left_s > 0 and self._is_due(reference, now_s):
@@ -166,7 +168,8 @@ class SchemaBook:
             learned = None if found is None else self._compiled(found)
         except RegistryUnavailable as error:
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-            self._down_until_s = self._monotonic_s() + self._pause_s
+            # Not all workers at once, when it comes back.
+            self._down_until_s = self._monotonic_s() + self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
             self._down_because = str(error)
             return False
         except SchemaRefused as refusal:

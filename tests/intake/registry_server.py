@@ -1,6 +1,7 @@
 """A schema registry over real HTTP, in a thread, with faults that tests can set."""
 
 import json
+import ssl
 import threading
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,16 +19,24 @@ class Answer(NamedTuple):
 NOT_FOUND = Answer(404, b'{"error_code": 40403, "message": "Schema not found"}')
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients that don't trust us break off."""
+
+
 class RegistryServer:
     """Answers what it was given; counts what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._scheme = "http" if tls is None else "https"
         self._answers: dict[str, Answer] = {}
         self._asked: list[tuple[str, str]] = []
         self._registered: dict[str, str] = {}
         self._lock = threading.Lock()
         self.fault: Answer | None = None
         """Given to all, whatever they ask."""
+        self.faults: dict[str, Answer] = {}
+        """Given to whoever asks for that path."""
         self.faults_left = 0
         """Where above 0, the fault is gone after so many answers."""
         self.hang = threading.Event()
@@ -35,14 +44,16 @@ class RegistryServer:
         """While it isn't set, no answer is given."""
         self.trickle = False
         """Send a byte now and then."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self._server = _Server(("127.0.0.1", 0), _handler_of(self))
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def add(self, schema_id: int, schema: str, **more: Any) -> None:
         self._put(f"/schemas/ids/{schema_id}", {"schema": schema, **more})
@@ -88,7 +99,7 @@ class RegistryServer:
             self._asked.append((path, authorization))
             if (fault := self._next_fault()) is not None:
                 return fault
-        return self._answers.get(path, NOT_FOUND)
+        return self.faults.get(path) or self._answers.get(path, NOT_FOUND)
 
     def _next_fault(self) -> Answer | None:
         fault = self.fault

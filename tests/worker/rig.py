@@ -8,6 +8,7 @@ from typing import Any
 from consumer.clocks import Clocks
 from consumer.intake.intake import Intake
 from consumer.intake.registry import Registry
+from consumer.intake.registry_access import RegistryAccess
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas import SchemaBook
 from consumer.kafka.interface import AssignmentHandler, GroupMetadata, Input, Message
@@ -124,7 +125,7 @@ class Rig:
         self.start()
 
     def _parts(self, registry_url: str) -> Parts:
-        registry = Registry(registry_url, self.clock.time) if registry_url else None
+        registry = Registry(RegistryAccess(registry_url), self.clock.time) if registry_url else None
         book = SchemaBook(self.settings.input, registry, self.clock.time)
         return Parts(
             make_input=self._make_input,

@@ -1,0 +1,120 @@
+"""HTTP requests with a limit on everything: where they go, how long they take as a whole, and how much comes back."""
+
+import contextlib
+import ssl
+import threading
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from socket import SHUT_RDWR, create_connection, socket
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Answer(NamedTuple):
+    """What came back; `body` may be cut, see `Site.ask`."""
+
+    status: int
+    body: bytes
+
+
+class NoAnswerError(Exception):
+    """There was none in time, or none that is HTTP; says what kind of trouble it was, and nothing of what was sent."""
+
+
+class Site:
+    """One address, and no other: redirects are answers like all others.
+
+    Args:
+        url: http or https, without user and password; its path stands before those that are asked for.
+        tls: what is trusted, for https.
+    """
+
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+        parts = urlsplit(url)
+        self._is_secure = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or DEFAULT_PORTS[parts.scheme]
+        self._path = quote(parts.path.rstrip("/"), safe="/%")
+        self._tls = tls or (ssl.create_default_context() if self._is_secure else None)
+
+    def ask(
+        self, path: str, headers: Mapping[str, str], within_s: float, most_bytes: int, body: bytes | None = None
+    ) -> Answer:
+        """The answer to a GET, or to a POST where there is a body; its body ends after `most_bytes` and one more.
+
+        Raises:
+            NoAnswerError: none came within that time.
+        """
+        kind = HTTPSConnection if self._is_secure else HTTPConnection
+        exchange = _Exchange(kind(self._host, self._port, timeout=within_s), self._tls, most_bytes)
+        arguments = ("GET" if body is None else "POST", self._path + path, body, dict(headers))
+        threading.Thread(target=exchange.run, args=arguments, daemon=True, name="http-call").start()
+        if not exchange.done.wait(within_s):
+            exchange.give_up()
+            raise NoAnswerError("timed out")
+        if exchange.answer is None:
+            raise NoAnswerError(exchange.trouble)
+        return exchange.answer
+
+
+class _Exchange:
+    """One request in a thread of its own.
+
+    Neither a name that is looked up nor a peer that sends a byte now and then keeps to the timeout of a socket.
+    """
+
+    def __init__(self, connection: HTTPConnection, tls: ssl.SSLContext | None, most_bytes: int) -> None:
+        self._connection = connection
+        self._tls = tls
+        self._most_bytes = most_bytes
+        self._socket: socket | None = None
+        self._is_given_up = False
+        self.done = threading.Event()
+        self.answer: Answer | None = None
+        self.trouble = ""
+
+    def run(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> None:
+        try:
+            self._connect()
+            self._connection.request(method, path, body, headers)
+            with self._connection.getresponse() as response:
+                self.answer = Answer(response.status, response.read(self._most_bytes + 1))
+        except ssl.SSLCertVerificationError as error:
+            self.trouble = f"its certificate isn't trusted: {error.verify_message}"
+        except (OSError, HTTPException, ValueError) as error:  # a ValueError would quote the header that it can't send
+            self.trouble = type(error).__name__
+        finally:
+            self._close()
+            self.done.set()
+
+    def give_up(self) -> None:
+        """Make the thread end: it finds its socket shut, or finds that it came too late where it has none yet."""
+        self._is_given_up = True
+        _shut(self._socket)
+
+    def _connect(self) -> None:
+        address = (self._connection.host, self._connection.port)
+        plain = create_connection(address, self._connection.timeout)
+        # The handshake comes later, since it can be made to last: the socket has to be known by then.
+        self._socket = plain if self._tls is None else self._wrapped(plain, self._tls)
+        self._connection.sock = self._socket
+        if self._is_given_up:
+            raise TimeoutError
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.do_handshake()
+
+    def _wrapped(self, plain: socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+        return tls.wrap_socket(plain, server_hostname=self._connection.host, do_handshake_on_connect=False)
+
+    def _close(self) -> None:
+        self._connection.close()
+        if self._socket is not None:
+            self._socket.close()
+
+
+def _shut(one: socket | None) -> None:
+    if one is not None:
+        with contextlib.suppress(OSError):
+            socket.shutdown(one, SHUT_RDWR)  # not that of TLS, which would forget its state under a reader's hands

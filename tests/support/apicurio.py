@@ -1,0 +1,133 @@
+"""A real schema registry for tests: Apicurio, which speaks Confluent's API, from its release that Maven fetches once.
+
+It needs Java 21 or newer, which is looked for in `JAVA_HOME`, on the PATH and where systems install it.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from consumer.intake.http_call import NoAnswerError, Site
+from tests.support.broker import CACHE, DOWNLOAD_WITHIN_S, free_ports
+from tests.support.waiting import until
+
+VERSION = "3.3.3"
+START_WITHIN_S = 90.0
+
+_JAVA_AT_LEAST = 21
+_ARTIFACT = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
+_INSTALLED = (
+    "/usr/lib/jvm/*/bin/java",
+    "/Library/Java/JavaVirtualMachines/*/Contents/Home/bin/java",
+    "/opt/java/*/bin/java",
+)
+
+
+class NoJavaError(Exception):
+    """There is no Java that is new enough; the message says which there are."""
+
+
+class NoRegistryError(Exception):
+    """There is such a Java, but no registry to run on it; the message says why."""
+
+
+class Apicurio:
+    """A registry in a process of its own, with everything in memory."""
+
+    def __init__(self) -> None:
+        java, home = find_java(_JAVA_AT_LEAST), _fetched()
+        (port,) = free_ports(1)
+        self.url = f"http://localhost:{port}/apis/ccompat/v7"
+        self._directory = Path(tempfile.mkdtemp(prefix="apicurio-"))
+        log = self._directory / "registry.log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [java, "-Xmx512m", "-jar", str(home / "quarkus-run.jar")],
+                cwd=self._directory,
+                env={**os.environ, "QUARKUS_HTTP_PORT": str(port), "QUARKUS_HTTP_HOST": "localhost"},
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+            )
+        try:
+            until(self._answers, f"the registry answers; its log is {log}", START_WITHIN_S)
+        except BaseException:
+            self.close()
+            raise
+
+    def freeze(self) -> None:
+        """Let it accept connections and say nothing, as a machine that swaps or a network that drops."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Kill it and forget what it held."""
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, (self._directory / "registry.log").read_text(errors="replace")[-2_000:]
+        try:
+            return Site(self.url).ask("/subjects", {}, 2.0, 1_000).status == 200
+        except NoAnswerError:
+            return False
+
+
+def find_java(at_least: int) -> str:
+    """The command of a Java of that version or newer.
+
+    Raises:
+        NoJavaError: there is none.
+    """
+    seen = []
+    for command in _candidates():
+        try:
+            said = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+        except OSError:
+            continue
+        version = re.search(r'version "(?:1\.)?(\d+)', said)
+        if version and int(version[1]) >= at_least:
+            return command
+        seen.append(f"{command} ({version[1] if version else 'unknown'})")
+    raise NoJavaError(f"Java {at_least} or newer is needed; there is {', '.join(seen) or 'none'}")
+
+
+def _candidates() -> Iterator[str]:
+    if home := os.environ.get("JAVA_HOME"):
+        yield str(Path(home) / "bin" / "java")
+    if on_path := shutil.which("java"):
+        yield on_path
+    for pattern in _INSTALLED:
+        yield from sorted(map(str, Path("/").glob(pattern.removeprefix("/"))))
+
+
+def _fetched() -> Path:
+    """The unpacked release, fetched beside its place and renamed, so that half a download never counts."""
+    home = CACHE / f"apicurio-registry-{VERSION}"
+    if home.is_dir():
+        return home
+    if shutil.which("mvn") is None:
+        raise NoRegistryError(f"mvn, which fetches Apicurio into {home}, is not on the PATH")
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{home.name}-") as unfinished:
+        copy = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={unfinished}"]
+        try:
+            subprocess.run(copy, check=True, capture_output=True, text=True, timeout=DOWNLOAD_WITHIN_S)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise NoRegistryError(f"mvn could not fetch Apicurio: {str(error.stdout)[-500:]}") from None
+        (archive,) = Path(unfinished).glob("*.tar.gz")
+        with tarfile.open(archive) as packed:
+            packed.extractall(Path(unfinished) / "app", filter="data")
+        if not home.is_dir():  # another run was faster
+            (Path(unfinished) / "app").rename(home)
+    return home
