@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format bench chaos lock clean
+.PHONY: help run install test check format bench chaos fuzz lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -34,6 +34,9 @@ check: $(VENV)/.installed-dev ## Format, lint, types, unused code
 format: $(VENV)/.installed-dev ## Put the code into its format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+fuzz: $(VENV)/.installed-dev ## Millions of mutated records through the intake (ARGS: see tests/fuzz)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(VENV)/.installed-dev ## Measure on a real broker (ARGS: see tests/bench)
 	@$(BIN)/python -m tests.bench $(ARGS)
