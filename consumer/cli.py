@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 
 from consumer import __version__
 from consumer.cli_options import Config, Overrides, read_kafka_settings, read_settings
+from consumer.dlq_cli import dlq_app
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.state_cli import state_app
 
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(dlq_app)
 app.add_typer(state_app)
 
 

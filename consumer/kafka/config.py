@@ -187,6 +187,25 @@ def admin_config(kafka: KafkaSettings) -> ClientConfig:
     }
 
 
+def reader_config(kafka: KafkaSettings) -> ClientConfig:
+    """Of a consumer that is assigned what it reads, and is no member of a group.
+
+    Raises:
+        UsageError: a key of `kafka.client` is not to be set there.
+    """
+    _refuse(kafka)
+    return {
+        "fetch.queue.backoff.ms": 10,
+        **_common(kafka, without=_PRODUCER_ONLY | {"group.instance.id"}),
+        "group.id": kafka.group_id,
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        "allow.auto.create.topics": False,
+    }
+
+
 def transactional_id(kafka: KafkaSettings, process_id: str) -> str:
     """The same after a restart where the instance has a stable name, so that what it left open is ended at once."""
     return f"{kafka.group_id}-{kafka.client.get('group.instance.id') or process_id}"

@@ -1,6 +1,6 @@
 """What a worker needs of Kafka: an input and transactions. `InputConsumer` and `TransactionOwner` are the real ones."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -10,6 +10,18 @@ GroupMetadata: TypeAlias = bytes
 """Member and generation of a consumer in its group, as the client library packs them."""
 
 Headers: TypeAlias = Sequence[tuple[str, str | bytes | None]]
+
+
+class Record(NamedTuple):
+    """A record as it is read where speed is no matter."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    """As Kafka has it; -1 where it has none."""
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class AssignmentHandler(Protocol):
@@ -148,6 +160,16 @@ class RestoreReader(Protocol):
 
     def close(self) -> None:
         """Let go."""
+
+
+class DeadLetterSource(Protocol):
+    """The dead-letter topic, of which only what is committed is seen."""
+
+    def read(self, since_ms: int | None = None) -> Iterator[Record]:
+        """All that are there now, each partition in order; from the first that was set aside at a time, if given."""
+
+    def at(self, partition: int, offset: int) -> Record | None:
+        """The one at a place; None where there is none (any more)."""
 
 
 class TransactionListener(Protocol):

@@ -11,6 +11,15 @@ Headers = Sequence[tuple[str, bytes | None]]
 MAX_BYTES = 900_000
 """A dead letter over the producer's limit (1,000,000) would abort its transaction for ever."""
 
+EXCEPTION = "__streams.errors.exception"
+MESSAGE = "__streams.errors.message"
+TOPIC = "__streams.errors.topic"
+PARTITION = "__streams.errors.partition"
+OFFSET = "__streams.errors.offset"
+APPLICATION = "viewer_consumer.application"
+TIMESTAMP_MS = "viewer_consumer.timestamp_ms"
+SCHEMA = "viewer_consumer.schema"
+
 _ROOM_FOR_OURS = 4_096
 
 _HEADER_BYTES = 10
@@ -44,14 +53,14 @@ class DeadLetter(NamedTuple):
 def dead_letter(rejected: Rejected, application: str) -> DeadLetter:
     """The dead letter of a record; `application` is the consumer group that could not take it."""
     ours: list[tuple[str, str | bytes | None]] = [
-        ("__streams.errors.exception", rejected.reason),
-        ("__streams.errors.message", rejected.message[:1_000]),
-        ("__streams.errors.topic", rejected.topic),
-        ("__streams.errors.partition", str(rejected.partition)),
-        ("__streams.errors.offset", str(rejected.offset)),
-        ("viewer_consumer.application", application),
-        ("viewer_consumer.timestamp_ms", str(rejected.timestamp_ms)),
-        ("viewer_consumer.schema", rejected.schema),
+        (EXCEPTION, rejected.reason),
+        (MESSAGE, rejected.message[:1_000]),
+        (TOPIC, rejected.topic),
+        (PARTITION, str(rejected.partition)),
+        (OFFSET, str(rejected.offset)),
+        (APPLICATION, application),
+        (TIMESTAMP_MS, str(rejected.timestamp_ms)),
+        (SCHEMA, rejected.schema),
     ]
     left = MAX_BYTES - _ROOM_FOR_OURS
     key, left = _cut("key", rejected.key, left, ours)

@@ -10,7 +10,7 @@ from consumer.cli import run_command
 from consumer.settings import Settings, load_settings
 from tests.cli.command import run
 
-COMMANDS = ("run", "aggregate", "simulate", "config", "topics", "state")
+COMMANDS = ("run", "aggregate", "simulate", "config", "topics", "dlq", "state")
 
 
 def test_the_version_is_data() -> None:

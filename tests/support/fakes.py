@@ -13,7 +13,14 @@ from typing import Literal, NamedTuple, NoReturn
 
 from confluent_kafka import Message
 
-from consumer.kafka.interface import AssignmentHandler, Bounds, GroupMetadata, Headers, TransactionListener
+from consumer.kafka.interface import (
+    AssignmentHandler,
+    Bounds,
+    GroupMetadata,
+    Headers,
+    Record,
+    TransactionListener,
+)
 from consumer.kafka.outcomes import TransactionAborted, TransactionLost
 
 Step = Literal["produce", "commit", "abort"]
@@ -424,3 +431,20 @@ class RecordingHandler:
 
 def _throw(error: Exception) -> None:
     raise error
+
+
+@dataclass
+class FakeDeadLetters:
+    """Dead letters in memory; those of aborted transactions are never in it."""
+
+    letters: list[Record] = field(default_factory=list)
+
+    def read(self, since_ms: int | None = None) -> Iterator[Record]:
+        for partition in sorted({letter.partition for letter in self.letters}):
+            mine = [letter for letter in self.letters if letter.partition == partition]
+            stamps = [letter.timestamp_ms for letter in mine]
+            first = next((i for i, stamp in enumerate(stamps) if since_ms is None or stamp >= since_ms), len(mine))
+            yield from mine[first:]
+
+    def at(self, partition: int, offset: int) -> Record | None:
+        return next((each for each in self.letters if (each.partition, each.offset) == (partition, offset)), None)
