@@ -1,0 +1,68 @@
+"""What is mutated: records of a random writer schema in one of the three formats, and the intake that reads them."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import fastavro
+
+from consumer.intake.builtin import load_builtin_schema
+from consumer.intake.intake import Intake
+from consumer.intake.schema_json import parse_schema_json
+from consumer.intake.schemas import SchemaBook
+from consumer.settings import InputSettings
+from tests.intake.reference import Judge, encode
+from tests.intake.writers import Writer, WriterMaker
+
+SCHEMA_ID = 7
+MAX_PAYLOAD_BYTES = 4_096
+FORMATS = ("confluent", "single-object", "raw")
+SEEDS = 40
+TRIED = 150
+OURS_ONE_IN = 4
+
+
+class Feed(NamedTuple):
+    """Whole records to begin with, and all that it takes to read and to judge them."""
+
+    source: InputSettings
+    head: bytes
+    """Stands before each payload."""
+    intake: Intake
+    judge: Judge
+    seeds: list[bytes]
+
+
+def make_feed(rng: random.Random, directory: Path) -> Feed:
+    """A feed of a writer schema of its own; the same randomness gives the same."""
+    maker = WriterMaker(rng)
+    writer = maker.writer()
+    if rng.randrange(OURS_ONE_IN) == 0:
+        writer = Writer(_with_full_names(load_builtin_schema("viewer_event")), InputSettings())
+    path = directory / "writer.avsc"
+    path.write_text(json.dumps(writer.schema), encoding="utf-8")
+    form = rng.choice(FORMATS)
+    pinned = {"ids": {SCHEMA_ID: path}} if form == "confluent" else {"schemas": (path,)}
+    source = writer.source.model_copy(update={"format": form, "max_payload_bytes": MAX_PAYLOAD_BYTES, **pinned})
+    head = {
+        "confluent": b"\0" + SCHEMA_ID.to_bytes(4, "big"),
+        "single-object": b"\xc3\x01" + parse_schema_json(writer.schema).fingerprint(),
+        "raw": b"",
+    }[form]
+    judge = Judge(writer.schema, source)
+    payloads = [encode(writer.schema, maker.value(writer.schema)) for _ in range(TRIED)]
+    # Most random values are no events; those that are lead on to more.
+    payloads.sort(key=lambda payload: _is_event(judge, payload), reverse=True)
+    seeds = [head + payload for payload in payloads[:SEEDS]]
+    return Feed(source, head, Intake(source, SchemaBook(source)), judge, seeds)
+
+
+def _with_full_names(schema: Any) -> Any:
+    parsed = dict(cast("dict[str, Any]", fastavro.parse_schema(schema)))
+    return {key: part for key, part in parsed.items() if not key.startswith("__")}
+
+
+def _is_event(judge: Judge, payload: bytes) -> bool:
+    event = judge.read(payload)
+    return event is not None and not event.reject

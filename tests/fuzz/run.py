@@ -1,0 +1,73 @@
+"""Millions of mutated records through the whole intake: no crash, no hang, no reject without its reason."""
+
+import faulthandler
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fuzz.feeds import Feed, make_feed
+from tests.fuzz.judging import Wrong, judge_batch
+from tests.fuzz.mutations import mutated
+
+BATCH = 1_000
+BATCHES_A_FEED = 20
+CLOCK_MS = 50_000_000_000
+"""Among the timestamps that random values have: some events are ahead of it."""
+
+HANG_AFTER_S = 120.0
+STAMPS = (-1, CLOCK_MS, CLOCK_MS, 2**40, 0, 2**63 - 1, -(2**63))
+
+
+class Tally(NamedTuple):
+    """What a run has seen."""
+
+    records: int
+    by_reason: Counter[str]
+    """Empty is the reason of those that were taken."""
+    seconds: float
+
+
+def fuzz(records: int, seed: int, one_in: int, say: Callable[[str], None], first_feed: int = 0) -> Tally:
+    """Run so many records, at least; the same seed gives the same, and a feed can be run again by its number.
+
+    Raises:
+        Wrong: the judge differs, or a record would stop the worker; says how to see it again.
+    """
+    began_s, done, number = time.monotonic(), 0, first_feed
+    found: Counter[str] = Counter()
+    while done < records:
+        faulthandler.dump_traceback_later(HANG_AFTER_S, exit=True)
+        try:
+            found += run_feed(seed, number, one_in)
+        except Exception as error:
+            raise Wrong(f"--seed {seed} --first {number} --records 1: {type(error).__name__}: {error}") from error
+        done += BATCH * BATCHES_A_FEED
+        number += 1
+        if number % 10 == 0:
+            say(f"{done:,} records, {done / (time.monotonic() - began_s):,.0f} a second")
+    faulthandler.cancel_dump_traceback_later()
+    return Tally(done, found, time.monotonic() - began_s)
+
+
+def run_feed(seed: int, number: int, one_in: int) -> Counter[str]:
+    """All batches of one feed."""
+    rng = random.Random(f"{seed}/{number}")
+    found: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as directory:
+        feed = make_feed(rng, Path(directory))
+    for _ in range(BATCHES_A_FEED):
+        found += run_batch(feed, rng, one_in)
+    return found
+
+
+def run_batch(feed: Feed, rng: random.Random, one_in: int) -> Counter[str]:
+    """One batch of mutated records, decoded and judged."""
+    values: list[bytes | None] = [mutated(record, feed.seeds, rng) for record in rng.choices(feed.seeds, k=BATCH)]
+    values[rng.randrange(BATCH)] = None
+    stamps = rng.choices(STAMPS, k=BATCH)
+    decoded = feed.intake.decode(values, stamps, CLOCK_MS)
+    return judge_batch(feed, values, stamps, CLOCK_MS, decoded, one_in)

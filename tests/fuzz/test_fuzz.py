@@ -1,0 +1,44 @@
+"""A short run of the fuzzer, that it would find what is wrong, and the corpora that are kept."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from consumer.intake.rejects import Reject
+from tests.fuzz.feeds import make_feed
+from tests.fuzz.judging import Wrong, judge_batch
+from tests.fuzz.run import CLOCK_MS, fuzz
+from tests.fuzz.targets import CORPUS, TARGETS
+
+BYTES_ALONE_REACH = set(Reject) - {Reject.SCHEMA_REFUSED, Reject.STREAM_LIMIT, Reject.MALFORMED}
+"""The others take a registry, windows that are full, or a file of lines."""
+
+
+def test_a_short_run_reaches_nearly_every_reason() -> None:
+    tally = fuzz(200_000, seed=5, one_in=8, say=lambda _: None)
+    seen = {reason for reason, count in tally.by_reason.items() if count}
+    assert seen >= {"", *(reason.label for reason in BYTES_ALONE_REACH)}
+    assert sum(tally.by_reason.values()) == tally.records == 200_000
+
+
+@pytest.mark.parametrize("column", ["timestamp_ms", "kind", "value", "stream_size", "viewer_start", "reject"])
+def test_a_wrong_column_is_found(tmp_path: Path, column: str) -> None:
+    feed = make_feed(random.Random(2), tmp_path)
+    values: list[bytes | None] = list(feed.seeds)
+    stamps = [-1] * len(values)
+    decoded = feed.intake.decode(values, stamps, CLOCK_MS)
+    assert judge_batch(feed, values, stamps, CLOCK_MS, decoded)[""] > 0
+    taken = decoded.events.reject.tolist().index(0)
+    getattr(decoded.events, column)[taken] += 1
+    with pytest.raises((Wrong, UnicodeDecodeError)):
+        judge_batch(feed, values, stamps, CLOCK_MS, decoded)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [(name, path) for name in TARGETS for path in sorted((CORPUS / name).glob("*"))],
+    ids=lambda part: part if isinstance(part, str) else part.name[:12],
+)
+def test_what_the_corpora_hold_is_read_without_harm(target: str, path: Path) -> None:
+    TARGETS[target](path.read_bytes())
