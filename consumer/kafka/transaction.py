@@ -95,6 +95,8 @@ class TransactionOwner:
         self._open = False
         self._failed_delivery: KafkaError | None = None
         self._produced = 0
+        self._topics: set[str] = set()
+        """Of what is in the transaction, to name them where they can't be written to."""
         self._fences: deque[float] = deque(maxlen=FENCES_ALLOWED)
         self._failed_in_a_row = 0
         self._hurry: Deadline | None = None
@@ -128,7 +130,9 @@ class TransactionOwner:
             TransactionLost: the producer is of no more use.
             ViewerConsumerError: as `commit`.
         """
-        self._put(self._begun(), topic, key, value, None if headers is None else list(headers), partition)
+        producer = self._begun()
+        self._topics.add(topic)
+        self._put(producer, topic, key, value, None if headers is None else list(headers), partition)
 
     def produce_all(
         self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int = -1
@@ -139,6 +143,7 @@ class TransactionOwner:
             TransactionAborted, TransactionLost, ViewerConsumerError: as `produce`.
         """
         producer = self._begun()
+        self._topics.add(topic)
         for key, value in records:
             self._put(producer, topic, key, value, partition=partition)
 
@@ -211,6 +216,7 @@ class TransactionOwner:
             except KafkaException as error:
                 self._end_badly(kafka_error(error), Outcome.LOST)
             self._open = True
+            self._topics.clear()
         return producer
 
     def _ready_producer(self) -> Producer:
@@ -230,10 +236,10 @@ class TransactionOwner:
             except KafkaException as error:
                 reason = kafka_error(error)
                 if not reason.retriable() or deadline.passed:
-                    producer.poll(_RETRY_PAUSE_S)  # serves what the client has to say
+                    _serve(producer, _RETRY_PAUSE_S)
                     doing = f'can\'t begin transactions as "{self._config["transactional.id"]}"'
                     raise explain(doing, self._servers, reason, self._last_words.error()) from None
-                producer.poll(_RETRY_PAUSE_S)
+                _serve(producer, _RETRY_PAUSE_S)
 
     def _put(
         self,
@@ -254,7 +260,7 @@ class TransactionOwner:
                 deadline = deadline or self._deadline(self._limits.room_s)
                 if deadline.passed:
                     self._end_badly(KafkaError(KafkaError._QUEUE_FULL), Outcome.ABORT)  # noqa: SLF001  # the library's name
-                producer.poll(_ROOM_POLL_S)
+                _serve(producer, _ROOM_POLL_S)
             except KafkaException as error:
                 self._end_badly(kafka_error(error), outcome_of_record(kafka_error(error)))
         self._produced += 1
@@ -263,7 +269,7 @@ class TransactionOwner:
 
     def _serve_reports(self, producer: Producer) -> None:
         """Take delivery reports, so that they don't pile up; the first failure ends the transaction."""
-        producer.poll(0)
+        _serve(producer, 0)
         if self._failed_delivery is not None:
             self._end_badly(self._failed_delivery, outcome_of_record(self._failed_delivery))
 
@@ -284,19 +290,20 @@ class TransactionOwner:
             outcome = outcome_of(error)
             if outcome is Outcome.RETRY and not deadline.passed:
                 self._listener.retried(error.name())
-                producer.poll(_RETRY_PAUSE_S)
+                _serve(producer, _RETRY_PAUSE_S)
                 continue
             self._end_badly(error, too_late if outcome is Outcome.RETRY else outcome)
 
     def _end_badly(self, error: KafkaError, outcome: Outcome) -> NoReturn:
         # A delivery report says what was wrong where the call only says that something was; it may be on its way.
         if error.code() == KafkaError._STATE and self._producer is not None:  # noqa: SLF001  # the library's name
-            self._producer.poll(_RETRY_PAUSE_S)
+            _serve(self._producer, _RETRY_PAUSE_S)
         if outcome is Outcome.ABORT and self._failed_delivery is not None:
             error, outcome = self._failed_delivery, outcome_of_record(self._failed_delivery)
         if outcome is Outcome.GIVE_UP:
             self._drop_producer()
-            raise explain("can't publish", self._servers, error)
+            to = f" to {', '.join(sorted(self._topics))}" if self._topics else ""
+            raise explain(f"can't publish{to}", self._servers, error)
         if outcome is not Outcome.ABORT:
             self._lose(error)
         self._abort()
@@ -318,7 +325,7 @@ class TransactionOwner:
                 if outcome_of(error) is not Outcome.RETRY or deadline.passed:
                     self._lose(error)
                 self._listener.retried(error.name())
-                producer.poll(_RETRY_PAUSE_S)
+                _serve(producer, _RETRY_PAUSE_S)
 
     def _lose(self, error: KafkaError) -> NoReturn:
         self._drop_producer()
@@ -347,6 +354,12 @@ class TransactionOwner:
                 f'another process publishes as "{self._config["transactional.id"]}": fenced {FENCES_ALLOWED} times in '
                 f"{FENCE_WINDOW_S:.0f} s; give each worker a group.instance.id of its own"
             )
+
+
+def _serve(producer: Producer, wait_s: float) -> None:
+    """Hear what the client has to say. A fatal error is raised here, too, but the next call tells what it means."""
+    with contextlib.suppress(KafkaException):
+        producer.poll(wait_s)
 
 
 def _send_offsets(

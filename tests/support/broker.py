@@ -17,6 +17,8 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -68,11 +70,26 @@ def _in_java() -> Iterator[str]:
         yield broker.bootstrap_servers
 
 
+class Security(NamedTuple):
+    """How clients come to a broker, and what it is told about that."""
+
+    protocol: str = "PLAINTEXT"
+    properties: Mapping[str, str] = MappingProxyType({})
+    scram: tuple[str, ...] = ()
+    """Users as Kafka's storage tool takes them."""
+    admin: Mapping[str, str] = MappingProxyType({})
+    """Configuration of a client that may do everything."""
+
+
+NO_SECURITY = Security()
+
+
 class KafkaBroker:
     """One Kafka node, broker and controller, in a process of its own with a data directory that goes with it."""
 
-    def __init__(self, jars: Path) -> None:
+    def __init__(self, jars: Path, security: Security = NO_SECURITY) -> None:
         self._jars = jars
+        self._security = security
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._log = self._directory / "broker.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,8 +117,9 @@ class KafkaBroker:
     def _start(self) -> None:
         port, controller_port = free_ports(2)
         config = self._directory / "server.properties"
-        config.write_text(_server_properties(port, controller_port, self._directory / "data"))
+        config.write_text(_server_properties(port, controller_port, self._directory / "data", self._security))
         format_it = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(config), "--standalone"]
+        format_it += [part for user in self._security.scram for part in ("--add-scram", user)]
         formatted = subprocess.run(self._java(*format_it), capture_output=True, text=True, timeout=60, check=False)
         if formatted.returncode != 0:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{formatted.stdout}{formatted.stderr}")
@@ -116,7 +134,7 @@ class KafkaBroker:
         assert self._process is not None
         deadline = time.monotonic() + START_WITHIN_S
         while time.monotonic() < deadline and self._process.poll() is None:
-            if answers(self.bootstrap_servers, within_s=1.0):
+            if answers(self.bootstrap_servers, within_s=1.0, client=self._security.admin):
                 return
         how = "ended" if self._process.poll() is not None else f"did not answer within {START_WITHIN_S:.0f} s"
         raise RuntimeError(f"Kafka {how}; the end of its log:\n" + self._log.read_text(errors="replace")[-4000:])
@@ -207,17 +225,20 @@ def _need_docker() -> None:
         raise NoBrokerError("no Docker engine answers")
 
 
-def _server_properties(port: int, controller_port: int, data: Path) -> str:
+def _server_properties(port: int, controller_port: int, data: Path, security: Security) -> str:
+    protocol = security.protocol
     settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.bootstrap.servers": f"localhost:{controller_port}",
-        "listeners": f"PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://localhost:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"{protocol}://localhost:{port},CONTROLLER://localhost:{controller_port}",
+        "advertised.listeners": f"{protocol}://localhost:{port}",
+        "listener.security.protocol.map": f"{protocol}:{protocol},CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": protocol,
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(data),
         **_ONE_NODE,
+        **security.properties,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
@@ -266,9 +287,9 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def answers(bootstrap_servers: str, within_s: float) -> bool:
+def answers(bootstrap_servers: str, within_s: float, client: Mapping[str, str] = MappingProxyType({})) -> bool:
     """Something there speaks Kafka."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2, **client})
     try:
         admin.list_topics(timeout=within_s)
     except KafkaException:

@@ -1,0 +1,185 @@
+"""A worker on a broker that trusts nobody: it runs with the rights that the README lists, and names a missing one."""
+
+import contextlib
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin._acl import AclOperation
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka.cimpl import NewTopic
+
+from consumer.cli import run_command
+from consumer.errors import ViewerConsumerError
+from consumer.service import Service
+from consumer.settings import HttpSettings, KafkaSettings, Settings, WindowSettings
+from tests.end_to_end.events import encoded
+from tests.end_to_end.stage import INPUT, STOPS_WITHIN_S, running
+from tests.reference.events_counting import Event
+from tests.support.broker import NoBrokerError
+from tests.support.secure_broker import MECHANISMS, Acl, SecureBroker, secure_broker
+from tests.support.topics import unique
+from tests.support.waiting import until
+
+WINDOWS = WindowSettings(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
+TOLD_WITHIN_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
+    with contextlib.ExitStack() as stack:
+        try:
+            broker = stack.enter_context(secure_broker(tmp_path_factory.mktemp("broker")))
+        except NoBrokerError as reason:
+            pytest.skip(f"no real broker that can be set up so: {reason}")
+        yield broker
+
+
+class Topics:
+    """Of one worker: made by somebody who may, with an event and a record that is none in the input."""
+
+    def __init__(self, secure: SecureBroker) -> None:
+        self._secure = secure
+        self.kafka = KafkaSettings(
+            bootstrap_servers=secure.bootstrap_servers,
+            group_id=unique("group"),
+            input_topic=unique("events"),
+            output_topic=unique("summaries"),
+            state_topic=unique("state"),
+            dead_letter_topic=unique("dead-letters"),
+            create_topics=False,
+        )
+        kafka = self.kafka
+        names = {kafka.input_topic: "delete", kafka.output_topic: "delete", kafka.dead_letter_topic: "delete"}
+        made = [
+            NewTopic(name, num_partitions=1, replication_factor=1, config={"cleanup.policy": policy})
+            for name, policy in {**names, kafka.state_topic: "compact"}.items()
+        ]
+        for future in secure.admin.create_topics(made).values():
+            future.result(15)
+        self._write()
+
+    def _write(self) -> None:
+        now_ms = time.time_ns() // 1_000_000 - 10_000
+        producer = Producer({"bootstrap.servers": self._secure.bootstrap_servers, **self._secure.admin_client})
+        for value in (encoded(Event("s", "J", now_ms)), b"\0\0\0\0", encoded(Event("s", "J", now_ms + 5_000))):
+            producer.produce(self.kafka.input_topic, value, b"k")
+        assert producer.flush(30) == 0
+
+    def acls(self) -> dict[str, Acl]:
+        """All that a worker needs which creates no topics; as the README lists it."""
+        kafka, topic = self.kafka, ResourceType.TOPIC
+        return {
+            "read the input": Acl(topic, kafka.input_topic, AclOperation.READ),
+            "write summaries": Acl(topic, kafka.output_topic, AclOperation.WRITE),
+            "write dead letters": Acl(topic, kafka.dead_letter_topic, AclOperation.WRITE),
+            "be of the group": Acl(ResourceType.GROUP, kafka.group_id, AclOperation.READ),
+            "begin transactions": Acl(
+                ResourceType.TRANSACTIONAL_ID, f"{kafka.group_id}-", AclOperation.WRITE, ResourcePatternType.PREFIXED
+            ),
+        }
+
+    def settings(self, client: dict[str, str]) -> Settings:
+        return Settings(
+            kafka=self.kafka.model_copy(update={"client": client}),
+            input=INPUT,
+            windows=WINDOWS,
+            http=HttpSettings(host="127.0.0.1", port=0),
+        )
+
+    def published(self, topic: str) -> list[Message]:
+        """What is committed in a topic of one partition, as it is now."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._secure.bootstrap_servers,
+                "group.id": unique("reader"),
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                **self._secure.admin_client,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(topic, 0, 0)])
+            return consumer.consume(10, 1.0)
+        finally:
+            consumer.close()
+
+
+def failure(settings: Settings) -> str:
+    """Why a worker ended, in one line; it must end by itself."""
+    stop = threading.Event()
+    timer = threading.Timer(TOLD_WITHIN_S, stop.set)
+    timer.start()
+    try:
+        with pytest.raises(ViewerConsumerError) as told:
+            Service(settings).run(stop)
+    finally:
+        timer.cancel()
+        timer.join(STOPS_WITHIN_S)
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_it_runs_with_the_rights_listed_and_shows_its_password_to_nobody(
+    secure: SecureBroker, mechanism: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    topics = Topics(secure)
+    secure.grant_only(list(topics.acls().values()))
+    client = secure.client(mechanism)
+    with running(topics.settings(client)) as service:
+        until(lambda: len(topics.published(topics.kafka.dead_letter_topic)) == 1, "the reject is set aside")
+        until(lambda: len(topics.published(topics.kafka.output_topic)) == 1, "the bucket is published")
+        with urllib.request.urlopen(f"{service.address}/metrics", timeout=10) as answer:  # noqa: S310  # our own address
+            metrics = answer.read().decode()
+    flags = [part for key, value in client.items() for part in ("--set", f"kafka.client.{key}={value}")]
+    assert run_command(["config", *flags]) == 0
+    printed = capfd.readouterr()
+    assert "partition assigned" in printed.out + printed.err
+    assert '"sasl.password" = "***"' in printed.out
+    assert "viewer_consumer_commits_total" in metrics
+    assert secure.password not in printed.out + printed.err + metrics
+
+
+RIGHTS = ("read the input", "write summaries", "write dead letters", "be of the group", "begin transactions")
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_each_right_that_is_missing_is_told_by_name(secure: SecureBroker, right: str) -> None:
+    topics = Topics(secure)
+    acls = topics.acls()
+    missing = acls.pop(right)
+    secure.grant_only(list(acls.values()))
+    told = failure(topics.settings(secure.client()))
+    assert missing.name in told
+    assert "authorization failed" in told
+    assert "check the user, its password and its permissions" in told
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_to_see_a_thing_is_not_enough(secure: SecureBroker, right: str) -> None:
+    topics = Topics(secure)
+    acls = topics.acls()
+    less = acls[right] = acls[right]._replace(operation=AclOperation.DESCRIBE)
+    secure.grant_only(list(acls.values()))
+    told = failure(topics.settings(secure.client()))
+    assert less.name in told
+    assert "check the user, its password and its permissions" in told
+
+
+def test_a_wrong_password_is_told_and_not_shown(secure: SecureBroker) -> None:
+    topics = Topics(secure)
+    told = failure(topics.settings(secure.client(password="canary-wrong")))
+    assert "check the user, its password and its permissions" in told
+    assert "canary" not in told
+
+
+def test_a_broker_whose_certificate_is_not_trusted_is_told(secure: SecureBroker) -> None:
+    topics = Topics(secure)
+    client = secure.client()
+    del client["ssl.ca.location"]
+    told = failure(topics.settings(client))
+    assert "certificate verify failed" in told

@@ -1,0 +1,118 @@
+"""A real broker that trusts nobody: TLS, users by PLAIN and SCRAM, and an authorizer that denies what no ACL allows."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+
+from tests.support.broker import KafkaBroker, Security, kafka_jars
+from tests.support.certificates import Authority
+
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+USER = "worker"
+_ADMIN = "admin"
+
+
+class Acl(NamedTuple):
+    """One right of the user."""
+
+    resource: ResourceType
+    name: str
+    operation: AclOperation
+    pattern: ResourcePatternType = ResourcePatternType.LITERAL
+
+    def binding(self) -> AclBinding:
+        """As the admin client takes it."""
+        return AclBinding(
+            self.resource, self.name, self.pattern, f"User:{USER}", "*", self.operation, AclPermissionType.ALLOW
+        )
+
+
+class SecureBroker(NamedTuple):
+    """Where it is, what a client needs to come in, and who hands out rights."""
+
+    bootstrap_servers: str
+    ca_file: Path
+    password: str
+    admin: AdminClient
+    admin_client: dict[str, str]
+
+    def client(self, mechanism: str = "SCRAM-SHA-512", password: str | None = None) -> dict[str, str]:
+        """librdkafka's keys for the user."""
+        return {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": mechanism,
+            "sasl.username": USER,
+            "sasl.password": self.password if password is None else password,
+            "ssl.ca.location": str(self.ca_file),
+        }
+
+    def grant_only(self, acls: Sequence[Acl]) -> None:
+        """Take all rights away and give these."""
+        nobody: Any = None  # its stub would have text
+        everything = AclBindingFilter(
+            *(ResourceType.ANY, nobody, ResourcePatternType.ANY, nobody, nobody),
+            *(AclOperation.ANY, AclPermissionType.ANY),
+        )
+        for future in self.admin.delete_acls([everything]).values():
+            future.result(15)
+        for future in self.admin.create_acls([acl.binding() for acl in acls]).values() if acls else ():
+            future.result(15)
+
+
+@contextlib.contextmanager
+def secure_broker(directory: Path) -> Iterator[SecureBroker]:
+    """One for the time of a `with` block; certificates come into the directory.
+
+    Raises:
+        NoBrokerError: Kafka can't be had as jars here.
+    """
+    authority = Authority(directory)
+    signed = authority.sign("localhost", "broker")
+    store = directory / "broker-store.pem"
+    store.write_bytes(signed.key.read_bytes() + signed.certificate.read_bytes())
+    password, admin_password = f"canary-{uuid.uuid4().hex}", uuid.uuid4().hex
+    admin_client = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": _ADMIN,
+        "sasl.password": admin_password,
+        "ssl.ca.location": str(authority.certificate),
+    }
+    security = Security(
+        protocol="SASL_SSL",
+        properties=_properties(store, authority.certificate, password, admin_password),
+        scram=tuple(f"{mechanism}=[name={USER},password={password}]" for mechanism in MECHANISMS[1:]),
+        admin=admin_client,
+    )
+    with KafkaBroker(kafka_jars(), security) as broker:
+        servers = broker.bootstrap_servers
+        admin = AdminClient({"bootstrap.servers": servers, "log_level": 2, **admin_client})
+        yield SecureBroker(servers, authority.certificate, password, admin, admin_client)
+
+
+def _properties(store: Path, ca_file: Path, password: str, admin_password: str) -> dict[str, str]:
+    plain = (
+        f'org.apache.kafka.common.security.plain.PlainLoginModule required username="{_ADMIN}" '
+        f'password="{admin_password}" user_{_ADMIN}="{admin_password}" user_{USER}="{password}";'
+    )
+    scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    return {
+        "sasl.enabled.mechanisms": ",".join(MECHANISMS),
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "listener.name.sasl_ssl.plain.sasl.jaas.config": plain,
+        "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": scram,
+        "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": scram,
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(store),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(ca_file),
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        # Nobody but the controller's own listener lets anybody in without a name.
+        "super.users": f"User:{_ADMIN};User:ANONYMOUS",
+    }
