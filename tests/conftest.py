@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from consumer.warm_up import warm_up
 from tests.support.broker import NoBrokerError, real_broker
 
 
 @pytest.fixture(scope="session")
 def bootstrap_servers() -> Iterator[str]:
     """A real Kafka; tests that need one are skipped where there is none, but not in CI."""
+    warm_up()  # on a new machine the first worker compiles for longer than tests wait for events
     with contextlib.ExitStack() as stack:
         try:
             servers = stack.enter_context(real_broker())

@@ -1,8 +1,9 @@
 """Two workers share the partitions: what moves goes on where it was, what stays as if nothing had happened."""
 
 from consumer.observe.snapshot import SnapshotBoard
+from consumer.settings import Settings
 from tests.end_to_end.events import assert_same, encoded, judged, summary_of
-from tests.end_to_end.stage import Record, counted, running, stage
+from tests.end_to_end.stage import Record, Stage, counted, running, stage
 from tests.reference.events_counting import Event, Rules
 from tests.support.waiting import until
 
@@ -50,3 +51,36 @@ def test_a_second_worker_takes_its_share(bootstrap_servers: str) -> None:
             for each in judged(records, RULES).closed
         ]
         assert assert_same(kafka.summaries(), expected) > 500
+
+
+def test_a_rolling_restart_of_named_workers_moves_nothing(bootstrap_servers: str) -> None:
+    """One after the other is stopped and started again; the others go on and restore nothing."""
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        one, two = (named(kafka, name) for name in ("one", "two"))
+        with running(one) as first:
+            kafka.write(events(0, 5_000))
+            with running(two) as second:
+                until(lambda: len(shown(first.board)) == len(shown(second.board)) == 2, "they share")
+                held = shown(second.board)
+            restored = counted(first, "restore_duration_seconds_count")
+            rebalances = counted(first, "rebalances_total", kind="revoked")
+            kafka.write(events(5_000, 10_000))
+            with running(two) as again:
+                until(lambda: shown(again.board) == held, "it has what it had")
+                kafka.wait_until_all_is_committed()
+                assert counted(again, "replayed_records_total") == 0
+            assert counted(first, "rebalances_total", kind="revoked") == rebalances
+            assert counted(first, "restore_duration_seconds_count") == restored
+        expected = [
+            summary_of(each, RULES, kafka.kafka.input_topic, partition)
+            for partition, records in kafka.records().items()
+            for each in judged(records, RULES).closed
+        ]
+        assert assert_same(kafka.summaries(), expected) > 100
+
+
+def named(kafka: Stage, name: str) -> Settings:
+    """Of a worker whose name outlives it."""
+    made = kafka.settings()
+    client = {"group.instance.id": name, "session.timeout.ms": 45_000}
+    return made.model_copy(update={"kafka": made.kafka.model_copy(update={"client": client})})
