@@ -89,8 +89,10 @@ class Cluster:
             return None
         return {key: entry.value for key, entry in entries.items() if entry.value is not None}
 
-    def create(self, topics: Mapping[str, Mapping[str, str]], partitions: int) -> None:
+    def create(self, topics: Mapping[str, Mapping[str, str]], partitions: int) -> Mapping[str, int | None]:
         """Create topics and wait until they are seen; another process may be faster, which is as well.
+
+        Returns their partitions, None for one that was not seen in time.
 
         Args:
             topics: configurations, by name.
@@ -110,8 +112,12 @@ class Cluster:
             except KafkaException as error:
                 if kafka_error(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise explain(f'can\'t create topic "{name}"', self._servers, kafka_error(error)) from None
-        while any(self.partitions(name) is None for name in topics) and not self._deadline.passed:
+        return {name: self._partitions_once_seen(name) for name in topics}
+
+    def _partitions_once_seen(self, topic: str) -> int | None:
+        while (found := self.partitions(topic)) is None and not self._deadline.passed:
             self._admin.poll(_POLL_S)
+        return found
 
     def _look_up(self, topic: str) -> ClusterMetadata:
         try:

@@ -178,6 +178,8 @@ class KafkaRestoreReader:
                 return ask()
             except KafkaException as raised:
                 error = kafka_error(raised)
+            except TimeoutError:  # of a future: the client library may try longer than it was told to
+                error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  # the library's name
             if error.fatal() or error.code() in ACCESS_DENIED or deadline.passed:
                 raise explain("can't look up where a restore begins", self._servers, error, self._last_words.error())
             if self._closed.wait(_RETRY_PAUSE_S):

@@ -1,6 +1,6 @@
 """The topics: looked at before the worker starts, created where that is wanted, refused where they don't fit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from consumer.errors import ViewerConsumerError
@@ -56,8 +56,10 @@ def check_topics(kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S)
         _Ours("dead letter", kafka.dead_letter_topic),
         _Ours("state", kafka.state_topic, STATE_TOPIC_CONFIG),
     )
-    created = _create_missing(cluster, ours, partitions) if kafka.create_topics else frozenset[str]()
+    # Each is asked for until it is seen, then no more: the next broker that answers may not have heard of it yet.
     found = {topic.name: cluster.partitions(topic.name) for topic in ours}
+    created = _create_missing(cluster, ours, found, partitions) if kafka.create_topics else {}
+    found.update(created)
     state = _state_config(cluster, kafka, found[kafka.state_topic], created)
     problems = [line for topic in ours for line in _problems(kafka, topic, found[topic.name], partitions)]
     problems += state_topic_errors(kafka, state)
@@ -75,15 +77,15 @@ def check_topics(kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S)
     )
 
 
-def _create_missing(cluster: Cluster, ours: tuple[_Ours, ...], partitions: int) -> frozenset[str]:
-    missing = [topic for topic in ours if cluster.partitions(topic.name) is None]
-    if missing:
-        cluster.create({topic.name: topic.config for topic in missing}, partitions)
-    return frozenset(topic.name for topic in missing)
+def _create_missing(
+    cluster: Cluster, ours: tuple[_Ours, ...], found: Mapping[str, int | None], partitions: int
+) -> Mapping[str, int | None]:
+    missing = {topic.name: topic.config for topic in ours if found[topic.name] is None}
+    return cluster.create(missing, partitions) if missing else {}
 
 
 def _state_config(
-    cluster: Cluster, kafka: KafkaSettings, found: int | None, created: frozenset[str]
+    cluster: Cluster, kafka: KafkaSettings, found: int | None, created: Collection[str]
 ) -> Mapping[str, str]:
     """Of a state topic that somebody else has made; else, or where the cluster won't tell, empty."""
     if found is None or kafka.state_topic in created:
