@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from consumer.breaker import Breaker
 from consumer.idleness import IdleClock
 from consumer.kafka.interface import Message
 from consumer.output.outbox import Outbox
@@ -35,6 +36,7 @@ class OwnedPartition:
     taken_bytes: int = 0
     """About so many of records since the checkpoint: what a replay would have to read."""
     outbox: Outbox = field(default_factory=Outbox)
+    breaker: Breaker = field(default_factory=Breaker)
     held: list[Message] = field(default_factory=list)
     """Read, but their schema can't be had yet; the partition is paused meanwhile, so they don't grow."""
     last_timestamp_ms: int = -1

@@ -184,6 +184,7 @@ class InputSettings(_Section):
     max_future_ms: _Ms = 60_000
     max_payload_bytes: Annotated[_Int, Field(ge=1, le=2**27)] = 65_536
     unknown_schema_wait_ms: _Ms = 30_000
+    breaker: bool = True
     fields: FieldSettings = FieldSettings()
     events: EventNameSettings = EventNameSettings()
 

@@ -16,6 +16,7 @@ def snapshot_of(
     end_offsets: Mapping[int, int] | None = None,
     restoring: int = 0,
     stopped: int = 0,
+    broken: int = 0,
 ) -> Snapshot:
     """What is held now; of the streams the `limit` with the most viewers."""
     streams, held = _streams(partitions, limit)
@@ -27,6 +28,7 @@ def snapshot_of(
         partitions=tuple(_partition(each, ends.get(each.number), clocks) for each in partitions),
         restoring=restoring,
         stopped=stopped,
+        broken=broken,
     )
 
 

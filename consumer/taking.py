@@ -42,8 +42,11 @@ class Taker:
         self._metrics = metrics
         self._clocks = clocks
         self._last_retry_s = clocks.monotonic_s()
+        self._uses_breaker = settings.input.breaker
         self.waits_for = ""
         """Why a partition waits, for people; empty where none does."""
+        self.broken: dict[int, str] = {}
+        """Partitions whose breaker has opened, and why, for people: their memory is to be dropped, uncommitted."""
 
     def take(self, messages: Sequence[Message], owned: Mapping[int, OwnedPartition]) -> frozenset[int]:
         """Take messages; those of partitions that are not owned are left to who owns them.
@@ -57,7 +60,7 @@ class Taker:
         decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers)
         for run in batch.runs:
             partition = owned.get(run.partition)
-            if partition is None:
+            if partition is None or run.partition in self.broken:
                 continue  # read before the partition went; its next owner reads it again
             if partition.held:
                 partition.held.extend(batch.messages[run.begin : run.end])
@@ -92,6 +95,8 @@ class Taker:
         if end == run.begin:
             return
         status = partition.windows.apply(decoded.events, run.begin, end, batch.offsets)
+        if self._uses_breaker and self._opens_breaker(partition, decoded, run._replace(end=end), status):
+            return  # the windows are ahead of what may be committed: whoever hears of it drops them
         partition.next_offset = int(batch.offsets[end - 1]) + 1
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
         partition.taken_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
@@ -103,6 +108,25 @@ class Taker:
         if len(closed):
             places = np.searchsorted(batch.offsets[run.begin : end], closed.rows["offset"])
             partition.outbox.add_closed(closed, batch.timestamps_ms[run.begin : end][places])
+
+    def _opens_breaker(
+        self, partition: OwnedPartition, decoded: Decoded, run: Run, status: npt.NDArray[np.uint8]
+    ) -> bool:
+        codes = decoded.events.reject[run.begin : run.end]
+        rejected = ((codes != 0) & (codes < WAITING)) | (status == STREAM_LIMIT)
+        # One that is ahead of its time is neither: a clock that is wrong says nothing of the topic.
+        opened = partition.breaker.take(rejected[codes != Reject.FUTURE])
+        if opened is None or partition.breaker.passed is None:
+            return False
+        reasons = np.bincount(np.where(codes == 0, Reject.STREAM_LIMIT, codes)[rejected & (codes != Reject.FUTURE)])
+        most = Reject(int(np.argmax(reasons)))
+        self.broken[partition.number] = (
+            f"partition {partition.number}: {partition.breaker.passed.sentence}, most of them {most.label} "
+            f"({most.sentence}); it stops where it was last committed. Put right the producers or the settings of "
+            "input, or have all of them set aside by input.breaker = false; then restart"
+        )
+        _log.error("breaker opened", partition=partition.number, reason=self.broken[partition.number])
+        return True
 
     def _hold_back(self, partition: OwnedPartition, batch: Batch, decoded: Decoded, run: Run) -> int:
         """Where the run ends for now: before the first record whose schema can't be had."""

@@ -99,6 +99,7 @@ class Worker:
         if self._publisher.outcome_unknown:
             self._start_over()
         self._taker.take_held(self._owned)
+        self._stop_broken()
         self._restore_some()
         self._idling.turn(self._owned, heard)
         self._publisher.publish_some(self._owned.values())
@@ -161,13 +162,25 @@ class Worker:
             longest_s = min(longest_s, RESTORE_LOOK_S)
         return min(max(self._publisher.wait_s(self._owned.values()), SHORTEST_WAIT_S), longest_s)
 
+    # 3. Too many rejects.
+
+    def _stop_broken(self) -> None:
+        """Take back what isn't committed where a breaker has opened, and read no more of those partitions."""
+        newly = [number for number in self._taker.broken if number in self._owned]
+        if not newly:
+            return
+        self._publisher.take_back(self._owned.values())
+        self._input.pause(newly)
+        for number in newly:
+            del self._owned[number]
+
     # 4. Start over, and 5. restore.
 
     def _start_over(self) -> None:
         """Drop all memory and restore it from what is committed."""
         partitions = sorted(self._input.assignment)
         self._input.pause(partitions)
-        self._drop(list(self._owned))
+        self._drop(partitions)
         self._restoring.begin(partitions)
         self._publisher.outcome_unknown = False
 
@@ -183,6 +196,7 @@ class Worker:
         self._restoring.drop(partitions)
         for number in partitions:
             self._owned.pop(number, None)
+            self._taker.broken.pop(number, None)
 
     # 9. Show.
 
@@ -200,6 +214,7 @@ class Worker:
                 self._clocks,
                 self._input.end_offsets(),
                 **self._restoring.figures(),
+                broken=len(self._taker.broken),
             )
         )
 
@@ -208,7 +223,8 @@ class Worker:
             assigned=bool(self._input.assignment),
             restored=self._restoring.done,
             producer_ready=self._publisher.ready,
-            reason=self._restoring.reason or self._taker.waits_for,
+            breaker_closed=not self._taker.broken,
+            reason="; ".join(self._taker.broken.values()) or self._restoring.reason or self._taker.waits_for,
         )
 
     def _now_s(self) -> float:

@@ -95,6 +95,7 @@ BUILD_INFO = MetricSpec(f"{PREFIX}build_info", MetricType.INFO, "Versions that r
 READY = _gauge("ready", "1 where /readyz answers 200, else 0.")
 LOOP_TICK = _gauge("loop_tick_timestamp_seconds", "Unix time at which the loop last ticked.", unit="seconds")
 RESTORING_PARTITIONS = _gauge("restoring_partitions", "Partitions assigned that are being restored.")
+BROKEN_PARTITIONS = _gauge("broken_partitions", "Partitions assigned whose breaker is open: too many rejects.")
 STOPPED_PARTITIONS = _gauge("stopped_partitions", "Partitions assigned whose state can't be gone on with.")
 STREAM_SERIES_LEFT_OUT = _gauge("stream_series_left_out", "Streams held but not shown, past max_stream_series.")
 
@@ -145,6 +146,7 @@ CATALOGUE = (
     LOOP_TICK,
     RESTORING_PARTITIONS,
     STOPPED_PARTITIONS,
+    BROKEN_PARTITIONS,
     STREAM_SERIES_LEFT_OUT,
     LAG,
     TIME_LAG,

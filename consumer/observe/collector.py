@@ -43,6 +43,7 @@ class SnapshotCollector:
         yield _single(catalogue.LOOP_TICK, tick)
         yield _single(catalogue.RESTORING_PARTITIONS, snapshot.restoring)
         yield _single(catalogue.STOPPED_PARTITIONS, snapshot.stopped)
+        yield _single(catalogue.BROKEN_PARTITIONS, snapshot.broken)
         yield _single(catalogue.STREAM_SERIES_LEFT_OUT, snapshot.streams_left_out)
 
 

@@ -77,6 +77,7 @@ class Snapshot:
     restoring: int = 0
     """Partitions that are ours and on their way to being live."""
     stopped: int = 0
+    broken: int = 0
     """Partitions that are ours and can't be live."""
 
 

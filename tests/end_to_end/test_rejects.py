@@ -1,12 +1,16 @@
 """Records that are no events: set aside as they came, with a reason, while the good ones around them count."""
 
 import time
+import urllib.error
+import urllib.request
 
+from consumer.breaker import LIMITS
 from consumer.kafka.batch import UNREADABLE_HEADERS, headers_of
 from tests.end_to_end.events import FRAME, encoded
 from tests.end_to_end.stage import Record, counted, running, stage
 from tests.reference.events_counting import Event, Rules
 from tests.support.raw_records import write_with_header
+from tests.support.waiting import until
 
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
 HEADERS = (("trace", b"\xff1"), ("trace", b"2"), ("empty", None))
@@ -66,3 +70,37 @@ def test_header_names_that_are_no_text_stop_nobody(bootstrap_servers: str) -> No
     assert summary["joins"] == 1
     assert letter.value() == good + b"\0"
     assert UNREADABLE_HEADERS in dict(headers_of(letter))
+
+
+def test_poison_in_bulk_stops_its_partition_and_no_other(bootstrap_servers: str) -> None:
+    begin_ms = time.time_ns() // 1_000_000_000 * 1_000 - 10_000
+    good, later = (encoded(Event("s", "J", begin_ms + after_ms)) for after_ms in (0, 5_000))
+    with stage(bootstrap_servers, 2, RULES) as kafka:
+        kafka.write(Record(None, good, partition=partition) for partition in (0, 1))
+        with running(kafka.settings()) as service:
+            kafka.wait_until_all_is_committed()
+            kafka.write(Record(None, b"\1poison", partition=0) for _ in range(20_000))
+            kafka.write([Record(None, later, partition=1), Record(None, b"\1poison", partition=1)])
+            until(lambda: counted(service, "broken_partitions") == 1, "the breaker opens")
+            until(lambda: kafka.committed()[1] == 3, "the other partition goes on")
+            assert counted(service, "ready") == 0
+            stopped_at = kafka.committed()[0]
+            assert stopped_at <= LIMITS[0].among, "the first of them, if any, came in small batches"
+            told = urlopen_text(f"{service.address}/readyz")
+            assert "missing: breaker closed" in told
+            assert "partition 0: 1,000 records in a row are rejects, most of them bad_framing" in told
+            assert urlopen_text(f"{service.address}/healthz") == "ok\n"
+        assert kafka.committed() == {0: stopped_at, 1: 3}
+        letters = kafka.dead_letters()
+        (summary,) = kafka.summaries()
+    assert len(letters) == stopped_at - 1 + 1, "what was committed before, and that of the other partition"
+    assert summary["partition"] == 1
+
+
+def urlopen_text(url: str) -> str:
+    """The body of an answer, whatever its status."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # our own address
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return error.read().decode()

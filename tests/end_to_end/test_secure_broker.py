@@ -76,6 +76,8 @@ class Topics:
             "read the input": Acl(topic, kafka.input_topic, AclOperation.READ),
             "write summaries": Acl(topic, kafka.output_topic, AclOperation.WRITE),
             "write dead letters": Acl(topic, kafka.dead_letter_topic, AclOperation.WRITE),
+            "read state": Acl(topic, kafka.state_topic, AclOperation.READ),
+            "write state": Acl(topic, kafka.state_topic, AclOperation.WRITE),
             "be of the group": Acl(ResourceType.GROUP, kafka.group_id, AclOperation.READ),
             "begin transactions": Acl(
                 ResourceType.TRANSACTIONAL_ID, f"{kafka.group_id}-", AclOperation.WRITE, ResourcePatternType.PREFIXED
@@ -144,7 +146,15 @@ def test_it_runs_with_the_rights_listed_and_shows_its_password_to_nobody(
     assert secure.password not in printed.out + printed.err + metrics
 
 
-RIGHTS = ("read the input", "write summaries", "write dead letters", "be of the group", "begin transactions")
+RIGHTS = (
+    "read the input",
+    "write summaries",
+    "write dead letters",
+    "read state",
+    "write state",
+    "be of the group",
+    "begin transactions",
+)
 
 
 @pytest.mark.parametrize("right", RIGHTS)
