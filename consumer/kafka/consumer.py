@@ -248,7 +248,8 @@ class InputConsumer:
             raise ViewerConsumerError(
                 f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
             )
-        raise explain(f'can\'t read topic "{self._topic}"', self._servers, error, self._last_words.error())
+        doing = f'can\'t read topic "{self._topic}" as group "{self._group}"'
+        raise explain(doing, self._servers, error, self._last_words.error())
 
 
 _PACKED = b"CGMDv2:"

@@ -1,6 +1,7 @@
 """Gauges made from the newest snapshot at every scrape, so that what is gone has no series left."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -10,6 +11,8 @@ from consumer.observe.catalogue import MetricSpec
 from consumer.observe.snapshot import PartitionFigures, Snapshot, SnapshotBoard, StreamFigures
 
 MAX_LABEL_CHARS = 200
+
+_SHORTENED = re.compile(r"#[0-9a-f]{16}\Z")
 
 
 class SnapshotCollector:
@@ -51,10 +54,11 @@ def label_of(stream_id: str) -> str:
     """The id as a label value that every Prometheus takes.
 
     Most ids stay as they are. A half surrogate would spoil the whole scrape, and an overlong id bloats every query:
-    such ids are shown cleaned and shortened, with a digest that keeps them apart.
+    such ids are shown cleaned and shortened, with a digest that keeps them apart. An id that looks as if it had been
+    shortened gets a digest, too: else somebody could send the one that another's label is.
     """
     clean = stream_id.encode("utf-8", "replace").decode()
-    if clean == stream_id and len(stream_id) <= MAX_LABEL_CHARS:
+    if clean == stream_id and len(stream_id) <= MAX_LABEL_CHARS and not _SHORTENED.search(stream_id):
         return stream_id
     raw = stream_id.encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(raw, digest_size=8).hexdigest()

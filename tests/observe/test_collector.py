@@ -154,6 +154,15 @@ def test_broken_and_overlong_ids_are_cleaned_and_kept_apart() -> None:
     assert label_of("half \ud83c").startswith("half ?#")
 
 
+def test_an_id_that_looks_like_anothers_label_is_kept_apart() -> None:
+    ids = ["x" * 1000]
+    ids += [label_of(ids[-1]), label_of(label_of(ids[-1])), "#0123456789abcdef", "y#0123456789abcdef\n"]
+    found = scraped(snapshot(*(stream(one, number) for number, one in enumerate(ids))))
+    assert len({label_of(one) for one in ids}) == len(ids)
+    for number, one in enumerate(ids):
+        assert found["viewer_stream_concurrent_viewers", label_of(one)] == number
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.text(st.characters(), max_size=250), unique=True, max_size=8))
 def test_any_text_is_a_series_of_its_own(ids: list[str]) -> None:
