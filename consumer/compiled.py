@@ -36,9 +36,23 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         kernel.enable_caching()
     except RuntimeError:
         return cast("Callable[P, R]", kernel)  # no place that can be written to: compiled anew at each start
+    cache_file = kernel._cache._cache_file  # noqa: SLF001  # numba has no way of its own for what follows
     # By itself numba looks only at the file of the kernel, and would run old code of the parts that it inlined.
-    kernel._cache._cache_file._source_stamp = _DIGEST  # noqa: SLF001  # it has no way of its own to name more files
+    cache_file._source_stamp = _DIGEST  # noqa: SLF001  # as above
+    cache_file._load_index = _or_nothing(cache_file._load_index)  # noqa: SLF001  # as above
     return cast("Callable[P, R]", kernel)
+
+
+def _or_nothing(load_index: Callable[[], dict[Any, Any]]) -> Callable[[], dict[Any, Any]]:
+    """What a release left that had other modules can't be read; then all is compiled anew, and written over it."""
+
+    def load() -> dict[Any, Any]:
+        try:
+            return load_index()
+        except Exception:  # noqa: BLE001  # unpickling raises whatever there is
+            return {}
+
+    return load
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
