@@ -21,7 +21,7 @@ from consumer.settings import InputSettings, Settings
 from consumer.window_rules import window_rules
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
-from consumer.windows.state import CLOSED, NONE
+from consumer.windows.state import CLOSED
 from consumer.windows.view import WindowView
 from consumer.windows.walk import ACCEPTED, LATE, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
 
@@ -29,6 +29,18 @@ FAULTS_NAMED = 5
 """So many faults are told one by one, the others as a sum by reason."""
 
 _AT_ONCE = 1_000
+
+_KNOWN_AT_CLOSE = (
+    "peak_concurrent_viewers",
+    "joins",
+    "leaves",
+    "timeouts",
+    "unique_viewers",
+    "avg_concurrent_viewers",
+    "viewer_ms",
+    "viewers_at_end",
+)
+"""Where viewers are counted, an open bucket has these as null."""
 
 
 class _Summaries:
@@ -216,8 +228,10 @@ def _entry_of_none(run: _Run, stream_id: bytes, floor_ms: int | None) -> dict[st
 
 def _window_rows(run: _Run, stream_id: bytes, reasons: dict[tuple[bytes, int], str]) -> list[dict[str, Any]]:
     """The buckets in a stream's window as summaries, without a reason while they are open."""
-    buckets = run.windows.window_of(stream_id)
-    rows = np.zeros(len(buckets), CLOSED)
-    rows["bucket"], rows["offset"] = buckets, NONE
-    summaries = summary_dicts(ClosedBuckets([stream_id] * len(buckets), rows), run.origin)
-    return [row | {"close_reason": reasons.get((stream_id, row["bucket_start_ms"]))} for row in summaries]
+    rows = run.windows.window_rows_of(stream_id)
+    summaries = summary_dicts(ClosedBuckets([stream_id] * len(rows), rows), run.origin)
+    for summary in summaries:
+        summary["close_reason"] = reasons.get((stream_id, summary["bucket_start_ms"]))
+        if summary["close_reason"] is None and run.origin.counting == "sessions":
+            summary.update(dict.fromkeys(_KNOWN_AT_CLOSE))
+    return summaries

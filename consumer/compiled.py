@@ -15,6 +15,7 @@ R = TypeVar("R")
 # Kernels allocate nothing, so numba need not count references to arrays (half of a walk's time); a call between
 # kernels would hand over dozens of words, so all are inlined (a quarter).
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False, "forceinline": True}
+_OPTIONS_OF_CALLS: dict[str, Any] = {"nogil": True, "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _OPTIONS_OF_PARTS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
@@ -60,6 +61,14 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     if config.DISABLE_JIT:  # type: ignore[attr-defined]  # as above
         return _plain(function)
     part: Callable[P, R] = numba.njit(**_OPTIONS_OF_PARTS)(function)
+    return part
+
+
+def called(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a part that kernels call: a large one that runs seldom, of which each needs no copy of its own."""
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]  # as above
+        return _plain(function)
+    part: Callable[P, R] = numba.njit(**_OPTIONS_OF_CALLS)(function)
     return part
 
 

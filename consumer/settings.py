@@ -207,7 +207,7 @@ class WindowSettings(_Section):
     partition_idle_ms: _PositiveMs = 30_000
     max_streams: _Count = 1_000_000
     max_viewers: _Count = 5_000_000
-    max_events_per_viewer_bucket: _Count = 64
+    max_events_per_viewer_bucket: Annotated[_Int, Field(ge=1, le=255)] = 64  # its rank is kept in a byte
 
 
 class CommitSettings(_Section):
@@ -246,7 +246,7 @@ class Settings(_Section):
 
 def _window_conflicts(windows: WindowSettings) -> Iterator[Conflict]:
     if windows.counting == "sessions":
-        yield Conflict(("windows.counting",), 'must be "events"; "sessions" is not built yet')
+        yield from _viewer_conflicts(windows)
     if windows.window_duration_ms < windows.bucket_ms:
         yield Conflict(
             ("windows.window_duration_ms", "windows.bucket_ms"),
@@ -257,6 +257,21 @@ def _window_conflicts(windows: WindowSettings) -> Iterator[Conflict]:
         yield Conflict(
             ("windows.bucket_ms", "windows.window_duration_ms", "windows.grace_ms"),
             f"window and grace hold {kept} buckets of {windows.bucket_ms} ms, at most {MAX_BUCKETS_KEPT} are allowed",
+        )
+
+
+def _viewer_conflicts(windows: WindowSettings) -> Iterator[Conflict]:
+    if windows.viewer_timeout_ms < windows.bucket_ms:
+        yield Conflict(
+            ("windows.viewer_timeout_ms", "windows.bucket_ms"),
+            f"must be at least windows.bucket_ms ({windows.bucket_ms}), not {windows.viewer_timeout_ms}",
+        )
+    silent = windows.viewer_timeout_ms // windows.bucket_ms
+    if silent > MAX_BUCKETS_KEPT:
+        yield Conflict(
+            ("windows.bucket_ms", "windows.viewer_timeout_ms"),
+            f"a silent viewer is there for {silent} buckets of {windows.bucket_ms} ms, "
+            f"at most {MAX_BUCKETS_KEPT} are allowed",
         )
 
 

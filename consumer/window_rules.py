@@ -12,4 +12,8 @@ def window_rules(windows: WindowSettings) -> WindowRules:
         grace_ms=windows.grace_ms,
         stream_idle_ms=windows.stream_idle_ms,
         max_streams=windows.max_streams,
+        sessions=windows.counting == "sessions",
+        viewer_timeout_ms=windows.viewer_timeout_ms,
+        max_viewers=windows.max_viewers,
+        max_events_per_viewer_bucket=windows.max_events_per_viewer_bucket,
     )

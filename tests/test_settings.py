@@ -104,7 +104,7 @@ def test_ids_fields_and_event_names_are_taken_from_every_layer(tmp_path: Path) -
         ("windows.grace_ms=-1", "must be at least 0"),
         ("windows.window_duration_ms=1099511627777", "must be at most 1099511627776"),
         ("windows.counting=viewers", 'must be "events" or "sessions", not "viewers"'),
-        ("windows.counting=sessions", 'must be "events"; "sessions" is not built yet'),
+        ("windows.max_events_per_viewer_bucket=256", "must be at most 255"),
         ("windows.window_duration_ms=9999", "must be at least windows.bucket_ms (10000), not 9999"),
         ("windows.bucket_ms=6", "at most 10000 are allowed"),
         ("windows.max_streams=0", "must be at least 1"),

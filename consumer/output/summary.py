@@ -6,6 +6,7 @@
 import json
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import fastavro
@@ -59,7 +60,7 @@ FIELDS = (
 )
 """Names and order of a summary's fields."""
 
-_OF_SESSIONS = (None,) * 6
+_NONE_OF_SESSIONS = (None,) * 6
 """From `timeouts` to `untracked_events`: events counting does not have them."""
 
 
@@ -124,7 +125,9 @@ def _values(closed: ClosedBuckets, origin: Origin) -> Iterator[tuple[Any, ...]]:
         rows["offset"].tolist(),
         strict=True,
     )
-    for stream_id, start_ms, peak, average, *figures, total, reason, offset in columns:
+    for (stream_id, start_ms, peak, average, *figures, total, reason, offset), of_sessions in zip(
+        columns, _of_sessions(rows, origin), strict=True
+    ):
         yield (
             stream_id.decode(),
             start_ms,
@@ -133,13 +136,30 @@ def _values(closed: ClosedBuckets, origin: Origin) -> Iterator[tuple[Any, ...]]:
             average,
             *figures,
             min(total, INT64_MAX),
-            *_OF_SESSIONS,
+            *of_sessions,
             CLOSE_REASONS[reason],
             origin.counting,
             origin.topic,
             origin.partition,
             offset if offset >= 0 else None,
         )
+
+
+def _of_sessions(rows: npt.NDArray[np.void], origin: Origin) -> Iterator[tuple[Any, ...]]:
+    """What only counting by viewer knows, from `timeouts` to `untracked_events`."""
+    if origin.counting != "sessions":
+        return repeat(_NONE_OF_SESSIONS, len(rows))
+    presence = rows["presence"]
+    viewer_ms = presence["viewer_ms"].tolist()
+    return zip(
+        presence["timeouts"].tolist(),
+        presence["unique_viewers"].tolist(),
+        [each / origin.bucket_ms for each in viewer_ms],
+        viewer_ms,
+        presence["viewers_at_end"].tolist(),
+        presence["untracked"].tolist(),
+        strict=True,
+    )
 
 
 def _sums_bps(buckets: npt.NDArray[np.void]) -> list[int]:

@@ -54,6 +54,17 @@ def append_oldest(state: State, row: int, start_ms: int) -> int:
 
 
 @inlined
+def open_next(state: State, row: int, bucket: int, start_ms: int) -> None:
+    """Have the bucket behind a stream's newest closed one be open: somebody was carried into it."""
+    newer = int(state.buckets[bucket]["newer"])
+    if newer != NONE and state.buckets[newer]["start_ms"] == start_ms:
+        return
+    opened = _new_bucket(state, start_ms)
+    _link(state, row, newer, opened, bucket)
+    state.streams[row]["oldest_open"] = opened
+
+
+@inlined
 def _new_bucket(state: State, start_ms: int) -> int:
     head = state.head[0]
     slot = int(head["buckets_free"])
@@ -75,6 +86,12 @@ def _new_bucket(state: State, start_ms: int) -> int:
     bucket["bitrate_max_bps"] = 0
     bucket["buffer_events"] = 0
     bucket["stall_ms"] = 0
+    if len(state.audience.presence) != 0:
+        presence = state.audience.presence[slot]
+        presence["first_chunk"] = NONE
+        presence["last_chunk"] = NONE
+        presence["kept"] = 0
+        presence["untracked"] = 0
     return slot
 
 

@@ -9,8 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.compiled import compiled, inlined
-from consumer.windows.buckets import bucket_start_ms, closes_after_ms, drop_outside_window, leaves_window_at_ms
+from consumer.windows.buckets import (
+    bucket_start_ms,
+    closes_after_ms,
+    drop_outside_window,
+    leaves_window_at_ms,
+    open_next,
+)
 from consumer.windows.rules import DAY_MS, WindowRules
+from consumer.windows.settling import settle
 from consumer.windows.state import NONE, State
 from consumer.windows.streams import remove_stream
 
@@ -35,9 +42,13 @@ def close_until(
         bucket = int(stream["oldest_open"])
         if bucket == NONE or closes_after_ms(rules, int(buckets[bucket]["start_ms"])) >= time_ms:
             break
+        if rules.sessions:
+            settle(rules, state, row, bucket)
         _publish(state, row, bucket, reason, offset, closed)
         stream["oldest_open"] = buckets[bucket]["newer"]
         stream["changed"] = True
+        if rules.sessions and state.audience.crowds[row]["carried"] > 0:
+            open_next(state, row, bucket, int(buckets[bucket]["start_ms"]) + rules.bucket_ms)
 
 
 @inlined
@@ -47,6 +58,8 @@ def _publish(state: State, row: int, bucket: int, reason: int, offset: int, clos
     closed[size]["id_start"] = state.streams[row]["id_start"]
     closed[size]["id_size"] = state.streams[row]["id_size"]
     closed[size]["bucket"] = state.buckets[bucket]
+    if len(state.audience.presence) != 0:
+        closed[size]["presence"] = state.audience.presence[bucket]
     closed[size]["reason"] = reason
     closed[size]["offset"] = offset
     head["closed_size"] = size + 1
@@ -118,18 +131,15 @@ def _settle_quiet(rules: WindowRules, state: State, reason: int, offset: int, cl
 
 
 @compiled
-def close_everything(state: State, reason: int, closed: Closed) -> None:
-    """Close what is open in every stream, as if time had reached its end."""
+def close_everything(rules: WindowRules, state: State, reason: int, closed: Closed) -> None:
+    """Close every stream's buckets up to the one that holds its time, as if time had reached the end of that."""
     for row in range(state.head[0]["streams_used"]):
         stream = state.streams[row]
         if stream["id_size"] < 0:
             continue
-        bucket = int(stream["oldest_open"])
-        while bucket != NONE:
-            _publish(state, row, bucket, reason, NONE, closed)
-            bucket = int(state.buckets[bucket]["newer"])
-            stream["changed"] = True
-        stream["oldest_open"] = NONE
+        time_ms = max(int(stream["time_ms"]), int(state.head[0]["floor_ms"]))
+        last_start_ms = bucket_start_ms(time_ms, rules.bucket_ms)
+        close_until(rules, state, row, closes_after_ms(rules, last_start_ms) + 1, reason, NONE, closed)
 
 
 @inlined

@@ -1,4 +1,8 @@
-"""SipHash-1-3 (Aumasson and Bernstein, 2012): a keyed hash, so that nobody can craft ids that collide."""
+"""SipHash (Aumasson and Bernstein, 2012): a keyed hash, so that nobody can craft ids that collide.
+
+Stream ids are compared where hashes agree, so 64 bits and few rounds do: SipHash-1-3. Of viewer ids nothing but the
+hash is kept: SipHash-2-4 with 128 bits.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -81,3 +85,34 @@ def siphash13(key0: np.uint64, key1: np.uint64, text: npt.NDArray[np.uint8], at:
     for _ in range(3):
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
     return U64(v0 ^ v1 ^ v2 ^ v3)
+
+
+@inlined
+def siphash24_128(
+    key0: np.uint64, key1: np.uint64, text: npt.NDArray[np.uint8], at: int, size: int
+) -> tuple[np.uint64, np.uint64]:
+    """Hash `text[at : at + size]` to 128 bits, the low word first, under the key (`key0`, `key1`)."""
+    v0 = key0 ^ U64(0x736F6D6570736575)
+    v1 = key1 ^ U64(0x646F72616E646F6D ^ 0xEE)
+    v2 = key0 ^ U64(0x6C7967656E657261)
+    v3 = key1 ^ U64(0x7465646279746573)
+    whole = size & ~7
+    for i in range(0, whole, 8):
+        word = eight_bytes(text, U64(at + i))
+        v3 ^= word
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+        v0 ^= word
+    last = _last_bytes(text, at, size) | (U64(size & 0xFF) << U64(56))
+    v3 ^= last
+    v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    v0 ^= last
+    v2 ^= U64(0xEE)
+    for _ in range(4):
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    low = U64(v0 ^ v1 ^ v2 ^ v3)
+    v1 ^= U64(0xDD)
+    for _ in range(4):
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    return low, U64(v0 ^ v1 ^ v2 ^ v3)

@@ -13,6 +13,7 @@ from consumer.windows.closing import END_OF_INPUT, close_everything
 from consumer.windows.digest import Checksum, add_to_tally
 from consumer.windows.events import EventColumns
 from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, row_batch
+from consumer.windows.room import given_back, with_room
 from consumer.windows.rules import WindowRules
 from consumer.windows.state import (
     CLOSED,
@@ -59,6 +60,22 @@ class PartitionFigures(NamedTuple):
     partition_time_ms: int | None
     floor_ms: int | None
     largest_lateness_ms: int
+    viewers_held: int
+    """Who is present where open buckets begin, or has signs in them; 0 where viewers aren't counted."""
+    signs_kept: int
+
+
+class ViewerTally(NamedTuple):
+    """What counting by viewer has met since the partition began; where it doesn't count, zeros."""
+
+    timeouts: int
+    """Viewers who became absent by silence."""
+    orphan_leaves: int
+    """Leaves of viewers who were absent."""
+    implicit_joins: int
+    """Viewers who became present by an event that is no join."""
+    untracked: int
+    """Events past a limit, which say nothing of their viewer's presence."""
 
 
 class PartitionWindows:
@@ -66,9 +83,9 @@ class PartitionWindows:
 
     def __init__(self, rules: WindowRules, hash_key: tuple[int, int]) -> None:
         self._rules = rules
-        self._state = new_state(hash_key)
+        self._state = new_state(hash_key, sessions=rules.sessions)
         self._head = self._state.head[0]
-        self._closed_rows = np.empty(MIN_CLOSED_ROWS, CLOSED)
+        self._closed_rows = np.zeros(MIN_CLOSED_ROWS, CLOSED)
         self._closed: list[ClosedBuckets] = []
         self._large_rows = LargeRows()
         self._encoded: npt.NDArray[np.void] | None = None
@@ -89,16 +106,18 @@ class PartitionWindows:
         Returns the status of each row taken: a code of `walk.STATUSES`.
         """
         status = np.empty(end - begin, np.uint8)
-        while not walk(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows):
+        gaps = self._gaps(events, begin, end)
+        while not walk(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows, gaps):
             # No two ids share a byte of the text, so its size is room enough for all of them.
-            self._reserve(end - begin, len(events.text))
+            self._reserve(end - begin, len(events.text), gaps)
         self._collect()
+        self._state = given_back(self._state)
         return status
 
     def close_all(self) -> None:
         """Close what is open, as if time had reached its end; no event may follow."""
-        self._reserve(0, 0)
-        close_everything(self._state, END_OF_INPUT, self._closed_rows)
+        self._reserve(0, 0, self._most_gaps(NO_TIME_MS, 0))
+        close_everything(self._rules, self._state, END_OF_INPUT, self._closed_rows)
         self._collect()
 
     def step(self, to_ms: int, offset: int) -> None:
@@ -106,7 +125,7 @@ class PartitionWindows:
 
         Nothing happens unless it is ahead of partition time.
         """
-        self._reserve(0, 0)
+        self._reserve(0, 0, self._most_gaps(to_ms, 0))
         step_partition(self._rules, self._state, to_ms, offset, self._closed_rows)
         self._collect()
 
@@ -120,11 +139,13 @@ class PartitionWindows:
         The floor stays where it is until partition time enters its next bucket, and never goes back.
 
         Raises:
-            ValueError: `bucket_ms` is another one.
+            ValueError: `bucket_ms` or the counting is another one.
         """
         if rules.bucket_ms != self._rules.bucket_ms:
             raise ValueError(f"bucket_ms can't change from {self._rules.bucket_ms} to {rules.bucket_ms}")
-        self._reserve(0, 0)
+        if rules.sessions != self._rules.sessions:
+            raise ValueError("counting can't change")
+        self._reserve(0, 0, self._most_gaps(NO_TIME_MS, 0, rules))
         apply_rules(self._rules, rules, self._state, offset, self._closed_rows)
         self._rules = rules
         self._collect()
@@ -192,13 +213,13 @@ class PartitionWindows:
             checksum = large.checksum()
             stream["stored_parts"], stream["stored_digest"] = checksum.count, checksum.digest
         self._large_rows = LargeRows()
-        self._reserve(int(self._head["streams_live"]), 0)
+        self._reserve(int(self._head["streams_live"]), 0, 0)
         finish_rows(self._rules, self._state)
         return Checksum(int(self._head["stored_count"]), int(self._head["stored_digest"]))
 
     def _load(self, records: Sequence[Record]) -> list[int]:
         batch = row_batch(records)
-        self._reserve(len(records), int(batch.key_size.sum()))
+        self._reserve(len(records), int(batch.key_size.sum()), 0)
         buckets, used = self._state.buckets, int(self._head["buckets_used"])
         self._state = self._state._replace(buckets=grown(buckets, used, used + batch.most_buckets))
         return load_batch(self._rules, self._state, batch)
@@ -249,7 +270,14 @@ class PartitionWindows:
             partition_time_ms=_known(int(head["partition_time_ms"])),
             floor_ms=_known(int(head["floor_ms"])),
             largest_lateness_ms=int(head["largest_lateness_ms"]),
+            viewers_held=int(self._state.audience.tally[0]["viewers_live"]),
+            signs_kept=int(self._state.audience.tally[0]["kept_live"]),
         )
+
+    def tally(self) -> ViewerTally:
+        """What counting by viewer has met so far; what closed buckets don't say is counted when they close."""
+        tally = self._state.audience.tally[0]
+        return ViewerTally(*(int(tally[name]) for name in ViewerTally._fields))
 
     def viewers(self) -> int:
         """The live counts of all streams together."""
@@ -269,10 +297,23 @@ class PartitionWindows:
 
     def window_of(self, stream_id: bytes) -> npt.NDArray[np.void]:
         """A stream's buckets in the window, oldest first (fields of `state.BUCKET`); empty where it is not held."""
+        return self.window_rows_of(stream_id)["bucket"]
+
+    def window_rows_of(self, stream_id: bytes) -> npt.NDArray[np.void]:
+        """The same with all that closed buckets have.
+
+        They have the fields of `state.CLOSED`, as if they had closed at the end of input; where viewers are counted,
+        the figures of presence are those of closed buckets only.
+        """
         row = self._row_of(stream_id)
         slots = np.empty(self._rules.window_duration_ms // self._rules.bucket_ms + 2, np.int64)
         size = 0 if row == NONE else window_buckets(self._rules, self._state, row, slots)
-        return self._state.buckets[slots[:size][::-1]]
+        slots = slots[:size][::-1]
+        rows = np.zeros(size, CLOSED)
+        rows["bucket"], rows["offset"] = self._state.buckets[slots], NONE
+        if self._rules.sessions:
+            rows["presence"] = self._state.audience.presence[slots]
+        return rows
 
     def _row_of(self, stream_id: bytes) -> int:
         return row_of(self._state, np.frombuffer(bytearray(stream_id), np.uint8))
@@ -280,7 +321,7 @@ class PartitionWindows:
     def _live(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         used = int(self._head["streams_used"])
         rows, viewers = np.empty(used, np.int64), np.empty(used, np.int64)
-        size = live_rows(self._state, rows, viewers)
+        size = live_rows(self._rules, self._state, rows, viewers)
         return rows[:size], viewers[:size]
 
     def _views_of(self, rows: npt.NDArray[np.int64]) -> list[WindowView]:
@@ -294,7 +335,31 @@ class PartitionWindows:
         text = memoryview(self._state.ids)  # type: ignore[arg-type]  # an array is a buffer; its type says so from 3.12 on
         return [bytes(text[start : start + size]) for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
 
-    def _reserve(self, events: int, id_bytes: int) -> None:
+    def _gaps(self, events: EventColumns, begin: int, end: int) -> int:
+        """At least as many as the buckets without events that these rows can have open and close."""
+        if not self._rules.sessions:
+            return 0
+        taken = events.timestamp_ms[begin:end][events.reject[begin:end] == 0]
+        return self._most_gaps(int(taken.max(initial=NO_TIME_MS)), end - begin)
+
+    def _most_gaps(self, time_ms: int, events: int, new_rules: WindowRules | None = None) -> int:
+        """The same, for so many events, none of them later than `time_ms`, and for rules that are about to change."""
+        rules, head = self._rules, self._head
+        if not rules.sessions:
+            return 0
+        if new_rules is not None:
+            rules = rules._replace(
+                grace_ms=max(rules.grace_ms, new_rules.grace_ms),
+                viewer_timeout_ms=max(rules.viewer_timeout_ms, new_rules.viewer_timeout_ms),
+            )
+        # A stream has them until its last viewer times out, and no more than time has passed over since its own.
+        of_stream, floor_ms = rules.viewer_timeout_ms // rules.bucket_ms + 2, int(head["floor_ms"])
+        if floor_ms != NO_TIME_MS:
+            passed_ms = max(time_ms, int(head["partition_time_ms"])) - floor_ms + rules.grace_ms
+            of_stream = min(of_stream, passed_ms // rules.bucket_ms + 3)
+        return (int(head["streams_live"]) + events) * of_stream
+
+    def _reserve(self, events: int, id_bytes: int, gaps: int) -> None:
         """Room for the worst that a batch can do: every event a new stream and a new bucket, and everything closes."""
         state, head = self._state, self._head
         streams, buckets, due = (int(head[used]) for used in ("streams_used", "buckets_used", "due_size"))
@@ -304,10 +369,18 @@ class PartitionWindows:
             table=self._table_with_room(int(head["streams_live"]) + events),
             streams=grown(state.streams, streams, streams + events),
             ids=ids,
-            buckets=grown(state.buckets, buckets, buckets + events),
+            buckets=grown(state.buckets, buckets, buckets + events + gaps),
             due=grown(state.due, due, due + events),
+            ahead=state.ahead,
+            audience=state.audience,
         )
-        self._closed_rows = grown(self._closed_rows, 0, int(head["buckets_live"]) + events)
+        if self._rules.sessions:
+            audience = with_room(self._state.audience, len(self._state.streams), len(self._state.buckets), events)
+            self._state = self._state._replace(audience=audience)
+        closed = int(head["buckets_live"]) + events + gaps
+        if closed > len(self._closed_rows):
+            # Zeros, since what is never written is in the tally too.
+            self._closed_rows = np.zeros(max(closed, 3 * len(self._closed_rows) // 2), CLOSED)
 
     def _table_with_room(self, streams: int) -> npt.NDArray[np.int32]:
         if 2 * streams <= len(self._state.table):

@@ -7,10 +7,16 @@ DAY_MS = 86_400_000
 
 
 class WindowRules(NamedTuple):
-    """All times in milliseconds; `max_streams` is per partition."""
+    """All times in milliseconds; `max_streams` and `max_viewers` are per partition."""
 
     window_duration_ms: int
     bucket_ms: int
     grace_ms: int
     stream_idle_ms: int
     max_streams: int
+    sessions: bool = False
+    """Viewers are counted by their ids, else by joins and leaves alone; what follows is for the former."""
+    viewer_timeout_ms: int = 90_000
+    max_viewers: int = 5_000_000
+    max_events_per_viewer_bucket: int = 64
+    """At most 255: signs carry their rank in a byte."""

@@ -8,12 +8,15 @@ A stream's buckets are a list ordered by start. Rows are reused through free lis
 between two walks, so that compiled code never has to ask for room.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from consumer.compiled import inlined
+from consumer.windows.audience import PRESENCE, Audience, audience_bytes, has_room_for_signs, new_audience
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 NONE = -1
 """No row: the end of a list."""
@@ -71,6 +74,7 @@ CLOSED = np.dtype(
         ("id_start", np.int64),
         ("id_size", np.int64),
         ("bucket", BUCKET),
+        ("presence", PRESENCE),
         ("reason", np.int64),
         ("offset", np.int64),
     ],
@@ -107,6 +111,12 @@ HEAD = np.dtype(
 
 DUE = np.dtype([("floor_ms", np.int64), ("stream", np.int64)])
 
+AHEAD = 64
+"""So many events are looked at ahead of the walk: what they need stays in the nearest cache until they are taken."""
+
+HASHES = np.dtype([("stream", np.uint64), ("low", np.uint64), ("high", np.uint64), ("hint", np.int64)])
+"""Of one event: the hashes of its stream and, in two words, its viewer."""
+
 
 class Times(NamedTuple):
     """What a partition remembers besides its streams; None where it is not set."""
@@ -126,10 +136,12 @@ class State(NamedTuple):
     ids: npt.NDArray[np.uint8]
     buckets: npt.NDArray[np.void]
     due: npt.NDArray[np.void]
+    ahead: npt.NDArray[np.void]
+    audience: Audience
 
 
-def new_state(hash_key: tuple[int, int]) -> State:
-    """An empty partition; `hash_key` are two 64-bit words."""
+def new_state(hash_key: tuple[int, int], *, sessions: bool = False) -> State:
+    """An empty partition; `hash_key` are two 64-bit words. Viewers are counted where `sessions` says so."""
     head = np.zeros(1, HEAD)
     for name in ("partition_time_ms", "floor_ms", "closed_below_ms"):
         head[name] = NO_TIME_MS
@@ -143,6 +155,8 @@ def new_state(hash_key: tuple[int, int]) -> State:
         ids=np.zeros(512, np.uint8),
         buckets=np.zeros(128, BUCKET),
         due=np.zeros(64, DUE),
+        ahead=np.zeros(AHEAD, HASHES),
+        audience=new_audience(streams=32, buckets=128) if sessions else new_audience(streams=0, buckets=0),
     )
 
 
@@ -151,7 +165,7 @@ def words_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     return rows.view(np.int64).reshape(len(rows), rows.dtype.itemsize // 8)
 
 
-def grown(array: npt.NDArray[np.void], used: int, wanted: int) -> npt.NDArray[np.void]:
+def grown(array: npt.NDArray[Kind], used: int, wanted: int) -> npt.NDArray[Kind]:
     """The array itself if it has `wanted` rows, else a copy of its `used` rows with room for half as many again."""
     if wanted <= len(array):
         return array
@@ -162,16 +176,20 @@ def grown(array: npt.NDArray[np.void], used: int, wanted: int) -> npt.NDArray[np
 
 
 @inlined
-def has_room(state: State, closed: npt.NDArray[np.void], events: int, id_bytes: int) -> bool:
-    """Whether every event could open a stream and a bucket, and everything could close, without an array growing."""
+def has_room(state: State, closed: npt.NDArray[np.void], events: int, id_bytes: int, gaps: int) -> bool:
+    """Whether every event could open a stream and a bucket, and everything could close, without an array growing.
+
+    `gaps`: how many buckets without events may open and close meanwhile.
+    """
     head = state.head[0]
     return bool(
         head["streams_used"] + events <= len(state.streams)
         and 2 * (head["streams_live"] + events) <= len(state.table)
         and head["ids_used"] + id_bytes <= len(state.ids)
-        and head["buckets_used"] + events <= len(state.buckets)
+        and head["buckets_used"] + events + gaps <= len(state.buckets)
         and head["due_size"] + events <= len(state.due)
-        and head["buckets_live"] + events <= len(closed)
+        and head["buckets_live"] + events + gaps <= len(closed)
+        and has_room_for_signs(state.audience, events)
     )
 
 
@@ -185,4 +203,5 @@ def bytes_in_use(state: State) -> int:
         + int(head["ids_used"])
         + int(head["buckets_used"]) * BUCKET.itemsize
         + int(head["due_size"]) * DUE.itemsize
+        + audience_bytes(state.audience)
     )

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from consumer.compiled import compiled, inlined
 from consumer.windows.buckets import leaves_window_at_ms
+from consumer.windows.live import live_viewers
 from consumer.windows.rules import WindowRules
 from consumer.windows.state import LIMB, NO_TIME_MS, NONE, State
 
@@ -63,8 +64,9 @@ def _window_of(rules: WindowRules, state: State, row: int, figures: npt.NDArray[
     stream, figure = state.streams[row], figures[i]
     time_ms = max(int(stream["time_ms"]), int(state.head[0]["floor_ms"]))
     figure["time_ms"] = time_ms
-    figure["viewers"] = stream["viewers"]
-    figure["peak"] = 0
+    figure["viewers"] = live_viewers(rules, state, row)
+    # Of an open bucket the peak isn't known where viewers are counted; those who watch now are the least it has.
+    figure["peak"] = figure["viewers"] if rules.sessions else 0
     figure["bitrate_samples"] = 0
     figure["bitrate_sum_low"] = 0
     figure["bitrate_sum_high"] = 0
@@ -106,13 +108,13 @@ def _add_bucket(state: State, slot: int, figures: npt.NDArray[np.void], i: int) 
 
 
 @compiled
-def live_rows(state: State, rows: npt.NDArray[np.int64], viewers: npt.NDArray[np.int64]) -> int:
+def live_rows(rules: WindowRules, state: State, rows: npt.NDArray[np.int64], viewers: npt.NDArray[np.int64]) -> int:
     """Write the rows in use and their viewers; returns how many there are."""
     size = 0
     for row in range(state.head[0]["streams_used"]):
         if state.streams[row]["id_size"] >= 0:
             rows[size] = row
-            viewers[size] = state.streams[row]["viewers"]
+            viewers[size] = live_viewers(rules, state, row)
             size += 1
     return size
 

@@ -4,13 +4,15 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.compiled import compiled, inlined
+from consumer.windows.ahead import look_ahead
 from consumer.windows.buckets import bucket_start_ms, closes_after_ms, drop_outside_window, find_or_open
 from consumer.windows.closing import STREAM_IDLE, WATERMARK, Closed, advance_partition, close_until, schedule
-from consumer.windows.events import BITRATE, JOIN, LEAVE, EventColumns
-from consumer.windows.hashing import siphash13
+from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, EventColumns
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import LIMB, NONE, State, has_room
+from consumer.windows.signs import keep_sign
+from consumer.windows.state import AHEAD, LIMB, NONE, State, has_room
 from consumer.windows.streams import add_stream, find_stream
+from consumer.windows.viewers import add_viewer, find_viewer, tag_of
 
 ACCEPTED = 0
 LATE = 1
@@ -31,21 +33,26 @@ def walk(
     offsets: npt.NDArray[np.int64],
     status: npt.NDArray[np.uint8],
     closed: Closed,
+    gaps: int,
 ) -> bool:
     """Take rows `begin` to `end`, writing each one's status, and what closes into `closed`.
 
+    `gaps`: at least as many as buckets without events can open and close on the way.
     Returns False, with nothing done, where the arrays lack room for the worst that these rows can do.
     """
     head, streams = state.head[0], state.streams
-    if not has_room(state, closed, end - begin, len(events.text)):
+    if not has_room(state, closed, end - begin, len(events.text), gaps):
         return False
     for i in range(begin, end):
+        place = (i - begin) & (AHEAD - 1)
+        if place == 0:
+            look_ahead(rules, state, events, i, min(i + AHEAD, end))
         if events.reject[i] != 0:
             status[i - begin] = REJECTED
             continue
         at, size = events.stream_start[i], events.stream_size[i]
         timestamp_ms, offset = events.timestamp_ms[i], offsets[i]
-        hash_ = siphash13(head["hash_key0"], head["hash_key1"], events.text, at, size)
+        hash_ = state.ahead[place]["stream"]
         row = find_stream(state, hash_, events.text, at, size)
         slot = _newest_if_it_holds(rules, state, row, timestamp_ms)
         if slot == NONE:
@@ -63,7 +70,7 @@ def walk(
                 drop_outside_window(rules, state, row, streams[row]["time_ms"])
                 slot = find_or_open(state, row, bucket_start_ms(timestamp_ms, rules.bucket_ms))
                 schedule(rules, state, row)
-            _count(state, row, slot, events.kind[i], events.value[i])
+            _count(rules, state, row, slot, events, i, place)
             streams[row]["changed"] = True
         # A full partition must see time go on too, or one whose streams have all ended would stay full for ever.
         if timestamp_ms > head["partition_time_ms"] and status[i - begin] in (ACCEPTED, STREAM_LIMIT):
@@ -100,20 +107,45 @@ def _judge(rules: WindowRules, state: State, row: int, timestamp_ms: int) -> int
 
 
 @inlined
-def _count(state: State, row: int, slot: int, kind: int, value: int) -> None:
+def _count(rules: WindowRules, state: State, row: int, slot: int, events: EventColumns, i: int, place: int) -> None:
+    kind = events.kind[i]
+    if rules.sessions:
+        _see(rules, state, row, slot, events, i, place)
+    elif kind in (JOIN, LEAVE):
+        _count_blindly(state, row, slot, kind)
+    if kind == BITRATE:
+        _add_bitrate(state, slot, events.value[i])
+    elif kind == BUFFER:
+        bucket = state.buckets[slot]
+        bucket["buffer_events"] += 1
+        bucket["stall_ms"] += events.value[i]
+
+
+@inlined
+def _count_blindly(state: State, row: int, slot: int, kind: int) -> None:
+    """Whoever joins or leaves."""
     stream, bucket = state.streams[row], state.buckets[slot]
     if kind == JOIN:
         stream["viewers"] += 1
         bucket["joins"] += 1
         bucket["peak"] = max(bucket["peak"], stream["viewers"])
-    elif kind == LEAVE:
+    else:
         stream["viewers"] = max(stream["viewers"] - 1, 0)
         bucket["leaves"] += 1
-    elif kind == BITRATE:
-        _add_bitrate(state, slot, value)
-    else:
-        bucket["buffer_events"] += 1
-        bucket["stall_ms"] += value
+
+
+@inlined
+def _see(rules: WindowRules, state: State, row: int, slot: int, events: EventColumns, i: int, place: int) -> None:
+    """Take what an event says of its viewer, within the limits."""
+    audience, tally = state.audience, state.audience.tally[0]
+    low, high = state.ahead[place]["low"], state.ahead[place]["high"]
+    tag = tag_of(state.ahead[place]["stream"], low)
+    viewer = find_viewer(audience, row, tag, low, high)
+    if viewer == NONE and tally["viewers_live"] < rules.max_viewers:
+        viewer = add_viewer(audience, row, tag, low, high)
+    if viewer == NONE or not keep_sign(rules, state, row, slot, viewer, events.timestamp_ms[i], events.kind[i]):
+        audience.presence[slot]["untracked"] += 1
+        tally["untracked"] += 1
 
 
 @inlined

@@ -72,7 +72,7 @@ def write_avro(path: Path, events: Sequence[Event], codec: str = "deflate") -> P
 
 
 def aggregate(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, files: Sequence[Path], *arguments: str, **windows: int
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, files: Sequence[Path], *arguments: str, **windows: int | str
 ) -> Aggregated:
     """Run `aggregate` with a view over the files; the keyword arguments are settings of `[windows]`."""
     view = tmp_path / "view.json"

@@ -14,6 +14,7 @@ FORMATS = [pytest.param(write_json_lines, id="json-lines"), pytest.param(write_a
 
 SLIDING_WINDOW = golden("sliding_window.jsonl")
 SESSIONS = golden("sessions.jsonl")
+FIGURES = list(SESSIONS[0]["expect"]["s0"]["summaries"][0])
 
 
 def row_of(summary: dict[str, Any]) -> list[Any]:
@@ -66,6 +67,26 @@ def test_sliding_window(capsys: pytest.CaptureFixture[str], tmp_path: Path, numb
     assert view["window_bitrate_stats"][1:] == expect["window_bitrate_stats"][1:]
     assert view["window_buffer_events"] == expect["window_buffer_events"]
     assert view["window_peak_concurrent"] == expect["window_peak_concurrent"]
+
+
+@pytest.mark.parametrize("write", FORMATS)
+@pytest.mark.parametrize("number", range(len(SESSIONS)))
+def test_sessions(capsys: pytest.CaptureFixture[str], tmp_path: Path, number: int, write: Write) -> None:
+    case = SESSIONS[number]
+    events = [Event(*event) for event in case["events"]]
+    got = aggregate(capsys, tmp_path, [write(tmp_path / "events", events)], **case["settings"])
+    assert got.view.keys() == case["expect"].keys()
+    for stream_id, expect in case["expect"].items():
+        view = got.view[stream_id]
+        assert (view["late"], view["time"], view["concurrent_viewers"]) == (
+            expect["late"],
+            expect["time"],
+            expect["live"],
+        )
+        summaries = [summary for summary in got.summaries if summary["stream_id"] == stream_id]
+        assert [summary["untracked_events"] for summary in summaries] == [0] * len(summaries)
+        # The averages are exact quotients, rounded once, on both sides.
+        assert [{key: summary[key] for key in FIGURES} for summary in summaries] == expect["summaries"]
 
 
 @pytest.mark.parametrize("number", range(len(SESSIONS)))

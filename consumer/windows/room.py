@@ -1,0 +1,83 @@
+"""Room for viewers and their signs: grown before a walk needs it, given back when an audience has left."""
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.windows.audience import CHUNK, KEPT, VIEWER, Audience, empty_crowds, empty_slots, most_changes
+from consumer.windows.packing import pack_chunks, pack_viewers
+from consumer.windows.state import State, grown
+from consumer.windows.viewers import fill_slots
+
+KEPT_ANYWAY = 4096
+"""So few rows or chunks are not worth the moving."""
+FREE_SHARE = 0.75
+"""Of more, so many must be free."""
+
+
+def with_room(audience: Audience, streams: int, buckets: int, signs: int) -> Audience:
+    """The audience with room for so many rows of `streams` and `buckets`, and for so many more signs."""
+    tally = audience.tally[0]
+    viewers, chunks = int(tally["viewers_used"]), int(tally["chunks_used"])
+    changes = most_changes(int(tally["viewers_live"]), int(tally["kept_live"]), signs)
+    rows = grown(audience.viewers, viewers, viewers + signs)
+    chunk_links = grown(audience.chunks, chunks, chunks + signs)
+    return audience._replace(
+        crowds=np.concatenate([audience.crowds, empty_crowds(streams - len(audience.crowds))]),
+        presence=grown(audience.presence, len(audience.presence), buckets),
+        viewers=rows,
+        gone=grown(audience.gone, 0, len(rows)),
+        slots=_slots_with_room(audience.slots, int(tally["viewers_live"]) + signs),
+        kept=grown(audience.kept, chunks * CHUNK, len(chunk_links) * CHUNK),
+        chunks=chunk_links,
+        changes=grown(audience.changes, 0, changes),
+        sorted_changes=grown(audience.sorted_changes, 0, changes),
+    )
+
+
+def _slots_with_room(slots: npt.NDArray[np.void], viewers: int) -> npt.NDArray[np.void]:
+    if 4 * viewers <= 3 * len(slots):
+        return slots
+    larger = empty_slots(_slots_for(viewers))
+    fill_slots(slots, larger)
+    return larger
+
+
+def _slots_for(viewers: int) -> int:
+    return 1 << (4 * viewers // 3).bit_length()
+
+
+def given_back(state: State) -> State:
+    """The state without the rows that nobody needs any more, where they are many; nothing else of it changes."""
+    tally = state.audience.tally[0]
+    if _is_mostly_free(int(tally["viewers_used"]), int(tally["viewers_live"])):
+        state = state._replace(audience=_fewer_viewers(state.audience))
+    if _is_mostly_free(int(tally["chunks_used"]), int(tally["chunks_live"])):
+        state = state._replace(audience=_fewer_chunks(state))
+    return state
+
+
+def _is_mostly_free(used: int, live: int) -> bool:
+    return used > KEPT_ANYWAY and used - live > FREE_SHARE * used
+
+
+def _fewer_viewers(audience: Audience) -> Audience:
+    tally = audience.tally[0]
+    size = 2 * int(tally["viewers_live"]) + KEPT_ANYWAY // 2
+    viewers, slots = np.empty(size, VIEWER), empty_slots(_slots_for(size))
+    pack_viewers(audience, viewers, slots, np.empty(int(tally["viewers_used"]), np.int32))
+    changes = most_changes(int(tally["viewers_live"]), int(tally["kept_live"]), 0)
+    return audience._replace(
+        viewers=viewers,
+        slots=slots,
+        changes=np.empty(changes, np.int64),
+        sorted_changes=np.empty(changes, np.int64),
+        gone=np.empty(size, np.int32),
+    )
+
+
+def _fewer_chunks(state: State) -> Audience:
+    tally = state.audience.tally[0]
+    size = 2 * int(tally["chunks_live"]) + KEPT_ANYWAY // 2
+    kept, chunks = np.empty(size * CHUNK, KEPT), np.empty(size, np.int32)
+    pack_chunks(state, kept, chunks, np.empty(int(tally["chunks_used"]), np.int32))
+    return state.audience._replace(kept=kept, chunks=chunks)

@@ -1,0 +1,304 @@
+"""The judge: counting by viewer, from every viewer's stays over the whole history; slow, and as the rules read.
+
+It shares no code with the engine. Kinds are the letters of the golden files: J join, L leave, B bitrate, S buffer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Status = Literal["accepted", "late", "late_idle", "stream_limit"]
+
+
+class Event(NamedTuple):
+    stream_id: str
+    viewer_id: str
+    timestamp_ms: int
+    kind: str
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class Rules:
+    window_duration_ms: int
+    bucket_ms: int
+    grace_ms: int
+    viewer_timeout_ms: int = 90_000
+    stream_idle_ms: int = 60_000
+    max_streams: int = 1_000_000
+    max_viewers: int = 5_000_000
+    max_events_per_viewer_bucket: int = 64
+
+
+class Stay(NamedTuple):
+    """Presence in `[begin_ms, end_ms)`."""
+
+    begin_ms: int
+    end_ms: int
+    by_leave: bool
+    """Else it ended by silence, or will."""
+    implicit: bool
+    """No join stands at its begin."""
+
+
+class Figures(NamedTuple):
+    """What counting by viewer says of one bucket."""
+
+    peak: int
+    joins: int
+    leaves: int
+    timeouts: int
+    unique_viewers: int
+    viewer_ms: int
+    viewers_at_end: int
+    orphan_leaves: int
+    implicit_joins: int
+
+
+@dataclass
+class Bucket:
+    start_ms: int
+    bitrates: list[int] = field(default_factory=list)
+    stalls_ms: list[int] = field(default_factory=list)
+    untracked: int = 0
+
+
+class Closed(NamedTuple):
+    stream_id: str
+    bucket: Bucket
+    figures: Figures
+    reason: str
+    offset: int | None
+
+
+@dataclass
+class Stream:
+    own_time_ms: int
+    buckets: dict[int, Bucket] = field(default_factory=dict)
+    """Those that an accepted event fell in."""
+    signs: dict[str, dict[tuple[int, bool], bool]] = field(default_factory=lambda: defaultdict(dict))
+    """By viewer: (timestamp, is a leave), and whether a join was among them."""
+    closed_to_ms: int | None = None
+    summaries: list[Closed] = field(default_factory=list)
+
+
+class Reference:
+    """One input partition."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.streams: dict[str, Stream] = {}
+        self.partition_time_ms: int | None = None
+        self.floor_ms: int | None = None
+        self.closed: list[Closed] = []
+        self.late: Counter[str] = Counter()
+        self.untracked = 0
+
+    def time_of(self, stream_id: str) -> int | None:
+        stream = self.streams.get(stream_id)
+        times = [] if stream is None else [stream.own_time_ms]
+        if self.floor_ms is not None:
+            times.append(self.floor_ms)
+        return max(times, default=None)
+
+    def apply(self, event: Event, offset: int | None = None) -> Status:
+        stream = self.streams.get(event.stream_id)
+        now_ms = event.timestamp_ms if stream is None else max(stream.own_time_ms, event.timestamp_ms)
+        start_ms = self.start_of(event.timestamp_ms)
+        if self._is_closed(start_ms, now_ms):
+            self.late[event.stream_id] += 1
+            return "late"
+        if self.floor_ms is not None and self._is_closed(start_ms, self.floor_ms):
+            self.late[event.stream_id] += 1
+            return "late_idle"
+        if stream is None:
+            if len(self.streams) >= self.rules.max_streams:
+                self._move_partition_time(event.timestamp_ms, offset)
+                return "stream_limit"
+            stream = self.streams[event.stream_id] = Stream(event.timestamp_ms)
+        stream.own_time_ms = now_ms
+        self._close(event.stream_id, "WATERMARK", offset)
+        self._count(stream, stream.buckets.setdefault(start_ms, Bucket(start_ms)), event)
+        self._move_partition_time(event.timestamp_ms, offset)
+        return "accepted"
+
+    def close_all(self) -> None:
+        """Close up to the bucket that holds each stream's time, as if time had reached its end."""
+        for stream_id in self.streams:
+            now_ms = self.time_of(stream_id)
+            assert now_ms is not None
+            self._close_before(stream_id, self.start_of(now_ms) + self.rules.bucket_ms, "END_OF_INPUT", None)
+
+    def live(self, stream_id: str) -> int:
+        """Viewers whose newest event is no leave and not too old."""
+        stream, now_ms = self.streams.get(stream_id), self.time_of(stream_id)
+        if stream is None or now_ms is None:
+            return 0
+        newest = [max(signs) for signs in stream.signs.values()]
+        return sum(not leave and time_ms + self.rules.viewer_timeout_ms >= now_ms for time_ms, leave in newest)
+
+    def window(self, stream_id: str) -> list[Closed]:
+        """The closed buckets in the window, oldest first."""
+        stream, horizon_ms = self.streams.get(stream_id), self._window_begin_ms(stream_id)
+        return [] if stream is None else [c for c in stream.summaries if self._end_of(c.bucket) > horizon_ms]
+
+    def open_buckets(self, stream_id: str) -> list[int]:
+        """Starts of the buckets with an event that are open, and of the one that somebody was carried into."""
+        stream = self.streams[stream_id]
+        open_to_ms = stream.closed_to_ms
+        starts = {start for start in stream.buckets if open_to_ms is None or start >= open_to_ms}
+        if open_to_ms is not None and self._carried(stream, open_to_ms):
+            starts.add(open_to_ms)
+        return sorted(starts)
+
+    def viewers_held(self) -> int:
+        """Viewers of all streams who are present where closed buckets end, or have signs in open ones."""
+        return sum(len(self._held(stream)) for stream in self.streams.values())
+
+    def signs_kept(self) -> int:
+        """Signs of all streams in open buckets."""
+        return sum(
+            stream.closed_to_ms is None or time_ms >= stream.closed_to_ms
+            for stream in self.streams.values()
+            for signs in stream.signs.values()
+            for time_ms, _ in signs
+        )
+
+    def start_of(self, time_ms: int) -> int:
+        return time_ms // self.rules.bucket_ms * self.rules.bucket_ms
+
+    def _end_of(self, bucket: Bucket) -> int:
+        return bucket.start_ms + self.rules.bucket_ms
+
+    def _window_begin_ms(self, stream_id: str) -> int:
+        now_ms = self.time_of(stream_id)
+        assert now_ms is not None
+        return now_ms - self.rules.window_duration_ms
+
+    def _is_closed(self, start_ms: int, time_ms: int) -> bool:
+        return start_ms + self.rules.bucket_ms + self.rules.grace_ms < time_ms
+
+    # Counting.
+
+    def _count(self, stream: Stream, bucket: Bucket, event: Event) -> None:
+        if event.kind == "B":
+            bucket.bitrates.append(event.value)
+        elif event.kind == "S":
+            bucket.stalls_ms.append(event.value)
+        signs = stream.signs.get(event.viewer_id, {})
+        sign = (event.timestamp_ms, event.kind == "L")
+        if sign not in signs:
+            in_bucket = sum(self.start_of(time_ms) == bucket.start_ms for time_ms, _ in signs)
+            is_held = event.viewer_id in self._held(stream)
+            if in_bucket >= self.rules.max_events_per_viewer_bucket or (
+                not is_held and self.viewers_held() >= self.rules.max_viewers
+            ):
+                bucket.untracked += 1
+                self.untracked += 1
+                return
+        signs = stream.signs[event.viewer_id]
+        signs[sign] = signs.get(sign, False) or event.kind == "J"
+
+    def _held(self, stream: Stream) -> set[str]:
+        closed_to_ms = stream.closed_to_ms
+        if closed_to_ms is None:
+            return set(stream.signs)
+        open_ones = {v for v, signs in stream.signs.items() if max(signs)[0] >= closed_to_ms}
+        return open_ones | self._carried(stream, closed_to_ms)
+
+    def _stays(self, signs: dict[tuple[int, bool], bool]) -> list[Stay]:
+        """A viewer's stays, the last one to its time-out where no leave ended it."""
+        timeout_ms = self.rules.viewer_timeout_ms
+        stays: list[Stay] = []
+        begin_ms: int | None = None
+        last_ms, implicit = 0, False
+        for (time_ms, leave), joined in sorted(signs.items()):
+            if begin_ms is not None and time_ms > last_ms + timeout_ms:
+                stays.append(Stay(begin_ms, last_ms + timeout_ms, by_leave=False, implicit=implicit))
+                begin_ms = None
+            if leave:
+                if begin_ms is not None:
+                    stays.append(Stay(begin_ms, time_ms, by_leave=True, implicit=implicit))
+                begin_ms = None
+                continue
+            if begin_ms is None:
+                begin_ms, implicit = time_ms, not joined
+            last_ms = time_ms
+        if begin_ms is not None:
+            stays.append(Stay(begin_ms, last_ms + timeout_ms, by_leave=False, implicit=implicit))
+        return stays
+
+    def _carried(self, stream: Stream, at_ms: int) -> set[str]:
+        """Who is present at the end of the bucket that ends there, by the signs before it."""
+        carried = set()
+        for viewer, signs in stream.signs.items():
+            before = {sign: joined for sign, joined in signs.items() if sign[0] < at_ms}
+            if any(stay.begin_ms < at_ms <= stay.end_ms for stay in self._stays(before)):
+                carried.add(viewer)
+        return carried
+
+    def _figures(self, stream: Stream, start_ms: int) -> Figures:
+        end_ms = start_ms + self.rules.bucket_ms
+        by_viewer = {viewer: self._stays(signs) for viewer, signs in stream.signs.items()}
+        stays = [stay for each in by_viewer.values() for stay in each]
+        begun = [stay for stay in stays if start_ms <= stay.begin_ms < end_ms]
+        ended = [stay for stay in stays if start_ms <= stay.end_ms < end_ms]
+        leaves = sum(
+            leave and start_ms <= time_ms < end_ms for signs in stream.signs.values() for time_ms, leave in signs
+        )
+        instants = {start_ms, *(stay.begin_ms for stay in begun)}
+        return Figures(
+            peak=max(sum(stay.begin_ms <= at < stay.end_ms for stay in stays) for at in instants),
+            joins=len(begun),
+            leaves=sum(stay.by_leave for stay in ended),
+            timeouts=sum(not stay.by_leave for stay in ended),
+            unique_viewers=sum(
+                any(s.begin_ms < start_ms <= s.end_ms or start_ms <= s.begin_ms < end_ms for s in each)
+                for each in by_viewer.values()
+            ),
+            viewer_ms=sum(max(0, min(stay.end_ms, end_ms) - max(stay.begin_ms, start_ms)) for stay in stays),
+            viewers_at_end=sum(stay.begin_ms < end_ms <= stay.end_ms for stay in stays),
+            orphan_leaves=leaves - sum(stay.by_leave for stay in ended),
+            implicit_joins=sum(stay.implicit for stay in begun),
+        )
+
+    # Time.
+
+    def _close(self, stream_id: str, reason: str, offset: int | None) -> None:
+        now_ms = self.time_of(stream_id)
+        assert now_ms is not None
+        # The first bucket that is open still: end + grace reaches the time.
+        reach_ms = now_ms - self.rules.bucket_ms - self.rules.grace_ms
+        self._close_before(stream_id, -(-reach_ms // self.rules.bucket_ms) * self.rules.bucket_ms, reason, offset)
+
+    def _close_before(self, stream_id: str, before_ms: int, reason: str, offset: int | None) -> None:
+        """Close the buckets that start before that time."""
+        stream = self.streams[stream_id]
+        while (starts := self.open_buckets(stream_id)) and starts[0] < before_ms:
+            bucket = stream.buckets.get(starts[0], Bucket(starts[0]))
+            closed = Closed(stream_id, bucket, self._figures(stream, starts[0]), reason, offset)
+            stream.summaries.append(closed)
+            self.closed.append(closed)
+            stream.closed_to_ms = self._end_of(bucket)
+
+    def _move_partition_time(self, timestamp_ms: int, offset: int | None) -> None:
+        before_ms = self.partition_time_ms
+        if before_ms is None:
+            self.partition_time_ms = timestamp_ms
+            return
+        self.partition_time_ms = max(before_ms, timestamp_ms)
+        if self.start_of(self.partition_time_ms) == self.start_of(before_ms):
+            return
+        self.floor_ms = self.partition_time_ms - self.rules.stream_idle_ms
+        for stream_id in list(self.streams):
+            self._close(stream_id, "STREAM_IDLE", offset)
+            if self._is_forgettable(stream_id):
+                del self.streams[stream_id]
+
+    def _is_forgettable(self, stream_id: str) -> bool:
+        assert self.floor_ms is not None
+        if self.streams[stream_id].own_time_ms > self.floor_ms:
+            return False
+        return not self.open_buckets(stream_id) and not self.window(stream_id)
