@@ -9,7 +9,7 @@ from consumer.windows.rules import WindowRules
 
 _STREAMS = 200
 """More than a new partition has room for, with ids as long as to need packing."""
-_RULES = WindowRules(1, 1, 0, 0, _STREAMS)
+_RULES = WindowRules(1, 1, 0, 0, _STREAMS, sessions=True)
 
 
 def warm_up() -> None:
@@ -18,6 +18,7 @@ def warm_up() -> None:
     windows = PartitionWindows(_RULES, (0, 0))
     for start_ms in (0, 10):
         windows.apply(_events(start_ms), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
+    windows.pack()
     windows.views()
     windows.view_of(b"00000000")
     windows.window_of(b"00000000")

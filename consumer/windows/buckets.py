@@ -92,6 +92,10 @@ def _new_bucket(state: State, start_ms: int) -> int:
         presence["last_chunk"] = NONE
         presence["kept"] = 0
         presence["untracked"] = 0
+        presence["timeouts"] = 0
+        presence["unique_viewers"] = 0
+        presence["viewer_ms"] = 0
+        presence["viewers_at_end"] = 0
     return slot
 
 

@@ -24,17 +24,18 @@ from consumer.windows.rows import (
     MIN_BUCKET_BYTES,
     PROBLEMS,
     ROW_KEY,
-    TRUNCATED,
     UNKNOWN_VERSION,
     VERSION,
     Bytes,
     Words,
+    count_viewers,
     get_two_bytes,
     take_stream,
 )
 from consumer.windows.rules import WindowRules
 from consumer.windows.state import NEVER_MS, NONE, State, words_of
 from consumer.windows.streams import add_stream, find_stream, remove_stream
+from consumer.windows.viewer_rows import TRUNCATED, drop_viewers
 
 Record = tuple[bytes, bytes | None]
 
@@ -135,7 +136,7 @@ def _load_record(rules: WindowRules, state: State, words: Words, batch: RowBatch
     part = get_two_bytes(text, key_at + 1)
     hash_ = siphash13(state.head[0]["hash_key0"], state.head[0]["hash_key1"], text, id_at, id_size)
     if part == 0:
-        _drop_earlier(state, hash_, text, id_at, id_size)
+        _drop_earlier(rules, state, hash_, text, id_at, id_size)
     value_at, value_size = int(batch.value_at[i]), int(batch.value_size[i])
     outcome = _ASIDE if value_size == NONE else _judge_header(text, value_at, value_size, part)
     if outcome != _TAKEN:
@@ -161,14 +162,43 @@ def _judge_header(text: Bytes, at: int, size: int, part: int) -> int:
 
 
 @inlined
-def _drop_earlier(state: State, hash_: np.uint64, text: Bytes, at: int, size: int) -> None:
+def _drop_earlier(rules: WindowRules, state: State, hash_: np.uint64, text: Bytes, at: int, size: int) -> None:
     """Drop what an earlier record said of a stream."""
     row = find_stream(state, hash_, text, at, size)
     if row == NONE:
         return
+    if rules.sessions:
+        drop_viewers(state, row)
     drop_all(state, row)
     state.streams[row]["stored_parts"] = 0  # nobody has to write a tombstone for it
     remove_stream(state, row)
+
+
+class Needs(NamedTuple):
+    """Of what so many there are at most."""
+
+    viewers: int
+    signs: int
+    open_buckets: int
+
+
+def needs_of(batch: RowBatch) -> Needs:
+    """What the viewers in records take."""
+    needs = np.zeros(len(Needs._fields), np.int64)
+    count_needs(batch, needs)
+    return Needs(*needs.tolist())
+
+
+@compiled
+def count_needs(batch: RowBatch, needs: npt.NDArray[np.int64]) -> None:
+    """Add up, in the order of `Needs`, what records of one part have."""
+    for i in range(len(batch.key_at)):
+        at, size = int(batch.value_at[i]), int(batch.value_size[i])
+        if size >= HEADER_BYTES and get_two_bytes(batch.text, at + 1) == 1:
+            viewers, signs, still_open = count_viewers(batch.text, at + HEADER_BYTES, at + size)
+            needs[0] += viewers
+            needs[1] += signs
+            needs[2] += still_open
 
 
 @compiled

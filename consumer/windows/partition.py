@@ -9,11 +9,12 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from consumer.windows.audience import CHUNK
 from consumer.windows.closing import END_OF_INPUT, close_everything
 from consumer.windows.digest import Checksum, add_to_tally
 from consumer.windows.events import EventColumns
-from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, row_batch
-from consumer.windows.room import given_back, with_room
+from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, needs_of, row_batch
+from consumer.windows.room import given_back, with_fewer_chunks, with_fewer_viewers, with_room
 from consumer.windows.rules import WindowRules
 from consumer.windows.state import (
     CLOSED,
@@ -31,6 +32,7 @@ from consumer.windows.steps import apply_rules, step_partition
 from consumer.windows.storing import PART_BYTES, ChangedRows, changed_rows, mark_stored
 from consumer.windows.streams import fill_table, hash_streams, pack_ids, row_of
 from consumer.windows.view import FIGURES, WindowView, live_rows, window_buckets, window_figures
+from consumer.windows.viewer_rows import enter_viewers
 from consumer.windows.walk import walk
 
 MIN_CLOSED_ROWS = 256
@@ -114,6 +116,10 @@ class PartitionWindows:
         self._state = given_back(self._state)
         return status
 
+    def pack(self) -> None:
+        """Give back all that viewers who have left held, whether it is worth the moving or not."""
+        self._state = with_fewer_chunks(with_fewer_viewers(self._state))
+
     def close_all(self) -> None:
         """Close what is open, as if time had reached its end; no event may follow."""
         self._reserve(0, 0, self._most_gaps(NO_TIME_MS, 0))
@@ -189,15 +195,19 @@ class PartitionWindows:
         """Rules, key and times that were not known before all rows were read.
 
         Raises:
-            ValueError: `bucket_ms` is another one than rows were loaded by.
+            ValueError: `bucket_ms` or the counting is another one than rows were loaded by.
         """
         if rules.bucket_ms != self._rules.bucket_ms:
             raise ValueError(f"rows were loaded by bucket_ms {self._rules.bucket_ms}, not {rules.bucket_ms}")
+        if rules.sessions != self._rules.sessions:
+            raise ValueError("rows were loaded by another counting")
         self._rules = rules
         self._head["hash_key0"], self._head["hash_key1"] = hash_key
         hash_streams(self._state)
         self._state.table.fill(NONE)
         fill_table(self._state, self._state.table)
+        self._state.audience.slots["viewer"] = NONE
+        enter_viewers(self._state)
         self._set_times(times)
 
     def finish_load(self) -> Checksum:
@@ -222,6 +232,12 @@ class PartitionWindows:
         self._reserve(len(records), int(batch.key_size.sum()), 0)
         buckets, used = self._state.buckets, int(self._head["buckets_used"])
         self._state = self._state._replace(buckets=grown(buckets, used, used + batch.most_buckets))
+        if self._rules.sessions:
+            needs = needs_of(batch)
+            signs, chunks = max(needs.viewers, needs.signs), needs.signs // CHUNK + needs.open_buckets
+            streams, rows = len(self._state.streams), len(self._state.buckets)
+            audience = with_room(self._state.audience, streams, rows, signs, chunks)
+            self._state = self._state._replace(audience=audience)
         return load_batch(self._rules, self._state, batch)
 
     def _set_times(self, times: Times) -> None:
@@ -375,7 +391,9 @@ class PartitionWindows:
             audience=state.audience,
         )
         if self._rules.sessions:
-            audience = with_room(self._state.audience, len(self._state.streams), len(self._state.buckets), events)
+            audience = with_room(
+                self._state.audience, len(self._state.streams), len(self._state.buckets), events, events
+            )
             self._state = self._state._replace(audience=audience)
         closed = int(head["buckets_live"]) + events + gaps
         if closed > len(self._closed_rows):

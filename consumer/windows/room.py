@@ -14,20 +14,20 @@ FREE_SHARE = 0.75
 """Of more, so many must be free."""
 
 
-def with_room(audience: Audience, streams: int, buckets: int, signs: int) -> Audience:
-    """The audience with room for so many rows of `streams` and `buckets`, and for so many more signs."""
+def with_room(audience: Audience, streams: int, buckets: int, signs: int, chunks: int) -> Audience:
+    """The audience with room for so many rows of `streams` and `buckets`, and more signs in so many more chunks."""
     tally = audience.tally[0]
-    viewers, chunks = int(tally["viewers_used"]), int(tally["chunks_used"])
+    viewers_used, chunks_used = int(tally["viewers_used"]), int(tally["chunks_used"])
     changes = most_changes(int(tally["viewers_live"]), int(tally["kept_live"]), signs)
-    rows = grown(audience.viewers, viewers, viewers + signs)
-    chunk_links = grown(audience.chunks, chunks, chunks + signs)
+    rows = grown(audience.viewers, viewers_used, viewers_used + signs)
+    chunk_links = grown(audience.chunks, chunks_used, chunks_used + chunks)
     return audience._replace(
         crowds=np.concatenate([audience.crowds, empty_crowds(streams - len(audience.crowds))]),
         presence=grown(audience.presence, len(audience.presence), buckets),
         viewers=rows,
         gone=grown(audience.gone, 0, len(rows)),
         slots=_slots_with_room(audience.slots, int(tally["viewers_live"]) + signs),
-        kept=grown(audience.kept, chunks * CHUNK, len(chunk_links) * CHUNK),
+        kept=grown(audience.kept, chunks_used * CHUNK, len(chunk_links) * CHUNK),
         chunks=chunk_links,
         changes=grown(audience.changes, 0, changes),
         sorted_changes=grown(audience.sorted_changes, 0, changes),
@@ -50,9 +50,9 @@ def given_back(state: State) -> State:
     """The state without the rows that nobody needs any more, where they are many; nothing else of it changes."""
     tally = state.audience.tally[0]
     if _is_mostly_free(int(tally["viewers_used"]), int(tally["viewers_live"])):
-        state = state._replace(audience=_fewer_viewers(state.audience))
+        state = with_fewer_viewers(state)
     if _is_mostly_free(int(tally["chunks_used"]), int(tally["chunks_live"])):
-        state = state._replace(audience=_fewer_chunks(state))
+        state = with_fewer_chunks(state)
     return state
 
 
@@ -60,24 +60,27 @@ def _is_mostly_free(used: int, live: int) -> bool:
     return used > KEPT_ANYWAY and used - live > FREE_SHARE * used
 
 
-def _fewer_viewers(audience: Audience) -> Audience:
-    tally = audience.tally[0]
+def with_fewer_viewers(state: State) -> State:
+    """The state with room for twice the viewers that it has."""
+    audience, tally = state.audience, state.audience.tally[0]
     size = 2 * int(tally["viewers_live"]) + KEPT_ANYWAY // 2
     viewers, slots = np.empty(size, VIEWER), empty_slots(_slots_for(size))
     pack_viewers(audience, viewers, slots, np.empty(int(tally["viewers_used"]), np.int32))
     changes = most_changes(int(tally["viewers_live"]), int(tally["kept_live"]), 0)
-    return audience._replace(
+    audience = audience._replace(
         viewers=viewers,
         slots=slots,
         changes=np.empty(changes, np.int64),
         sorted_changes=np.empty(changes, np.int64),
         gone=np.empty(size, np.int32),
     )
+    return state._replace(audience=audience)
 
 
-def _fewer_chunks(state: State) -> Audience:
+def with_fewer_chunks(state: State) -> State:
+    """The state with room for twice the chunks of signs that it has."""
     tally = state.audience.tally[0]
     size = 2 * int(tally["chunks_live"]) + KEPT_ANYWAY // 2
     kept, chunks = np.empty(size * CHUNK, KEPT), np.empty(size, np.int32)
     pack_chunks(state, kept, chunks, np.empty(int(tally["chunks_used"]), np.int32))
-    return state.audience._replace(kept=kept, chunks=chunks)
+    return state._replace(audience=state.audience._replace(kept=kept, chunks=chunks))

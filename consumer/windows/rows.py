@@ -6,6 +6,7 @@ value    version · number of parts (2 bytes, big-endian) · this part's slice o
 
 encoding STREAM  · own time · viewers · closed below
          BUCKETS · how many · how many are open · starts, newest first, in buckets · a column for each figure
+         VIEWERS · where viewers are counted; see `viewer_rows`
 ```
 The encoding is sections, each a tag and content that knows its own end; a new kind of counting adds one behind them.
 Numbers are varints; those that may be below 0 are zigzagged.
@@ -20,6 +21,15 @@ from consumer.windows.events import MAX_ABS_TIMESTAMP_MS
 from consumer.windows.rules import WindowRules
 from consumer.windows.state import BUCKET, FIRST_FIGURE, NO_TIME_MS, NONE, State
 from consumer.windows.varints import MOST_BYTES, get_varint, put_varint, unzigzag, zigzag
+from consumer.windows.viewer_rows import (
+    BAD_VIEWERS,
+    TRUNCATED,
+    UNKNOWN_SECTION,
+    get_counts,
+    most_viewer_bytes,
+    put_viewers,
+    take_viewers,
+)
 
 ROW_KEY = ord("r")
 KEY_PREFIX_BYTES = 3
@@ -35,10 +45,8 @@ MIN_BUCKET_BYTES = 1 + WORDS - FIRST_FIGURE
 MAX_BUCKET_BYTES = MOST_BYTES * MIN_BUCKET_BYTES
 MAX_OTHER_BYTES = 2 + 5 * MOST_BYTES
 
-TRUNCATED = NONE
 TRAILING = -2
 UNKNOWN_VERSION = -3
-UNKNOWN_SECTION = -4
 BAD_COUNT = -5
 BAD_TIME = -6
 BAD_ORDER = -7
@@ -54,6 +62,7 @@ PROBLEMS = {
     BAD_ORDER: "has buckets that are not in order of time, or are ahead of their stream",
     BAD_KEY: "has a key that is not one of a row",
     BAD_PART: "has a part that is not one of its parts",
+    BAD_VIEWERS: "has viewers or signs that can't be",
 }
 """What can be wrong with a row, by code; a position is never below 0, so that one number tells both."""
 
@@ -75,13 +84,13 @@ def get_two_bytes(text: Bytes, at: int) -> int:
 
 
 @inlined
-def most_bytes(state: State, row: int) -> int:
+def most_bytes(rules: WindowRules, state: State, row: int) -> int:
     """As much as the encoding of a stream can take."""
     size, slot = MAX_OTHER_BYTES, int(state.streams[row]["newest"])
     while slot != NONE:
         size += MAX_BUCKET_BYTES
         slot = int(state.buckets[slot]["older"])
-    return size
+    return size + most_viewer_bytes(state, row) if rules.sessions else size
 
 
 @inlined
@@ -94,7 +103,8 @@ def put_stream(rules: WindowRules, state: State, words: Words, row: int, out: By
     at = put_varint(out, at, int(stream["viewers"]))
     at = put_varint(out, at, 0 if closed_below_ms == NO_TIME_MS else 1 + zigzag(time_ms - closed_below_ms))
     out[at] = BUCKETS_SECTION
-    return _put_buckets(rules, state, words, row, out, at + 1)
+    at = _put_buckets(rules, state, words, row, out, at + 1)
+    return put_viewers(state, row, out, at) if rules.sessions else at
 
 
 @inlined
@@ -132,6 +142,8 @@ def take_stream(rules: WindowRules, state: State, words: Words, row: int, text: 
     if at >= end or text[at] != BUCKETS_SECTION:
         return UNKNOWN_SECTION
     at = _take_buckets(rules, state, words, row, text, at + 1, end)
+    if at >= 0 and rules.sessions:
+        at = take_viewers(rules, state, row, text, at, end)
     return at if at < 0 or at == end else TRAILING
 
 
@@ -190,9 +202,29 @@ def _take_starts(
         number = unzigzag(value) if i == 0 else number - value
         if abs(number) > most:
             return BAD_TIME
-        if number * rules.bucket_ms > stream["time_ms"]:
+        # Viewers are carried into buckets that only the floor has reached.
+        if number * rules.bucket_ms > stream["time_ms"] and not rules.sessions:
             return BAD_ORDER
         slot = append_oldest(state, row, number * rules.bucket_ms)
         if i + 1 == still_open:
             stream["oldest_open"] = slot
     return at
+
+
+@inlined
+def count_viewers(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
+    """How many viewers, signs and open buckets an encoding has; what can't be read has none."""
+    at += 1  # the section's tag
+    for _ in range(3):
+        _, at = get_varint(text, at, end)
+    at = NONE if at == NONE else at + 1
+    held, at = get_varint(text, at, end)
+    still_open, at = get_varint(text, at, end)
+    if at == NONE or still_open > held or held > (end - at) // MIN_BUCKET_BYTES:
+        return 0, 0, 0
+    for _ in range(held * MIN_BUCKET_BYTES):
+        _, at = get_varint(text, at, end)
+    if at == NONE:
+        return 0, 0, 0
+    viewers, signs, _ = get_counts(text, at, end)
+    return viewers, signs, still_open

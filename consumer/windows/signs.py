@@ -31,6 +31,12 @@ def time_of(sign: int) -> int:
 
 
 @inlined
+def latest_at(time_ms: int) -> int:
+    """No sign of that time is larger."""
+    return (time_ms + 1) * 4 * _RANKS - 1
+
+
+@inlined
 def is_leave(sign: int) -> bool:
     """Gone, else there."""
     return sign & 512 != 0
@@ -67,7 +73,7 @@ def keep_sign(rules: WindowRules, state: State, row: int, slot: int, viewer: int
         rank = _rank(kept[at]["sign"]) + 1
     if (rank if top == NONE else _rank(kept[top]["sign"]) + 1) >= rules.max_events_per_viewer_bucket:
         return False
-    node = _new_node(audience, slot)
+    node = new_node(audience, slot)
     kept[node]["sign"] = _packed(order, kind == JOIN, rank)
     kept[node]["viewer"] = viewer
     kept[node]["earlier"] = at
@@ -90,7 +96,8 @@ def _raise_ranks(audience: Audience, top: int, node: int) -> None:
 
 
 @inlined
-def _new_node(audience: Audience, slot: int) -> int:
+def new_node(audience: Audience, slot: int) -> int:
+    """Room for one more sign of a bucket."""
     tally, presence, chunks = audience.tally[0], audience.presence[slot], audience.chunks
     inside = int(presence["kept"]) & (CHUNK - 1)
     presence["kept"] += 1

@@ -72,7 +72,7 @@ class Keys(NamedTuple):
 def changed_rows(rules: WindowRules, state: State, part_bytes: int) -> ChangedRows:
     """Encode what has changed since it was stored; the state stays as it is."""
     totals = np.zeros(1, TOTALS)
-    measure_rows(state, part_bytes, totals)
+    measure_rows(rules, state, part_bytes, totals)
     most = totals[0].copy()
     records = Records(np.empty(most["bytes"], np.uint8), np.zeros(2 * int(most["records"]) + 1, np.int64))
     dead = Keys(np.empty(most["dead_bytes"], np.uint8), np.zeros(int(most["dead_records"]) + 1, np.int64))
@@ -101,7 +101,7 @@ def _sliced(records: Records, size: int) -> list[tuple[bytes, bytes | None]]:
 
 
 @compiled
-def measure_rows(state: State, part_bytes: int, totals: Totals) -> None:
+def measure_rows(rules: WindowRules, state: State, part_bytes: int, totals: Totals) -> None:
     """The most that encoding can take, of each."""
     total = totals[0]
     for row in range(state.head[0]["streams_used"]):
@@ -113,7 +113,7 @@ def measure_rows(state: State, part_bytes: int, totals: Totals) -> None:
         total["dead_records"] += stream["stored_parts"]
         total["dead_bytes"] += stream["stored_parts"] * key_size
         if size >= 0:
-            encoded = most_bytes(state, row)
+            encoded = most_bytes(rules, state, row)
             parts = encoded // part_bytes + 1
             total["streams"] += 1
             total["records"] += parts

@@ -115,14 +115,18 @@ class Reference:
             return "late_idle"
         if stream is None:
             if len(self.streams) >= self.rules.max_streams:
-                self._move_partition_time(event.timestamp_ms, offset)
+                self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
                 return "stream_limit"
             stream = self.streams[event.stream_id] = Stream(event.timestamp_ms)
         stream.own_time_ms = now_ms
         self._close(event.stream_id, "WATERMARK", offset)
         self._count(stream, stream.buckets.setdefault(start_ms, Bucket(start_ms)), event)
-        self._move_partition_time(event.timestamp_ms, offset)
+        self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
         return "accepted"
+
+    def step(self, to_ms: int, offset: int | None = None) -> None:
+        """The clock of a silent partition moves its time."""
+        self._move_partition_time(to_ms, "PARTITION_IDLE", offset)
 
     def close_all(self) -> None:
         """Close up to the bucket that holds each stream's time, as if time had reached its end."""
@@ -283,7 +287,7 @@ class Reference:
             self.closed.append(closed)
             stream.closed_to_ms = self._end_of(bucket)
 
-    def _move_partition_time(self, timestamp_ms: int, offset: int | None) -> None:
+    def _move_partition_time(self, timestamp_ms: int, reason: str, offset: int | None) -> None:
         before_ms = self.partition_time_ms
         if before_ms is None:
             self.partition_time_ms = timestamp_ms
@@ -293,7 +297,7 @@ class Reference:
             return
         self.floor_ms = self.partition_time_ms - self.rules.stream_idle_ms
         for stream_id in list(self.streams):
-            self._close(stream_id, "STREAM_IDLE", offset)
+            self._close(stream_id, reason, offset)
             if self._is_forgettable(stream_id):
                 del self.streams[stream_id]
 
