@@ -71,14 +71,18 @@ class Scene:
     def wait_for_progress(self, offsets: int, within_s: float) -> None:
         """Until so many offsets more are committed in every partition."""
         before = self.kafka.committed()
-        until(
-            lambda: all(
-                self.kafka.committed().get(partition, 0) >= before.get(partition, 0) + offsets
-                for partition in range(self.kafka.partitions)
-            ),
-            f"{offsets} more offsets are committed in every partition",
-            within_s,
-        )
+        try:
+            until(
+                lambda: all(
+                    self.kafka.committed().get(partition, 0) >= before.get(partition, 0) + offsets
+                    for partition in range(self.kafka.partitions)
+                ),
+                f"{offsets} more offsets are committed in every partition",
+                within_s,
+            )
+        except AssertionError:
+            self._say_where_they_are()
+            raise
 
     def settle(self, within_s: float) -> None:
         """Write no more, let the workers commit all there is, and stop them; what they leave behind is judged."""
@@ -88,9 +92,15 @@ class Scene:
         while self.kafka.committed() != written and time.monotonic() < deadline:
             self.start_missing()
             time.sleep(0.1)
+        if self.kafka.committed() != written:
+            self._say_where_they_are()
         for worker in self.workers:
             worker.thaw()
             worker.terminate()
+
+    def _say_where_they_are(self) -> None:
+        for worker in self.workers:
+            worker.say_where_it_is()
 
     def start_missing(self) -> None:
         """Start the workers that don't run."""

@@ -1,9 +1,11 @@
 """A worker as it is deployed, in a process that may have to kill or stop itself at a named point.
 
 `python -m tests.chaos.victim --point after_commit:3 --set kafka.group_id=g …`; it ends with whoever holds its stdin.
+SIGUSR1 makes it say where its threads are.
 """
 
 import argparse
+import faulthandler
 import os
 import signal
 import sys
@@ -27,6 +29,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     point: Order | None = options.point
+    faulthandler.register(signal.SIGUSR1)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     set_up_logs("info", sys.stderr, {"NO_COLOR": "1"})
     if point is not None:

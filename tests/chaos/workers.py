@@ -102,6 +102,10 @@ class WorkerProcess:
         """Let it go on."""
         self._signal(signal.SIGCONT)
 
+    def say_where_it_is(self) -> None:
+        """Have it write the stacks of its threads into its log, for one that does not get on."""
+        self._signal(signal.SIGUSR1)
+
     def wakes_within(self, within_s: float) -> bool:
         """Wait until it has said something, or has ended: from then on it listens to signals."""
         return _comes_true(lambda: not self.running or self.log.stat().st_size > self._log_begin, within_s)
