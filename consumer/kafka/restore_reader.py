@@ -4,6 +4,7 @@ Nothing here waits for long: offsets are looked up in a thread, since those of a
 open are told only when the broker has ended it, and other partitions go on meanwhile.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -156,9 +157,8 @@ class KafkaRestoreReader:
 
     def _bounds_of(self, partitions: list[int]) -> dict[int, Bounds]:
         deadline = Deadline.after(LOOK_UP_WITHIN_S, self._clock)
-        for topic in (self._state_topic, self._input_topic):
-            # Else the client library finds out a second after it is told to read whom to read it from.
-            self._asked(deadline, lambda name=topic: self._consumer.list_topics(name, _CALL_WITHIN_S))  # type: ignore[misc]  # a default binds it now
+        # Else the client library finds out a second after it is told to read whom to read it from.
+        self._asked(deadline, self._find_leaders)
         committed = self._asked(deadline, lambda: self._committed(partitions))
         # Asked after the offsets: what is in the state partition by then holds all that was committed with them.
         state_ends = self._asked(deadline, lambda: self._state_ends(partitions))
@@ -184,6 +184,14 @@ class KafkaRestoreReader:
                 raise explain("can't look up where a restore begins", self._servers, error, self._last_words.error())
             if self._closed.wait(_RETRY_PAUSE_S):
                 raise ViewerConsumerError("the worker stopped while offsets were being looked up")
+            # Those that were asked may be down: the client library goes on asking them until it is told of others.
+            with contextlib.suppress(KafkaException):
+                self._find_leaders()
+
+    def _find_leaders(self) -> None:
+        for topic in (self._state_topic, self._input_topic):
+            self._consumer.list_topics(topic, _CALL_WITHIN_S)
+        self._admin.list_topics(self._state_topic, _CALL_WITHIN_S)
 
     def _committed(self, partitions: list[int]) -> dict[int, int | None]:
         # read_committed makes the client library wait for transactions that are about to change them.
@@ -204,7 +212,12 @@ class KafkaRestoreReader:
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=_CALL_WITHIN_S,
         )
-        return {place.partition: future.result(_CALL_WITHIN_S).offset for place, future in asked.items()}
+        ends = {place.partition: future.result(_CALL_WITHIN_S).offset for place, future in asked.items()}
+        if min(ends.values()) < 0:
+            # The client library's answer, without an error, where one of several leaders can't be asked. Taken for an
+            # end it would make a state an empty one.
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        return ends
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         low, high = self._consumer.get_watermark_offsets(

@@ -202,7 +202,9 @@ class Restore:
         bounds, settings = self._bounds, self._plan.settings
         if bounds.committed is not None:
             raise StateDisagrees(
-                self.partition, f"the group has committed offset {bounds.committed}, but there is no checkpoint of it"
+                self.partition,
+                f"the group has committed offset {bounds.committed}, but there is no checkpoint of it in the state "
+                f"topic, up to offset {bounds.state_end}",
             )
         if self._rows or self._doubtful or self._journal is not None:
             raise StateDisagrees(self.partition, "there are records of a state, but no checkpoint")

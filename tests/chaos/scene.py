@@ -43,6 +43,7 @@ _OVERRIDES: Mapping[str, object] = {
     "kafka.client.transaction.timeout.ms": int(TRANSACTION_S * 1000),
     "commit.interval_ms": 50,
     "commit.checkpoint_interval_ms": 1_000,
+    "windows.counting": "events",
     "windows.partition_idle_ms": NEVER_MS,
 }
 

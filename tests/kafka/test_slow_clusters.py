@@ -1,9 +1,12 @@
 """Clusters whose brokers don't all know the same yet, or take their time."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 import pytest
+from confluent_kafka import OFFSET_INVALID, KafkaException, TopicPartition
 
 from consumer.kafka import topics
 from consumer.kafka.cluster import ClusterIdentity
@@ -50,16 +53,49 @@ def test_a_topic_that_was_seen_is_there_whatever_the_next_broker_says(monkeypatc
     assert {topic.partitions for topic in layout.topics} == {PARTITIONS}
 
 
-def test_a_question_of_a_restore_that_takes_too_long_is_asked_again() -> None:
-    settings = Settings()
-    reader = KafkaRestoreReader(restore_config(settings), admin_config(settings.kafka), "events", "state")
+@pytest.fixture
+def reader() -> Iterator[KafkaRestoreReader]:
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    made = KafkaRestoreReader(restore_config(settings), admin_config(settings.kafka), "events", "state")
+    yield made
+    made.close()
+
+
+class Answered(NamedTuple):
+    offset: int
+
+
+class HalfAnAnswer:
+    """As the client library gives it where the leader of partition 1 is down and another's is not."""
+
+    def list_offsets(self, wanted: Iterable[TopicPartition], **_: object) -> dict[TopicPartition, Future[Answered]]:
+        answers: dict[TopicPartition, Future[Answered]] = {place: Future() for place in wanted}
+        for place, future in answers.items():
+            future.set_result(Answered(OFFSET_INVALID if place.partition == 1 else 70))
+        return answers
+
+
+def test_a_state_is_not_empty_because_its_end_is_not_known(reader: KafkaRestoreReader) -> None:
+    made: Any = reader
+    made._admin = HalfAnAnswer()
+    assert made._state_ends([0, 2]) == {0: 70, 2: 70}
+    with pytest.raises(KafkaException, match="LEADER_NOT_AVAILABLE"):
+        made._state_ends([0, 1])
+
+
+def test_a_question_of_a_restore_that_takes_too_long_is_asked_again_of_others(
+    reader: KafkaRestoreReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers = iter([TimeoutError(), None])
+    heard: list[str] = []
+    monkeypatch.setattr(reader, "_find_leaders", lambda: heard.append("leaders are looked up"))
 
     def ask() -> str:
+        heard.append("asked")
         answer = next(answers)
         if answer is not None:
             raise answer
         return "answered"
 
     assert reader._asked(Deadline.after(30.0), ask) == "answered"
-    reader.close()
+    assert heard == ["asked", "leaders are looked up", "asked"]
