@@ -3,19 +3,20 @@
 Behind each run of one partition, windows, outbox, journal and next offset agree: that is a cut, which may be committed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
 from consumer.clocks import Clocks
-from consumer.intake.intake import Decoded, Intake, reads_headers
+from consumer.intake.intake import Decoded, Intake, RejectDetail, reads_headers
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.kafka.batch import Batch, Run, batch_of, headers_of
 from consumer.kafka.interface import Input, Message
 from consumer.observe.metrics import WorkerMetrics
-from consumer.output.dead_letter import Rejected, dead_letter
+from consumer.output.dead_letter import Cause, Rejected, dead_letter
 from consumer.owned import OwnedPartition
 from consumer.settings import Settings
 from consumer.windows.events import KINDS
@@ -162,31 +163,46 @@ class Taker:
     ) -> None:
         """Write dead letters for the rejects among the rows."""
         begin, end = np.searchsorted(decoded.rejects, (rows.start, rows.stop))
-        rejects = decoded.rejects[begin:end].tolist()
-        # Whatever the decoding of a later day would say of them, a replay skips them.
-        partition.journal.rejects.add(batch.offsets[rejects].tolist())
-        for row in rejects:
-            detail = decoded.explain(row)
-            self._add_dead_letter(partition, batch, row, detail.reason, detail.message, detail.schema)
-        for at in np.flatnonzero(status == STREAM_LIMIT).tolist():
+        rejects = decoded.rejects[begin:end]
+        if len(rejects):
+            # Whatever the decoding of a later day would say of them, a replay skips them.
+            partition.journal.rejects.add(batch.offsets[rejects].tolist())
+            self._write(partition, batch, rejects, decoded.causes(rejects), decoded.explain)
+        over = np.flatnonzero(status == STREAM_LIMIT) + rows.start
+        if len(over):
             reason = Reject.STREAM_LIMIT
-            self._add_dead_letter(partition, batch, rows.start + at, reason, reason.sentence, "")
+            detail = RejectDetail(reason, reason.sentence, "")
+            self._write(partition, batch, over, [(int(reason), 0)] * len(over), lambda _: detail)
 
-    def _add_dead_letter(
-        self, partition: OwnedPartition, batch: Batch, row: int, reason: Reject, message: str, schema: str
+    def _write(
+        self,
+        partition: OwnedPartition,
+        batch: Batch,
+        rows: npt.NDArray[np.int64],
+        causes: Sequence[tuple[int, int]],
+        explain: Callable[[int], RejectDetail],
     ) -> None:
-        record = batch.messages[row]
-        rejected = Rejected(
+        """Write dead letters of rows in their order; what is said of a cause is made once for all of them."""
+        known: dict[tuple[int, int], Sequence[tuple[str, str]]] = {}
+        columns = zip(
+            rows.tolist(), causes, batch.offsets[rows].tolist(), batch.timestamps_ms[rows].tolist(), strict=True
+        )
+        for row, cause, offset, timestamp_ms in columns:
+            headers = known.get(cause)
+            if headers is None:
+                headers = known[cause] = self._cause(partition, explain(row)).headers()
+            record = batch.messages[row]
+            rejected = Rejected(offset, timestamp_ms, record.key(), batch.values[row], headers_of(record))
+            partition.outbox.add_dead_letter(dead_letter(rejected, headers))
+        for code, number in Counter(code for code, _ in causes).items():
+            self._metrics.count_rejects(Reject(code).label, number)
+
+    def _cause(self, partition: OwnedPartition, detail: RejectDetail) -> Cause:
+        return Cause(
             topic=self._kafka.input_topic,
             partition=partition.number,
-            offset=int(batch.offsets[row]),
-            timestamp_ms=int(batch.timestamps_ms[row]),
-            key=record.key(),
-            value=record.value(),
-            headers=headers_of(record),
-            reason=reason.label,
-            message=message,
-            schema=schema,
+            application=self._kafka.group_id,
+            reason=detail.reason.label,
+            message=detail.message,
+            schema=detail.schema,
         )
-        partition.outbox.add_dead_letter(dead_letter(rejected, self._kafka.group_id))
-        self._metrics.count_rejects(reason.label, 1)

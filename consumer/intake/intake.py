@@ -53,6 +53,10 @@ class Decoded(NamedTuple):
         refused = self.schemas.refusal(reference) if reason is Reject.SCHEMA_REFUSED else ""
         return RejectDetail(reason, refused or reason.sentence, schema)
 
+    def causes(self, rows: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Reason and schema of rejects as numbers; of rows of which they are the same, `explain` says the same."""
+        return list(zip(self.events.reject[rows].tolist(), self.references[rows].tolist(), strict=True))
+
 
 def reads_headers(source: InputSettings) -> bool:
     """Whether headers can name a record's schema; most inputs never need them."""

@@ -27,19 +27,13 @@ _HEADER_BYTES = 10
 
 
 class Rejected(NamedTuple):
-    """A record as it came, and why it is a reject."""
+    """A record as it came."""
 
-    topic: str
-    partition: int
     offset: int
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
     headers: Headers
-    reason: str
-    message: str
-    schema: str
-    """How the record names its schema; empty where it names none."""
 
 
 class DeadLetter(NamedTuple):
@@ -50,22 +44,40 @@ class DeadLetter(NamedTuple):
     headers: list[tuple[str, str | bytes | None]]
 
 
-def dead_letter(rejected: Rejected, application: str) -> DeadLetter:
-    """The dead letter of a record; `application` is the consumer group that could not take it."""
-    ours: list[tuple[str, str | bytes | None]] = [
-        (EXCEPTION, rejected.reason),
-        (MESSAGE, rejected.message[:1_000]),
-        (TOPIC, rejected.topic),
-        (PARTITION, str(rejected.partition)),
-        (OFFSET, str(rejected.offset)),
-        (APPLICATION, application),
-        (TIMESTAMP_MS, str(rejected.timestamp_ms)),
-        (SCHEMA, rejected.schema),
-    ]
+class Cause(NamedTuple):
+    """Why records are rejects, and what else many of them have in common."""
+
+    topic: str
+    partition: int
+    application: str
+    """The consumer group that could not take them."""
+    reason: str
+    message: str
+    schema: str
+    """How they name their schema; empty where they name none."""
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """As headers; to be made once for many records."""
+        return (
+            (EXCEPTION, self.reason),
+            (MESSAGE, self.message[:1_000]),
+            (TOPIC, self.topic),
+            (PARTITION, str(self.partition)),
+            (APPLICATION, self.application),
+            (SCHEMA, self.schema),
+        )
+
+
+def dead_letter(rejected: Rejected, cause: Sequence[tuple[str, str]]) -> DeadLetter:
+    """The dead letter of a record; `cause` are the headers of its `Cause`."""
+    offset, timestamp_ms, key, value, headers = rejected
+    ours: list[tuple[str, str | bytes | None]] = [*cause, (OFFSET, str(offset)), (TIMESTAMP_MS, str(timestamp_ms))]
     left = MAX_BYTES - _ROOM_FOR_OURS
-    key, left = _cut("key", rejected.key, left, ours)
-    value, left = _cut("value", rejected.value, left, ours)
-    theirs: list[tuple[str, str | bytes | None]] = list(rejected.headers)
+    key, left = _cut("key", key, left, ours)
+    value, left = _cut("value", value, left, ours)
+    if not headers:
+        return DeadLetter(key, value, ours)
+    theirs: list[tuple[str, str | bytes | None]] = list(headers)
     if sum(len(name.encode()) + len(content or b"") + _HEADER_BYTES for name, content in theirs) > left:
         ours.append(("viewer_consumer.headers_dropped", str(len(theirs))))
         theirs = []

@@ -29,9 +29,9 @@ def main() -> None:
     for batch in (1_000, 10_000):
         rooms = measure_rooms(part, batch)
         for name, ns in (("decode", rooms.decode_ns), ("windows", rooms.windows_ns)):
-            _say(f"{name:8} alone, {batch:6,} a batch {ns:6.0f} ns an event  {1e3 / ns:6.1f} M/s")
+            say(f"{name:8} alone, {batch:6,} a batch {ns:6.0f} ns an event  {1e3 / ns:6.1f} M/s")
     state_bytes = state_bytes_per_stream(load._replace(events=20 * load.streams))
-    _say(f"state {state_bytes:.0f} bytes a stream, {load.streams:,} streams, at the default settings")
+    say(f"state {state_bytes:.0f} bytes a stream, {load.streams:,} streams, at the default settings")
     with real_broker() as bootstrap_servers:
         topic = unique("bench")
         topics = [topic, f"{topic}-summaries", f"{topic}-dead", f"{topic}-state"]
@@ -63,24 +63,25 @@ def _fill(bootstrap_servers: str, topic: str, load: Load) -> None:
         producer.produce(zip(keys, values, timestamps_ms, strict=True))
         size += sum(map(len, values))
     producer.flush(60.0)
-    _say(f"{load.events:,} events of {size / load.events:.0f} bytes in {load.streams:,} streams, lz4")
+    say(f"{load.events:,} events of {size / load.events:.0f} bytes in {load.streams:,} streams, lz4")
 
 
 def _compare(options: argparse.Namespace, bootstrap_servers: str, topic: str) -> None:
     """In turn, so that a swing of the machine hits both."""
     reads, works = [], []
     for number in range(options.rounds):
-        reads.append(_measured("read", options, bootstrap_servers, topic, number))
-        works.append(_measured("worker", options, bootstrap_servers, topic, number))
+        reads.append(measured("read", options.cpu, options.events, bootstrap_servers, topic, number))
+        works.append(measured("worker", options.cpu, options.events, bootstrap_servers, topic, number))
     for name, runs in (("read and discard", reads), ("worker", works)):
         for line in _lines(name, runs):
-            _say(line)
+            say(line)
     ratios = [_per_cpu_s(work) / _per_cpu_s(read) for work, read in zip(works, reads, strict=True)]
-    _say(f"worker / read and discard, by CPU second: {_spread(ratios)}")
+    say(f"worker / read and discard, by CPU second: {spread(ratios)}")
 
 
-def _measured(kind: str, options: argparse.Namespace, bootstrap_servers: str, topic: str, number: int) -> Figures:
-    command = [sys.executable, "-m", "tests.bench.pinned", kind, str(options.cpu), str(options.events)]
+def measured(kind: str, cpu: int, events: int, bootstrap_servers: str, topic: str, number: int) -> Figures:
+    """Figures of one measured process, which is done when it has counted so many events."""
+    command = [sys.executable, "-m", "tests.bench.pinned", kind, str(cpu), str(events)]
     command += [bootstrap_servers, topic, f"{topic}-{kind}-{number}", "100"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_WITHIN_S, check=False)
     if done.returncode != 0:
@@ -89,20 +90,22 @@ def _measured(kind: str, options: argparse.Namespace, bootstrap_servers: str, to
 
 
 def _lines(name: str, runs: list[Figures]) -> Iterator[str]:
-    yield f"{name:17} k events a CPU second {_spread([_per_cpu_s(run) / 1e3 for run in runs])}"
-    yield f"{'':17} k events a second     {_spread([run.events / run.wall_s / 1e3 for run in runs])}"
-    yield f"{'':17} peak MiB              {_spread([run.peak_mib for run in runs])}"
+    yield f"{name:17} k events a CPU second {spread([_per_cpu_s(run) / 1e3 for run in runs])}"
+    yield f"{'':17} k events a second     {spread([run.events / run.wall_s / 1e3 for run in runs])}"
+    yield f"{'':17} peak MiB              {spread([run.peak_mib for run in runs])}"
 
 
 def _per_cpu_s(run: Figures) -> float:
     return run.events / run.cpu_s
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: list[float]) -> str:
+    """Median, least and most."""
     return f"{statistics.median(values):8.2f}  ({min(values):.2f} to {max(values):.2f})"
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

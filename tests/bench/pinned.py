@@ -30,7 +30,7 @@ class Figures(NamedTuple):
 
 
 def settings_for(bootstrap_servers: str, topic: str, group: str, interval_ms: int = 100) -> Settings:
-    """Settings of a measured process; output, dead letters and state have the topic's name in theirs."""
+    """Settings of a measured process; output and dead letters have the topic's name in theirs."""
     return load_settings(
         None,
         [
@@ -39,7 +39,7 @@ def settings_for(bootstrap_servers: str, topic: str, group: str, interval_ms: in
             f"kafka.input_topic={topic}",
             f"kafka.output_topic={topic}-summaries",
             f"kafka.dead_letter_topic={topic}-dead",
-            f"kafka.state_topic={topic}-state",
+            f"kafka.state_topic={group}-state",  # another group's would be refused
             f'input.ids={{1 = "{SCHEMA}"}}',
             f"commit.interval_ms={interval_ms}",
             "http.port=0",

@@ -1,19 +1,16 @@
 """Dead letters keep the record as it came and never outgrow the producer."""
 
-from consumer.output.dead_letter import MAX_BYTES, Rejected, dead_letter
+from consumer.output.dead_letter import MAX_BYTES, Cause, Rejected, dead_letter
 
-REJECTED = Rejected(
+CAUSE = Cause(
     topic="viewer-events",
     partition=2,
-    offset=17,
-    timestamp_ms=1_700_000_000_000,
-    key=b"key",
-    value=b"\0\1\2",
-    headers=[("trace", b"\xff"), ("empty", None)],
+    application="my-group",
     reason="bad_framing",
     message="the record doesn't begin as input.format says",
     schema="id 7",
-)
+).headers()
+REJECTED = Rejected(17, 1_700_000_000_000, b"key", b"\0\1\2", [("trace", b"\xff"), ("empty", None)])
 
 
 def size(headers: list[tuple[str, str | bytes | None]]) -> int:
@@ -21,7 +18,7 @@ def size(headers: list[tuple[str, str | bytes | None]]) -> int:
 
 
 def test_a_dead_letter_is_the_record_as_it_came_and_says_why() -> None:
-    letter = dead_letter(REJECTED, "my-group")
+    letter = dead_letter(REJECTED, CAUSE)
     assert (letter.key, letter.value) == (b"key", b"\0\1\2")
     assert letter.headers[:2] == REJECTED.headers
     assert dict(letter.headers[2:]) == {
@@ -37,11 +34,11 @@ def test_a_dead_letter_is_the_record_as_it_came_and_says_why() -> None:
 
 
 def test_a_tombstone_stays_one() -> None:
-    assert dead_letter(REJECTED._replace(key=None, value=None), "g")[:2] == (None, None)
+    assert dead_letter(REJECTED._replace(key=None, value=None), CAUSE)[:2] == (None, None)
 
 
 def test_an_oversized_record_is_cut_and_says_so() -> None:
-    letter = dead_letter(REJECTED._replace(value=b"v" * 2_000_000, headers=[("big", b"h" * 500_000)]), "g")
+    letter = dead_letter(REJECTED._replace(value=b"v" * 2_000_000, headers=[("big", b"h" * 500_000)]), CAUSE)
     assert letter.value is not None
     assert len(letter.value) + len(letter.key or b"") + size(letter.headers) <= MAX_BYTES
     assert dict(letter.headers)["viewer_consumer.value_bytes"] == "2000000"
@@ -49,13 +46,13 @@ def test_an_oversized_record_is_cut_and_says_so() -> None:
 
 
 def test_many_headers_of_nothing_count_for_what_they_take() -> None:
-    letter = dead_letter(REJECTED._replace(headers=[("", None)] * 200_000), "g")
+    letter = dead_letter(REJECTED._replace(headers=[("", None)] * 200_000), CAUSE)
     assert dict(letter.headers)["viewer_consumer.headers_dropped"] == "200000"
-    kept = dead_letter(REJECTED._replace(headers=[("", None)] * 1_000), "g")
+    kept = dead_letter(REJECTED._replace(headers=[("", None)] * 1_000), CAUSE)
     assert len(kept.headers) == 1_008
 
 
 def test_an_oversized_key_is_cut_too() -> None:
-    letter = dead_letter(REJECTED._replace(key=b"k" * 1_000_000, value=b"v"), "g")
+    letter = dead_letter(REJECTED._replace(key=b"k" * 1_000_000, value=b"v"), CAUSE)
     assert len(letter.key or b"") + len(letter.value or b"") + size(letter.headers) <= MAX_BYTES
     assert dict(letter.headers)["viewer_consumer.key_bytes"] == "1000000"

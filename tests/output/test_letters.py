@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.output.dead_letter import Rejected, dead_letter
+from consumer.output.dead_letter import Cause, Rejected, dead_letter
 from consumer.output.letters import UNKNOWN, Letter, Wanted, as_counts, as_json, as_line, as_text, time_text, visible
 
-REJECTED = Rejected("viewer-events", 2, 17, 1_700_000_000_000, b"key", b"\0\1ab", [], "truncated", "it ends", "id 7")
+REJECTED = Rejected(17, 1_700_000_000_000, b"key", b"\0\1ab", [])
 
 
 def letter(
     reason: str = "truncated", input_partition: int = 2, timestamp_ms: int = 1_700_000_001_000, offset: int = 5
 ) -> Letter:
     """One as it comes back from Kafka."""
-    made = dead_letter(REJECTED._replace(reason=reason, partition=input_partition), "my-group")
+    cause = Cause("viewer-events", input_partition, "my-group", reason, "it ends", "id 7")
+    made = dead_letter(REJECTED, cause.headers())
     headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in made.headers]
     return Letter(3, offset, timestamp_ms, made.key, made.value, headers)
 
