@@ -256,6 +256,11 @@ def test_a_file_that_is_no_toml_is_one_line_and_hides_no_other_error(tmp_path: P
         "kafka=hunter2",
         "input.schema_registry_url=ftp://user:hunter2@host",
         'input.schema_registry_url=["hunter2"]',
+        'input.schema_registry_password=["hunter2"]',
+        "input.schema_registry_password=hunter2",
+        'input.schema_registry_token={"a": "hunter2"}',
+        "input.schema_registry_token=hunter2 with blanks",
+        "input.schema_registry_user=me:hunter2",
     ],
 )
 def test_no_error_shows_what_may_be_secret(override: str) -> None:
@@ -272,3 +277,51 @@ def test_settings_that_do_not_fit_cannot_be_made_in_code_either() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         Settings().windows.bucket_ms = 1
+
+
+def test_a_variable_may_name_a_file_that_holds_the_setting(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("[1, 2]\r\n")
+    environ = {"VIEWER_CONSUMER_KAFKA__CLIENT__SASL_PASSWORD__FILE": str(secret)}
+    assert load_settings(None, [], environ).kafka.client == {"sasl.password": "[1, 2]"}, "text, whatever it looks like"
+    assert load_settings(None, ["kafka.client.sasl.password=flag"], environ).kafka.client == {"sasl.password": "flag"}
+
+
+def test_a_file_that_cannot_be_read_is_told_by_the_variable(tmp_path: Path) -> None:
+    name = "VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN__FILE"
+    gone = tmp_path / "gone"
+    assert errors_of(environ={name: str(gone)}) == [f"{name}: {gone}: can't be read: No such file or directory"]
+    gone.write_bytes(b"\xff")
+    assert errors_of(environ={name: str(gone)}) == [f"{name}: {gone}: is no UTF-8 text"]
+    both = {name: str(gone), "VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN": "x"}
+    both["VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_URL"] = "http://registry"
+    assert errors_of(environ=both) == [
+        f"{name}: VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN is set, too; one of them is enough"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["schema_registry_token=x"], "input.schema_registry_token: is of no use without input.schema_registry_url"),
+        (
+            ["schema_registry_ca_file=x"],
+            "input.schema_registry_ca_file: is of no use without input.schema_registry_url",
+        ),
+        (
+            ["schema_registry_url=http://a:b@r", "schema_registry_token=x"],
+            "input.schema_registry_token: input.schema_registry_url says who we are already; one of them is enough",
+        ),
+        (
+            ["schema_registry_url=http://r", "schema_registry_user=x", "schema_registry_token=x"],
+            "input.schema_registry_token: input.schema_registry_user says who we are already; one of them is enough",
+        ),
+        (
+            ["schema_registry_url=http://r", "schema_registry_password=x"],
+            "input.schema_registry_password: needs a user",
+        ),
+    ],
+)
+def test_who_we_are_at_the_registry_is_said_once(overrides: list[str], line: str) -> None:
+    (only,) = errors_of(overrides=[f"input.{override}" for override in overrides])
+    assert only == f"--set: {line}"

@@ -11,9 +11,20 @@ from consumer.state.journal import StateError
 _NOT_OF_WINDOWS = {"partition_idle_ms"}
 """When the clock moves time on is in the journal."""
 
-_NOT_OF_INPUT = {"schema_registry_url", "schemas", "ids", "start", "unknown_schema_wait_ms"}
-"""Where schemas come from and how long they are waited for; what was judged by it is in the journal. Files may have
-moved since; one that reads records otherwise than before shows in the digest of a replay."""
+_NOT_OF_INPUT = {
+    "schema_registry_url",
+    "schema_registry_user",
+    "schema_registry_password",
+    "schema_registry_token",
+    "schema_registry_ca_file",
+    "schemas",
+    "ids",
+    "start",
+    "unknown_schema_wait_ms",
+    "breaker",
+}
+"""Where schemas come from, as whom, and how long they are waited for; what was judged by it is in the journal. Files
+may have moved since; one that reads records otherwise than before shows in the digest of a replay."""
 
 FIXED = ("windows.bucket_ms", "windows.counting")
 """These can't change while there is state."""
@@ -50,4 +61,4 @@ def changed_keys(before: Shape, after: Shape) -> list[str]:
 
 
 def _kept(section: WindowSettings | InputSettings, names: set[str]) -> dict[str, Any]:
-    return section.model_dump(mode="json", include=names)
+    return section.model_dump(include=names)  # not as JSON, in which secrets are hidden
