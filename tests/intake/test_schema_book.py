@@ -14,7 +14,7 @@ from consumer.intake.builtin import builtin_schema_text
 from consumer.intake.intake import Decoded, Intake
 from consumer.intake.rejects import WAITING, Reject
 from consumer.intake.schema_json import SchemaRefused
-from consumer.intake.schemas import ASK_AGAIN_S, MAX_SCHEMAS, REMEMBER_UNKNOWN_S, SchemaBook
+from consumer.intake.schemas import ASK_AGAIN_S, MAX_SCHEMAS, MAX_UNKNOWN, REMEMBER_UNKNOWN_S, SchemaBook
 from consumer.settings import InputSettings
 from tests.intake.payloads import NO_CLOCK_MS, confluent, join
 from tests.intake.reference import Event, row
@@ -359,3 +359,17 @@ def test_large_schemas_are_bounded_by_what_they_take_together(
         assert len(reader.book.machine.code) <= 1_000
     reader.decode(19)
     assert len(registry.asked()) == 20, "the newest are kept"
+
+
+def test_floods_of_ids_and_guids_that_nobody_knows_stay_bounded(registry: RegistryServer) -> None:
+    source = InputSettings.model_validate({"schema_registry_url": registry.url, "unknown_schema_wait_ms": 0})
+    book = SchemaBook(source)
+    intake = Intake(source, book)
+    for begin in range(0, 2 * MAX_UNKNOWN, 1_000):
+        values = [confluent(join(), 2**31 + begin + i) for i in range(1_000)]
+        assert len(intake.decode(values, np.full(1_000, -1), NO_CLOCK_MS).rejects) == 1_000
+        book.guid_reference(UUID(int=begin))
+    assert len(book.known) <= MAX_UNKNOWN
+    for number in range(MAX_SCHEMAS + 2 * MAX_UNKNOWN):
+        book.guid_reference(UUID(int=number))
+    assert len(book._guids) <= MAX_SCHEMAS + MAX_UNKNOWN
