@@ -51,6 +51,7 @@ class Idling:
         if to_ms is not None:
             partition.step(to_ms, self._clocks.wall_ms())
             self._metrics.count_clock_step()
+            self._metrics.count_presence(*partition.tally_to_count())
 
     def _ask(self, owned: Mapping[int, OwnedPartition]) -> None:
         wanted = []

@@ -9,7 +9,7 @@ from consumer.idleness import IdleClock
 from consumer.kafka.interface import Message
 from consumer.output.outbox import Outbox
 from consumer.state.journal import Journal, Step
-from consumer.windows.partition import PartitionWindows
+from consumer.windows.partition import NO_TALLY, PartitionWindows, ViewerTally
 
 
 @dataclass
@@ -35,6 +35,8 @@ class OwnedPartition:
     """It says more than was committed."""
     taken_bytes: int = 0
     """About so many of records since the checkpoint: what a replay would have to read."""
+    counted: ViewerTally = NO_TALLY
+    """Of what counting by viewer has met, so much was told to the metrics."""
     outbox: Outbox = field(default_factory=Outbox)
     breaker: Breaker = field(default_factory=Breaker)
     held: list[Message] = field(default_factory=list)
@@ -57,6 +59,11 @@ class OwnedPartition:
     def to_checkpoint(self) -> bool:
         """A restore would have something to replay, or nothing to begin with."""
         return self.checkpoint == 0 or self.taken_bytes > 0 or bool(self.journal.steps) or self.checkpoint_wanted
+
+    def tally_to_count(self) -> ViewerTally:
+        """What counting by viewer has met since the last call."""
+        before, self.counted = self.counted, self.windows.tally()
+        return ViewerTally(*(now - then for now, then in zip(self.counted, before, strict=True)))
 
     def step(self, to_ms: int, now_ms: int) -> None:
         """Have the clock move partition time on; `now_ms` is the wall clock's, for the freshness of what closes."""

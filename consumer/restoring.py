@@ -160,6 +160,7 @@ class Restoring:
             checkpoint_s=now_s,
             journal=restored.journal,
             taken_bytes=restored.replayed_bytes,
+            counted=restored.windows.tally(),
         )
         if restored.settings_changed:
             self._change_rules(owned)

@@ -201,7 +201,7 @@ class WindowSettings(_Section):
     window_duration_ms: _PositiveMs = 60_000
     bucket_ms: _PositiveMs = 10_000
     grace_ms: _Ms = 10_000
-    counting: Literal["events", "sessions"] = "events"
+    counting: Literal["events", "sessions"] = "sessions"
     viewer_timeout_ms: _PositiveMs = 90_000
     stream_idle_ms: _Ms = 60_000
     partition_idle_ms: _PositiveMs = 30_000
@@ -245,32 +245,23 @@ class Settings(_Section):
 
 
 def _window_conflicts(windows: WindowSettings) -> Iterator[Conflict]:
-    if windows.counting == "sessions":
-        yield from _viewer_conflicts(windows)
+    by_viewer = windows.counting == "sessions"
     if windows.window_duration_ms < windows.bucket_ms:
         yield Conflict(
             ("windows.window_duration_ms", "windows.bucket_ms"),
             f"must be at least windows.bucket_ms ({windows.bucket_ms}), not {windows.window_duration_ms}",
         )
-    kept = (windows.window_duration_ms + windows.grace_ms) // windows.bucket_ms
-    if kept > MAX_BUCKETS_KEPT:
-        yield Conflict(
-            ("windows.bucket_ms", "windows.window_duration_ms", "windows.grace_ms"),
-            f"window and grace hold {kept} buckets of {windows.bucket_ms} ms, at most {MAX_BUCKETS_KEPT} are allowed",
-        )
-
-
-def _viewer_conflicts(windows: WindowSettings) -> Iterator[Conflict]:
-    if windows.viewer_timeout_ms < windows.bucket_ms:
+    if by_viewer and windows.viewer_timeout_ms < windows.bucket_ms:
         yield Conflict(
             ("windows.viewer_timeout_ms", "windows.bucket_ms"),
             f"must be at least windows.bucket_ms ({windows.bucket_ms}), not {windows.viewer_timeout_ms}",
         )
-    silent = windows.viewer_timeout_ms // windows.bucket_ms
-    if silent > MAX_BUCKETS_KEPT:
+    longest_ms = max(windows.window_duration_ms + windows.grace_ms, windows.viewer_timeout_ms if by_viewer else 0)
+    kept = longest_ms // windows.bucket_ms
+    if kept > MAX_BUCKETS_KEPT:
         yield Conflict(
-            ("windows.bucket_ms", "windows.viewer_timeout_ms"),
-            f"a silent viewer is there for {silent} buckets of {windows.bucket_ms} ms, "
+            ("windows.bucket_ms", "windows.window_duration_ms", "windows.grace_ms", "windows.viewer_timeout_ms"),
+            f"window and grace, or a silent viewer, hold {kept} buckets of {windows.bucket_ms} ms, "
             f"at most {MAX_BUCKETS_KEPT} are allowed",
         )
 

@@ -67,6 +67,8 @@ def _partition(partition: OwnedPartition, end_offset: int | None, clocks: Clocks
         streams=figures.streams,
         buckets=figures.buckets,
         viewers=partition.windows.viewers(),
+        viewers_held=figures.viewers_held,
+        signs_kept=figures.signs_kept,
         state_bytes=figures.state_bytes,
         checkpoint_age_s=clocks.monotonic_s() - partition.checkpoint_s,
     )

@@ -148,6 +148,7 @@ class Taker:
         by_status = np.bincount(status, minlength=len(STATUSES)).tolist()
         taken = kinds if by_status[ACCEPTED] == len(status) else kinds[status == ACCEPTED]
         self._metrics.count_events(np.bincount(taken, minlength=len(KINDS)))
+        self._metrics.count_presence(*partition.tally_to_count())
         for code, reason in ((LATE, "stream_time"), (LATE_IDLE, "stream_idle")):
             if by_status[code]:
                 lateness_ms = partition.windows.figures().largest_lateness_ms

@@ -9,7 +9,7 @@ from consumer.windows.rules import WindowRules
 
 _STREAMS = 200
 """More than a new partition has room for, with ids as long as to need packing."""
-_RULES = WindowRules(1, 1, 0, 0, _STREAMS, sessions=True)
+_RULES = WindowRules(1, 1, 0, 0, _STREAMS, sessions=True, viewer_timeout_ms=1)
 
 
 def warm_up() -> None:

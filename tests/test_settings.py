@@ -39,10 +39,10 @@ def test_without_any_layer_the_defaults_are_in_force() -> None:
 
 
 def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(tmp_path: Path) -> None:
-    config = written(tmp_path, "[windows]\nbucket_ms = 1\ngrace_ms = 1\nwindow_duration_ms = 1\n")
-    environ = {"VIEWER_CONSUMER_WINDOWS__BUCKET_MS": "2", "VIEWER_CONSUMER_WINDOWS__WINDOW_DURATION_MS": "2"}
-    windows = load_settings(config, ["windows.window_duration_ms=3"], environ).windows
-    assert (windows.grace_ms, windows.bucket_ms, windows.window_duration_ms) == (1, 2, 3)
+    config = written(tmp_path, "[windows]\nbucket_ms = 10\ngrace_ms = 1\nwindow_duration_ms = 10\n")
+    environ = {"VIEWER_CONSUMER_WINDOWS__BUCKET_MS": "20", "VIEWER_CONSUMER_WINDOWS__WINDOW_DURATION_MS": "20"}
+    windows = load_settings(config, ["windows.window_duration_ms=30"], environ).windows
+    assert (windows.grace_ms, windows.bucket_ms, windows.window_duration_ms) == (1, 20, 30)
     assert windows.stream_idle_ms == 60000
 
 
@@ -105,6 +105,7 @@ def test_ids_fields_and_event_names_are_taken_from_every_layer(tmp_path: Path) -
         ("windows.window_duration_ms=1099511627777", "must be at most 1099511627776"),
         ("windows.counting=viewers", 'must be "events" or "sessions", not "viewers"'),
         ("windows.max_events_per_viewer_bucket=256", "must be at most 255"),
+        ("windows.viewer_timeout_ms=9999", "must be at least windows.bucket_ms (10000), not 9999"),
         ("windows.window_duration_ms=9999", "must be at least windows.bucket_ms (10000), not 9999"),
         ("windows.bucket_ms=6", "at most 10000 are allowed"),
         ("windows.max_streams=0", "must be at least 1"),

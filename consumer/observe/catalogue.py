@@ -53,6 +53,10 @@ def _stream(name: str, text: str, unit: str = "") -> MetricSpec:
 # What the loop counts.
 EVENTS = _counter("events", "Events taken into windows.", "type")
 LATE_EVENTS = _counter("late_events", "Events dropped because their bucket was closed.", "reason")
+TIMEOUTS = _counter("viewer_timeouts", "Viewers who left by silence, in closed buckets; as the next two, by sessions.")
+ORPHAN_LEAVES = _counter("orphan_leaves", "Leaves of viewers who were absent, in closed buckets.")
+IMPLICIT_JOINS = _counter("implicit_joins", "Viewers who came by an event that is no join, in closed buckets.")
+UNTRACKED_EVENTS = _counter("untracked_events", "Events past a limit of viewers or of a viewer's events.")
 IGNORED_EVENTS = _counter("ignored_events", "Records of a type that the settings ignore.")
 REJECTS = _counter("rejects", "Records sent to the dead letters.", "reason")
 SUMMARIES = _counter("summaries", "Summaries of closed buckets that were committed.", "close_reason")
@@ -110,6 +114,8 @@ CHECKPOINT_AGE = _gauge(
 STREAMS = _gauge("streams", "Streams held.", "partition")
 BUCKETS = _gauge("buckets", "Buckets held.", "partition")
 VIEWERS = _gauge("viewers", "Concurrent viewers, all streams.", "partition")
+VIEWERS_HELD = _gauge("viewers_held", "Viewers who take memory: present, or with events in open buckets.", "partition")
+SIGNS_KEPT = _gauge("signs_kept", "Distinct events of viewers that are kept until their bucket closes.", "partition")
 STATE_BYTES = _gauge("state_bytes", "Memory of the windows.", "partition", unit="bytes")
 
 # What a snapshot shows of a stream; the series vanish with it.
@@ -123,6 +129,10 @@ STREAM_BUFFER_EVENTS = _stream("window_buffer_events", "Buffer events in the win
 CATALOGUE = (
     EVENTS,
     LATE_EVENTS,
+    TIMEOUTS,
+    ORPHAN_LEAVES,
+    IMPLICIT_JOINS,
+    UNTRACKED_EVENTS,
     IGNORED_EVENTS,
     REJECTS,
     SUMMARIES,
@@ -154,6 +164,8 @@ CATALOGUE = (
     STREAMS,
     BUCKETS,
     VIEWERS,
+    VIEWERS_HELD,
+    SIGNS_KEPT,
     STATE_BYTES,
     STREAM_VIEWERS,
     STREAM_PEAK,

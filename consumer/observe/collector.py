@@ -79,6 +79,7 @@ def _partitions(partitions: Iterable[PartitionFigures]) -> Iterator[GaugeMetricF
     lag, time_lag = _family(catalogue.LAG), _family(catalogue.TIME_LAG)
     age, streams, buckets = _family(catalogue.CHECKPOINT_AGE), _family(catalogue.STREAMS), _family(catalogue.BUCKETS)
     viewers, state_bytes = _family(catalogue.VIEWERS), _family(catalogue.STATE_BYTES)
+    viewers_held, signs_kept = _family(catalogue.VIEWERS_HELD), _family(catalogue.SIGNS_KEPT)
     for one in partitions:
         label = (str(one.partition),)
         if one.end_offset is not None:
@@ -90,8 +91,10 @@ def _partitions(partitions: Iterable[PartitionFigures]) -> Iterator[GaugeMetricF
         streams.add_metric(label, one.streams)
         buckets.add_metric(label, one.buckets)
         viewers.add_metric(label, one.viewers)
+        viewers_held.add_metric(label, one.viewers_held)
+        signs_kept.add_metric(label, one.signs_kept)
         state_bytes.add_metric(label, one.state_bytes)
-    yield from (lag, time_lag, age, streams, buckets, viewers, state_bytes)
+    yield from (lag, time_lag, age, streams, buckets, viewers, viewers_held, signs_kept, state_bytes)
 
 
 def _streams(streams: Iterable[StreamFigures]) -> Iterator[GaugeMetricFamily]:

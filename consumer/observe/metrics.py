@@ -53,6 +53,15 @@ class WorkerMetrics:
         self._rebalances = self._by_label(catalogue.REBALANCES, REBALANCE_KINDS)
         self._aborts = _ByError(self._counter(catalogue.ABORTS))
         self._retries = _ByError(self._counter(catalogue.RETRIES))
+        self._presence = [
+            self._counter(spec)
+            for spec in (
+                catalogue.TIMEOUTS,
+                catalogue.ORPHAN_LEAVES,
+                catalogue.IMPLICIT_JOINS,
+                catalogue.UNTRACKED_EVENTS,
+            )
+        ]
         self._ignored = self._counter(catalogue.IGNORED_EVENTS)
         self._commits = self._counter(catalogue.COMMITS)
         self._checkpoints = self._counter(catalogue.CHECKPOINTS)
@@ -79,6 +88,12 @@ class WorkerMetrics:
         """Add late events of one of `LATE_REASONS`, and how far the latest of them lay behind its stream's time."""
         self._late[reason].inc(number)
         self._largest_lateness.see(largest_lateness_ms / 1000)
+
+    def count_presence(self, timeouts: int, orphan_leaves: int, implicit_joins: int, untracked: int) -> None:
+        """Add what counting by viewer has met."""
+        for counter, number in zip(self._presence, (timeouts, orphan_leaves, implicit_joins, untracked), strict=True):
+            if number:
+                counter.inc(number)
 
     def count_ignored(self, number: int) -> None:
         """Add records of a type that the settings ignore."""

@@ -34,6 +34,10 @@ class PartitionFigures(NamedTuple):
     streams: int
     buckets: int
     viewers: int
+    viewers_held: int
+    """Who is present or has events in open buckets; 0 where viewers aren't counted one by one."""
+    signs_kept: int
+    """Distinct events of theirs in open buckets."""
     state_bytes: int
     checkpoint_age_s: float = 0.0
 

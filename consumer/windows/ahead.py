@@ -42,7 +42,9 @@ def _read_viewers(state: State, size: int) -> None:
     for i in range(size):
         ahead[i]["hint"] = viewers[max(ahead[i]["hint"], 0)]["kept"]
     for i in range(size):
-        ahead[i]["hint"] = kept[max(ahead[i]["hint"], 0)]["sign"]
+        # What row 0 says before anybody has it is not to be relied on.
+        node = min(max(ahead[i]["hint"], 0), len(kept) - 1)
+        ahead[i]["hint"] = kept[node]["sign"]
 
 
 @inlined

@@ -80,6 +80,9 @@ class ViewerTally(NamedTuple):
     """Events past a limit, which say nothing of their viewer's presence."""
 
 
+NO_TALLY = ViewerTally(0, 0, 0, 0)
+
+
 class PartitionWindows:
     """The windows of all streams of one partition; `hash_key` is two 64-bit words that nobody outside can know."""
 

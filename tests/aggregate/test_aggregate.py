@@ -9,7 +9,13 @@ import pytest
 from consumer.cli import run_command
 from tests.aggregate.files import Event, aggregate, write_json_lines
 
-RULES = {"window_duration_ms": 2_000, "bucket_ms": 1_000, "grace_ms": 0, "stream_idle_ms": 5_000}
+RULES: dict[str, int | str] = {
+    "counting": "events",
+    "window_duration_ms": 2_000,
+    "bucket_ms": 1_000,
+    "grace_ms": 0,
+    "stream_idle_ms": 5_000,
+}
 
 
 def places(summaries: list[dict[str, Any]]) -> list[tuple[str, int, str]]:

@@ -53,6 +53,7 @@ def test_sliding_window(capsys: pytest.CaptureFixture[str], tmp_path: Path, numb
         window_duration_ms=window_ms,
         bucket_ms=bucket_ms,
         grace_ms=window_ms - bucket_ms,
+        counting="events",
     )
     assert_rows([row_of(summary) for summary in got.summaries], expect["evicted"] + expect["active"])
     (view,) = got.view.values()

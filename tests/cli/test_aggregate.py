@@ -27,8 +27,8 @@ def test_summaries_go_to_stdout_by_stream_and_bucket(tmp_path: Path) -> None:
     summaries = [json.loads(line) for line in done.out.splitlines()]
     assert [(s["stream_id"], s["bucket_start_ms"], s["close_reason"]) for s in summaries] == [
         ("a", 0, "END_OF_INPUT"),
-        ("b", 0, "WATERMARK"),
-        ("b", 40_000, "END_OF_INPUT"),
+        *(("b", start_ms, "WATERMARK") for start_ms in (0, 10_000, 20_000)),
+        *(("b", start_ms, "END_OF_INPUT") for start_ms in (30_000, 40_000)),
     ]
     assert list(summaries[0]) == [
         "stream_id",
@@ -56,14 +56,14 @@ def test_summaries_go_to_stdout_by_stream_and_bucket(tmp_path: Path) -> None:
         "partition",
         "offset",
     ]
-    assert (summaries[0]["counting"], summaries[0]["topic"], summaries[0]["offset"]) == ("events", None, None)
+    assert (summaries[0]["counting"], summaries[0]["topic"], summaries[0]["offset"]) == ("sessions", None, None)
 
 
 def test_stdin_is_json_lines(tmp_path: Path) -> None:
     text = write_json_lines(tmp_path / "events.jsonl", EVENTS).read_text(encoding="utf-8")
     done = run("aggregate", "-", "--at-end", "keep", stdin=text)
     assert (done.code, done.err) == (0, "")
-    assert [json.loads(line)["stream_id"] for line in done.out.splitlines()] == ["b"]
+    assert [json.loads(line)["stream_id"] for line in done.out.splitlines()] == ["b"] * 3
 
 
 def test_bad_lines_are_told_loudly_and_the_others_count(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_bad_lines_are_told_loudly_and_the_others_count(capsys: pytest.CaptureFi
         file.write('{"stream_id": "a", "viewer_id": "v", "timestamp_ms": 1.5, "type": "join"}\n' * 5)
     done = run_here(capsys, "aggregate", str(events))
     assert done.code == 0
-    assert len(done.out.splitlines()) == 3
+    assert len(done.out.splitlines()) == 6
     named, summed = done.error_lines[:-1], done.error_lines[-1]
     assert [line.split(": ")[0] for line in named] == [f"{events}:{number}" for number in range(5, 10)]
     assert named[3].endswith("timestamp_ms must be a whole number")

@@ -18,7 +18,7 @@ def stream(stream_id: str = "channel-0001", viewers: int = 1_234) -> StreamFigur
 
 
 def partition(end_offset: int | None = 150) -> PartitionFigures:
-    return PartitionFigures(0, 100, end_offset, 0.5, 7, 42, 5_678, 9_999)
+    return PartitionFigures(0, 100, end_offset, 0.5, 7, 42, 5_678, 6_000, 7_000, 9_999)
 
 
 def screen(*streams: StreamFigures, end_offset: int | None = 150) -> Screen:

@@ -43,9 +43,12 @@ class Record(NamedTuple):
 class Stage:
     """Topics and a group that nothing else has."""
 
-    def __init__(self, bootstrap_servers: str, partitions: int, rules: Rules) -> None:
+    def __init__(
+        self, bootstrap_servers: str, partitions: int, rules: Rules, by_viewer: Mapping[str, int] | None = None
+    ) -> None:
         self.partitions = partitions
         self.rules = rules
+        self.by_viewer = dict(by_viewer or {})
         self.kafka = KafkaSettings(
             bootstrap_servers=bootstrap_servers,
             group_id=unique_name("group"),
@@ -68,16 +71,20 @@ class Stage:
 
     def settings(self, source: InputSettings = INPUT) -> Settings:
         """Of a worker on these topics."""
-        windows = WindowSettings(**vars(self.rules))
+        windows = WindowSettings.model_validate(self._windows())
         return Settings(kafka=self.kafka, input=source, windows=windows, http=HttpSettings(host="127.0.0.1", port=0))
 
     def flags(self) -> list[str]:
         """The same settings for a command line."""
         kafka = self.kafka.model_dump(exclude_defaults=True)
         chosen = {f"kafka.{key}": value for key, value in kafka.items()}
-        chosen |= {f"windows.{key}": value for key, value in vars(self.rules).items()}
+        chosen |= {f"windows.{key}": value for key, value in self._windows().items()}
         chosen |= {f"input.ids.{SCHEMA_ID}": SCHEMA_PATH, "http.host": "127.0.0.1", "http.port": 0}
         return [part for key, value in chosen.items() for part in ("--set", f"{key}={value}")]
+
+    def _windows(self) -> dict[str, Any]:
+        counting = "sessions" if self.by_viewer else "events"
+        return {**vars(self.rules), **self.by_viewer, "counting": counting}
 
     def write(self, records: Iterable[Record]) -> None:
         """Write records and wait until all are there."""
@@ -154,9 +161,9 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(bootstrap_servers: str, partitions: int, rules: Rules) -> Iterator[Stage]:
-    """Topics of a worker, gone at the end."""
-    made = Stage(bootstrap_servers, partitions, rules)
+def stage(bootstrap_servers: str, partitions: int, rules: Rules, **by_viewer: int) -> Iterator[Stage]:
+    """Topics of a worker, gone at the end; with settings of sessions it counts by viewer."""
+    made = Stage(bootstrap_servers, partitions, rules, by_viewer)
     try:
         yield made
     finally:

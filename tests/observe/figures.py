@@ -32,7 +32,7 @@ def stream(stream_id: str, viewers: int = 0, **figures: Any) -> StreamFigures:
 
 
 def partition(number: int, **figures: Any) -> PartitionFigures:
-    return PartitionFigures(number, 0, 0, 0.0, 0, 0, 0, 0)._replace(**figures)
+    return PartitionFigures(number, 0, 0, 0.0, 0, 0, 0, 0, 0, 0)._replace(**figures)
 
 
 def snapshot(

@@ -77,6 +77,8 @@ def test_partition_figures() -> None:
                     streams=2,
                     buckets=5,
                     viewers=6,
+                    viewers_held=9,
+                    signs_kept=10,
                     state_bytes=7,
                     checkpoint_age_s=8.5,
                 ),
@@ -89,6 +91,8 @@ def test_partition_figures() -> None:
         "viewer_consumer_streams": 2,
         "viewer_consumer_buckets": 5,
         "viewer_consumer_viewers": 6,
+        "viewer_consumer_viewers_held": 9,
+        "viewer_consumer_signs_kept": 10,
         "viewer_consumer_state_bytes": 7,
         "viewer_consumer_checkpoint_age_seconds": 8.5,
     }

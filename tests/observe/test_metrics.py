@@ -70,6 +70,7 @@ def test_each_count_lands_on_its_own_series() -> None:
     metrics.count_events(np.array([10, 0, 0, 0]))
     metrics.count_late("stream_time", 5, 2500)
     metrics.count_late("stream_idle", 6, 1500)
+    metrics.count_presence(1, 2, 3, 4)
     metrics.count_ignored(8)
     metrics.count_rejects("truncated", 9)
     metrics.count_summaries("stream_idle", 10)
@@ -88,6 +89,10 @@ def test_each_count_lands_on_its_own_series() -> None:
     assert value(metrics, "viewer_consumer_late_events_total", reason="stream_time") == 5
     assert value(metrics, "viewer_consumer_late_events_total", reason="stream_idle") == 6
     assert value(metrics, "viewer_consumer_largest_lateness_seconds") == 2.5
+    assert value(metrics, "viewer_consumer_viewer_timeouts_total") == 1
+    assert value(metrics, "viewer_consumer_orphan_leaves_total") == 2
+    assert value(metrics, "viewer_consumer_implicit_joins_total") == 3
+    assert value(metrics, "viewer_consumer_untracked_events_total") == 4
     assert value(metrics, "viewer_consumer_ignored_events_total") == 8
     assert value(metrics, "viewer_consumer_rejects_total", reason="truncated") == 9
     assert value(metrics, "viewer_consumer_summaries_total", close_reason="stream_idle") == 10

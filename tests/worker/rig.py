@@ -32,7 +32,9 @@ from tests.support.fakes import (
 
 BUCKET_MS = 1_000
 IDENTITY = Identity("cluster", "topic", "viewer-consumer")
-WINDOWS = WindowSettings(window_duration_ms=5_000, bucket_ms=BUCKET_MS, grace_ms=0, stream_idle_ms=3_600_000)
+WINDOWS = WindowSettings(
+    window_duration_ms=5_000, bucket_ms=BUCKET_MS, grace_ms=0, stream_idle_ms=3_600_000, counting="events"
+)
 
 
 @dataclass
