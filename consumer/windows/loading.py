@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.compiled import compiled, inlined
-from consumer.windows.buckets import drop_all
+from consumer.windows.buckets import closes_after_ms, drop_all
 from consumer.windows.closing import schedule
 from consumer.windows.digest import Checksum, record_hash
 from consumer.windows.hashing import siphash13
@@ -22,6 +22,7 @@ from consumer.windows.rows import (
     HEADER_BYTES,
     KEY_PREFIX_BYTES,
     MIN_BUCKET_BYTES,
+    OVERDUE,
     PROBLEMS,
     ROW_KEY,
     UNKNOWN_VERSION,
@@ -93,6 +94,12 @@ def load_batch(rules: WindowRules, state: State, batch: RowBatch) -> list[int]:
         begin = int(batch.key_at[at])
         raise row_error(batch.text[begin : begin + int(batch.key_size[at])].tobytes(), PROBLEMS[code])
     return [int(i) for i in aside[:size]]
+
+
+def unfinished_error(state: State, row: int) -> RowError:
+    """An error that names the stream, which `finish_rows` could not finish."""
+    start, size = (int(state.streams[row][name]) for name in ("id_start", "id_size"))
+    return row_error(bytes(KEY_PREFIX_BYTES) + state.ids[start : start + size].tobytes(), PROBLEMS[OVERDUE])
 
 
 def row_error(key: bytes, problem: str) -> RowError:
@@ -202,8 +209,12 @@ def count_needs(batch: RowBatch, needs: npt.NDArray[np.int64]) -> None:
 
 
 @compiled
-def finish_rows(rules: WindowRules, state: State) -> None:
-    """Make what is derived of streams that are all loaded: the heap, and the checksum of their rows."""
+def finish_rows(rules: WindowRules, state: State) -> int:
+    """Make what is derived of streams that are all loaded: the heap, and the checksum of their rows.
+
+    Returns the row of a stream with an open bucket that would have closed, NONE where there is none: what time does
+    from bucket to bucket would know no end.
+    """
     head = state.head[0]
     head["due_size"] = 0
     head["stored_count"] = 0
@@ -216,6 +227,13 @@ def finish_rows(rules: WindowRules, state: State) -> None:
         schedule(rules, state, row)
         head["stored_count"] += stream["stored_parts"]
         head["stored_digest"] += stream["stored_digest"]
+        oldest_open = int(stream["oldest_open"])
+        if (
+            oldest_open != NONE
+            and closes_after_ms(rules, int(state.buckets[oldest_open]["start_ms"])) < stream["time_ms"]
+        ):
+            return row
+    return NONE
 
 
 @compiled

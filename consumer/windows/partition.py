@@ -13,7 +13,7 @@ from consumer.windows.audience import CHUNK
 from consumer.windows.closing import END_OF_INPUT, close_everything
 from consumer.windows.digest import Checksum, add_to_tally
 from consumer.windows.events import EventColumns
-from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, needs_of, row_batch
+from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, needs_of, row_batch, unfinished_error
 from consumer.windows.room import given_back, with_fewer_chunks, with_fewer_viewers, with_room
 from consumer.windows.rules import WindowRules
 from consumer.windows.state import (
@@ -217,7 +217,7 @@ class PartitionWindows:
         """Make what is derived of the rows; returns their checksum, as `ChangedRows.all_rows` was.
 
         Raises:
-            RowError: parts are missing or left over.
+            RowError: parts are missing or left over, or what is in a row can't be so by the rules.
         """
         small = {stream_id for stream_id in self._large_rows.ids() if self._row_of(stream_id) != NONE}
         for large in self._large_rows.whole(small):
@@ -227,7 +227,9 @@ class PartitionWindows:
             stream["stored_parts"], stream["stored_digest"] = checksum.count, checksum.digest
         self._large_rows = LargeRows()
         self._reserve(int(self._head["streams_live"]), 0, 0)
-        finish_rows(self._rules, self._state)
+        overdue = finish_rows(self._rules, self._state)
+        if overdue != NONE:
+            raise unfinished_error(self._state, overdue)
         return Checksum(int(self._head["stored_count"]), int(self._head["stored_digest"]))
 
     def _load(self, records: Sequence[Record]) -> list[int]:

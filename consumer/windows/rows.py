@@ -52,6 +52,7 @@ BAD_TIME = -6
 BAD_ORDER = -7
 BAD_KEY = -8
 BAD_PART = -9
+OVERDUE = -20
 PROBLEMS = {
     TRUNCATED: "ends too early",
     TRAILING: "has bytes behind its end",
@@ -62,6 +63,7 @@ PROBLEMS = {
     BAD_ORDER: "has buckets that are not in order of time, or are ahead of their stream",
     BAD_KEY: "has a key that is not one of a row",
     BAD_PART: "has a part that is not one of its parts",
+    OVERDUE: "has an open bucket that would have closed by its time",
     BAD_VIEWERS: "has viewers or signs that can't be",
 }
 """What can be wrong with a row, by code; a position is never below 0, so that one number tells both."""
