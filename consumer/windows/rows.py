@@ -52,7 +52,7 @@ BAD_TIME = -6
 BAD_ORDER = -7
 BAD_KEY = -8
 BAD_PART = -9
-OVERDUE = -20
+OVERDUE = -11
 PROBLEMS = {
     TRUNCATED: "ends too early",
     TRAILING: "has bytes behind its end",
