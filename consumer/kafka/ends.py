@@ -80,7 +80,7 @@ class EndOffsets:
             return None
         futures, self._question = self._question.futures, None
         try:
-            ends = {place.partition: future.result().offset for place, future in futures.items()}
+            ends = {place.partition: end_of(future.result()) for place, future in futures.items()}
         except KafkaException as error:
             self._fail(kafka_error(error))
             return None
@@ -111,3 +111,15 @@ class EndOffsets:
 def latest_spec() -> OffsetSpec:
     """Asks for the end of a partition."""
     return LatestSpec()  # type: ignore[no-untyped-call]  # the library gives no types for it
+
+
+def end_of(answer: ListOffsetsResultInfo) -> int:
+    """The end that was asked for.
+
+    Raises:
+        KafkaException: there is none in the answer.
+    """
+    if answer.offset < 0:
+        # So the client library answers, without an error, for partitions of one of several leaders that can't be asked.
+        raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+    return int(answer.offset)

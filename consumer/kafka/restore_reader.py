@@ -19,6 +19,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.clients import ACCESS_DENIED, LastWords, explain, kafka_error, make_admin, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Clock, Deadline
+from consumer.kafka.ends import end_of
 from consumer.kafka.interface import Bounds
 
 _log = logging.getLogger(__name__)
@@ -212,12 +213,8 @@ class KafkaRestoreReader:
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=_CALL_WITHIN_S,
         )
-        ends = {place.partition: future.result(_CALL_WITHIN_S).offset for place, future in asked.items()}
-        if min(ends.values()) < 0:
-            # The client library's answer, without an error, where one of several leaders can't be asked. Taken for an
-            # end it would make a state an empty one.
-            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
-        return ends
+        # Taken for an end, the answer that says none would make a state an empty one.
+        return {place.partition: end_of(future.result(_CALL_WITHIN_S)) for place, future in asked.items()}
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         low, high = self._consumer.get_watermark_offsets(

@@ -20,7 +20,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.clients import ACCESS_DENIED, LastWords, explain, kafka_error, make_admin, make_consumer
 from consumer.kafka.config import admin_config, restore_config
 from consumer.kafka.deadline import Clock, Deadline
-from consumer.kafka.ends import latest_spec
+from consumer.kafka.ends import end_of, latest_spec
 from consumer.settings import Settings
 
 ANSWER_WITHIN_S = 60.0
@@ -185,7 +185,7 @@ class StoredState:
                     wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._call_within_s
                 )
                 (future,) = asked.values()
-                return int(future.result().offset)
+                return end_of(future.result())
             except KafkaException as raised:
                 error = kafka_error(raised)
             self._wait_or_raise(f"can't look up where {topic}-{partition} ends", error, deadline)
