@@ -21,6 +21,9 @@ TRANSACTION_TIMEOUT_MS = 20_000
 
 SESSION_TIMEOUT_MS = 45_000
 
+MESSAGE_BYTES = 1_000_000
+"""What producers and topics take at least; librdkafka's default."""
+
 COMMIT_MARGIN_MS = 5_000
 """A transaction may live a commit interval, and so much longer while it is being committed."""
 
@@ -222,7 +225,7 @@ def check_client(settings: Settings) -> None:
     Raises:
         UsageError: one line for every key at fault, saying why.
     """
-    _refuse(settings.kafka, *_timeout_errors(settings))
+    _refuse(settings.kafka, *_timeout_errors(settings), *_size_errors(settings.kafka))
 
 
 def _refuse(kafka: KafkaSettings, *more: str) -> None:
@@ -240,6 +243,15 @@ def _key_errors(client: Mapping[str, Value]) -> Iterator[str]:
         elif key in _FIXED and str(value).strip().lower() not in _FIXED[key][0]:
             allowed, why = _FIXED[key]
             yield f"kafka.client.{key}: must be {' or '.join(sorted(allowed))}, or left out: {why}"
+
+
+def _size_errors(kafka: KafkaSettings) -> Iterator[str]:
+    given = str(kafka.client.get("message.max.bytes", MESSAGE_BYTES))
+    if given.isdecimal() and int(given) < MESSAGE_BYTES:  # librdkafka says what is no number
+        yield (
+            f"kafka.client.message.max.bytes: must be at least {MESSAGE_BYTES}, not {given}: dead letters are cut for "
+            "that, and one that isn't taken would abort its transaction for ever"
+        )
 
 
 def _timeout_errors(settings: Settings) -> Iterator[str]:

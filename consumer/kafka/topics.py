@@ -1,10 +1,11 @@
 """The topics: looked at before the worker starts, created where that is wanted, refused where they don't fit."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.cluster import ANSWER_WITHIN_S, Cluster, ClusterIdentity
+from consumer.kafka.config import MESSAGE_BYTES
 from consumer.kafka.state_topic import STATE_TOPIC_CONFIG, state_topic_errors, state_topic_warnings
 from consumer.settings import KafkaSettings
 
@@ -63,6 +64,7 @@ def check_topics(kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S)
     state = _state_config(cluster, kafka, found[kafka.state_topic], created)
     problems = [line for topic in ours for line in _problems(kafka, topic, found[topic.name], partitions)]
     problems += state_topic_errors(kafka, state)
+    problems += _letter_errors(cluster, kafka, found[kafka.dead_letter_topic], created)
     if problems:
         raise ViewerConsumerError("\n".join(problems))
     warnings = {kafka.state_topic: tuple(state_topic_warnings(kafka, state))}
@@ -91,6 +93,19 @@ def _state_config(
     if found is None or kafka.state_topic in created:
         return {}
     return cluster.config(kafka.state_topic) or {}
+
+
+def _letter_errors(cluster: Cluster, kafka: KafkaSettings, found: int | None, created: Container[str]) -> Iterator[str]:
+    """A dead letter topic of somebody else's that would not take a large one; nothing where the cluster won't tell."""
+    name = kafka.dead_letter_topic
+    config = {} if found is None or name in created else cluster.config(name) or {}
+    most = config.get("max.message.bytes", str(MESSAGE_BYTES))
+    if int(most) < MESSAGE_BYTES:
+        yield (
+            f'dead letter topic "{name}" has max.message.bytes={most}, and one that is larger would abort its '
+            f"transaction for ever: run kafka-configs.sh --bootstrap-server {kafka.bootstrap_servers} --alter "
+            f"--entity-type topics --entity-name {name} --add-config max.message.bytes={MESSAGE_BYTES}"
+        )
 
 
 def _problems(kafka: KafkaSettings, topic: _Ours, found: int | None, wanted: int) -> Iterator[str]:

@@ -73,10 +73,10 @@ def dead_letter(rejected: Rejected, cause: Sequence[tuple[str, str]]) -> DeadLet
     offset, timestamp_ms, key, value, headers = rejected
     ours: list[tuple[str, str | bytes | None]] = [*cause, (OFFSET, str(offset)), (TIMESTAMP_MS, str(timestamp_ms))]
     left = MAX_BYTES - _ROOM_FOR_OURS
+    if not headers and len(key or b"") + len(value or b"") <= left:
+        return DeadLetter(key, value, ours)
     key, left = _cut("key", key, left, ours)
     value, left = _cut("value", value, left, ours)
-    if not headers:
-        return DeadLetter(key, value, ours)
     theirs: list[tuple[str, str | bytes | None]] = list(headers)
     if sum(len(name.encode()) + len(content or b"") + _HEADER_BYTES for name, content in theirs) > left:
         ours.append(("viewer_consumer.headers_dropped", str(len(theirs))))

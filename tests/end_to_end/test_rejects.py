@@ -1,5 +1,6 @@
 """Records that are no events: set aside as they came, with a reason, while the good ones around them count."""
 
+import random
 import time
 import urllib.error
 import urllib.request
@@ -10,6 +11,7 @@ from tests.end_to_end.events import FRAME, encoded
 from tests.end_to_end.stage import Record, counted, running, stage
 from tests.reference.events_counting import Event, Rules
 from tests.support.raw_records import write_with_header
+from tests.support.topics import create_topic
 from tests.support.waiting import until
 
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
@@ -70,6 +72,23 @@ def test_header_names_that_are_no_text_stop_nobody(bootstrap_servers: str) -> No
     assert summary["joins"] == 1
     assert letter.value() == good + b"\0"
     assert UNREADABLE_HEADERS in dict(headers_of(letter))
+
+
+def test_the_largest_records_become_dead_letters_that_a_topic_takes(bootstrap_servers: str) -> None:
+    noise = random.Random(1).randbytes(990_000)  # nothing that compression makes smaller
+    headers = tuple((f"h{number}", noise[:100]) for number in range(5_000))
+    with stage(bootstrap_servers, 1, RULES) as kafka:
+        create_topic(bootstrap_servers, kafka.kafka.dead_letter_topic, 1, {"max.message.bytes": "1000000"})
+        kafka.write(Record(None, noise) for _ in range(3))
+        kafka.write([Record(noise[:900_000], b"v"), Record(None, noise[:400_000], headers=headers)])
+        with running(kafka.settings()) as service:
+            kafka.wait_until_all_is_committed()
+            assert counted(service, "aborts_total", error="MSG_SIZE_TOO_LARGE") == 0
+        letters = kafka.dead_letters()
+    sizes = [dict(headers_of(letter)).get("viewer_consumer.value_bytes") for letter in letters]
+    assert sizes[:3] == [b"990000"] * 3
+    assert letters[0].value() == noise[: len(letters[0].value() or b"")]
+    assert len(letters) == 5
 
 
 def test_poison_in_bulk_stops_its_partition_and_no_other(bootstrap_servers: str) -> None:

@@ -109,6 +109,12 @@ def test_a_transaction_outlives_a_commit_interval_but_no_session(
             producer_config(given, "process")
 
 
+def test_dead_letters_are_not_cut_for_less_than_the_producer_takes() -> None:
+    producer_config(settings(message_max_bytes=1_000_000), "process")
+    with pytest.raises(UsageError, match=r"^kafka\.client\.message\.max\.bytes: must be at least 1000000, not 999999:"):
+        producer_config(settings(message_max_bytes="999999"), "process")
+
+
 def test_each_key_goes_to_the_clients_that_know_it() -> None:
     given = settings(session_timeout_ms=60_000, linger_ms=1, security_protocol="ssl", retries=7)
     consumer, producer = consumer_config(given), producer_config(given, "process")

@@ -82,6 +82,15 @@ def test_another_partition_count_is_refused_with_both_counts(topics: KafkaSettin
     assert str(differs.value).count("\n") == 0
 
 
+def test_a_dead_letter_topic_that_takes_no_large_ones_is_refused(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
+    create_topic(topics.bootstrap_servers, topics.dead_letter_topic, 1, {"max.message.bytes": "999999"})
+    with pytest.raises(ViewerConsumerError) as small:
+        check_topics(topics)
+    assert f'dead letter topic "{topics.dead_letter_topic}" has max.message.bytes=999999' in str(small.value)
+    assert str(small.value).endswith(f"--entity-name {topics.dead_letter_topic} --add-config max.message.bytes=1000000")
+
+
 def test_the_state_topic_is_created_so_that_it_is_compacted_soon(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 2)
     check_topics(topics)
