@@ -1,11 +1,13 @@
 """The load: small events of many streams, evenly spread over time, as batches of encoded records."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from consumer.kafka.embedded import EventProducer
 from consumer.simulate.batch import EventBatch
 from consumer.simulate.encode import EventEncoder
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
@@ -13,6 +15,48 @@ from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
 AT_ONCE = 50_000
 FRAME = b"\0\0\0\0\1"
 """Magic byte and the id that the settings pin to our schema."""
+
+SHARES = {JOIN: 0.1, LEAVE: 0.1, BITRATE: 0.7, BUFFER: 0.1}
+"""Of the events, by type."""
+
+Records = tuple[list[bytes], list[bytes], list[int]]
+"""Keys, values and timestamps."""
+
+
+class EventMaker:
+    """Makes events of random streams at given times."""
+
+    def __init__(self, streams: int, seed: int = 1, disorder_ms: int = 2_000) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._disorder_ms = disorder_ms
+        ids = [f"channel/stream-{number:07d}" for number in range(streams)]
+        self._keys = [one.encode() for one in ids]
+        self._encoder = EventEncoder(ids, seed, FRAME)
+
+    def records(self, at_ms: npt.NDArray[np.int64], *, joins: bool = True, live: slice = slice(None)) -> Records:
+        """An event for each of these times, less its disorder; without joins nobody keeps a stream that has ended.
+
+        Args:
+            at_ms: when they come, which is their Kafka timestamps.
+            joins: some of them are.
+            live: the streams that they are drawn from.
+        """
+        rng, count = self._rng, len(at_ms)
+        kinds = np.array(list(SHARES), np.uint8)
+        kind = rng.choice(kinds, count, p=list(SHARES.values()))
+        if not joins:
+            kind[kind == JOIN] = BITRATE
+        bitrates = rng.choice(np.array([800_000, 1_500_000, 3_000_000, 6_000_000]), count)
+        begin, end, _ = live.indices(len(self._keys))
+        events = EventBatch(
+            arrival_ms=at_ms,
+            timestamp_ms=at_ms - rng.integers(0, self._disorder_ms + 1, count),
+            stream=rng.integers(begin, end, count).astype(np.int32),
+            viewer=rng.integers(0, 200_000, count),
+            kind=kind,
+            value=np.where(kind == BITRATE, bitrates, np.where(kind == BUFFER, rng.integers(1, 5_000, count), 0)),
+        )
+        return [self._keys[stream] for stream in events.stream.tolist()], self._encoder.avro(events), at_ms.tolist()
 
 
 class Load(NamedTuple):
@@ -23,29 +67,22 @@ class Load(NamedTuple):
     duration_ms: int
     start_ms: int
 
-    def batches(self, seed: int = 1) -> Iterator[tuple[list[bytes], list[bytes], list[int]]]:
-        """Keys, values and timestamps, in order of time."""
-        rng = np.random.default_rng(seed)
-        ids = [f"channel/stream-{number:06d}" for number in range(self.streams)]
-        keys = [one.encode() for one in ids]
-        encoder = EventEncoder(ids, seed, FRAME)
+    def batches(self, seed: int = 1) -> Iterator[Records]:
+        """In order of time."""
+        maker = EventMaker(self.streams, seed)
         for begin in range(0, self.events, AT_ONCE):
-            batch = self._batch(rng, begin, min(AT_ONCE, self.events - begin))
-            yield [keys[stream] for stream in batch.stream.tolist()], encoder.avro(batch), batch.timestamp_ms.tolist()
+            numbers = np.arange(begin, min(begin + AT_ONCE, self.events), dtype=np.int64)
+            yield maker.records(self.start_ms + numbers * self.duration_ms // self.events)
 
-    def _batch(self, rng: np.random.Generator, begin: int, count: int) -> EventBatch:
-        at_ms = self.start_ms + (np.arange(begin, begin + count) * self.duration_ms) // self.events
-        kind = rng.choice(np.array([JOIN, LEAVE, BITRATE, BUFFER], np.uint8), count, p=[0.1, 0.1, 0.7, 0.1])
-        bitrates = rng.choice(np.array([800_000, 1_500_000, 3_000_000, 6_000_000]), count)
-        value = np.where(kind == BITRATE, bitrates, np.where(kind == BUFFER, rng.integers(1, 5_000, count), 0))
-        return EventBatch(
-            arrival_ms=at_ms,
-            timestamp_ms=at_ms - rng.integers(0, 2_000, count),
-            stream=rng.integers(0, self.streams, count).astype(np.int32),
-            viewer=rng.integers(0, 200_000, count),
-            kind=kind,
-            value=value,
-        )
+
+def write(batches: Iterable[Records], producer: EventProducer) -> int:
+    """Write all of it; returns how many bytes the values have."""
+    size = 0
+    for keys, values, timestamps_ms in batches:
+        producer.produce(zip(keys, values, timestamps_ms, strict=True))
+        size += sum(map(len, values))
+    producer.flush(120.0)
+    return size
 
 
 def load_ending_now(events: int, streams: int, duration_ms: int) -> Load:

@@ -1,13 +1,12 @@
-"""One measured process: pinned to a processor, reads a topic to its end, prints its figures as JSON."""
+"""One measured process. It writes a line of JSON on stdout at each milestone; a signal ends it as it ends a worker."""
 
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from confluent_kafka import Consumer
 
@@ -16,52 +15,17 @@ from consumer.observe.logs import set_up_logs
 from consumer.observe.metrics import WorkerMetrics
 from consumer.service import Service
 from consumer.settings import Settings, load_settings
+from consumer.stopping import stop_on_signals
 
 SCHEMA = "schemas/viewer_event.avsc"
+ANY_CPU = -1
 
 
-class Figures(NamedTuple):
-    """Of the span from the first event to the last."""
-
-    events: int
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
-
-
-def settings_for(bootstrap_servers: str, topic: str, group: str, interval_ms: int = 100) -> Settings:
-    """Settings of a measured process; output and dead letters have the topic's name in theirs."""
-    return load_settings(
-        None,
-        [
-            f"kafka.bootstrap_servers={bootstrap_servers}",
-            f"kafka.group_id={group}",
-            f"kafka.input_topic={topic}",
-            f"kafka.output_topic={topic}-summaries",
-            f"kafka.dead_letter_topic={topic}-dead",
-            f"kafka.state_topic={group}-state",  # another group's would be refused
-            f'input.ids={{1 = "{SCHEMA}"}}',
-            f"commit.interval_ms={interval_ms}",
-            "http.port=0",
-        ],
-        {},
-    )
-
-
-class _Span:
-    """Time and processor time since the first event."""
-
-    def __init__(self) -> None:
-        self._began: tuple[float, float] | None = None
-
-    def begin(self) -> None:
-        if self._began is None:
-            self._began = (time.perf_counter(), time.process_time())
-
-    def end(self, events: int) -> Figures:
-        assert self._began is not None
-        wall_s, cpu_s = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
-        return Figures(events, wall_s, cpu_s, _peak_mib())
+def write_mark(name: str, **figures: object) -> None:
+    """Write a milestone: the clocks now, and what else there is to say."""
+    mark = {"mark": name, "wall_s": time.perf_counter(), "cpu_s": time.process_time(), "peak_mib": _peak_mib()}
+    sys.stdout.write(json.dumps(mark | figures) + "\n")
+    sys.stdout.flush()
 
 
 def _peak_mib() -> float:
@@ -70,59 +34,73 @@ def _peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def read_and_discard(settings: Settings, events: int) -> Figures:
-    """The client library alone, set up as the worker's."""
-    consumer = Consumer({**consumer_config(settings), "auto.offset.reset": "earliest"})
+def read_and_discard(settings: Settings, events: int) -> None:
+    """The client library alone, set up as the worker's, but for what only a worker asks of it."""
+    config = {**consumer_config(settings), "auto.offset.reset": "earliest", "enable.partition.eof": False}
+    consumer = Consumer(config)
     consumer.subscribe([settings.kafka.input_topic])
-    span, seen = _Span(), 0
+    seen = 0
     while seen < events:
-        messages = consumer.consume(1000, 0.1)
-        if messages:
-            span.begin()
-        seen += len(messages)
-    figures = span.end(seen)
+        number = len(consumer.consume(1000, 0.1))
+        if number and not seen:
+            write_mark("first")
+        seen += number
+    write_mark("counted", events=seen)
     consumer.close()
-    return figures
 
 
-class _StopAfter(threading.Event):
-    """Set once so many events are counted; asked once a turn, so that measuring costs next to nothing."""
+class _Milestones(threading.Event):
+    """Asked once a turn whether to stop, looks for the next milestone: that costs next to nothing."""
 
-    def __init__(self, metrics: WorkerMetrics, events: int) -> None:
+    def __init__(self, stop: threading.Event, metrics: WorkerMetrics, events: int) -> None:
         super().__init__()
-        self._children = metrics._events
-        self._events = events
-        self.span = _Span()
-        self.figures: Figures | None = None
+        self._stop = stop
+        self._metrics = metrics
+        self._to_come: Iterator[tuple[str, Callable[[], bool]]] = iter(
+            (
+                ("assigned", lambda: metrics._rebalances["assigned"]._value.get() > 0),
+                ("restored", lambda: metrics._restore_duration._sum.get() > 0),
+                ("first", lambda: self._counted() > 0),
+                ("counted", lambda: self._counted() >= events),
+                ("never", lambda: False),
+            )
+        )
+        self._next = next(self._to_come)
 
     def is_set(self) -> bool:
-        seen = sum(int(child._value.get()) for child in self._children)
-        if seen:
-            self.span.begin()
-        if seen >= self._events and self.figures is None:
-            self.figures = self.span.end(seen)
-        return self.figures is not None
+        while self._next[1]():
+            write_mark(
+                self._next[0],
+                events=self._counted(),
+                restore_s=self._metrics._restore_duration._sum.get(),
+                rows=int(self._metrics._restored_rows._value.get()),
+                replayed=int(self._metrics._replayed_records._value.get()),
+            )
+            self._next = next(self._to_come)
+        return self._stop.is_set()
+
+    def _counted(self) -> int:
+        return sum(int(child._value.get()) for child in self._metrics._events)
 
 
-def whole_path(settings: Settings, events: int) -> Figures:
-    """The worker as it is deployed, until every event is counted."""
-    service = Service(settings)
-    stop = _StopAfter(service.metrics, events)
-    service.run(stop)
-    assert stop.figures is not None
-    return stop.figures
+def whole_path(settings: Settings, events: int) -> None:
+    """The worker as it is deployed, until it is told to stop."""
+    with stop_on_signals() as stop:
+        service = Service(settings)
+        write_mark("made", address=service.address)
+        service.run(_Milestones(stop, service.metrics, events))
+        write_mark("stopped")
 
 
-MEASURED: dict[str, Callable[[Settings, int], Figures]] = {"read": read_and_discard, "worker": whole_path}
+MEASURED: dict[str, Callable[[Settings, int], None]] = {"read": read_and_discard, "worker": whole_path}
 
 
-def main(kind: str, cpu: str, events: str, *settings: str) -> None:
-    """Run one measurement and print its figures."""
-    os.sched_setaffinity(0, {int(cpu)})
+def main(kind: str, cpu: str, events: str, *flags: str) -> None:
+    """Run one measured process; `flags` are settings."""
+    if int(cpu) != ANY_CPU:
+        os.sched_setaffinity(0, {int(cpu)})
     set_up_logs("warning", sys.stderr, os.environ)
-    bootstrap_servers, topic, group, interval_ms = settings
-    aimed = settings_for(bootstrap_servers, topic, group, int(interval_ms))
-    sys.stdout.write(json.dumps(MEASURED[kind](aimed, int(events))._asdict()) + "\n")
+    MEASURED[kind](load_settings(None, list(flags), {}), int(events))
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ class RoomFigures(NamedTuple):
     windows_ns: float
 
 
-def measure_rooms(load: Load, batch: int) -> RoomFigures:
+def measure_rooms(load: Load, batch: int, counting: str) -> RoomFigures:
     """Run the load through the intake, and its columns through the windows, in batches of so many events."""
-    source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}'], {})
+    source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}', f"windows.counting={counting}"], {})
     intake = Intake(source.input, SchemaBook(source.input))
     values = [value for _, more, _ in load.batches() for value in more]
     slices = [values[begin : begin + batch] for begin in range(0, len(values), batch)]
@@ -49,9 +49,9 @@ def measure_rooms(load: Load, batch: int) -> RoomFigures:
     return RoomFigures(_best_ns(decode, len(values)), _best_ns(walk, len(values)))
 
 
-def state_bytes_per_stream(load: Load) -> float:
-    """What a stream holds once its window is full, at the default settings."""
-    source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}'], {})
+def state_bytes_per_stream(load: Load, counting: str) -> float:
+    """What a stream holds once its window is full, at the default settings of windows."""
+    source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}', f"windows.counting={counting}"], {})
     intake = Intake(source.input, SchemaBook(source.input))
     partition = PartitionWindows(window_rules(source.windows), (1, 2))
     for _, values, stamps in load.batches():

@@ -1,0 +1,88 @@
+"""The whole path: against the client library that reads and discards, and often against seldom committed."""
+
+from argparse import Namespace
+from typing import NamedTuple
+
+from tests.bench.load import load_ending_now
+from tests.bench.measured import Mark, Measured, measured
+from tests.bench.report import Goal, say, say_figure
+from tests.bench.stage import Stage, stage
+
+OFTEN_MS, SELDOM_MS = 100, 10_000
+
+
+class Figures(NamedTuple):
+    """Of the span from the first event to the last."""
+
+    events: int
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+
+    @property
+    def per_cpu_s(self) -> float:
+        """Events a second of processor time."""
+        return self.events / self.cpu_s
+
+
+def figures_of(process: Measured) -> Figures:
+    """Of a process that counts to its last event."""
+    first, counted = process.mark("first"), process.mark("counted")
+    return between(first, counted, counted.events)
+
+
+def between(begin: Mark, end: Mark, events: int) -> Figures:
+    """Of the span between two milestones."""
+    return Figures(events, end.wall_s - begin.wall_s, end.cpu_s - begin.cpu_s, end.peak_mib)
+
+
+def measure_throughput(bootstrap_servers: str, options: Namespace) -> None:
+    """Read-and-discard and the worker in turn, so that a swing of the machine hits both."""
+    with stage(bootstrap_servers, options, options.partitions) as made:
+        _fill(made)
+        reads, works = [], []
+        for _ in range(options.rounds):
+            reads.append(_read(made))
+            works.append(_work(made, OFTEN_MS))
+    for name, runs in (("read and discard", reads), ("worker", works)):
+        say_figure(f"{name}: k events a CPU second", [run.per_cpu_s / 1e3 for run in runs])
+        say_figure(f"{name}: k events a second", [run.events / run.wall_s / 1e3 for run in runs])
+        say_figure(f"{name}: peak memory", [run.peak_mib for run in runs], "MiB")
+    ratios = [work.per_cpu_s / read.per_cpu_s for work, read in zip(works, reads, strict=True)]
+    say_figure("worker / read and discard, by CPU second", ratios, "", Goal(">=", 0.55))
+
+
+def measure_commits(bootstrap_servers: str, options: Namespace) -> None:
+    """The worker with a commit every 100 ms and every 10 s, in turn, in either order."""
+    with stage(bootstrap_servers, options, options.partitions) as made:
+        _fill(made)
+        runs: dict[int, list[Figures]] = {OFTEN_MS: [], SELDOM_MS: []}
+        for number in range(2 * options.rounds):
+            for interval_ms in sorted(runs, reverse=number % 2 == 1):
+                runs[interval_ms].append(_work(made, interval_ms))
+    for interval_ms, each in runs.items():
+        say_figure(f"a commit every {interval_ms} ms: k events a CPU second", [run.per_cpu_s / 1e3 for run in each])
+    pairs = zip(runs[OFTEN_MS], runs[SELDOM_MS], strict=True)
+    costs = [100 * (1 - often.per_cpu_s / seldom.per_cpu_s) for often, seldom in pairs]
+    say_figure("cost of commits every 100 ms instead of 10 s", costs, "%", Goal("<", 10))
+
+
+def _fill(made: Stage) -> None:
+    options = made.options
+    load = load_ending_now(options.events, options.streams, options.duration_s * 1000)
+    size = made.fill(load)
+    say(f"{load.events:,} events of {size / load.events:.0f} bytes in {load.streams:,} streams, lz4")
+
+
+def _read(made: Stage) -> Figures:
+    options = made.options
+    with measured("read", options.cpu, options.events, made.flags(made.new_group())) as process:
+        return figures_of(process)
+
+
+def _work(made: Stage, interval_ms: int) -> Figures:
+    flags = [f"commit.interval_ms={interval_ms}"]
+    with made.worker(made.new_group(), made.options.events, flags) as process:
+        figures = figures_of(process)
+        process.stop()
+        return figures

@@ -1,0 +1,120 @@
+"""From the record that closes a bucket to its summary in the hands of who reads the committed."""
+
+import json
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from confluent_kafka import Consumer, TopicPartition
+
+from consumer.kafka.batch import batch_of
+from tests.bench.pinned import ANY_CPU
+from tests.bench.report import Goal, say, say_figure
+from tests.bench.stage import Stage, stage
+
+STREAMS = 1_000
+RUN_S = 30
+SETTLE_MS = 5_000
+"""The first of them don't count: threads start, the broker's files are new."""
+
+QUIET_S = 3.0
+GOAL = Goal("<=", 250)
+
+RULES = ["windows.bucket_ms=1000", "windows.window_duration_ms=6000", "windows.grace_ms=1000"]
+"""Ten times as many summaries as by default, and all streams close together as they would."""
+
+
+class Seen(NamedTuple):
+    """A summary as it was read."""
+
+    partition: int
+    offset: int
+    """Of the record that closed its bucket."""
+    seen_ms: float
+
+
+def measure_freshness(bootstrap_servers: str, options: Namespace) -> None:
+    """Events at an even pace, a reader of summaries, and a look at the input afterwards."""
+    with stage(bootstrap_servers, options, options.partitions) as made:
+        with made.worker(made.new_group(), 1, RULES, ANY_CPU) as process:
+            process.mark("restored")
+            seen, sent = _watched(made, options.rate)
+            process.stop()
+        delays_ms = _delays_ms(seen, _timestamps_ms(made))
+    say(
+        f"{sent['sent'] / RUN_S:,.0f} events a second of {STREAMS:,} streams, at most {sent['behind_ms']:.0f} ms behind"
+    )
+    median, p99 = np.percentile(delays_ms, (50, 99))
+    say_figure("can close to committed and readable: median", [median], "ms")
+    say_figure("can close to committed and readable: p99", [p99], "ms", GOAL)
+    say_figure("can close to committed and readable: largest", [delays_ms.max()], "ms")
+    say(f"of {len(delays_ms):,} summaries")
+
+
+def paced(made: Stage, rate: int, duration_s: int, streams: int, lifetime_s: int = 0) -> "subprocess.Popen[str]":
+    """A process that sends at an even pace."""
+    numbers = map(str, (rate, duration_s, streams, lifetime_s))
+    command = [sys.executable, "-m", "tests.bench.paced", made.bootstrap_servers, made.topic, *numbers]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _watched(made: Stage, rate: int) -> tuple[list[Seen], dict[str, float]]:
+    reader = _reader(made, f"{made.topic}-summaries")
+    seen: list[Seen] = []
+    with paced(made, rate, RUN_S, STREAMS) as sender:
+        last_s = time.monotonic()
+        while sender.poll() is None or time.monotonic() - last_s < QUIET_S:
+            messages = reader.consume(1000, 0.05)
+            now_ms = time.time() * 1000
+            for message in messages:
+                summary = json.loads(message.value() or b"")
+                seen.append(Seen(summary["partition"], summary["offset"], now_ms))
+            last_s = time.monotonic() if messages else last_s
+        assert sender.stdout is not None
+        said = sender.stdout.read()
+    reader.close()
+    if sender.returncode != 0:
+        raise SystemExit("the sender failed")
+    return seen, json.loads(said)
+
+
+def _reader(made: Stage, topic: str) -> Consumer:
+    reader = Consumer(
+        {
+            "bootstrap.servers": made.bootstrap_servers,
+            "group.id": f"{made.topic}-reader",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.queue.backoff.ms": 10,
+        }
+    )
+    reader.assign([TopicPartition(topic, number, 0) for number in range(made.partitions)])
+    return reader
+
+
+def _timestamps_ms(made: Stage) -> list[npt.NDArray[np.int64]]:
+    """Of every record of the input, by partition and offset: nothing there leaves gaps between offsets."""
+    reader = _reader(made, made.topic)
+    places = [TopicPartition(made.topic, number) for number in range(made.partitions)]
+    found = [np.zeros(reader.get_watermark_offsets(place, 15)[1], np.int64) for place in places]
+    left = sum(map(len, found))
+    while left:
+        batch = batch_of(reader.consume(1000, 1.0))
+        for number, begin, end in batch.runs:
+            found[number][batch.offsets[begin:end]] = batch.timestamps_ms[begin:end]
+        left -= len(batch.values)
+    reader.close()
+    return found
+
+
+def _delays_ms(seen: list[Seen], timestamps_ms: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.float64]:
+    by_record = [each for each in seen if each.offset is not None]
+    begin_ms = min(int(each[0]) for each in timestamps_ms if len(each)) + SETTLE_MS
+    closed_ms = np.array([timestamps_ms[each.partition][each.offset] for each in by_record], np.int64)
+    delays_ms = np.array([each.seen_ms for each in by_record], np.float64) - closed_ms
+    return delays_ms[closed_ms >= begin_ms]

@@ -1,0 +1,68 @@
+"""How long the loop doesn't poll while it has much to do at once."""
+
+import time
+from argparse import Namespace
+
+from tests.bench.load import Load, load_ending_now
+from tests.bench.measured import scraped
+from tests.bench.report import Goal, say_figure
+from tests.bench.stage import Stage, stage
+from tests.support.waiting import until
+
+STREAMS = 100_000
+NEARLY_ALL = 99_900
+"""A few streams are never drawn."""
+
+SPAN_MS = 5_000
+"""Half a bucket, so that nearly all streams have one open bucket."""
+
+GOAL = Goal("<", 1.0)
+WITHIN_S = 60.0
+NO_CHECKPOINT = "commit.checkpoint_interval_ms=86400000"
+
+
+def measure_gaps(bootstrap_servers: str, options: Namespace) -> None:
+    """100,000 buckets that close at once, and a checkpoint of 100,000 rows."""
+    for name, measure in (("100,000 buckets close at once", _closing), ("a checkpoint of 100,000 rows", _checkpoint)):
+        gaps = []
+        for _ in range(options.rounds):
+            with stage(bootstrap_servers, options, 1) as made:
+                gaps.append(measure(made))
+        say_figure(f"largest gap between polls, {name}", gaps, "s", GOAL)
+
+
+def _closing(made: Stage) -> float:
+    """One event an hour behind the others takes the floor past all of them."""
+    load = _fill(made)
+    made.fill(Load(1, 1, 1, load.start_ms + 3_600_000))
+    group = made.new_group()
+    with made.worker(group, load.events, [NO_CHECKPOINT]) as process:
+        address = process.mark("made").address
+        until(lambda: _counted(address, "summaries_total") >= NEARLY_ALL, "all are closed", WITHIN_S)
+        gap_s = _counted(address, "largest_poll_gap_seconds")
+        process.stop()
+    return gap_s
+
+
+def _checkpoint(made: Stage) -> float:
+    load = _fill(made)
+    group = made.new_group()
+    with made.worker(group, load.events, ["commit.checkpoint_interval_ms=3000"]) as process:
+        address = process.mark("made").address
+        process.mark("counted")
+        until(lambda: _counted(address, "checkpoint_rows_total") >= NEARLY_ALL, "all rows are written", WITHIN_S)
+        gap_s = _counted(address, "largest_poll_gap_seconds")
+        process.stop()
+    return gap_s
+
+
+def _counted(address: str, name: str) -> float:
+    return scraped(address)[f"viewer_consumer_{name}"]
+
+
+def _fill(made: Stage) -> Load:
+    """Events of every stream, in time for another an hour later to be none of the future."""
+    load = load_ending_now(10 * STREAMS, STREAMS, SPAN_MS)
+    load = load._replace(start_ms=int(time.time() * 1000) - 2 * 3_600_000)
+    made.fill(load)
+    return load

@@ -1,0 +1,33 @@
+"""What is printed: a line a figure, the goal beside it."""
+
+import operator
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Goal(NamedTuple):
+    """What a figure is held to."""
+
+    sign: str
+    """One of `<=`, `>=`, `<`."""
+    value: float
+
+    def met_by(self, value: float) -> bool:
+        """Whether it is."""
+        return bool({"<=": operator.le, ">=": operator.ge, "<": operator.lt}[self.sign](value, self.value))
+
+
+def say(line: str) -> None:
+    """Print a line, now."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def say_figure(name: str, values: Sequence[float], unit: str = "", goal: Goal | None = None) -> None:
+    """Print the median of the values, their spread where there are several, and whether it meets its goal."""
+    middle = statistics.median(values)
+    spread = f"({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
+    judged = "" if goal is None else f"goal {goal.sign} {goal.value:g}: {'met' if goal.met_by(middle) else 'MISSED'}"
+    say(f"{name:58} {middle:10.4g} {unit:6} {spread:20} {judged}".rstrip())
