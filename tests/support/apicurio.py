@@ -42,7 +42,7 @@ class Apicurio:
 
     def __init__(self) -> None:
         java, home = find_java(_JAVA_AT_LEAST), _fetched()
-        (port,) = free_ports(1)
+        port, management_port = free_ports(2)
         self.url = f"http://localhost:{port}/apis/ccompat/v7"
         self._directory = Path(tempfile.mkdtemp(prefix="apicurio-"))
         log = self._directory / "registry.log"
@@ -50,7 +50,7 @@ class Apicurio:
             self._process = subprocess.Popen(
                 [java, "-Xmx512m", "-jar", str(home / "quarkus-run.jar")],
                 cwd=self._directory,
-                env={**os.environ, "QUARKUS_HTTP_PORT": str(port), "QUARKUS_HTTP_HOST": "localhost"},
+                env={**os.environ, **_addresses(port, management_port)},
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
@@ -81,6 +81,16 @@ class Apicurio:
             return Site(self.url).ask("/subjects", {}, 2.0, 1_000).status == 200
         except NoAnswerError:
             return False
+
+
+def _addresses(port: int, management_port: int) -> dict[str, str]:
+    """Both that it listens on: by itself each registry on a machine takes the same one for its management."""
+    return {
+        "QUARKUS_HTTP_HOST": "localhost",
+        "QUARKUS_HTTP_PORT": str(port),
+        "QUARKUS_MANAGEMENT_HOST": "localhost",
+        "QUARKUS_MANAGEMENT_PORT": str(management_port),
+    }
 
 
 def find_java(at_least: int) -> str:
