@@ -1,13 +1,12 @@
 """Restoring beside the live work: a slice at a time, so that live partitions don't wait for those that come."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
 from consumer.clocks import Clocks
 from consumer.idleness import IdleClock
+from consumer.kafka.batch import runs_by_place
 from consumer.kafka.interface import Message, RestoreReader
 from consumer.observe.metrics import WorkerMetrics
 from consumer.owned import OwnedPartition
@@ -98,7 +97,7 @@ class Restoring:
         end_s = self._clocks.monotonic_s() + SLICE_S
         while self.reading:
             messages = self._reader.poll(BATCH, patience_s)
-            for topic, partition, group in _grouped(messages):
+            for topic, partition, group in runs_by_place(messages):
                 self._take(topic, partition, group)
             restored += self._advance()
             self._flowing = bool(messages)
@@ -172,9 +171,3 @@ class Restoring:
         owned.add_closed_now(self._clocks.wall_ms())
         owned.checkpoint_wanted = True
         _log.info("changed settings take effect", partition=owned.number, offset=owned.next_offset)
-
-
-def _grouped(messages: Sequence[Message]) -> Iterator[tuple[str, int, list[Message]]]:
-    """Runs of messages of one topic and partition."""
-    for (topic, partition), group in groupby(messages, lambda message: (message.topic(), message.partition())):
-        yield cast("str", topic), cast("int", partition), list(group)

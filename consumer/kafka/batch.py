@@ -1,7 +1,7 @@
 """Messages as columns: what the intake and the windows take, and the runs of one partition in it."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -65,6 +65,21 @@ def batch_of(messages: Sequence[Message]) -> Batch:
         timestamps_ms=np.array([message.timestamp()[1] for message in messages], np.int64),
         runs=runs,
     )
+
+
+def runs_by_place(messages: Sequence[Message]) -> Iterator[tuple[str, int, Sequence[Message]]]:
+    """Messages cut where topic or partition change, each run with both."""
+    places = cast(
+        "list[tuple[str, int]]", list(zip(map(Message.topic, messages), map(Message.partition, messages), strict=True))
+    )
+    if places and places.count(places[0]) == len(places):  # as nearly always
+        yield *places[0], messages
+        return
+    begin = 0
+    for (topic, partition), run in groupby(places):
+        end = begin + sum(1 for _ in run)
+        yield topic, partition, messages[begin:end]
+        begin = end
 
 
 def _runs_of(messages: Sequence[Message]) -> list[Run]:

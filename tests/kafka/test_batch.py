@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.kafka.batch import UNREADABLE_HEADERS, batch_of, headers_of
+from consumer.kafka.batch import UNREADABLE_HEADERS, batch_of, headers_of, runs_by_place
 from consumer.kafka.embedded import EmbeddedBroker
 from tests.support.raw_records import write_with_header
 from tests.support.topics import unique
@@ -64,3 +64,16 @@ def test_header_names_that_are_no_text_do_no_harm(name: bytes, headers: list[tup
             assert [headers_of(message) for message in messages] == [headers] * 100
         finally:
             consumer.close()
+
+
+@given(batches(), st.data())
+def test_runs_by_place_are_cut_where_the_place_changes(messages: list[Message], data: st.DataObject) -> None:
+    """Two topics taken in turn, stretch by stretch, so that the same place comes back."""
+    topics = data.draw(st.lists(st.sampled_from("tu"), min_size=len(messages), max_size=len(messages)))
+    moved = [
+        Message(topic, message.partition(), message.offset(), None, b"", None, None, (0, -1))
+        for topic, message in zip(topics, messages, strict=True)
+    ]
+    runs = [(topic, partition, list(run)) for topic, partition, run in runs_by_place(moved)]
+    by_place = groupby(moved, lambda message: (message.topic(), message.partition()))
+    assert runs == [(*place, list(run)) for place, run in by_place]
