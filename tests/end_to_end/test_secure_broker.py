@@ -140,7 +140,7 @@ def test_it_runs_with_the_rights_listed_and_shows_its_password_to_nobody(
     client = secure.client(mechanism)
     with running(topics.settings(client)) as service:
         until(lambda: len(topics.published(topics.kafka.dead_letter_topic)) == 1, "the reject is set aside")
-        until(lambda: len(topics.published(topics.kafka.output_topic)) == 1, "the bucket is published")
+        until(lambda: len(topics.published(topics.kafka.output_topic)) > 0, "buckets are published")
         with urllib.request.urlopen(f"{service.address}/metrics", timeout=10) as answer:  # noqa: S310  # our own address
             metrics = answer.read().decode()
     flags = [part for key, value in client.items() for part in ("--set", f"kafka.client.{key}={value}")]
