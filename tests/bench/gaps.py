@@ -13,8 +13,13 @@ STREAMS = 100_000
 NEARLY_ALL = 99_900
 """A few streams are never drawn."""
 
+BUCKET_MS = 10_000
+MARGIN_MS = 3_000
 SPAN_MS = 5_000
-"""Half a bucket, so that nearly all streams have one open bucket."""
+"""With the disorder of the events, all of them fall into one bucket."""
+
+JUMP_MS = 82_000
+"""Behind the first events: the floor is then 25 s behind the bucket's begin, past its end and grace."""
 
 GOAL = Goal("<", 1.0)
 WITHIN_S = 60.0
@@ -32,9 +37,9 @@ def measure_gaps(bootstrap_servers: str, options: Namespace) -> None:
 
 
 def _closing(made: Stage) -> float:
-    """One event an hour behind the others takes the floor past all of them."""
+    """One event takes the floor past the one bucket that all have, and past no other that viewers are carried into."""
     load = _fill(made)
-    made.fill(Load(1, 1, 1, load.start_ms + 3_600_000))
+    made.fill(Load(1, 1, 1, load.start_ms + JUMP_MS))
     group = made.new_group()
     with made.worker(group, load.events, [NO_CHECKPOINT]) as process:
         address = process.mark("made").address
@@ -61,8 +66,9 @@ def _counted(address: str, name: str) -> float:
 
 
 def _fill(made: Stage) -> Load:
-    """Events of every stream, in time for another an hour later to be none of the future."""
+    """Events of every stream, all in one bucket, in time for another behind them to be none of the future."""
     load = load_ending_now(10 * STREAMS, STREAMS, SPAN_MS)
-    load = load._replace(start_ms=int(time.time() * 1000) - 2 * 3_600_000)
+    bucket_ms = int(time.time() * 1000) // BUCKET_MS * BUCKET_MS - 3_600_000
+    load = load._replace(start_ms=bucket_ms + MARGIN_MS)
     made.fill(load)
     return load
