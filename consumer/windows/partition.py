@@ -33,7 +33,7 @@ from consumer.windows.storing import PART_BYTES, ChangedRows, changed_rows, mark
 from consumer.windows.streams import fill_table, hash_streams, pack_ids, row_of
 from consumer.windows.view import FIGURES, WindowView, live_rows, window_buckets, window_figures
 from consumer.windows.viewer_rows import enter_viewers
-from consumer.windows.walk import walk
+from consumer.windows.walk import latest_ms, walk
 
 MIN_CLOSED_ROWS = 256
 
@@ -360,8 +360,7 @@ class PartitionWindows:
         """At least as many as the buckets without events that these rows can have open and close."""
         if not self._rules.sessions:
             return 0
-        taken = events.timestamp_ms[begin:end][events.reject[begin:end] == 0]
-        return self._most_gaps(int(taken.max(initial=NO_TIME_MS)), end - begin)
+        return self._most_gaps(latest_ms(events, begin, end), end - begin)
 
     def _most_gaps(self, time_ms: int, events: int, new_rules: WindowRules | None = None) -> int:
         """The same, for so many events, none of them later than `time_ms`, and for rules that are about to change."""

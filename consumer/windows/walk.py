@@ -10,7 +10,7 @@ from consumer.windows.closing import STREAM_IDLE, WATERMARK, Closed, advance_par
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, EventColumns
 from consumer.windows.rules import WindowRules
 from consumer.windows.signs import keep_sign
-from consumer.windows.state import AHEAD, LIMB, NONE, State, has_room
+from consumer.windows.state import AHEAD, LIMB, NO_TIME_MS, NONE, State, has_room
 from consumer.windows.streams import add_stream, find_stream
 from consumer.windows.viewers import add_viewer, find_viewer, tag_of
 
@@ -76,6 +76,16 @@ def walk(
         if timestamp_ms > head["partition_time_ms"] and status[i - begin] in (ACCEPTED, STREAM_LIMIT):
             advance_partition(rules, state, timestamp_ms, STREAM_IDLE, offset, closed)
     return True
+
+
+@compiled
+def latest_ms(events: EventColumns, begin: int, end: int) -> int:
+    """The largest time of rows that hold an event, NO_TIME_MS where none does."""
+    latest = NO_TIME_MS
+    for i in range(begin, end):
+        if events.reject[i] == 0:
+            latest = max(latest, events.timestamp_ms[i])
+    return latest
 
 
 @inlined
