@@ -1,18 +1,21 @@
 """Memory goes with what is active: rows come back, ids are packed, and a stream costs less than a kilobyte."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
+from tests.reference import sessions_counting
 from tests.reference.events_counting import Event, Reference, Rules
 from tests.windows.columns import columns
 
 DEFAULTS = WindowRules(60_000, 10_000, 10_000, 60_000, 1_000_000)
 
 
-def feed(windows: PartitionWindows, events: list[Event], at_once: int = 1_000) -> None:
+def feed(windows: PartitionWindows, events: Sequence[Event | sessions_counting.Event], at_once: int = 1_000) -> None:
     for begin in range(0, len(events), at_once):
         some = events[begin : begin + at_once]
         windows.apply(columns(some), 0, len(some), np.arange(len(some)))
@@ -56,6 +59,36 @@ def test_rows_and_ids_may_move_in_the_same_moment() -> None:
     before = windows.figures().streams
     feed(windows, [Event(stream_id, "B", 102) for stream_id in sorted(held)])
     assert windows.figures().streams == before, "they are found, not made again"
+
+
+def audience(at_ms: int, viewers: int, stream_id: str = "s") -> list[sessions_counting.Event]:
+    return [sessions_counting.Event(stream_id, f"viewer-{number:07d}", at_ms, "B") for number in range(viewers)]
+
+
+def test_a_viewer_at_rest_takes_no_more_than_64_bytes() -> None:
+    windows = PartitionWindows(DEFAULTS._replace(sessions=True), (1, 2))
+    empty = windows.figures().state_bytes
+    for at_ms in (0, 30_000, 60_000):
+        feed(windows, audience(at_ms, 50_000))
+    feed(windows, audience(90_000, 1))
+    figures = windows.figures()
+    assert (figures.viewers_held, figures.signs_kept) == (50_000, 1)
+    assert (figures.state_bytes - empty) / figures.viewers_held <= 64
+
+
+def test_what_an_audience_held_is_given_back_when_it_has_left() -> None:
+    windows = PartitionWindows(DEFAULTS._replace(sessions=True), (1, 2))
+    feed(windows, audience(0, 50_000))
+    held = windows.figures().state_bytes
+    # Ten of them stay; the others time out, by buckets that close one after the other.
+    for at_ms in range(30_000, 200_000, 10_000):
+        feed(windows, audience(at_ms, 10))
+    figures = windows.figures()
+    assert figures.viewers_held == 10
+    assert figures.state_bytes < held / 20
+    view = windows.view_of(b"s")
+    assert view is not None
+    assert view.concurrent_viewers == 10
 
 
 @given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 3)), max_size=400), st.integers(1, 50))
