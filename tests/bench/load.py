@@ -13,6 +13,8 @@ from consumer.simulate.encode import EventEncoder
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
 
 AT_ONCE = 50_000
+AUDIENCE = 200_000
+"""Viewers, each of whom watches one stream."""
 FRAME = b"\0\0\0\0\1"
 """Magic byte and the id that the settings pin to our schema."""
 
@@ -48,11 +50,12 @@ class EventMaker:
             kind[kind == JOIN] = BITRATE
         bitrates = rng.choice(np.array([800_000, 1_500_000, 3_000_000, 6_000_000]), count)
         begin, end, _ = live.indices(len(self._keys))
+        viewer = rng.integers(0, max(AUDIENCE, end - begin), count)
         events = EventBatch(
             arrival_ms=at_ms,
             timestamp_ms=at_ms - rng.integers(0, self._disorder_ms + 1, count),
-            stream=rng.integers(begin, end, count).astype(np.int32),
-            viewer=rng.integers(0, 200_000, count),
+            stream=(begin + viewer % (end - begin)).astype(np.int32),
+            viewer=viewer,
             kind=kind,
             value=np.where(kind == BITRATE, bitrates, np.where(kind == BUFFER, rng.integers(1, 5_000, count), 0)),
         )
