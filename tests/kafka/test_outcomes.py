@@ -283,7 +283,7 @@ def test_a_failed_delivery_ends_a_long_transaction_before_it_is_complete(troupe:
 def test_without_leave_to_write_the_worker_stops(troupe: Troupe) -> None:
     troupe.undelivered = bare(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     troupe.fail("commit", abortable(KafkaError._INCONSISTENT))
-    with pytest.raises(ViewerConsumerError, match=r"can't publish on nowhere:1: .*its permissions"):
+    with pytest.raises(ViewerConsumerError, match=r"can't publish to output on nowhere:1: .*its permissions"):
         publish(troupe.owner())
 
 

@@ -43,12 +43,12 @@ def produce(bootstrap_servers: str, topic: str, records: Sequence[tuple[int, byt
     assert producer.flush(15) == 0, f"not all of {len(records)} records were written to {topic}"
 
 
-def read_committed(bootstrap_servers: str, topic: str, within_s: float = 20.0) -> list[Message]:
+def read_committed(bootstrap_servers: str, topic: str, within_s: float = 60.0) -> list[Message]:
     """All committed records of a topic up to where it ends now, each partition in order."""
     return _read_all(bootstrap_servers, topic, "read_committed", within_s)
 
 
-def read_uncommitted(bootstrap_servers: str, topic: str, within_s: float = 20.0) -> list[Message]:
+def read_uncommitted(bootstrap_servers: str, topic: str, within_s: float = 60.0) -> list[Message]:
     """All records of a topic, of open and aborted transactions too."""
     return _read_all(bootstrap_servers, topic, "read_uncommitted", within_s)
 

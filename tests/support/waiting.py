@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], bool], what: str, within_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
     """Ask again and again until it holds.
 
     Raises:
