@@ -1,6 +1,7 @@
 """Where partitions end, asked of the brokers while the loop goes on: a question now, the answer some turns later."""
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
@@ -48,6 +49,7 @@ class EndOffsets:
     def __init__(
         self, config: ClientConfig, topic: str, answer_within_s: float = ANSWER_WITHIN_S, clock: Clock = time.monotonic
     ) -> None:
+        self._config = config
         self._servers = str(config["bootstrap.servers"])
         self._topic = topic
         self._answer_within_s = answer_within_s
@@ -106,6 +108,14 @@ class EndOffsets:
                 "%s", explain(f"can't look up where {self._topic} ends", self._servers, error, self._last_words.error())
             )
         self._complained = True
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """With a client that has yet to look up who leads: the old one goes on asking brokers that are down."""
+        old = [self._admin]
+        self._admin = make_admin(self._config, self._last_words)
+        # With its last reference the client waits for its own threads, and those perhaps for a name server.
+        threading.Thread(target=old.clear, daemon=True, name="end-offsets-close").start()
 
 
 def latest_spec() -> OffsetSpec:

@@ -22,23 +22,24 @@ def find_library() -> Path | None:
 
 
 class MockCluster:
-    """A cluster of one broker in this process, until it is closed.
+    """A cluster in this process, until it is closed.
 
     Args:
         library: from `find_library`.
+        brokers: how many.
 
     Raises:
         OSError: it isn't a library, or has no mock cluster.
     """
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, library: Path, brokers: int = 1) -> None:
         self.functions = _declared(ctypes.CDLL(str(library)))
         reason = ctypes.create_string_buffer(_REASON_BYTES)
         config = self.functions.rd_kafka_conf_new()
         # The client that a cluster belongs to needs no broker; without a name of one it would warn.
         self.functions.rd_kafka_conf_set(config, b"log_level", b"2", reason, _REASON_BYTES)
         self._client = self.functions.rd_kafka_new(_PRODUCER, config, reason, _REASON_BYTES)
-        self.handle = self.functions.rd_kafka_mock_cluster_new(self._client, 1) if self._client else None
+        self.handle = self.functions.rd_kafka_mock_cluster_new(self._client, brokers) if self._client else None
         if not self.handle:
             raise OSError(reason.value.decode() or "librdkafka made no mock cluster")
         self.functions.rd_kafka_mock_group_initial_rebalance_delay_ms(self.handle, 0)

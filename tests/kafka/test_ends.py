@@ -1,12 +1,15 @@
 """End offsets as real brokers give them, and what becomes of a question to brokers that are away."""
 
+import ctypes
 import logging
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from consumer.kafka.config import admin_config
 from consumer.kafka.ends import EndOffsets
+from consumer.kafka.mock_cluster import MockCluster, find_library
 from consumer.settings import KafkaSettings
 from tests.kafka.stage import KafkaStage
 from tests.kafka.test_end_query_contract import answer
@@ -83,3 +86,45 @@ def test_an_answer_that_nobody_took_in_time_is_none(kafka_stage: KafkaStage) -> 
     clock.now_s = 5.0
     assert query.answers() is None
     assert query.failed()
+
+
+@pytest.fixture
+def two_brokers() -> Iterator[MockCluster]:
+    library = find_library()
+    if library is None:
+        pytest.skip("the binding was built against a librdkafka of the system's")
+    cluster = MockCluster(library, brokers=2)
+    yield cluster
+    cluster.close()
+
+
+def lead(cluster: MockCluster, topic: str, broker: int) -> None:
+    """Have that broker lead the topic's first partition."""
+    cluster.functions.rd_kafka_mock_partition_set_leader(
+        ctypes.c_void_p(cluster.handle), topic.encode(), ctypes.c_int32(0), ctypes.c_int32(broker)
+    )
+
+
+def take_down(cluster: MockCluster, broker: int) -> None:
+    cluster.functions.rd_kafka_mock_broker_set_down(ctypes.c_void_p(cluster.handle), ctypes.c_int32(broker))
+
+
+def test_behind_a_failure_the_leaders_are_looked_up_anew(two_brokers: MockCluster) -> None:
+    #  leader    1 ─────────── 2 ───────────────────
+    #  broker 1  up            down
+    #  ask       ── answered   ── failed ── answered by 2
+    two_brokers.create_topic("events", 1)
+    lead(two_brokers, "events", 1)
+    query = EndOffsets(admin_config(KafkaSettings(bootstrap_servers=two_brokers.bootstrap_servers)), "events", 2.0)
+    query.ask([0])
+    assert answer(query) == {0: 0}
+    lead(two_brokers, "events", 2)
+    take_down(two_brokers, 1)
+    query.ask([0])
+    until(lambda: query.answers() is None and query.failed(), "the question fails")
+
+    def is_answered() -> bool:
+        query.ask([0])  # does nothing while an answer is awaited
+        return query.answers() == {0: 0}
+
+    until(is_answered, "a later question is answered")
