@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from consumer.warm_up import warm_up
 from tests.chaos.arena import cluster_behind_proxy, through
+from tests.chaos.counting import COUNTINGS
 from tests.chaos.faults import plan
 from tests.chaos.lanes import Lanes
 from tests.chaos.points import POINTS
@@ -26,7 +28,11 @@ def main() -> int:
     options = _options()
     with _directory(options.keep) as directory:
         report = Report(directory / "report.log")
-        report.say(f"seed {options.seed}, {options.length} faults, {options.workers} workers, points {options.points}")
+        report.say(
+            f"counting {options.counting}, seed {options.seed}, {options.length} faults, {options.workers} workers, "
+            f"points {options.points}"
+        )
+        warm_up()  # on a new machine: else each worker compiles by itself, while nothing gets on
         clean = _run(options, directory, report)
         if options.keep is not None:
             report.say(
@@ -47,6 +53,7 @@ def _run(options: argparse.Namespace, directory: Path, report: Report) -> bool:
             scene(
                 cluster.bootstrap_servers,
                 directory,
+                counting=options.counting,
                 seed=options.seed,
                 partitions=PARTITIONS,
                 workers=workers,
@@ -81,6 +88,7 @@ def _directory(keep: Path | None) -> Iterator[Path]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos ARGS=…", description=__doc__)
+    parser.add_argument("--counting", choices=COUNTINGS, default="sessions", help="how viewers are counted")
     parser.add_argument("--seed", type=int, default=1, help="decides the events and the choice of faults")
     parser.add_argument("--length", type=int, default=50, help="how many faults")
     parser.add_argument("--workers", type=int, default=3)

@@ -10,11 +10,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
+from tests.chaos.counting import Expect, Summary
 from tests.chaos.producer import REASON
-from tests.end_to_end.events import judged, summary_of
-from tests.reference.events_counting import Rules
-
-Summary = dict[str, Any]
 
 KINDS = (
     "lost",
@@ -65,12 +62,10 @@ class Verdict:
         return f"{self.expected} summaries and {self.letters} dead letters expected: {counts}"
 
 
-def must_be_published(records: Mapping[int, Iterable[Message]], rules: Rules, topic: str) -> Iterator[Summary]:
+def must_be_published(records: Mapping[int, Iterable[Message]], topic: str, expect: Expect) -> Iterator[Summary]:
     """The summaries of an input, each partition's records in the order of their offsets."""
     for partition, ours in records.items():
-        good = (record for record in ours if _reason_of(record) is None)
-        for closed in judged(good, rules).closed:
-            yield summary_of(closed, rules, topic, partition)
+        yield from expect((record for record in ours if _reason_of(record) is None), topic, partition)
 
 
 def must_be_set_aside(records: Mapping[int, Iterable[Message]]) -> Iterator[Letter]:

@@ -1,15 +1,16 @@
-"""Events that keep coming: seeded, in some disorder, some too late, some that are no events at all."""
+"""An audience that keeps coming: seeded, in some disorder, some events too late, some that are no events at all."""
 
 import random
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record
-from tests.reference.events_counting import Event
+from tests.end_to_end.viewings import encoded
+from tests.reference.sessions_counting import Event
 
 REASON = "reject"
 """The header of a record that is no event: why it must be rejected."""
@@ -20,9 +21,13 @@ BEGIN_MS = 1_000_000_000_000
 EVERY_S = 0.1
 STEP_MS = 250
 STREAMS = 5
+SILENCE_MS = 12_000
+"""Of a stream: long enough to be forgotten."""
+VIEWERS = 8
+"""Of a stream; a few of them are there at a time."""
 FAR_AHEAD_MS = 2**45
 
-_KINDS = "JJJLLBBBBS"
+_DEEDS, _SHARES = ("join", "leave", "stray leave", "fall silent", "report"), (20, 10, 4, 6, 60)
 _REJECTS_ONE_IN = 150
 
 
@@ -33,24 +38,44 @@ class EventSource:
         self._random = random.Random(f"events {seed}")
         self._partitions = partitions
         self._time_ms = BEGIN_MS
+        self._present: dict[str, list[str]] = defaultdict(list)
 
     def step(self) -> Iterator[Record]:
         """What the next `STEP_MS` bring."""
         self._time_ms += STEP_MS
         for partition in range(self._partitions):
             for stream in range(STREAMS):
-                # Each is silent for one fifth of the time, long enough to be forgotten.
-                if (self._time_ms // 8_000 + stream) % STREAMS:
+                # Each is silent for one fifth of the time.
+                if (self._time_ms // SILENCE_MS + stream) % STREAMS:
                     yield self._record(partition, f"p{partition}-s{stream}")
 
     def _record(self, partition: int, stream_id: str) -> Record:
         chance = self._random
-        kind = chance.choice(_KINDS)
-        event = Event(stream_id, kind, self._time_ms - self._delay_ms(), chance.randrange(5_000_000))
+        viewer_id, kind = self._deed(self._present[stream_id])
+        event = Event(stream_id, viewer_id, self._time_ms - self._delay_ms(), kind, chance.randrange(5_000_000))
         if chance.randrange(_REJECTS_ONE_IN) == 0:
             reason, value = self._reject(event)
             return Record(stream_id.encode(), value, 0, partition, ((REASON, reason.encode()),))
         return Record(stream_id.encode(), encoded(event), 0, partition)
+
+    def _deed(self, present: list[str]) -> tuple[str, str]:
+        """Who does what; those present are what the audience itself takes for present."""
+        chance = self._random
+        anybody = f"v{chance.randrange(VIEWERS)}"
+        somebody = chance.choice(present) if present else anybody
+        deed = chance.choices(_DEEDS, _SHARES)[0]
+        if deed == "fall silent" and present:
+            present.remove(somebody)  # the leave that is lost
+            somebody = chance.choice(present) if present else anybody
+        elif deed == "join":
+            present += [anybody] * (anybody not in present)
+            return anybody, "J"  # once more, from one who is there
+        elif deed == "leave" and present:
+            present.remove(somebody)
+            return somebody, "L"
+        elif deed == "stray leave":
+            return anybody, "L"
+        return somebody, chance.choice("BBBS")
 
     def _delay_ms(self) -> int:
         """Most come at once, some within the grace, a few when their bucket is closed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from confluent_kafka import Message
 
+from tests.chaos.counting import COUNTINGS, RULES, Counting
 from tests.chaos.judge import (
     Verdict,
     judge_letters,
@@ -21,11 +22,8 @@ from tests.chaos.producer import EventSource, Flow
 from tests.chaos.reader import Reader, Seen
 from tests.chaos.workers import Ending, WorkerProcess
 from tests.end_to_end.stage import Stage
-from tests.reference.events_counting import Rules
 from tests.support.topics import create_topic, ends, read_committed, read_uncommitted
 from tests.support.waiting import until
-
-RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=1_000, stream_idle_ms=3_000)
 
 SESSION_S = 6.0
 TRANSACTION_S = 5.2
@@ -43,7 +41,6 @@ _OVERRIDES: Mapping[str, object] = {
     "kafka.client.transaction.timeout.ms": int(TRANSACTION_S * 1000),
     "commit.interval_ms": 50,
     "commit.checkpoint_interval_ms": 1_000,
-    "windows.counting": "events",
     "windows.partition_idle_ms": NEVER_MS,
 }
 
@@ -53,14 +50,18 @@ class Scene:
 
     Args:
         kafka: the topics, as seen past any proxy.
+        counting: how the workers count.
         flow: writes events until the scene settles.
         reader: of the output topic.
         workers: none runs yet.
     """
 
-    def __init__(self, kafka: Stage, flow: Flow, reader: Reader, workers: list[WorkerProcess]) -> None:
+    def __init__(
+        self, kafka: Stage, counting: Counting, flow: Flow, reader: Reader, workers: list[WorkerProcess]
+    ) -> None:
         self.kafka = kafka
         self.workers = workers
+        self._counting = counting
         self._flow = flow
         self._reader = reader
 
@@ -119,7 +120,7 @@ class Scene:
             records[record.partition() or 0].append(record)
         verdict = Verdict()
         seen = self._reader.seen
-        expected = must_be_published(records, self.kafka.rules, kafka.input_topic)
+        expected = must_be_published(records, kafka.input_topic, self._counting.expect)
         judge_summaries(verdict, expected, (json.loads(each.value) for each in seen))
         letters = read_committed(servers, kafka.dead_letter_topic, READ_WITHIN_S)
         judge_letters(verdict, must_be_set_aside(records), map(letter_of, letters))
@@ -156,6 +157,7 @@ def scene(
     bootstrap_servers: str,
     logs: Path,
     *,
+    counting: str,
     seed: int,
     partitions: int,
     workers: Mapping[str, str],
@@ -167,14 +169,16 @@ def scene(
     Args:
         bootstrap_servers: for all but the workers.
         logs: a directory for the workers' logs.
+        counting: a name of `COUNTINGS`.
         seed: of the events.
         partitions: of the input.
         workers: names, each with its `group.instance.id`; "" has none.
         through: the workers' bootstrap servers, where those are others.
         keep: leave the topics.
     """
+    chosen = COUNTINGS[counting]
     with contextlib.ExitStack() as stack:
-        kafka = Stage(bootstrap_servers, partitions, RULES)
+        kafka = Stage(bootstrap_servers, partitions, RULES, chosen.by_viewer)
         stack.callback(kafka.leave if keep else kafka.close)
         create_topic(bootstrap_servers, kafka.kafka.output_topic, partitions)
         overrides = [*kafka.flags()[1::2], *(f"{key}={value}" for key, value in _OVERRIDES.items())]
@@ -187,4 +191,4 @@ def scene(
             stack.callback(worker.kill)
         reader = stack.enter_context(Reader(bootstrap_servers, kafka.kafka.output_topic, partitions))
         flow = stack.enter_context(Flow(bootstrap_servers, kafka.kafka.input_topic, EventSource(seed, partitions)))
-        yield Scene(kafka, flow, reader, crew)
+        yield Scene(kafka, chosen, flow, reader, crew)

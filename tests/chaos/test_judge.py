@@ -2,23 +2,36 @@
 
 import pytest
 
-from tests.chaos.judge import Letter, Summary, Verdict, judge_letters, judge_offsets, judge_summaries
-from tests.end_to_end.events import judged_events, summary_of
-from tests.reference.events_counting import Event, Rules
+from tests.chaos.counting import Summary
+from tests.chaos.judge import Letter, Verdict, judge_letters, judge_offsets, judge_summaries
+from tests.end_to_end import events, viewings
+from tests.reference import events_counting, sessions_counting
 
-RULES = Rules(window_duration_ms=3_000, bucket_ms=1_000, grace_ms=0)
-EVENTS = [
-    Event(f"stream {stream}", kind, second * 1_000 + stream, 7)
+RULES = events_counting.Rules(window_duration_ms=3_000, bucket_ms=1_000, grace_ms=0)
+VIEWINGS = [
+    sessions_counting.Event(f"stream {stream}", "v", second * 1_000 + stream, kind, 7)
     for second in range(10)
     for stream in range(3)
     for kind in "JBS"
 ]
 
 
-@pytest.fixture
-def expected() -> list[Summary]:
-    closed = judged_events(enumerate(EVENTS), RULES).closed
-    return [summary_of(each, RULES, "events", 0) for each in closed]
+def by_joins_and_leaves() -> list[Summary]:
+    plain = [events_counting.Event(each.stream_id, each.kind, each.timestamp_ms, each.value) for each in VIEWINGS]
+    closed = events.judged_events(enumerate(plain), RULES).closed
+    return [events.summary_of(each, RULES, "events", 0) for each in closed]
+
+
+def by_viewer() -> list[Summary]:
+    rules = sessions_counting.Rules(**vars(RULES), viewer_timeout_ms=1_000)
+    closed = viewings.judged_events(enumerate(VIEWINGS), rules).closed
+    return [viewings.summary_of(each, rules, "events", 0) for each in closed]
+
+
+@pytest.fixture(params=[by_joins_and_leaves, by_viewer])
+def expected(request: pytest.FixtureRequest) -> list[Summary]:
+    made: list[Summary] = request.param()
+    return made
 
 
 def verdict_on(expected: list[Summary], got: list[Summary]) -> Verdict:
@@ -53,7 +66,7 @@ def test_one_doubled_later_is_out_of_order_too(expected: list[Summary]) -> None:
     assert verdict_on(expected, [*expected, expected[0]]).counts == {"duplicated": 1, "disordered": 1}
 
 
-@pytest.mark.parametrize("figure", ["peak_concurrent_viewers", "bitrate_sum_bps", "joins", "offset"])
+@pytest.mark.parametrize("figure", ["peak_concurrent_viewers", "bitrate_sum_bps", "joins", "unique_viewers", "offset"])
 def test_one_wrong(expected: list[Summary], figure: str) -> None:
     got = [*expected[:-1], expected[-1] | {figure: 1_000}]
     verdict = verdict_on(expected, got)

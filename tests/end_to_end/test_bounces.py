@@ -43,6 +43,7 @@ def test_bounced_brokers_and_broken_connections(brokers: tuple[KafkaCluster, Pro
     with scene(
         cluster.bootstrap_servers,
         tmp_path,
+        counting="sessions",
         seed=SEED,
         partitions=PARTITIONS,
         workers=workers,

@@ -1,0 +1,69 @@
+"""Events with their viewers as records of the input topic, and the summaries that counting by viewer makes of them."""
+
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any
+
+import fastavro
+from confluent_kafka import Message
+
+from tests.end_to_end import events
+from tests.reference import events_counting
+from tests.reference.sessions_counting import Closed, Event, Reference, Rules
+
+
+def encoded(event: Event) -> bytes:
+    """The value of a record."""
+    stream_id, viewer_id, timestamp_ms, kind, value = event
+    return events.encoded(events_counting.Event(stream_id, kind, timestamp_ms, value), viewer_id)
+
+
+def decoded(value: bytes) -> Event:
+    """The event of a record."""
+    stream_id, kind, timestamp_ms, number = events.decoded(value)
+    record: Any = fastavro.schemaless_reader(BytesIO(value[len(events.FRAME) :]), events.SCHEMA, None)
+    return Event(stream_id, record["viewer_id"], timestamp_ms, kind, number)
+
+
+def judged(records: Iterable[Message], rules: Rules) -> Reference:
+    """The judge's count of one partition's records."""
+    return judged_events(((record.offset() or 0, decoded(record.value() or b"")) for record in records), rules)
+
+
+def judged_events(numbered: Iterable[tuple[int, Event]], rules: Rules) -> Reference:
+    """The judge's count of one partition's events, each with its offset."""
+    reference = Reference(rules)
+    for offset, event in numbered:
+        reference.apply(event, offset)
+    return reference
+
+
+def summary_of(closed: Closed, rules: Rules, topic: str, partition: int) -> dict[str, Any]:
+    """The summary that a closed bucket must have, all fields of it."""
+    bucket, figures, bitrates = closed.bucket, closed.figures, closed.bucket.bitrates
+    return {
+        "stream_id": closed.stream_id,
+        "bucket_start_ms": bucket.start_ms,
+        "bucket_end_ms": bucket.start_ms + rules.bucket_ms,
+        "peak_concurrent_viewers": figures.peak,
+        "avg_bitrate_bps": sum(bitrates) / len(bitrates) if bitrates else 0.0,
+        "min_bitrate_bps": min(bitrates, default=0),
+        "max_bitrate_bps": max(bitrates, default=0),
+        "buffer_event_count": len(bucket.stalls_ms),
+        "buffer_stall_ms": sum(bucket.stalls_ms),
+        "bitrate_sample_count": len(bitrates),
+        "joins": figures.joins,
+        "leaves": figures.leaves,
+        "bitrate_sum_bps": sum(bitrates),
+        "timeouts": figures.timeouts,
+        "unique_viewers": figures.unique_viewers,
+        "avg_concurrent_viewers": figures.viewer_ms / rules.bucket_ms,
+        "viewer_ms": figures.viewer_ms,
+        "viewers_at_end": figures.viewers_at_end,
+        "untracked_events": bucket.untracked,
+        "close_reason": closed.reason,
+        "counting": "sessions",
+        "topic": topic,
+        "partition": partition,
+        "offset": closed.offset,
+    }
