@@ -35,8 +35,8 @@ def leave(stream_id: str = "s", viewer_id: str = "v", timestamp_ms: int = 1_000)
     return text(stream_id) + text(viewer_id) + number(timestamp_ms) + number(1)
 
 
-def bitrate(bitrate_bps: int, timestamp_ms: int = 1_000) -> bytes:
-    return text("s") + text("v") + number(timestamp_ms) + number(2) + number(bitrate_bps)
+def bitrate(bitrate_bps: int, timestamp_ms: int = 1_000, viewer_id: str = "v") -> bytes:
+    return text("s") + text(viewer_id) + number(timestamp_ms) + number(2) + number(bitrate_bps)
 
 
 def buffer(duration_ms: int, timestamp_ms: int = 1_000) -> bytes:

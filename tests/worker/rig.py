@@ -90,7 +90,7 @@ class Rig:
         max_stream_series: int = 2_000,
         names: EventNameSettings | None = None,
         commit: CommitSettings | None = None,
-        **windows: int,
+        **windows: int | str,
     ) -> None:
         names = names or EventNameSettings()
         self.settings = Settings(
