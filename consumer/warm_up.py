@@ -15,6 +15,8 @@ _RULES = WindowRules(1, 1, 0, 0, _STREAMS, sessions=True, viewer_timeout_ms=1)
 def warm_up() -> None:
     """Run all compiled code once, with the very types that a worker hands it."""
     intake.warm_up()
+    blind = PartitionWindows(_RULES._replace(sessions=False), (0, 0))
+    blind.apply(_events(0), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
     windows = PartitionWindows(_RULES, (0, 0))
     for start_ms in (0, 10):
         windows.apply(_events(start_ms), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))

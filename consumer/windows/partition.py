@@ -33,7 +33,7 @@ from consumer.windows.storing import PART_BYTES, ChangedRows, changed_rows, mark
 from consumer.windows.streams import fill_table, hash_streams, pack_ids, row_of
 from consumer.windows.view import FIGURES, WindowView, live_rows, window_buckets, window_figures
 from consumer.windows.viewer_rows import enter_viewers
-from consumer.windows.walk import latest_ms, walk
+from consumer.windows.walk import latest_ms, walk, walk_blindly
 
 MIN_CLOSED_ROWS = 256
 
@@ -112,7 +112,8 @@ class PartitionWindows:
         """
         status = np.empty(end - begin, np.uint8)
         gaps = self._gaps(events, begin, end)
-        while not walk(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows, gaps):
+        kernel = walk if self._rules.sessions else walk_blindly
+        while not kernel(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows, gaps):
             # No two ids share a byte of the text, so its size is room enough for all of them.
             self._reserve(end - begin, len(events.text), gaps)
         self._collect()

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from consumer.compiled import inlined
+
 DAY_MS = 86_400_000
 """How long a stream with a count above 0 and no events of its own is kept, by partition time."""
 
@@ -20,3 +22,19 @@ class WindowRules(NamedTuple):
     max_viewers: int = 5_000_000
     max_events_per_viewer_bucket: int = 64
     """At most 255: signs carry their rank in a byte."""
+
+
+@inlined
+def blind(rules: WindowRules) -> WindowRules:
+    """Rules without sessions, which compiled code can tell without looking."""
+    return WindowRules(
+        rules.window_duration_ms,
+        rules.bucket_ms,
+        rules.grace_ms,
+        rules.stream_idle_ms,
+        rules.max_streams,
+        False,
+        1,
+        0,
+        0,
+    )

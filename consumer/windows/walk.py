@@ -8,7 +8,7 @@ from consumer.windows.ahead import look_ahead
 from consumer.windows.buckets import bucket_start_ms, closes_after_ms, drop_outside_window, find_or_open
 from consumer.windows.closing import STREAM_IDLE, WATERMARK, Closed, advance_partition, close_until, schedule
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, EventColumns
-from consumer.windows.rules import WindowRules
+from consumer.windows.rules import WindowRules, blind
 from consumer.windows.signs import keep_sign
 from consumer.windows.state import AHEAD, LIMB, NO_TIME_MS, NONE, State, has_room
 from consumer.windows.streams import add_stream, find_stream
@@ -40,6 +40,37 @@ def walk(
     `gaps`: at least as many as buckets without events can open and close on the way.
     Returns False, with nothing done, where the arrays lack room for the worst that these rows can do.
     """
+    return _walk(rules, state, events, begin, end, offsets, status, closed, gaps)
+
+
+@compiled
+def walk_blindly(
+    rules: WindowRules,
+    state: State,
+    events: EventColumns,
+    begin: int,
+    end: int,
+    offsets: npt.NDArray[np.int64],
+    status: npt.NDArray[np.uint8],
+    closed: Closed,
+    gaps: int,
+) -> bool:
+    """The same for rules without sessions: known when it is compiled, that takes a tenth off an event's time."""
+    return _walk(blind(rules), state, events, begin, end, offsets, status, closed, gaps)
+
+
+@inlined
+def _walk(
+    rules: WindowRules,
+    state: State,
+    events: EventColumns,
+    begin: int,
+    end: int,
+    offsets: npt.NDArray[np.int64],
+    status: npt.NDArray[np.uint8],
+    closed: Closed,
+    gaps: int,
+) -> bool:
     head, streams = state.head[0], state.streams
     if not has_room(state, closed, end - begin, len(events.text), gaps):
         return False

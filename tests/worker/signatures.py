@@ -26,9 +26,9 @@ def signatures() -> dict[str, list[str]]:
     return found
 
 
-def work() -> None:
+def work(counting: str) -> None:
     """All that a worker does with records: one, many, bad ones, new streams, quiet ones, a view and the end."""
-    rig = Rig(partitions=2).start()
+    rig = Rig(partitions=2, counting=counting).start()
     rig.join(0)
     rig.turn(INTERVAL_S)
     for bucket in (1, 2):
@@ -62,7 +62,8 @@ def main() -> None:
     """Print what is new, by kernel, and how many kernels there are."""
     warm_up()
     before = signatures()
-    work()
+    for counting in ("sessions", "events"):
+        work(counting)
     after = signatures()
     new = {name: after[name] for name in after if after[name] != before.get(name)}
     print(json.dumps({"kernels": sum(map(bool, before.values())), "new": new}))  # noqa: T201  # what it is run for
