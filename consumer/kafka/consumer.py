@@ -249,6 +249,11 @@ class InputConsumer:
                 f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
             )
         doing = f'can\'t read topic "{self._topic}" as group "{self._group}"'
+        if error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
+            raise ViewerConsumerError(
+                f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look for another "
+                f"with the same kafka.client group.instance.id"
+            )
         raise explain(doing, self._servers, error, self._last_words.error())
 
 
@@ -271,7 +276,10 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
 _GONE = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001  # as above
 )
-_FINAL = _GONE | ACCESS_DENIED | {KafkaError._AUTO_OFFSET_RESET, KafkaError.INCONSISTENT_GROUP_PROTOCOL}  # noqa: SLF001  # as above
+# A fatal error comes in a message with a code of its own, and that one doesn't call itself fatal.
+_FINAL = (
+    _GONE | ACCESS_DENIED | {KafkaError._AUTO_OFFSET_RESET, KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
+)
 
 
 def _is_final(error: KafkaError) -> bool:

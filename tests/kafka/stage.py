@@ -143,7 +143,7 @@ class KafkaStage:
     def write(self, partition: int, *values: bytes) -> None:
         produce(self.bootstrap_servers, self.topic, [(partition, None, value) for value in values])
 
-    def input(self, handler: AssignmentHandler, client: Mapping[str, int] | None = None) -> InputConsumer:
+    def input(self, handler: AssignmentHandler, client: Mapping[str, str | int] | None = None) -> InputConsumer:
         member = InputConsumer({**consumer_config(self.settings()), **(client or {})}, self.topic, handler)
         self._ends.append(member.close)
         member.subscribe()

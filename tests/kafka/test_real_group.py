@@ -128,6 +128,15 @@ def test_a_topic_that_goes_away_stops_with_its_name(kafka_stage: KafkaStage) -> 
         until(lambda: bool(member.poll(10, 0.1)), "never")
 
 
+def test_a_member_whose_name_another_has_taken_stops_and_says_so(kafka_stage: KafkaStage) -> None:
+    named = {"group.instance.id": "one"}
+    first = joined(kafka_stage.input(RecordingHandler(), client=named))
+    second = kafka_stage.input(RecordingHandler(), client=named)
+    until(lambda: (second.poll(1, 0.05), len(second.assignment) == PARTITIONS)[1], "the second has its place")
+    with pytest.raises(ViewerConsumerError, match=r"fenced by other consumer.*group\.instance\.id"):
+        until(lambda: bool(first.poll(1, 0.05)), "never")
+
+
 def test_a_poll_never_holds_up_a_signal_for_long(kafka_stage: KafkaStage) -> None:
     member = joined(kafka_stage.input(RecordingHandler()))
     began = time.monotonic()
