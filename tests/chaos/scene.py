@@ -71,14 +71,19 @@ class Scene:
         return [ending for worker in self.workers for ending in worker.endings]
 
     def wait_for_progress(self, offsets: int, within_s: float) -> None:
-        """Until so many offsets more are committed in every partition."""
+        """Until so many offsets more are committed in every partition; workers that end meanwhile are started again."""
         before = self.kafka.committed()
+
+        def have_come() -> bool:
+            self.start_missing()
+            return all(
+                self.kafka.committed().get(partition, 0) >= before.get(partition, 0) + offsets
+                for partition in range(self.kafka.partitions)
+            )
+
         try:
             until(
-                lambda: all(
-                    self.kafka.committed().get(partition, 0) >= before.get(partition, 0) + offsets
-                    for partition in range(self.kafka.partitions)
-                ),
+                have_come,
                 f"{offsets} more offsets are committed in every partition",
                 within_s,
             )
