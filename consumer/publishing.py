@@ -119,8 +119,9 @@ class Publisher:
         """Send all dead letters, and up to so many summaries or all there are."""
         left = most
         for partition in partitions:
-            for letter in partition.outbox.take_dead_letters():
-                self._transactions.produce(self._kafka.dead_letter_topic, letter.key, letter.value, letter.headers)
+            letters = partition.outbox.take_dead_letters()
+            if letters is not None:
+                self._transactions.produce_with_headers(self._kafka.dead_letter_topic, letters)
             while left is None or left > 0:
                 closed = partition.outbox.take_closed(SEND_AT_ONCE if left is None else left)
                 if closed is None:

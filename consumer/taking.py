@@ -13,10 +13,10 @@ import structlog
 from consumer.clocks import Clocks
 from consumer.intake.intake import Decoded, Intake, RejectDetail, reads_headers
 from consumer.intake.rejects import IGNORED, WAITING, Reject
-from consumer.kafka.batch import Batch, Run, batch_of, headers_of
+from consumer.kafka.batch import Batch, Run, batch_of, headers_of_all, keys_of
 from consumer.kafka.interface import Input, Message
 from consumer.observe.metrics import WorkerMetrics
-from consumer.output.dead_letter import Cause, Rejected, dead_letter
+from consumer.output.dead_letter import Cause, Rejected
 from consumer.owned import OwnedPartition
 from consumer.settings import Settings
 from consumer.windows.events import KINDS
@@ -167,7 +167,7 @@ class Taker:
         rejects = decoded.rejects[begin:end]
         if len(rejects):
             # Whatever the decoding of a later day would say of them, a replay skips them.
-            partition.journal.rejects.add(batch.offsets[rejects].tolist())
+            partition.journal.rejects.add(batch.offsets[rejects])
             self._write(partition, batch, rejects, decoded.causes(rejects), decoded.explain)
         over = np.flatnonzero(status == STREAM_LIMIT) + rows.start
         if len(over):
@@ -184,18 +184,20 @@ class Taker:
         explain: Callable[[int], RejectDetail],
     ) -> None:
         """Write dead letters of rows in their order; what is said of a cause is made once for all of them."""
-        known: dict[tuple[int, int], Sequence[tuple[str, str]]] = {}
-        columns = zip(
-            rows.tolist(), causes, batch.offsets[rows].tolist(), batch.timestamps_ms[rows].tolist(), strict=True
+        places = rows.tolist()
+        one_of_each = dict(zip(causes, places, strict=True))
+        said = {cause: self._cause(partition, explain(row)).headers() for cause, row in one_of_each.items()}
+        messages = [batch.messages[row] for row in places]
+        rejected = Rejected(
+            offsets=batch.offsets[rows].tolist(),
+            timestamps_ms=batch.timestamps_ms[rows].tolist(),
+            keys=keys_of(messages),
+            values=[batch.values[row] for row in places],
+            headers=headers_of_all(messages),
+            causes=[said[cause] for cause in causes],
         )
-        for row, cause, offset, timestamp_ms in columns:
-            headers = known.get(cause)
-            if headers is None:
-                headers = known[cause] = self._cause(partition, explain(row)).headers()
-            record = batch.messages[row]
-            rejected = Rejected(offset, timestamp_ms, record.key(), batch.values[row], headers_of(record))
-            partition.outbox.add_dead_letter(dead_letter(rejected, headers))
-        for code, number in Counter(code for code, _ in causes).items():
+        partition.outbox.add_rejected(rejected)
+        for (code, _), number in Counter(causes).items():
             self._metrics.count_rejects(Reject(code).label, number)
 
     def _cause(self, partition: OwnedPartition, detail: RejectDetail) -> Cause:

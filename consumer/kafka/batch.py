@@ -35,7 +35,20 @@ class Batch(NamedTuple):
 
     def headers(self) -> list[RecordHeaders]:
         """The headers of every message; not a column, because most inputs never need them."""
-        return [headers_of(message) for message in self.messages]
+        return headers_of_all(self.messages)
+
+
+def keys_of(messages: Sequence[Message]) -> list[bytes | None]:
+    """The keys of messages that were read."""
+    return cast("list[bytes | None]", list(map(Message.key, messages)))
+
+
+def headers_of_all(messages: Sequence[Message]) -> list[RecordHeaders]:
+    """The headers of messages that were read, as `headers_of` each."""
+    try:
+        return [cast("RecordHeaders", headers or []) for headers in map(Message.headers, messages)]
+    except (SystemError, UnicodeDecodeError):  # one of them has such a name
+        return [headers_of(message) for message in messages]
 
 
 def headers_of(message: Message) -> RecordHeaders:

@@ -11,6 +11,9 @@ GroupMetadata: TypeAlias = bytes
 
 Headers: TypeAlias = Sequence[tuple[str, str | bytes | None]]
 
+RecordWithHeaders: TypeAlias = tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]
+"""A record to publish: key, value and headers."""
+
 
 class Record(NamedTuple):
     """A record as it is read where speed is no matter."""
@@ -108,6 +111,9 @@ class Transactions(Protocol):
         self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int = -1
     ) -> None:
         """Add many, as (key, value)."""
+
+    def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
+        """Add many that have headers."""
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
         """Publish, with next offsets by (topic, partition)."""

@@ -25,7 +25,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.clients import DeliveryReport, LastWords, explain, kafka_error, make_producer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
-from consumer.kafka.interface import GroupMetadata, Headers, TransactionListener
+from consumer.kafka.interface import GroupMetadata, Headers, RecordWithHeaders, TransactionListener
 from consumer.kafka.outcomes import (
     FENCED,
     MOVED_ON,
@@ -132,7 +132,7 @@ class TransactionOwner:
         """
         producer = self._begun()
         self._topics.add(topic)
-        self._put(producer, topic, key, value, None if headers is None else list(headers), partition)
+        self._put_all(producer, topic, [(key, value, None if headers is None else list(headers))], partition)
 
     def produce_all(
         self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int = -1
@@ -144,8 +144,17 @@ class TransactionOwner:
         """
         producer = self._begun()
         self._topics.add(topic)
-        for key, value in records:
-            self._put(producer, topic, key, value, partition=partition)
+        self._put_all(producer, topic, ((key, value, None) for key, value in records), partition)
+
+    def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
+        """Add many records that have headers, in their order, by the partitioner.
+
+        Raises:
+            TransactionAborted, TransactionLost, ViewerConsumerError: as `produce`.
+        """
+        producer = self._begun()
+        self._topics.add(topic)
+        self._put_all(producer, topic, records)
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
         """Publish what was produced, and with it the next offsets to read.
@@ -241,31 +250,41 @@ class TransactionOwner:
                     raise explain(doing, self._servers, reason, self._last_words.error()) from None
                 _serve(producer, _RETRY_PAUSE_S)
 
-    def _put(
+    def _put_all(
         self,
         producer: Producer,
         topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[tuple[str, str | bytes | None]] | None = None,
+        records: Iterable[tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]] | None]],
         partition: int = -1,
     ) -> None:
-        deadline: Deadline | None = None
-        while True:
+        produce = producer.produce
+        for key, value, headers in records:
             try:
-                producer.produce(topic, value, key, partition, headers=headers)
-                break
+                produce(topic, value, key, partition, headers=headers)
             except BufferError:
-                # What is queued stays queued: leaving now and committing later would publish half of it.
-                deadline = deadline or self._deadline(self._limits.room_s)
-                if deadline.passed:
-                    self._end_badly(KafkaError(KafkaError._QUEUE_FULL), Outcome.ABORT)  # noqa: SLF001  # the library's name
-                _serve(producer, _ROOM_POLL_S)
+                self._put_patiently(producer, partial(produce, topic, value, key, partition, headers=headers))
             except KafkaException as error:
-                self._end_badly(kafka_error(error), outcome_of_record(kafka_error(error)))
-        self._produced += 1
-        if self._produced % _SERVE_EVERY == 0:
-            self._serve_reports(producer)
+                self._refuse(error)
+            self._produced += 1
+            if self._produced % _SERVE_EVERY == 0:
+                self._serve_reports(producer)
+
+    def _put_patiently(self, producer: Producer, put: Callable[[], None]) -> None:
+        # What is queued stays queued: leaving now and committing later would publish half of it.
+        deadline = self._deadline(self._limits.room_s)
+        while not deadline.passed:
+            _serve(producer, _ROOM_POLL_S)
+            try:
+                put()
+            except BufferError:
+                continue
+            except KafkaException as error:
+                self._refuse(error)
+            return
+        self._end_badly(KafkaError(KafkaError._QUEUE_FULL), Outcome.ABORT)  # noqa: SLF001  # the library's name
+
+    def _refuse(self, error: KafkaException) -> NoReturn:
+        self._end_badly(kafka_error(error), outcome_of_record(kafka_error(error)))
 
     def _serve_reports(self, producer: Producer) -> None:
         """Take delivery reports, so that they don't pile up; the first failure ends the transaction."""

@@ -3,10 +3,16 @@
 Header names are those of Kafka Streams (KIP-1034), with our own beside them.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
-Headers = Sequence[tuple[str, bytes | None]]
+Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
+
+CauseHeaders: TypeAlias = Sequence[tuple[str, str]]
+"""What a `Cause` is as headers."""
+
+DeadLetter: TypeAlias = tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]
+"""A record to publish: key, value and headers."""
 
 MAX_BYTES = 900_000
 """A dead letter over the producer's limit (1,000,000) would abort its transaction for ever."""
@@ -26,24 +32,6 @@ _HEADER_BYTES = 10
 """What a header takes besides its name and content: the lengths of both, at most five bytes each."""
 
 
-class Rejected(NamedTuple):
-    """A record as it came."""
-
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
-
-class DeadLetter(NamedTuple):
-    """A record to publish."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
-
-
 class Cause(NamedTuple):
     """Why records are rejects, and what else many of them have in common."""
 
@@ -56,7 +44,7 @@ class Cause(NamedTuple):
     schema: str
     """How they name their schema; empty where they name none."""
 
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> CauseHeaders:
         """As headers; to be made once for many records."""
         return (
             (EXCEPTION, self.reason),
@@ -68,20 +56,42 @@ class Cause(NamedTuple):
         )
 
 
-def dead_letter(rejected: Rejected, cause: Sequence[tuple[str, str]]) -> DeadLetter:
-    """The dead letter of a record; `cause` are the headers of its `Cause`."""
-    offset, timestamp_ms, key, value, headers = rejected
+class Rejected(NamedTuple):
+    """Records as they came, and why they are rejects: columns, one entry a record, in their order."""
+
+    offsets: list[int]
+    timestamps_ms: list[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers]
+    causes: Sequence[CauseHeaders]
+
+    def letters(self) -> Iterator[DeadLetter]:
+        """Their dead letters, each made as it is asked for."""
+        # What waits for a commit is columns, not a dozen objects a letter for the garbage collector to walk over.
+        return map(dead_letter, *self)
+
+
+def dead_letter(
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
+    cause: CauseHeaders,
+) -> DeadLetter:
+    """The dead letter of one record."""
     ours: list[tuple[str, str | bytes | None]] = [*cause, (OFFSET, str(offset)), (TIMESTAMP_MS, str(timestamp_ms))]
     left = MAX_BYTES - _ROOM_FOR_OURS
     if not headers and len(key or b"") + len(value or b"") <= left:
-        return DeadLetter(key, value, ours)
+        return key, value, ours
     key, left = _cut("key", key, left, ours)
     value, left = _cut("value", value, left, ours)
     theirs: list[tuple[str, str | bytes | None]] = list(headers)
     if sum(len(name.encode()) + len(content or b"") + _HEADER_BYTES for name, content in theirs) > left:
         ours.append(("viewer_consumer.headers_dropped", str(len(theirs))))
         theirs = []
-    return DeadLetter(key, value, [*theirs, *ours])
+    return key, value, [*theirs, *ours]
 
 
 def _cut(

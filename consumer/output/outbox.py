@@ -1,11 +1,13 @@
 """What a partition has to publish with its next commit, kept until that is known to have happened."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from consumer.output.dead_letter import DeadLetter
+from consumer.output.dead_letter import DeadLetter, Rejected
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.windows.partition import ClosedBuckets
 
@@ -24,8 +26,8 @@ class Outbox:
     def __init__(self) -> None:
         self._closed: list[ClosedBuckets] = []
         self._closed_at_ms: list[npt.NDArray[np.int64]] = []
-        self._letters: list[DeadLetter] = []
-        self._sent_batches = self._sent_rows = self._sent_letters = 0
+        self._rejected: list[Rejected] = []
+        self._sent_batches = self._sent_rows = self._sent_rejected = 0
         self.unsent = 0
         """Records that are not in the open transaction."""
 
@@ -35,15 +37,15 @@ class Outbox:
         self._closed_at_ms.append(closed_at_ms)
         self.unsent += len(closed)
 
-    def add_dead_letter(self, letter: DeadLetter) -> None:
-        """Add one dead letter to publish."""
-        self._letters.append(letter)
-        self.unsent += 1
+    def add_rejected(self, rejected: Rejected) -> None:
+        """Add rejects, of which dead letters are to be published."""
+        self._rejected.append(rejected)
+        self.unsent += len(rejected.offsets)
 
     @property
     def empty(self) -> bool:
         """Nothing waits for a commit."""
-        return not self._closed and not self._letters
+        return not self._closed and not self._rejected
 
     def take_closed(self, most: int) -> ClosedBuckets | None:
         """The next summaries to send, at most so many; None where all are sent."""
@@ -57,12 +59,14 @@ class Outbox:
         self.unsent -= end - begin
         return ClosedBuckets(stream_ids[begin:end], rows[begin:end])
 
-    def take_dead_letters(self) -> list[DeadLetter]:
-        """The dead letters that are not sent yet."""
-        letters = self._letters[self._sent_letters :]
-        self._sent_letters = len(self._letters)
-        self.unsent -= len(letters)
-        return letters
+    def take_dead_letters(self) -> Iterator[DeadLetter] | None:
+        """The next dead letters to send, all of them and made as they are read; None where all are sent."""
+        waiting = self._rejected[self._sent_rejected :]
+        if not waiting:
+            return None
+        self._sent_rejected = len(self._rejected)
+        self.unsent -= sum(len(rejected.offsets) for rejected in waiting)
+        return chain.from_iterable(rejected.letters() for rejected in waiting)
 
     def send_again(self) -> None:
         """The transaction was aborted: nothing of it is published."""
@@ -80,10 +84,10 @@ class Outbox:
         )
         self._closed.clear()
         self._closed_at_ms.clear()
-        self._letters.clear()
+        self._rejected.clear()
         self._restart()
         return published
 
     def _restart(self) -> None:
-        self._sent_batches = self._sent_rows = self._sent_letters = 0
-        self.unsent = sum(map(len, self._closed)) + len(self._letters)
+        self._sent_batches = self._sent_rows = self._sent_rejected = 0
+        self.unsent = sum(map(len, self._closed)) + sum(len(rejected.offsets) for rejected in self._rejected)

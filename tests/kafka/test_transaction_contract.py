@@ -11,6 +11,7 @@ def test_records_and_offsets_are_seen_together_and_only_after_the_commit(stage: 
     owner, metadata = stage.owner(), stage.metadata()
     owner.produce_all(stage.output, [(b"a", b"1"), (b"b", None), (b"a", b"2")])
     owner.produce(stage.output, None, b"3", [("reason", b"why"), ("none", None)])
+    owner.produce_with_headers(stage.output, [(b"b", b"4", [("reason", b"why")]), (b"a", None, [])])
     assert owner.in_transaction
     assert (stage.published(), stage.committed()) == ([], {})
 
@@ -22,6 +23,8 @@ def test_records_and_offsets_are_seen_together_and_only_after_the_commit(stage: 
         Published(stage.output, b"b", None),
         Published(stage.output, b"a", b"2"),
         Published(stage.output, None, b"3", (("reason", b"why"), ("none", None))),
+        Published(stage.output, b"b", b"4", (("reason", b"why"),)),
+        Published(stage.output, b"a", None),
     ]
     assert stage.committed() == {0: 7, 1: 0}
 

@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.output.dead_letter import Cause, Rejected, dead_letter
+from consumer.output.dead_letter import Cause, dead_letter
 from consumer.output.letters import UNKNOWN, Letter, Wanted, as_counts, as_json, as_line, as_text, time_text, visible
-
-REJECTED = Rejected(17, 1_700_000_000_000, b"key", b"\0\1ab", [])
 
 
 def letter(
@@ -18,9 +16,9 @@ def letter(
 ) -> Letter:
     """One as it comes back from Kafka."""
     cause = Cause("viewer-events", input_partition, "my-group", reason, "it ends", "id 7")
-    made = dead_letter(REJECTED, cause.headers())
-    headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in made.headers]
-    return Letter(3, offset, timestamp_ms, made.key, made.value, headers)
+    key, value, ours = dead_letter(17, 1_700_000_000_000, b"key", b"\0\1ab", [], cause.headers())
+    headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in ours]
+    return Letter(3, offset, timestamp_ms, key, value, headers)
 
 
 def test_a_line_says_where_when_and_why() -> None:

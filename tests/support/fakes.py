@@ -19,6 +19,7 @@ from consumer.kafka.interface import (
     GroupMetadata,
     Headers,
     Record,
+    RecordWithHeaders,
     TransactionListener,
 )
 from consumer.kafka.outcomes import TransactionAborted, TransactionLost
@@ -326,6 +327,11 @@ class FakeTransactionOwner:
         self._begin()
         for key, value in records:
             self.produce(topic, key, value, partition=partition)
+
+    def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
+        self._begin()
+        for key, value, headers in records:
+            self.produce(topic, key, value, headers)
 
     @contextlib.contextmanager
     def hurried(self, seconds: float) -> Iterator[None]:

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from consumer.output.dead_letter import DeadLetter
+from consumer.output.dead_letter import Rejected
 from consumer.output.outbox import Outbox
 from consumer.windows.closing import CLOSE_REASONS, STREAM_IDLE, WATERMARK
 from consumer.windows.partition import ClosedBuckets
@@ -18,6 +18,12 @@ def closed(numbers: range) -> ClosedBuckets:
     rows["offset"] = numbers
     rows["reason"] = [STREAM_IDLE if number % 3 == 0 else WATERMARK for number in numbers]
     return ClosedBuckets([b"%d" % number for number in numbers], rows)
+
+
+def rejected(numbers: range) -> Rejected:
+    count = len(numbers)
+    keys = [b"%d" % number for number in numbers]
+    return Rejected(list(numbers), [-1] * count, keys, [None] * count, [()] * count, [()] * count)
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -39,11 +45,12 @@ class OutboxMachine(RuleBasedStateMachine):
         self.outbox.add_closed(closed(numbers), np.array(numbers, np.int64) * 10)
         self.waiting += numbers
 
-    @rule()
-    def add_dead_letter(self) -> None:
-        self.outbox.add_dead_letter(DeadLetter(b"%d" % self.next, None, []))
-        self.letters_waiting.append(self.next)
-        self.next += 1
+    @rule(count=st.integers(1, 5))
+    def add_rejected(self, count: int) -> None:
+        numbers = range(self.next, self.next + count)
+        self.next += count
+        self.outbox.add_rejected(rejected(numbers))
+        self.letters_waiting += numbers
 
     @rule(most=st.integers(1, 4))
     def take_closed(self, most: int) -> None:
@@ -59,7 +66,9 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule()
     def take_dead_letters(self) -> None:
-        assert [int(each.key or b"") for each in self.outbox.take_dead_letters()] == self.letters_waiting
+        taken = self.outbox.take_dead_letters()
+        assert (taken is None) == (not self.letters_waiting)
+        assert [int(key or b"") for key, _, _ in taken or ()] == self.letters_waiting
         self.letters_waiting, self.letters_sent = [], self.letters_sent + self.letters_waiting
 
     @rule()
