@@ -335,6 +335,14 @@ def test_a_queue_that_stays_full_is_never_committed_in_part(troupe: Troupe) -> N
     assert 5 <= troupe.time_s < 6
 
 
+def test_of_many_with_headers_none_is_committed_where_one_is_refused_after_a_wait_for_room(troupe: Troupe) -> None:
+    troupe.fail("produce", None, BufferError(), bare(KafkaError.MSG_SIZE_TOO_LARGE))
+    owner = troupe.owner()
+    with pytest.raises(TransactionAborted, match="MSG_SIZE_TOO_LARGE"):
+        owner.produce_with_headers("letters", [(b"a", b"1", [("why", "")]), (b"b", b"2", []), (b"c", b"3", [])])
+    assert troupe.calls == ["init", "begin", "produce", "produce", "produce", "abort"]
+
+
 def test_records_that_are_refused_again_and_again_stop_the_worker(troupe: Troupe) -> None:
     owner = troupe.owner()
     troupe.fail("produce", *[bare(KafkaError.MSG_SIZE_TOO_LARGE)] * 100)
