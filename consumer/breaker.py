@@ -43,6 +43,10 @@ class Breaker:
         self.passed: Limit | None = None
         """The limit that opened it; None while it is closed."""
 
+    def pass_over(self, records: int) -> None:
+        """Hear of so many records that are no rejects, which can't open it."""
+        self._seen += records
+
     def take(self, rejected: npt.NDArray[np.bool_]) -> int | None:
         """Hear of the next records; the row of the one at which it opens, None while it stays closed or was open.
 

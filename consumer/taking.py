@@ -113,6 +113,9 @@ class Taker:
     def _opens_breaker(
         self, partition: OwnedPartition, decoded: Decoded, run: Run, status: npt.NDArray[np.uint8]
     ) -> bool:
+        if not len(decoded.rejects) and not (status == STREAM_LIMIT).any():  # nearly always, and many times a second
+            partition.breaker.pass_over(run.end - run.begin)
+            return False
         codes = decoded.events.reject[run.begin : run.end]
         rejected = ((codes != 0) & (codes < WAITING)) | (status == STREAM_LIMIT)
         # One that is ahead of its time is neither: a clock that is wrong says nothing of the topic.

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 from confluent_kafka import Message
+
+_SECOND = itemgetter(1)
 
 RecordHeaders = list[tuple[str, bytes | None]]
 
@@ -75,7 +78,7 @@ def batch_of(messages: Sequence[Message]) -> Batch:
         messages=messages,
         values=list(map(Message.value, messages)),
         offsets=offsets[0] if len(offsets) == 1 else np.concatenate([*offsets, np.empty(0, np.int64)]),
-        timestamps_ms=np.array([message.timestamp()[1] for message in messages], np.int64),
+        timestamps_ms=np.fromiter(map(_SECOND, map(Message.timestamp, messages)), np.int64, len(messages)),
         runs=runs,
     )
 
