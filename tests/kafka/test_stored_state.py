@@ -144,5 +144,5 @@ def test_who_is_not_alone_any_more_can_t_commit(kafka_stage: KafkaStage, setting
 
 def test_partitions_that_others_have_are_not_taken_from_them(kafka_stage: KafkaStage, settings: Settings) -> None:
     joined(kafka_stage.input(RecordingHandler()))
-    with pytest.raises(ViewerConsumerError, match="stop its workers first"), SoleMember(settings, [0, 1], within_s=1.0):
+    with pytest.raises(ViewerConsumerError, match="stop its workers first"), SoleMember(settings, [0, 1], within_s=5.0):
         pass
