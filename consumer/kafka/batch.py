@@ -47,25 +47,30 @@ def keys_of(messages: Sequence[Message]) -> list[bytes | None]:
 
 
 def headers_of_all(messages: Sequence[Message]) -> list[RecordHeaders]:
-    """The headers of messages that were read, as `headers_of` each."""
-    try:
-        return [cast("RecordHeaders", headers or []) for headers in map(Message.headers, messages)]
-    except (SystemError, UnicodeDecodeError):  # one of them has such a name
-        return [headers_of(message) for message in messages]
+    """The headers of messages that were read, in their order.
+
+    A name that is no UTF-8 keeps the client library from giving any of its record; `UNREADABLE_HEADERS` then stands
+    alone.
+    """
+    found: list[RecordHeaders | None] = []
+    # For such a name the library returns a list with a hole in it, and sets an error that nobody has asked for. An
+    # ordinary call may be so fast that it doesn't look; map looks, goes on with the next, and the list stays untouched.
+    one_by_one = cast("Iterator[RecordHeaders | None]", map(Message.headers, messages))
+    while len(found) < len(messages):
+        try:
+            found.extend(one_by_one)
+        except (SystemError, UnicodeDecodeError):
+            message = messages[len(found)]
+            # It keeps the list, and would return it without an error when asked again.
+            message.set_headers([(UNREADABLE_HEADERS, None)])
+            found.append([(UNREADABLE_HEADERS, None)])
+    return [headers or [] for headers in found]
 
 
 def headers_of(message: Message) -> RecordHeaders:
-    """The headers of a message that was read, in their order.
-
-    A name that is no UTF-8 keeps the client library from giving any of them; `UNREADABLE_HEADERS` then stands alone.
-    """
-    try:
-        # For such a name the library returns a list with a hole in it, and sets an error that nobody has asked for. An
-        # ordinary call may be so fast that it doesn't look; map looks, and the list is never touched.
-        (headers,) = map(Message.headers, (message,))
-    except (SystemError, UnicodeDecodeError):
-        return [(UNREADABLE_HEADERS, None)]
-    return cast("RecordHeaders", headers or [])  # a dict or text is only what one may produce
+    """The headers of one message, as `headers_of_all`."""
+    (headers,) = headers_of_all((message,))
+    return headers
 
 
 def batch_of(messages: Sequence[Message]) -> Batch:
