@@ -1,8 +1,8 @@
 """Looking ahead: what the next events need is read now, many at a time, so that the processor waits for it once.
 
 An audience is larger than the caches, and each event needs places all over it: waiting for one after the other takes
-most of the time. The loops here are so short that the processor has several reads on their way. What they find is
-dropped: it is at hand when the walk asks for it.
+most of the time. The loops here are so short that the processor has several reads on their way. Most of what they find
+is dropped: it is at hand when the walk asks for it.
 """
 
 from consumer.compiled import inlined
@@ -11,12 +11,14 @@ from consumer.windows.events import EventColumns
 from consumer.windows.hashing import siphash13, siphash24_128
 from consumer.windows.rules import WindowRules
 from consumer.windows.state import State
-from consumer.windows.viewers import home_of, tag_of
+from consumer.windows.viewers import home_of, likely_viewer, tag_of
+
+_LINKS = 3
 
 
 @inlined
 def look_ahead(rules: WindowRules, state: State, events: EventColumns, begin: int, end: int) -> None:
-    """Leave the hashes of rows `begin` to `end` in `state.ahead`, from its front."""
+    """Leave the hashes of rows `begin` to `end`, and their likely viewers, in `state.ahead`, from its front."""
     key0, key1, ahead = state.head[0]["hash_key0"], state.head[0]["hash_key1"], state.ahead
     for i in range(begin, end):
         if events.reject[i] == 0:
@@ -40,7 +42,11 @@ def _read_viewers(state: State, size: int) -> None:
     for i in range(size):
         ahead[i]["hint"] = slots[home_of(tag_of(ahead[i]["stream"], ahead[i]["low"]), len(slots))]["viewer"]
     for i in range(size):
-        ahead[i]["hint"] = viewers[max(ahead[i]["hint"], 0)]["kept"]
+        ahead[i]["viewer"] = likely_viewer(slots, tag_of(ahead[i]["stream"], ahead[i]["low"]))
+    for i in range(size):
+        viewer = max(ahead[i]["viewer"], 0)
+        ahead[i]["hint"] = viewers[viewer]["kept"]
+        ahead[i]["hint_too"] = viewers[viewer]["hash_low"]  # often in another line of the cache
     for i in range(size):
         # What row 0 says before anybody has it is not to be relied on.
         node = min(max(ahead[i]["hint"], 0), len(kept) - 1)
@@ -48,23 +54,37 @@ def _read_viewers(state: State, size: int) -> None:
 
 
 @inlined
-def read_signs(state: State, chunk: int, size: int) -> None:
-    """Have at hand the viewers of a chunk of signs, and their neighbours among those present."""
+def read_signs(state: State, chunk: int, size: int) -> int:
+    """Leave the viewers of so many signs, from that chunk on, in `state.ahead`, and have at hand what settling needs.
+
+    Returns the chunk behind.
+    """
     ahead, viewers, kept = state.ahead, state.audience.viewers, state.audience.kept
-    # Hashes stay as they are: a bucket is settled while the events that were looked at are yet to be taken.
+    for begin in range(0, size, CHUNK):
+        for i in range(begin, min(begin + CHUNK, size)):
+            ahead[i]["settled"] = kept[chunk * CHUNK + i - begin]["viewer"]
+        chunk = int(state.audience.chunks[chunk])
     for i in range(size):
-        ahead[i]["hint"] = viewers[kept[chunk * CHUNK + i]["viewer"]]["kept"]
+        viewer = ahead[i]["settled"]
+        ahead[i]["hint"] = viewers[viewer]["kept"]
+        ahead[i]["hint_too"] = viewers[viewer]["seen_ms"]
+    # The newest, the oldest, and the one behind: the first of a later bucket, where there is one a bucket.
+    for _ in range(_LINKS):
+        for i in range(size):
+            ahead[i]["hint"] = kept[max(ahead[i]["hint"], 0)]["later"]
+    # Neighbours among those present.
     for i in range(size):
-        viewer = viewers[kept[chunk * CHUNK + i]["viewer"]]
-        quieter, fresher = max(viewer["quieter"], 0), max(viewer["fresher"], 0)
+        viewer = ahead[i]["settled"]
+        quieter, fresher = max(viewers[viewer]["quieter"], 0), max(viewers[viewer]["fresher"], 0)
         ahead[i]["hint"] = viewers[quieter]["fresher"] + viewers[fresher]["quieter"]
+    return chunk
 
 
 @inlined
-def read_slots(state: State, row: int, begin: int, end: int) -> None:
+def read_slots(state: State, row: int, size: int) -> None:
     """Have at hand the places in the table of some who have gone, all of one stream."""
     ahead, audience = state.ahead, state.audience
     slots, viewers = audience.slots, audience.viewers
-    for i in range(begin, end):
-        tag = tag_of(state.streams[row]["hash"], viewers[audience.gone[i]]["hash_low"])
-        ahead[i - begin]["hint"] = slots[home_of(tag, len(slots))]["viewer"]
+    for i in range(size):
+        tag = tag_of(state.streams[row]["hash"], viewers[ahead[i]["gone"]]["hash_low"])
+        ahead[i]["hint"] = slots[home_of(tag, len(slots))]["viewer"]

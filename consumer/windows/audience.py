@@ -1,7 +1,7 @@
 """What counting by viewer remembers, as arrays: one row a viewer, one a kept sign, no object for either.
 
 ```
-slots ──► viewers row ──► kept ──► kept ──► …      a viewer's signs in open buckets, newest first
+slots ──► viewers row ──► kept ──► kept ──► …      a viewer's signs in open buckets: a ring, from the newest
             ▲  │ ▲                   ▲
    quietest ┘  ▼ │ fresher           │ first_chunk ⇄ … last_chunk
    crowds ──► the viewers present    presence ──► the signs of one open bucket, by arrival, in chunks
@@ -39,7 +39,7 @@ VIEWER = np.dtype(
 
 SLOT = np.dtype([("tag", np.uint32), ("viewer", np.int32)])
 
-KEPT = np.dtype([("sign", np.int64), ("viewer", np.int32), ("earlier", np.int32)], align=True)
+KEPT = np.dtype([("sign", np.int64), ("viewer", np.int32), ("later", np.int32)], align=True)
 
 CROWD = np.dtype([("quietest", np.int32), ("freshest", np.int32), ("carried", np.int32)])
 
@@ -67,7 +67,7 @@ TALLY = np.dtype(
         ("chunks_free", np.int64),
         ("chunks_live", np.int64),
         ("kept_live", np.int64),
-        ("gone", np.int64),  # while a bucket is settled: how many viewers are to be forgotten
+        ("gone", np.int64),  # while a bucket is settled: how many viewers in `ahead` are to be forgotten
         ("timeouts", np.int64),
         ("orphan_leaves", np.int64),
         ("implicit_joins", np.int64),
@@ -89,10 +89,9 @@ class Audience(NamedTuple):
     chunks: npt.NDArray[np.int32]
     """By chunk: the next one of its bucket, or the next free one."""
     changes: npt.NDArray[np.int64]
-    """Room to settle a bucket in, as are the three below."""
+    """Room to settle a bucket in, as are the two below."""
     sorted_changes: npt.NDArray[np.int64]
     digits: npt.NDArray[np.int64]
-    gone: npt.NDArray[np.int32]
 
 
 def new_audience(*, streams: int, buckets: int) -> Audience:
@@ -111,7 +110,6 @@ def new_audience(*, streams: int, buckets: int) -> Audience:
         changes=np.zeros(some, np.int64),
         sorted_changes=np.zeros(some, np.int64),
         digits=np.zeros(256, np.int64),
-        gone=np.zeros(some, np.int32),
     )
 
 
@@ -137,7 +135,6 @@ def has_room_for_signs(audience: Audience, signs: int) -> bool:
     tally = audience.tally[0]
     return bool(
         tally["viewers_used"] + signs <= len(audience.viewers)
-        and len(audience.gone) >= len(audience.viewers)
         and 4 * (tally["viewers_live"] + signs) <= 3 * len(audience.slots)
         and tally["chunks_used"] + signs <= len(audience.chunks)
         and most_changes(tally["viewers_live"], tally["kept_live"], signs) <= len(audience.changes)

@@ -51,7 +51,7 @@ def pack_chunks(state: State, kept: npt.NDArray[np.void], chunks: npt.NDArray[np
                 size = _pack_bucket(old, slot, kept, chunks, places, size)
                 slot = int(state.buckets[slot]["newer"])
     for node in range(size * CHUNK):
-        kept[node]["earlier"] = _moved_node(places, int(kept[node]["earlier"]))
+        kept[node]["later"] = _moved_node(places, int(kept[node]["later"]))
     for viewer in range(old.tally[0]["viewers_used"]):
         old.viewers[viewer]["kept"] = _moved_node(places, int(old.viewers[viewer]["kept"]))
     old.tally[0]["chunks_used"] = size
@@ -79,7 +79,7 @@ def _pack_bucket(
                 kept[size * CHUNK + i] = old.kept[chunk * CHUNK + i]
             else:
                 kept[size * CHUNK + i]["viewer"] = 0
-                kept[size * CHUNK + i]["earlier"] = NONE
+                kept[size * CHUNK + i]["later"] = NONE
         chunks[size] = size + 1 if left > CHUNK else NONE
         size += 1
         left -= CHUNK

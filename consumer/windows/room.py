@@ -25,7 +25,6 @@ def with_room(audience: Audience, streams: int, buckets: int, signs: int, chunks
         crowds=np.concatenate([audience.crowds, empty_crowds(streams - len(audience.crowds))]),
         presence=grown(audience.presence, len(audience.presence), buckets),
         viewers=rows,
-        gone=grown(audience.gone, 0, len(rows)),
         slots=_slots_with_room(audience.slots, int(tally["viewers_live"]) + signs),
         kept=grown(audience.kept, chunks_used * CHUNK, len(chunk_links) * CHUNK),
         chunks=chunk_links,
@@ -72,7 +71,6 @@ def with_fewer_viewers(state: State) -> State:
         slots=slots,
         changes=np.empty(changes, np.int64),
         sorted_changes=np.empty(changes, np.int64),
-        gone=np.empty(size, np.int32),
     )
     return state._replace(audience=audience)
 

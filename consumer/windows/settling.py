@@ -6,12 +6,11 @@ its end, and are counted as one number.
 
 from consumer.compiled import called, inlined
 from consumer.windows.ahead import read_signs, read_slots
-from consumer.windows.audience import CHUNK, Audience
 from consumer.windows.buckets import bucket_start_ms
 from consumer.windows.crowd import enter, quit_crowd
 from consumer.windows.peak import largest_count
 from consumer.windows.rules import WindowRules
-from consumer.windows.signs import cut_chain, drop_signs, is_joined, is_leave, time_of
+from consumer.windows.signs import drop_signs, is_joined, is_leave, time_of
 from consumer.windows.state import AHEAD, NO_TIME_MS, NONE, State
 from consumer.windows.viewers import remove_viewer
 
@@ -26,14 +25,13 @@ def settle(rules: WindowRules, state: State, row: int, slot: int) -> None:
     presence["timeouts"] = 0
     size, left, chunk = 0, int(presence["kept"]), int(presence["first_chunk"])
     while left > 0:
-        read_signs(state, chunk, min(left, CHUNK))
-        for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
-            size = _settle_viewer(rules, state, row, slot, int(audience.kept[node]["viewer"]), size)
-        left -= CHUNK
-        chunk = int(audience.chunks[chunk])
+        chunk = read_signs(state, chunk, min(left, AHEAD))
+        for i in range(min(left, AHEAD)):
+            size = _settle_viewer(rules, state, row, slot, int(state.ahead[i]["settled"]), size)
+        _remove_gone(state, row)
+        left -= AHEAD
     size = _time_out_silent(rules, state, row, slot, size)
     drop_signs(audience, slot)
-    _remove_gone(state, row)
     presence["viewers_at_end"] = audience.crowds[row]["carried"]
     at_start = carried
     for i in range(size):
@@ -51,14 +49,19 @@ def _settle_viewer(rules: WindowRules, state: State, row: int, slot: int, viewer
     audience, bucket = state.audience, state.buckets[slot]
     viewers, kept = audience.viewers, audience.kept
     tally, presence = audience.tally[0], audience.presence[slot]
-    node = cut_chain(audience, viewer, bucket["start_ms"] + rules.bucket_ms)
-    if node == NONE:
+    end_ms = bucket["start_ms"] + rules.bucket_ms
+    newest = int(viewers[viewer]["kept"])
+    if newest == NONE or time_of(kept[kept[newest]["later"]]["sign"]) >= end_ms:
         return size  # was settled by an earlier sign
     seen_ms = viewers[viewer]["seen_ms"]
     carried = seen_ms != NO_TIME_MS
     present, counted = carried, carried
-    while node != NONE:
+    node = int(kept[newest]["later"])
+    while True:
         sign = kept[node]["sign"]
+        if time_of(sign) >= end_ms:
+            kept[newest]["later"] = node
+            break
         if present and time_of(sign) > seen_ms + rules.viewer_timeout_ms:
             size = _lose(rules, state, slot, seen_ms + rules.viewer_timeout_ms, size)
             presence["timeouts"] += 1
@@ -77,14 +80,17 @@ def _settle_viewer(rules: WindowRules, state: State, row: int, slot: int, viewer
             present = False
         else:
             tally["orphan_leaves"] += 1
-        node = int(kept[node]["earlier"])
+        if node == newest:
+            viewers[viewer]["kept"] = NONE
+            break
+        node = int(kept[node]["later"])
     if carried:
         quit_crowd(audience, row, viewer)
     if present:
         viewers[viewer]["seen_ms"] = seen_ms
         enter(audience, row, viewer)
     else:
-        _mark_absent(audience, viewer)
+        _mark_absent(state, viewer)
     return size
 
 
@@ -105,31 +111,32 @@ def _time_out_silent(rules: WindowRules, state: State, row: int, slot: int, size
             quit_crowd(audience, row, viewer)
             if viewers[viewer]["kept"] == NONE:
                 state.streams[row]["viewers"] -= 1
-            _mark_absent(audience, viewer)
+            _mark_absent(state, viewer)
+            if audience.tally[0]["gone"] == AHEAD:
+                _remove_gone(state, row)
         viewer = fresher
+    _remove_gone(state, row)
     audience.tally[0]["timeouts"] += presence["timeouts"]
     return size
 
 
 @inlined
-def _mark_absent(audience: Audience, viewer: int) -> None:
+def _mark_absent(state: State, viewer: int) -> None:
     """A viewer is absent where the open buckets begin; without signs in them, nothing is left to know."""
-    audience.viewers[viewer]["seen_ms"] = NO_TIME_MS
-    if audience.viewers[viewer]["kept"] == NONE:
-        tally = audience.tally[0]
-        audience.gone[tally["gone"]] = viewer
+    viewers, tally = state.audience.viewers, state.audience.tally[0]
+    viewers[viewer]["seen_ms"] = NO_TIME_MS
+    if viewers[viewer]["kept"] == NONE:
+        state.ahead[tally["gone"]]["gone"] = viewer
         tally["gone"] += 1
 
 
 @inlined
 def _remove_gone(state: State, row: int) -> None:
-    """Free the rows of those who have gone, all at the end: their places in the table are read many at a time."""
-    gone, tally = state.audience.gone, state.audience.tally[0]
-    for begin in range(0, tally["gone"], AHEAD):
-        end = min(begin + AHEAD, int(tally["gone"]))
-        read_slots(state, row, begin, end)
-        for i in range(begin, end):
-            remove_viewer(state, int(gone[i]))
+    """Free the rows of those who have gone, a few together: their places in the table are read before."""
+    tally = state.audience.tally[0]
+    read_slots(state, row, tally["gone"])
+    for i in range(tally["gone"]):
+        remove_viewer(state, int(state.ahead[i]["gone"]))
     tally["gone"] = 0
 
 

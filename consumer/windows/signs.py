@@ -1,4 +1,7 @@
-"""Signs of viewers: packed into one word, kept in their bucket until it closes, and chained by viewer, newest first.
+"""Signs of viewers: packed into one word, kept in their bucket until it closes, and linked to the viewer's next.
+
+They are a ring: a viewer's row names the newest, which is linked to the oldest. Nearly every event comes behind the
+newest, and buckets are settled from the oldest on.
 
 A sign's order is its time, a leave behind all else at the same time. Which signs are kept, and in which order, does
 not depend on when they come, except past the limits.
@@ -56,43 +59,79 @@ def _rank(sign: int) -> int:
 @inlined
 def keep_sign(rules: WindowRules, state: State, row: int, slot: int, viewer: int, timestamp_ms: int, kind: int) -> bool:
     """Keep what an event in an open bucket says of a viewer, unless that is known; False past the limit."""
-    audience, start_ms = state.audience, state.buckets[slot]["start_ms"]
-    viewers, kept = audience.viewers, audience.kept
+    kept, start_ms = state.audience.kept, state.buckets[slot]["start_ms"]
     order = timestamp_ms * 2 + (kind == LEAVE)
-    later, top, at = NONE, NONE, int(viewers[viewer]["kept"])
-    while at != NONE and _order(kept[at]["sign"]) > order:
-        if top == NONE and time_of(kept[at]["sign"]) < start_ms + rules.bucket_ms:
-            top = at  # the newest of this bucket
-        later, at = at, int(kept[at]["earlier"])
+    newest = int(state.audience.viewers[viewer]["kept"])
+    if newest != NONE and _order(kept[newest]["sign"]) >= order:
+        return _keep_earlier_sign(rules, state, slot, newest, order, kind == JOIN)
     rank = 0
-    if at != NONE and time_of(kept[at]["sign"]) >= start_ms:
-        if _order(kept[at]["sign"]) == order:
-            if kind == JOIN:
-                kept[at]["sign"] |= _RANKS
-            return True
-        rank = _rank(kept[at]["sign"]) + 1
-    if (rank if top == NONE else _rank(kept[top]["sign"]) + 1) >= rules.max_events_per_viewer_bucket:
-        return False
-    node = new_node(audience, slot)
-    kept[node]["sign"] = _packed(order, kind == JOIN, rank)
-    kept[node]["viewer"] = viewer
-    kept[node]["earlier"] = at
-    if later != NONE:
-        kept[later]["earlier"] = node
-        _raise_ranks(audience, top, node)
-        return True
-    viewers[viewer]["kept"] = node
-    was_there = viewers[viewer]["seen_ms"] != NO_TIME_MS if at == NONE else not is_leave(kept[at]["sign"])
+    if newest != NONE and time_of(kept[newest]["sign"]) >= start_ms:
+        rank = _rank(kept[newest]["sign"]) + 1
+        if rank >= rules.max_events_per_viewer_bucket:
+            return False
+    was_there = bool(
+        state.audience.viewers[viewer]["seen_ms"] != NO_TIME_MS
+        if newest == NONE
+        else not is_leave(kept[newest]["sign"])
+    )
+    add_newest(state.audience, slot, viewer, _packed(order, kind == JOIN, rank))
     state.streams[row]["viewers"] += int(kind != LEAVE) - int(was_there)
     return True
 
 
 @inlined
-def _raise_ranks(audience: Audience, top: int, node: int) -> None:
-    """Of a bucket's signs from `top` down to `node`, which comes before them."""
-    while top not in (NONE, node):
-        audience.kept[top]["sign"] += 1
-        top = int(audience.kept[top]["earlier"])
+def _keep_earlier_sign(rules: WindowRules, state: State, slot: int, newest: int, order: int, joined: bool) -> bool:
+    """The same for a sign that is not to be the newest."""
+    kept, start_ms = state.audience.kept, state.buckets[slot]["start_ms"]
+    before, at = newest, int(kept[newest]["later"])
+    while _order(kept[at]["sign"]) < order:
+        before, at = at, int(kept[at]["later"])
+    if _order(kept[at]["sign"]) == order:
+        if joined:
+            kept[at]["sign"] |= _RANKS
+        return True
+    rank = 0
+    if before != newest and time_of(kept[before]["sign"]) >= start_ms:
+        rank = _rank(kept[before]["sign"]) + 1
+    behind = _behind_in_bucket(state, at, newest, start_ms + rules.bucket_ms)
+    if rank + behind >= rules.max_events_per_viewer_bucket:
+        return False
+    node = new_node(state.audience, slot)
+    kept[node]["sign"] = _packed(order, joined, rank)
+    kept[node]["viewer"] = kept[at]["viewer"]
+    kept[node]["later"] = at
+    kept[before]["later"] = node
+    for _ in range(behind):
+        kept[at]["sign"] += 1  # of its rank
+        at = int(kept[at]["later"])
+    return True
+
+
+@inlined
+def _behind_in_bucket(state: State, at: int, newest: int, end_ms: int) -> int:
+    """How many signs from `at` on are before that time."""
+    kept, size = state.audience.kept, 0
+    while time_of(kept[at]["sign"]) < end_ms:
+        size += 1
+        if at == newest:
+            break
+        at = int(kept[at]["later"])
+    return size
+
+
+@inlined
+def add_newest(audience: Audience, slot: int, viewer: int, sign: int) -> None:
+    """Keep a sign that comes behind all others of its viewer."""
+    viewers, kept = audience.viewers, audience.kept
+    node, newest = new_node(audience, slot), int(viewers[viewer]["kept"])
+    kept[node]["sign"] = sign
+    kept[node]["viewer"] = viewer
+    if newest == NONE:
+        kept[node]["later"] = node
+    else:
+        kept[node]["later"] = kept[newest]["later"]
+        kept[newest]["later"] = node
+    viewers[viewer]["kept"] = node
 
 
 @inlined
@@ -133,25 +172,3 @@ def drop_signs(audience: Audience, slot: int) -> None:
     presence["kept"] = 0
     presence["first_chunk"] = NONE
     presence["last_chunk"] = NONE
-
-
-@inlined
-def cut_chain(audience: Audience, viewer: int, end_ms: int) -> int:
-    """Take a viewer's signs before that time off the chain and turn them round; the earliest, whose `earlier` is later.
-
-    NONE where there are none: they were taken before.
-    """
-    viewers, kept = audience.viewers, audience.kept
-    later, at = NONE, int(viewers[viewer]["kept"])
-    while at != NONE and time_of(kept[at]["sign"]) >= end_ms:
-        later, at = at, int(kept[at]["earlier"])
-    if later == NONE:
-        viewers[viewer]["kept"] = NONE
-    else:
-        kept[later]["earlier"] = NONE
-    turned = NONE
-    while at != NONE:
-        earlier = int(kept[at]["earlier"])
-        kept[at]["earlier"] = turned
-        turned, at = at, earlier
-    return turned

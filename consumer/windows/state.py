@@ -114,8 +114,21 @@ DUE = np.dtype([("floor_ms", np.int64), ("stream", np.int64)])
 AHEAD = 64
 """So many events are looked at ahead of the walk: what they need stays in the nearest cache until they are taken."""
 
-HASHES = np.dtype([("stream", np.uint64), ("low", np.uint64), ("high", np.uint64), ("hint", np.int64)])
-"""Of one event: the hashes of its stream and, in two words, its viewer."""
+AHEAD_ROW = np.dtype(
+    [
+        ("stream", np.uint64),
+        ("low", np.uint64),
+        ("high", np.uint64),
+        ("viewer", np.int64),
+        ("settled", np.int64),
+        ("gone", np.int64),
+        ("hint", np.int64),
+        ("hint_too", np.int64),
+    ]
+)
+"""Of an event, the hashes of its stream and, in two words, of its viewer, and the row that this one seems to have; of a
+bucket that is settled meanwhile, the row of who has a sign in it, and of who is to be forgotten. Hints are never used.
+"""
 
 
 class Times(NamedTuple):
@@ -155,7 +168,7 @@ def new_state(hash_key: tuple[int, int], *, sessions: bool = False) -> State:
         ids=np.zeros(512, np.uint8),
         buckets=np.zeros(128, BUCKET),
         due=np.zeros(64, DUE),
-        ahead=np.zeros(AHEAD, HASHES),
+        ahead=np.zeros(AHEAD, AHEAD_ROW),
         audience=new_audience(streams=32, buckets=128) if sessions else new_audience(streams=0, buckets=0),
     )
 

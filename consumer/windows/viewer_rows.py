@@ -4,8 +4,9 @@
 VIEWERS  · how many viewers, how many signs · untracked events of each open bucket, oldest first
          · of each viewer, the longest silent first: hash (16 bytes) · last sign before the open buckets · signs · 0
 ```
-Times are told by how far they lie behind the stream's own; a viewer's signs come newest first, each as the distance
-from the one before it. What is made of rows differs from what they were made of by the places of things alone.
+Times are told by how far they lie behind the stream's own; but of a viewer's signs, which come oldest first, this holds
+for the first, and each other is the distance from the one before it. What is made of rows differs from what they were
+made of by the places of things alone.
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ from consumer.windows.audience import CHUNK
 from consumer.windows.crowd import enter
 from consumer.windows.events import MAX_ABS_TIMESTAMP_MS
 from consumer.windows.rules import WindowRules
-from consumer.windows.signs import drop_signs, is_leave, latest_at, new_node, time_of
+from consumer.windows.signs import add_newest, drop_signs, is_leave, latest_at, time_of
 from consumer.windows.state import NO_TIME_MS, NONE, State
 from consumer.windows.varints import MOST_BYTES, get_varint, put_varint
 from consumer.windows.viewers import add_viewer, find_viewer, put_viewer, remove_viewer, tag_of
@@ -115,11 +116,13 @@ def _put_viewer(state: State, row: int, viewer: int, out: Bytes, at: int) -> int
     at = _put_word(out, at, viewers[viewer]["hash_high"])
     seen_ms = int(viewers[viewer]["seen_ms"])
     at = put_varint(out, at, 0 if seen_ms == NO_TIME_MS else 1 + time_ms - seen_ms)
-    before, node = latest_at(time_ms) + 1, int(viewers[viewer]["kept"])
-    while node != NONE:
-        sign = int(kept[node]["sign"])
-        at = put_varint(out, at, before - sign)
-        before, node = sign, int(kept[node]["earlier"])
+    newest = int(viewers[viewer]["kept"])
+    if newest != NONE:
+        node = int(kept[newest]["later"])
+        at = put_varint(out, at, latest_at(time_ms) + 1 - int(kept[node]["sign"]))
+        while node != newest:
+            before, node = int(kept[node]["sign"]), int(kept[node]["later"])
+            at = put_varint(out, at, int(kept[node]["sign"]) - before)
     return put_varint(out, at, 0)
 
 
@@ -211,30 +214,23 @@ def _take_viewer(
 def _take_signs(
     rules: WindowRules, state: State, row: int, viewer: int, left: int, text: Bytes, at: int, end: int
 ) -> tuple[int, int]:
-    audience, stream = state.audience, state.streams[row]
-    sign, later, slot = latest_at(int(stream["time_ms"])) + 1, NONE, int(stream["newest"])
+    stream, buckets, slot = state.streams[row], state.buckets, int(state.streams[row]["oldest_open"])
+    latest = latest_at(int(stream["time_ms"]))
+    sign, first = latest + 1, True
     while True:
         distance, at = get_varint(text, at, end)
         if at == NONE or distance == 0:
             return left, at
-        if left == 0 or stream["oldest_open"] == NONE or distance > _MOST_DISTANT:
+        if left == 0 or slot == NONE or distance > _MOST_DISTANT:
             return left, BAD_VIEWERS
-        sign -= distance
-        while state.buckets[slot]["start_ms"] > time_of(sign):
-            if slot == stream["oldest_open"]:
-                return left, BAD_VIEWERS
-            slot = int(state.buckets[slot]["older"])
-        if time_of(sign) >= state.buckets[slot]["start_ms"] + rules.bucket_ms:
+        sign, first = sign - distance if first else sign + distance, False
+        if sign > latest:
             return left, BAD_VIEWERS
-        node = new_node(audience, slot)
-        audience.kept[node]["sign"] = sign
-        audience.kept[node]["viewer"] = viewer
-        audience.kept[node]["earlier"] = NONE
-        if later == NONE:
-            audience.viewers[viewer]["kept"] = node
-        else:
-            audience.kept[later]["earlier"] = node
-        later = node
+        while time_of(sign) >= buckets[slot]["start_ms"] + rules.bucket_ms and slot != stream["newest"]:
+            slot = int(buckets[slot]["newer"])
+        if not 0 <= time_of(sign) - buckets[slot]["start_ms"] < rules.bucket_ms:
+            return left, BAD_VIEWERS
+        add_newest(state.audience, slot, viewer, sign)
         left -= 1
 
 

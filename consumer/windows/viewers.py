@@ -27,21 +27,31 @@ def home_of(tag: np.uint32, slots: int) -> int:
 @inlined
 def find_viewer(audience: Audience, row: int, tag: np.uint32, low: np.uint64, high: np.uint64) -> int:
     """The row of the viewer of stream row `row` with that hash, or NONE."""
-    slots, viewers = audience.slots, audience.viewers
+    slots = audience.slots
     mask = len(slots) - 1
     at = home_of(tag, len(slots))
     while True:
         viewer = int(slots[at]["viewer"])
-        if viewer == NONE:
-            return NONE
-        if (
-            slots[at]["tag"] == tag
-            and viewers[viewer]["hash_low"] == low
-            and viewers[viewer]["hash_high"] == high
-            and viewers[viewer]["stream"] == row
-        ):
+        if viewer == NONE or (slots[at]["tag"] == tag and is_viewer(audience, viewer, row, low, high)):
             return viewer
         at = (at + 1) & mask
+
+
+@inlined
+def is_viewer(audience: Audience, viewer: int, row: int, low: np.uint64, high: np.uint64) -> bool:
+    """Whether that is the row of the viewer of stream row `row` with that hash."""
+    one = audience.viewers[viewer]
+    return bool(one["hash_low"] == low and one["hash_high"] == high and one["stream"] == row)
+
+
+@inlined
+def likely_viewer(slots: npt.NDArray[np.void], tag: np.uint32) -> int:
+    """The first row that the table has with that tag, or NONE: nearly always the viewer's, but only hashes tell."""
+    mask = len(slots) - 1
+    at = home_of(tag, len(slots))
+    while slots[at]["viewer"] != NONE and slots[at]["tag"] != tag:
+        at = (at + 1) & mask
+    return int(slots[at]["viewer"])
 
 
 @inlined

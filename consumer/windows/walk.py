@@ -12,7 +12,7 @@ from consumer.windows.rules import WindowRules, blind
 from consumer.windows.signs import keep_sign
 from consumer.windows.state import AHEAD, LIMB, NO_TIME_MS, NONE, State, has_room
 from consumer.windows.streams import add_stream, find_stream
-from consumer.windows.viewers import add_viewer, find_viewer, tag_of
+from consumer.windows.viewers import add_viewer, find_viewer, is_viewer, tag_of
 
 ACCEPTED = 0
 LATE = 1
@@ -181,7 +181,9 @@ def _see(rules: WindowRules, state: State, row: int, slot: int, events: EventCol
     audience, tally = state.audience, state.audience.tally[0]
     low, high = state.ahead[place]["low"], state.ahead[place]["high"]
     tag = tag_of(state.ahead[place]["stream"], low)
-    viewer = find_viewer(audience, row, tag, low, high)
+    viewer = int(state.ahead[place]["viewer"])
+    if viewer == NONE or not is_viewer(audience, viewer, row, low, high):
+        viewer = find_viewer(audience, row, tag, low, high)
     if viewer == NONE and tally["viewers_live"] < rules.max_viewers:
         viewer = add_viewer(audience, row, tag, low, high)
     if viewer == NONE or not keep_sign(rules, state, row, slot, viewer, events.timestamp_ms[i], events.kind[i]):

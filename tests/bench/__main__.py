@@ -5,7 +5,7 @@ import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 
-from tests.bench.compare import measure_commits, measure_throughput
+from tests.bench.compare import measure_commits, measure_sessions, measure_throughput
 from tests.bench.freshness import measure_freshness
 from tests.bench.gaps import measure_gaps
 from tests.bench.load import load_ending_now
@@ -35,6 +35,7 @@ def measure_alone(_bootstrap_servers: str, options: Namespace) -> None:
 PARTS: Mapping[str, Callable[[str, Namespace], None]] = {
     "alone": measure_alone,
     "throughput": measure_throughput,
+    "sessions": measure_sessions,
     "commits": measure_commits,
     "rejects": measure_rejects,
     "restore": measure_restores,

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import NamedTuple
 
-from tests.bench.load import load_ending_now
+from tests.bench.load import AUDIENCE, load_ending_now
 from tests.bench.measured import Mark, Measured, measured
 from tests.bench.report import Goal, say, say_figure
 from tests.bench.stage import Stage, stage
@@ -43,7 +43,7 @@ def measure_throughput(bootstrap_servers: str, options: Namespace) -> None:
         reads, works = [], []
         for _ in range(options.rounds):
             reads.append(_read(made))
-            works.append(_work(made, OFTEN_MS))
+            works.append(_work(made))
     for name, runs in (("read and discard", reads), ("worker", works)):
         say_figure(f"{name}: k events a CPU second", [run.per_cpu_s / 1e3 for run in runs])
         say_figure(f"{name}: k events a second", [run.events / run.wall_s / 1e3 for run in runs])
@@ -59,12 +59,27 @@ def measure_commits(bootstrap_servers: str, options: Namespace) -> None:
         runs: dict[int, list[Figures]] = {OFTEN_MS: [], SELDOM_MS: []}
         for number in range(2 * options.rounds):
             for interval_ms in sorted(runs, reverse=number % 2 == 1):
-                runs[interval_ms].append(_work(made, interval_ms))
+                runs[interval_ms].append(_work(made, f"commit.interval_ms={interval_ms}"))
     for interval_ms, each in runs.items():
         say_figure(f"a commit every {interval_ms} ms: k events a CPU second", [run.per_cpu_s / 1e3 for run in each])
     pairs = zip(runs[OFTEN_MS], runs[SELDOM_MS], strict=True)
     costs = [100 * (1 - often.per_cpu_s / seldom.per_cpu_s) for often, seldom in pairs]
     say_figure("cost of commits every 100 ms instead of 10 s", costs, "%", Goal("<", 10))
+
+
+def measure_sessions(bootstrap_servers: str, options: Namespace) -> None:
+    """The worker with either counting, in turn, in either order."""
+    with stage(bootstrap_servers, options, options.partitions) as made:
+        _fill(made)
+        runs: dict[str, list[Figures]] = {"events": [], "sessions": []}
+        for number in range(2 * options.rounds):
+            for counting in sorted(runs, reverse=number % 2 == 1):
+                runs[counting].append(_work(made, f"windows.counting={counting}"))
+    for counting, each in runs.items():
+        say_figure(f"counting by {counting}: k events a CPU second", [run.per_cpu_s / 1e3 for run in each])
+    pairs = zip(runs["sessions"], runs["events"], strict=True)
+    ratios = [sessions.per_cpu_s / events.per_cpu_s for sessions, events in pairs]
+    say_figure(f"sessions / events, {AUDIENCE:,} viewers, by CPU second", ratios, "", Goal(">=", 0.8))
 
 
 def _fill(made: Stage) -> None:
@@ -80,8 +95,7 @@ def _read(made: Stage) -> Figures:
         return figures_of(process)
 
 
-def _work(made: Stage, interval_ms: int) -> Figures:
-    flags = [f"commit.interval_ms={interval_ms}"]
+def _work(made: Stage, *flags: str) -> Figures:
     with made.worker(made.new_group(), made.options.events, flags) as process:
         figures = figures_of(process)
         process.stop()
