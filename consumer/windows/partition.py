@@ -13,6 +13,7 @@ from consumer.windows.audience import CHUNK
 from consumer.windows.closing import END_OF_INPUT, close_everything
 from consumer.windows.digest import Checksum, add_to_tally
 from consumer.windows.events import EventColumns
+from consumer.windows.gaps import most_gaps, most_gaps_of
 from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, needs_of, row_batch, unfinished_error
 from consumer.windows.room import given_back, with_fewer_chunks, with_fewer_viewers, with_room
 from consumer.windows.rules import WindowRules
@@ -33,7 +34,7 @@ from consumer.windows.storing import PART_BYTES, ChangedRows, changed_rows, mark
 from consumer.windows.streams import fill_table, hash_streams, pack_ids, row_of
 from consumer.windows.view import FIGURES, WindowView, live_rows, window_buckets, window_figures
 from consumer.windows.viewer_rows import enter_viewers
-from consumer.windows.walk import latest_ms, walk, walk_blindly
+from consumer.windows.walk import walk, walk_blindly
 
 MIN_CLOSED_ROWS = 256
 
@@ -111,13 +112,13 @@ class PartitionWindows:
         Returns the status of each row taken: a code of `walk.STATUSES`.
         """
         status = np.empty(end - begin, np.uint8)
-        gaps = self._gaps(events, begin, end)
         kernel = walk if self._rules.sessions else walk_blindly
-        while not kernel(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows, gaps):
+        while not kernel(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows):
             # No two ids share a byte of the text, so its size is room enough for all of them.
+            gaps = most_gaps_of(self._rules, self._state, events, begin, end)
             self._reserve(end - begin, len(events.text), gaps)
-        self._collect()
-        self._state = given_back(self._state)
+        if self._collect():
+            self._state = given_back(self._state)  # viewers leave when buckets close
         return status
 
     def pack(self) -> None:
@@ -126,7 +127,7 @@ class PartitionWindows:
 
     def close_all(self) -> None:
         """Close what is open, as if time had reached its end; no event may follow."""
-        self._reserve(0, 0, self._most_gaps(NO_TIME_MS, 0))
+        self._reserve(0, 0, most_gaps(self._rules, self._state, NO_TIME_MS, 0))
         close_everything(self._rules, self._state, END_OF_INPUT, self._closed_rows)
         self._collect()
 
@@ -135,7 +136,7 @@ class PartitionWindows:
 
         Nothing happens unless it is ahead of partition time.
         """
-        self._reserve(0, 0, self._most_gaps(to_ms, 0))
+        self._reserve(0, 0, most_gaps(self._rules, self._state, to_ms, 0))
         step_partition(self._rules, self._state, to_ms, offset, self._closed_rows)
         self._collect()
 
@@ -155,7 +156,11 @@ class PartitionWindows:
             raise ValueError(f"bucket_ms can't change from {self._rules.bucket_ms} to {rules.bucket_ms}")
         if rules.sessions != self._rules.sessions:
             raise ValueError("counting can't change")
-        self._reserve(0, 0, self._most_gaps(NO_TIME_MS, 0, rules))
+        widest = self._rules._replace(
+            grace_ms=max(rules.grace_ms, self._rules.grace_ms),
+            viewer_timeout_ms=max(rules.viewer_timeout_ms, self._rules.viewer_timeout_ms),
+        )
+        self._reserve(0, 0, most_gaps(widest, self._state, NO_TIME_MS, 0))
         apply_rules(self._rules, rules, self._state, offset, self._closed_rows)
         self._rules = rules
         self._collect()
@@ -271,16 +276,17 @@ class PartitionWindows:
         rows = np.concatenate([closed.rows for closed in taken]) if taken else np.empty(0, CLOSED)
         return ClosedBuckets([stream_id for closed in taken for stream_id in closed.stream_ids], rows)
 
-    def _collect(self) -> None:
-        """Copy what has closed out of the arrays, ids and all: the next walk may reuse their rows."""
+    def _collect(self) -> bool:
+        """Copy what has closed, if anything, out of the arrays, ids and all: the next walk may reuse their rows."""
         self._encoded = None
         size = int(self._head["closed_size"])
         if size == 0:
-            return
+            return False
         add_to_tally(self._state, self._closed_rows, words_of(self._closed_rows))
         self._head["closed_size"] = 0
         rows = self._closed_rows[:size].copy()
         self._closed.append(ClosedBuckets(self._ids(rows["id_start"], rows["id_size"]), rows))
+        return True
 
     def figures(self) -> PartitionFigures:
         """What is held now."""
@@ -356,29 +362,6 @@ class PartitionWindows:
     def _ids(self, starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> list[bytes]:
         text = memoryview(self._state.ids)  # type: ignore[arg-type]  # an array is a buffer; its type says so from 3.12 on
         return [bytes(text[start : start + size]) for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
-
-    def _gaps(self, events: EventColumns, begin: int, end: int) -> int:
-        """At least as many as the buckets without events that these rows can have open and close."""
-        if not self._rules.sessions:
-            return 0
-        return self._most_gaps(latest_ms(events, begin, end), end - begin)
-
-    def _most_gaps(self, time_ms: int, events: int, new_rules: WindowRules | None = None) -> int:
-        """The same, for so many events, none of them later than `time_ms`, and for rules that are about to change."""
-        rules, head = self._rules, self._head
-        if not rules.sessions:
-            return 0
-        if new_rules is not None:
-            rules = rules._replace(
-                grace_ms=max(rules.grace_ms, new_rules.grace_ms),
-                viewer_timeout_ms=max(rules.viewer_timeout_ms, new_rules.viewer_timeout_ms),
-            )
-        # A stream has them until its last viewer times out, and no more than time has passed over since its own.
-        of_stream, floor_ms = rules.viewer_timeout_ms // rules.bucket_ms + 2, int(head["floor_ms"])
-        if floor_ms != NO_TIME_MS:
-            passed_ms = max(time_ms, int(head["partition_time_ms"])) - floor_ms + rules.grace_ms
-            of_stream = min(of_stream, passed_ms // rules.bucket_ms + 3)
-        return (int(head["streams_live"]) + events) * of_stream
 
     def _reserve(self, events: int, id_bytes: int, gaps: int) -> None:
         """Room for the worst that a batch can do: every event a new stream and a new bucket, and everything closes."""

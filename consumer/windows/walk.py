@@ -8,9 +8,10 @@ from consumer.windows.ahead import look_ahead
 from consumer.windows.buckets import bucket_start_ms, closes_after_ms, drop_outside_window, find_or_open
 from consumer.windows.closing import STREAM_IDLE, WATERMARK, Closed, advance_partition, close_until, schedule
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, EventColumns
+from consumer.windows.gaps import most_gaps_of
 from consumer.windows.rules import WindowRules, blind
 from consumer.windows.signs import keep_sign
-from consumer.windows.state import AHEAD, LIMB, NO_TIME_MS, NONE, State, has_room
+from consumer.windows.state import AHEAD, LIMB, NONE, State, has_room
 from consumer.windows.streams import add_stream, find_stream
 from consumer.windows.viewers import add_viewer, find_viewer, is_viewer, tag_of
 
@@ -33,14 +34,13 @@ def walk(
     offsets: npt.NDArray[np.int64],
     status: npt.NDArray[np.uint8],
     closed: Closed,
-    gaps: int,
 ) -> bool:
     """Take rows `begin` to `end`, writing each one's status, and what closes into `closed`.
 
     `gaps`: at least as many as buckets without events can open and close on the way.
     Returns False, with nothing done, where the arrays lack room for the worst that these rows can do.
     """
-    return _walk(rules, state, events, begin, end, offsets, status, closed, gaps)
+    return _walk(rules, state, events, begin, end, offsets, status, closed)
 
 
 @compiled
@@ -53,10 +53,9 @@ def walk_blindly(
     offsets: npt.NDArray[np.int64],
     status: npt.NDArray[np.uint8],
     closed: Closed,
-    gaps: int,
 ) -> bool:
     """The same for rules without sessions: known when it is compiled, that takes a tenth off an event's time."""
-    return _walk(blind(rules), state, events, begin, end, offsets, status, closed, gaps)
+    return _walk(blind(rules), state, events, begin, end, offsets, status, closed)
 
 
 @inlined
@@ -69,9 +68,9 @@ def _walk(
     offsets: npt.NDArray[np.int64],
     status: npt.NDArray[np.uint8],
     closed: Closed,
-    gaps: int,
 ) -> bool:
     head, streams = state.head[0], state.streams
+    gaps = most_gaps_of(rules, state, events, begin, end)
     if not has_room(state, closed, end - begin, len(events.text), gaps):
         return False
     for i in range(begin, end):
@@ -107,16 +106,6 @@ def _walk(
         if timestamp_ms > head["partition_time_ms"] and status[i - begin] in (ACCEPTED, STREAM_LIMIT):
             advance_partition(rules, state, timestamp_ms, STREAM_IDLE, offset, closed)
     return True
-
-
-@compiled
-def latest_ms(events: EventColumns, begin: int, end: int) -> int:
-    """The largest time of rows that hold an event, NO_TIME_MS where none does."""
-    latest = NO_TIME_MS
-    for i in range(begin, end):
-        if events.reject[i] == 0:
-            latest = max(latest, events.timestamp_ms[i])
-    return latest
 
 
 @inlined
