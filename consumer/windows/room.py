@@ -22,7 +22,7 @@ def with_room(audience: Audience, streams: int, buckets: int, signs: int, chunks
     rows = grown(audience.viewers, viewers_used, viewers_used + signs)
     chunk_links = grown(audience.chunks, chunks_used, chunks_used + chunks)
     return audience._replace(
-        crowds=np.concatenate([audience.crowds, empty_crowds(streams - len(audience.crowds))]),
+        crowds=_crowds_with_room(audience.crowds, streams),
         presence=grown(audience.presence, len(audience.presence), buckets),
         viewers=rows,
         slots=_slots_with_room(audience.slots, int(tally["viewers_live"]) + signs),
@@ -31,6 +31,12 @@ def with_room(audience: Audience, streams: int, buckets: int, signs: int, chunks
         changes=grown(audience.changes, 0, changes),
         sorted_changes=grown(audience.sorted_changes, 0, changes),
     )
+
+
+def _crowds_with_room(crowds: npt.NDArray[np.void], streams: int) -> npt.NDArray[np.void]:
+    if streams == len(crowds):  # as for most batches of a restore
+        return crowds
+    return np.concatenate([crowds, empty_crowds(streams - len(crowds))])
 
 
 def _slots_with_room(slots: npt.NDArray[np.void], viewers: int) -> npt.NDArray[np.void]:
