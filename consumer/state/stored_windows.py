@@ -20,9 +20,10 @@ class StoredBucket(NamedTuple):
     bucket_start_ms: int
     open: bool
     """Its summary is not published yet."""
-    peak_concurrent_viewers: int
-    joins: int
-    leaves: int
+    peak_concurrent_viewers: int | None
+    """With the two below: None where they are known when it closes, as sessions are."""
+    joins: int | None
+    leaves: int | None
     bitrate_sample_count: int
     avg_bitrate_bps: float
     min_bitrate_bps: int
@@ -82,13 +83,15 @@ def stored_stream(
     for bucket in windows.window_of(stream_id):
         start_ms, samples = int(bucket["start_ms"]), int(bucket["bitrate_samples"])
         bitrate_sum = int(bucket["bitrate_sum_low"]) + int(bucket["bitrate_sum_high"]) * LIMB
+        is_open = last_closed_ms is None or start_ms > last_closed_ms
+        known = not (is_open and windows.counts_sessions)
         buckets.append(
             StoredBucket(
                 bucket_start_ms=start_ms,
-                open=last_closed_ms is None or start_ms > last_closed_ms,
-                peak_concurrent_viewers=int(bucket["peak"]),
-                joins=int(bucket["joins"]),
-                leaves=int(bucket["leaves"]),
+                open=is_open,
+                peak_concurrent_viewers=int(bucket["peak"]) if known else None,
+                joins=int(bucket["joins"]) if known else None,
+                leaves=int(bucket["leaves"]) if known else None,
                 bitrate_sample_count=samples,
                 avg_bitrate_bps=bitrate_sum / samples if samples else 0.0,
                 min_bitrate_bps=int(bucket["bitrate_min_bps"]),

@@ -170,6 +170,11 @@ class PartitionWindows:
         """The words that the windows were made with."""
         return int(self._head["hash_key0"]), int(self._head["hash_key1"])
 
+    @property
+    def counts_sessions(self) -> bool:
+        """By viewer, which is settled when a bucket closes."""
+        return self._rules.sessions
+
     def times(self) -> Times:
         """What is kept of a partition besides its rows, hash key and rules."""
         return Times(*(_known(int(self._head[name])) for name in Times._fields))

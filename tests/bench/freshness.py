@@ -55,17 +55,20 @@ def measure_freshness(bootstrap_servers: str, options: Namespace) -> None:
     say(f"of {len(delays_ms):,} summaries")
 
 
-def paced(made: Stage, rate: int, duration_s: int, streams: int, lifetime_s: int = 0) -> "subprocess.Popen[str]":
-    """A process that sends at an even pace."""
+def paced(
+    made: Stage, rate: int, duration_s: int, streams: int, lifetime_s: int = 0, *, ready: bool = False
+) -> "subprocess.Popen[str]":
+    """A process that sends at an even pace; one that is ready first makes all of it, for a high one."""
     numbers = map(str, (rate, duration_s, streams, lifetime_s))
-    command = [sys.executable, "-m", "tests.bench.paced", made.bootstrap_servers, made.topic, *numbers]
+    how = "ready" if ready else "as it goes"
+    command = [sys.executable, "-m", "tests.bench.paced", made.bootstrap_servers, made.topic, *numbers, how]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def _watched(made: Stage, rate: int) -> tuple[list[Seen], dict[str, float]]:
     reader = _reader(made, f"{made.topic}-summaries")
     seen: list[Seen] = []
-    with paced(made, rate, RUN_S, STREAMS) as sender:
+    with paced(made, rate, RUN_S, STREAMS, ready=True) as sender:
         last_s = time.monotonic()
         while sender.poll() is None or time.monotonic() - last_s < QUIET_S:
             messages = reader.consume(1000, 0.05)

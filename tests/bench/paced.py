@@ -1,39 +1,48 @@
-"""A sender at an even pace: a few events every few milliseconds, each with the time at which it is sent."""
+"""A sender at an even pace: a few events every few milliseconds, each with the time at which it is due."""
 
 import json
 import sys
 import time
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from consumer.kafka.config import plain_producer_config
 from consumer.kafka.embedded import EventProducer
 from consumer.settings import KafkaSettings
-from tests.bench.load import EventMaker
+from tests.bench.load import EventMaker, Records
 
 EVERY_S = 0.005
 DISORDER_MS = 200
 LINGER = {"linger.ms": 1}
 """What waits in the sender is not the worker's doing."""
 
+MADE_A_SECOND = 400_000
+"""Events, at the very least, by a sender that makes them all before it begins."""
 
-def send(producer: EventProducer, maker: EventMaker, rate: int, duration_s: int, live: "Live") -> dict[str, float]:
-    """Send so many events a second for so long; returns how many, and how far it was behind at most."""
-    began_s, sent, behind_s = time.perf_counter(), 0, 0.0
-    ticks = int(duration_s / EVERY_S)
-    for tick in range(ticks):
-        due_s = began_s + tick * EVERY_S
-        early_s = due_s - time.perf_counter()
+
+def send(producer: EventProducer, ticks: Iterable[Records], start_s: float) -> dict[str, float]:
+    """Send what is due at each tick; returns how many events that were, and how far it was behind at most."""
+    sent, behind_s = 0, 0.0
+    for tick, (keys, values, timestamps_ms) in enumerate(ticks):
+        early_s = start_s + tick * EVERY_S - time.time()
         if early_s > 0:
             time.sleep(early_s)
         behind_s = max(behind_s, -early_s)
-        count = rate * (tick + 1) // round(1 / EVERY_S) - sent
-        now_ms = np.full(count, time.time() * 1000, np.int64)
-        keys, values, timestamps_ms = maker.records(now_ms, joins=live.lifetime_s == 0, live=live.at(tick * EVERY_S))
         producer.produce(zip(keys, values, timestamps_ms, strict=True))
-        sent += count
+        sent += len(keys)
     producer.flush(30.0)
     return {"sent": sent, "behind_ms": behind_s * 1000}
+
+
+def ticks_of(maker: EventMaker, rate: int, duration_s: int, live: "Live", start_s: float) -> Iterator[Records]:
+    """So many events a second for so long."""
+    made = 0
+    for tick in range(int(duration_s / EVERY_S)):
+        count = rate * (tick + 1) // round(1 / EVERY_S) - made
+        made += count
+        at_ms = np.full(count, (start_s + tick * EVERY_S) * 1000, np.int64)
+        yield maker.records(at_ms, joins=live.lifetime_s == 0, live=live.at(tick * EVERY_S))
 
 
 class Live:
@@ -50,13 +59,19 @@ class Live:
         return slice(gone, gone + self._streams)
 
 
-def main(bootstrap_servers: str, topic: str, rate: str, duration_s: str, streams: str, lifetime_s: str) -> None:
-    """Send, and print what was sent."""
+def main(
+    bootstrap_servers: str, topic: str, rate: str, duration_s: str, streams: str, lifetime_s: str, ready: str
+) -> None:
+    """Send, and print what was sent; where it is to be `ready`, all is made before."""
     live = Live(int(streams), int(lifetime_s), int(duration_s))
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
     producer = EventProducer({**plain_producer_config(kafka), **LINGER}, topic)
     maker = EventMaker(live.all, disorder_ms=DISORDER_MS)
-    sys.stdout.write(json.dumps(send(producer, maker, int(rate), int(duration_s), live)) + "\n")
+    start_s = time.time() + (int(rate) * int(duration_s) / MADE_A_SECOND if ready == "ready" else 0)
+    ticks: Iterable[Records] = ticks_of(maker, int(rate), int(duration_s), live, start_s)
+    if ready == "ready":
+        ticks = list(ticks)
+    sys.stdout.write(json.dumps(send(producer, ticks, start_s)) + "\n")
 
 
 if __name__ == "__main__":

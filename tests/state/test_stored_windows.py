@@ -1,0 +1,55 @@
+"""A stream as its rows have it, to be looked at."""
+
+import numpy as np
+import pytest
+
+from consumer.settings import load_settings
+from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.contents import Contents
+from consumer.state.shape import shape_of
+from consumer.state.stored_windows import stored_stream
+from consumer.window_rules import window_rules
+from consumer.windows.partition import PartitionWindows
+from tests.reference.sessions_counting import Event
+from tests.windows.columns import columns
+
+KEY = (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("counting", "open_figures"),
+    [
+        # Who came and went in a bucket is settled when it closes, and a figure of zero would be wrong.
+        ("sessions", (None, None, None)),
+        ("events", (2, 1, 0)),
+    ],
+)
+def test_what_an_open_bucket_does_not_know_yet_is_none(counting: str, open_figures: tuple[int | None, ...]) -> None:
+    settings = load_settings(None, ["windows.bucket_ms=1000", f"windows.counting={counting}"], {})
+    windows = PartitionWindows(window_rules(settings.windows), KEY)
+    #  bucket 0: closes by what comes at 20 s     bucket 20: open
+    #  a joins ────────────────────────────────── b joins
+    events = [Event("s", "a", 100, "J"), Event("s", "b", 20_000, "J")]
+    windows.apply(columns(events), 0, len(events), np.arange(len(events)))
+    rows = windows.changed_rows()
+    contents = Contents()
+    contents.take(rows.records)
+    checkpoint = Checkpoint(
+        number=1,
+        next_offset=2,
+        times=windows.times()._asdict(),
+        hash_key=KEY,
+        rows=rows.all_rows,
+        settings=shape_of(settings),
+        identity=Identity("cluster", "topic", "group"),
+        written_ms=0,
+    )
+    stream = stored_stream(contents, checkpoint, settings, b"s")
+    assert stream is not None
+    figures = {
+        bucket.bucket_start_ms: (bucket.peak_concurrent_viewers, bucket.joins, bucket.leaves)
+        for bucket in stream.buckets
+    }
+    assert figures[0] == (1, 1, 0)
+    assert figures[20_000] == open_figures
+    assert {bucket.bucket_start_ms for bucket in stream.buckets if bucket.open} >= {20_000}
