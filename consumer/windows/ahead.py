@@ -14,6 +14,8 @@ from consumer.windows.state import State
 from consumer.windows.viewers import home_of, likely_viewer, tag_of
 
 _LINKS = 3
+_NEAR = 6
+"""Slots: a search seldom goes further."""
 
 
 @inlined
@@ -87,4 +89,6 @@ def read_slots(state: State, row: int, size: int) -> None:
     slots, viewers = audience.slots, audience.viewers
     for i in range(size):
         tag = tag_of(state.streams[row]["hash"], viewers[ahead[i]["gone"]]["hash_low"])
-        ahead[i]["hint"] = slots[home_of(tag, len(slots))]["viewer"]
+        home = home_of(tag, len(slots))
+        ahead[i]["hint"] = slots[home]["viewer"]
+        ahead[i]["hint_too"] = slots[(home + _NEAR) & (len(slots) - 1)]["viewer"]
