@@ -53,11 +53,11 @@ class Journal:
             "checkpoint": checkpoint,
             "next_offset": next_offset,
             "steps": self.steps,
-            "rejects": self.rejects.packed(),
             "summaries": published.count,
             "summaries_digest": f"{published.digest:016x}",
         }
-        return json.dumps(record, separators=(",", ":")).encode()
+        text = json.dumps(record, separators=(",", ":"))
+        return f'{text[:-1]},"rejects":{self.rejects.packed()}}}'.encode()
 
 
 class JournalRecord(NamedTuple):

@@ -19,6 +19,8 @@ class OffsetRanges:
 
     def __init__(self, edges: Offsets = _NONE) -> None:
         self._edges = edges
+        self._packed = _text(np.diff(edges[:-2], prepend=0))
+        """Of all ranges but the last, which may grow: they are many, and written in every commit."""
 
     def add(self, offsets: Offsets) -> None:
         """Append offsets, in order and all behind those that are there."""
@@ -27,9 +29,12 @@ class OffsetRanges:
         gaps = np.flatnonzero(np.diff(offsets) != 1)
         begins, ends = offsets[np.append(0, gaps + 1)], offsets[np.append(gaps, -1)] + 1
         new = np.column_stack((begins, ends)).ravel()
-        if len(self._edges) and self._edges[-1] == new[0]:
-            self._edges, new = self._edges[:-1], new[1:]
-        self._edges = np.concatenate((self._edges, new))
+        known = self._edges
+        if len(known) and known[-1] == new[0]:
+            known, new = known[:-1], new[1:]
+        done = max(len(self._edges) - 2, 0)
+        self._edges = np.concatenate((known, new))
+        self._packed += _text(np.diff(self._edges[done:-2], prepend=self._edges[done - 1] if done else 0))
 
     def among(self, offsets: Offsets) -> npt.NDArray[np.bool_]:
         """Which of the offsets, in whatever order, are in a range."""
@@ -37,10 +42,10 @@ class OffsetRanges:
         inside: npt.NDArray[np.bool_] = np.searchsorted(self._edges, offsets, side="right") % 2 == 1
         return inside
 
-    def packed(self) -> list[int]:
-        """Gap and length in turn: small numbers, short texts."""
-        numbers: list[int] = np.diff(self._edges, prepend=0).tolist()
-        return numbers
+    def packed(self) -> str:
+        """Gap and length in turn, as JSON: small numbers, short texts."""
+        end = self._edges[-3] if len(self) > 1 else 0
+        return f"[{(self._packed + _text(np.diff(self._edges[-2:], prepend=end)))[:-1]}]"
 
     @classmethod
     def unpacked(cls, numbers: Sequence[int]) -> "OffsetRanges":
@@ -56,3 +61,8 @@ class OffsetRanges:
     def __len__(self) -> int:
         """How many ranges, which is not how many offsets."""
         return len(self._edges) // 2
+
+
+def _text(numbers: Offsets) -> str:
+    """Each with a comma behind it."""
+    return "".join([f"{number}," for number in numbers.tolist()])
