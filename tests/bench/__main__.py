@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 
 from tests.bench.audience import measure_audience
-from tests.bench.compare import measure_commits, measure_sessions, measure_throughput
+from tests.bench.compare import measure_commits, measure_throughput
 from tests.bench.freshness import measure_freshness
 from tests.bench.gaps import measure_gaps
 from tests.bench.load import load_ending_now
@@ -37,7 +37,6 @@ def measure_alone(_bootstrap_servers: str, options: Namespace) -> None:
 PARTS: Mapping[str, Callable[[str, Namespace], None]] = {
     "alone": measure_alone,
     "throughput": measure_throughput,
-    "sessions": measure_sessions,
     "audience": measure_audience,
     "commits": measure_commits,
     "rejects": measure_rejects,
@@ -68,7 +67,7 @@ def _options() -> Namespace:
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--restore-streams", type=int, default=1_000_000, help="no more than so many are restored")
-    parser.add_argument("--rate", type=int, default=100_000, help="events a second of the freshness part")
+    parser.add_argument("--rate", type=int, default=150_000, help="events a second of the freshness part")
     parser.add_argument("--soak-rate", type=int, default=20_000, help="events a second of the soak")
     parser.add_argument("--cpu", type=int, default=max(os.sched_getaffinity(0)), help="the measured one")
     return parser.parse_args()
