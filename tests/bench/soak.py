@@ -62,9 +62,10 @@ def _say_course(name: str, at_s: Column, values_mib: Column) -> None:
     say_figure(f"{name}, first third", values_mib[:third].tolist(), "MiB")
     say_figure(f"{name}, last third", values_mib[-third:].tolist(), "MiB")
     if len(values_mib) > MIN_SAMPLES:
-        # Of the later two thirds: until the window is full, it has to grow.
-        slope = np.polyfit(at_s[third:], values_mib[third:], 1)[0] * 600
-        say_figure(f"{name}, slope of the later two thirds in 10 minutes", [slope], "MiB")
+        # Of the later half: until the first streams are forgotten, after some four minutes, it has to grow.
+        half = len(values_mib) // 2
+        slope = np.polyfit(at_s[half:], values_mib[half:], 1)[0] * 600
+        say_figure(f"{name}, slope of the later half in 10 minutes", [slope], "MiB")
 
 
 def _disk_mib(made: Stage, topic: str) -> float:
