@@ -22,7 +22,8 @@ from consumer.windows.state import NO_TIME_MS, NONE, State
 from consumer.windows.varints import MOST_BYTES, get_varint, put_varint
 from consumer.windows.viewers import add_viewer, find_viewer, put_viewer, remove_viewer, tag_of
 
-VIEWERS_SECTION = 3
+VIEWERS_SECTION = 4
+"""Behind 3 signs came newest first: such a row is refused, not misread."""
 
 HASH_BYTES = 16
 MIN_VIEWER_BYTES = HASH_BYTES + 2
