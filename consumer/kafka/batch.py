@@ -60,9 +60,8 @@ def headers_of_all(messages: Sequence[Message]) -> list[RecordHeaders]:
         try:
             found.extend(one_by_one)
         except (SystemError, UnicodeDecodeError):
-            message = messages[len(found)]
             # It keeps the list, and would return it without an error when asked again.
-            message.set_headers([(UNREADABLE_HEADERS, None)])
+            messages[len(found)].set_headers([(UNREADABLE_HEADERS, None)])
             found.append([(UNREADABLE_HEADERS, None)])
     return [headers or [] for headers in found]
 

@@ -37,7 +37,6 @@ def walk(
 ) -> bool:
     """Take rows `begin` to `end`, writing each one's status, and what closes into `closed`.
 
-    `gaps`: at least as many as buckets without events can open and close on the way.
     Returns False, with nothing done, where the arrays lack room for the worst that these rows can do.
     """
     return _walk(rules, state, events, begin, end, offsets, status, closed)
