@@ -3,8 +3,7 @@
 Behind each run of one partition, windows, outbox, journal and next offset agree: that is a cut, which may be committed.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -171,25 +170,24 @@ class Taker:
         if len(rejects):
             # Whatever the decoding of a later day would say of them, a replay skips them.
             partition.journal.rejects.add(batch.offsets[rejects])
-            self._write(partition, batch, rejects, decoded.causes(rejects), decoded.explain)
+            one_of_each, kinds = decoded.kinds(rejects)
+            self._write(partition, batch, rejects, [decoded.explain(int(row)) for row in one_of_each], kinds)
         over = np.flatnonzero(status == STREAM_LIMIT) + rows.start
         if len(over):
-            reason = Reject.STREAM_LIMIT
-            detail = RejectDetail(reason, reason.sentence, "")
-            self._write(partition, batch, over, [(int(reason), 0)] * len(over), lambda _: detail)
+            detail = RejectDetail(Reject.STREAM_LIMIT, Reject.STREAM_LIMIT.sentence, "")
+            self._write(partition, batch, over, [detail], np.zeros(len(over), np.int64))
 
     def _write(
         self,
         partition: OwnedPartition,
         batch: Batch,
         rows: npt.NDArray[np.int64],
-        causes: Sequence[tuple[int, int]],
-        explain: Callable[[int], RejectDetail],
+        details: Sequence[RejectDetail],
+        kinds: npt.NDArray[np.int64],
     ) -> None:
-        """Write dead letters of rows in their order; what is said of a cause is made once for all of them."""
+        """Write dead letters of rows in their order; `kinds` says which of the details is that of each."""
+        said = [self._cause(partition, detail).headers() for detail in details]
         places = rows.tolist()
-        one_of_each = dict(zip(causes, places, strict=True))
-        said = {cause: self._cause(partition, explain(row)).headers() for cause, row in one_of_each.items()}
         messages = [batch.messages[row] for row in places]
         rejected = Rejected(
             offsets=batch.offsets[rows].tolist(),
@@ -197,11 +195,11 @@ class Taker:
             keys=keys_of(messages),
             values=[batch.values[row] for row in places],
             headers=headers_of_all(messages),
-            causes=[said[cause] for cause in causes],
+            causes=[said[kind] for kind in kinds.tolist()],
         )
         partition.outbox.add_rejected(rejected)
-        for (code, _), number in Counter(causes).items():
-            self._metrics.count_rejects(Reject(code).label, number)
+        for detail, number in zip(details, np.bincount(kinds).tolist(), strict=True):
+            self._metrics.count_rejects(detail.reason.label, number)
 
     def _cause(self, partition: OwnedPartition, detail: RejectDetail) -> Cause:
         return Cause(

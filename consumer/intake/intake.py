@@ -53,9 +53,15 @@ class Decoded(NamedTuple):
         refused = self.schemas.refusal(reference) if reason is Reject.SCHEMA_REFUSED else ""
         return RejectDetail(reason, refused or reason.sentence, schema)
 
-    def causes(self, rows: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-        """Reason and schema of rejects as numbers; of rows of which they are the same, `explain` says the same."""
-        return list(zip(self.events.reject[rows].tolist(), self.references[rows].tolist(), strict=True))
+    def kinds(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Of rejects a row of each reason and schema, of all of which `explain` tells the same, and which each has."""
+        reasons, references = self.events.reject[rows], self.references[rows]
+        order = np.lexsort((reasons, references))
+        changes = np.flatnonzero(np.diff(reasons[order]) | np.diff(references[order])) + 1
+        kinds = np.zeros(len(rows), np.int64)
+        kinds[order[changes]] = 1
+        kinds[order] = np.cumsum(kinds[order])
+        return rows[order[np.append(0, changes)]], kinds
 
 
 def reads_headers(source: InputSettings) -> bool:

@@ -11,7 +11,9 @@ from confluent_kafka import Message
 
 _SECOND = itemgetter(1)
 
-RecordHeaders = list[tuple[str, bytes | None]]
+RecordHeaders = Sequence[tuple[str, bytes | None]]
+
+_NO_HEADERS: RecordHeaders = ()
 
 UNREADABLE_HEADERS = "viewer_consumer.headers_unreadable"
 """Stands for all headers of a record where the name of one is no UTF-8."""
@@ -63,7 +65,7 @@ def headers_of_all(messages: Sequence[Message]) -> list[RecordHeaders]:
             # It keeps the list, and would return it without an error when asked again.
             messages[len(found)].set_headers([(UNREADABLE_HEADERS, None)])
             found.append([(UNREADABLE_HEADERS, None)])
-    return [headers or [] for headers in found]
+    return [headers or _NO_HEADERS for headers in found]
 
 
 def headers_of(message: Message) -> RecordHeaders:

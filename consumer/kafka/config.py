@@ -143,6 +143,8 @@ def producer_config(settings: Settings, process_id: str) -> ClientConfig:
     """
     check_client(settings)
     return {
+        # A stream's summaries stand where a Java producer would put records of that key: topics can be joined.
+        "partitioner": "murmur2_random",
         "compression.type": "lz4",
         # A commit sends at once what waits; this is for what is produced long before it.
         "linger.ms": 5,
@@ -166,6 +168,7 @@ def plain_producer_config(kafka: KafkaSettings) -> ClientConfig:
     """
     _refuse(kafka)
     return {
+        "partitioner": "murmur2_random",
         "compression.type": "lz4",
         "linger.ms": 20,
         "queue.buffering.max.messages": 500_000,

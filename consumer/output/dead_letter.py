@@ -11,7 +11,10 @@ Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 CauseHeaders: TypeAlias = Sequence[tuple[str, str]]
 """What a `Cause` is as headers."""
 
-DeadLetter: TypeAlias = tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]
+MadeHeaders: TypeAlias = list[tuple[str, str | bytes | None]]
+"""As they are published."""
+
+DeadLetter: TypeAlias = tuple[bytes | None, bytes | None, MadeHeaders]
 """A record to publish: key, value and headers."""
 
 MAX_BYTES = 900_000
@@ -26,7 +29,8 @@ APPLICATION = "viewer_consumer.application"
 TIMESTAMP_MS = "viewer_consumer.timestamp_ms"
 SCHEMA = "viewer_consumer.schema"
 
-_ROOM_FOR_OURS = 4_096
+_ROOM_FOR_THEIRS = MAX_BYTES - 4_096
+"""Of key, value and headers as they came; the rest is for ours."""
 
 _HEADER_BYTES = 10
 """What a header takes besides its name and content: the lengths of both, at most five bytes each."""
@@ -69,34 +73,28 @@ class Rejected(NamedTuple):
     def letters(self) -> Iterator[DeadLetter]:
         """Their dead letters, each made as it is asked for."""
         # What waits for a commit is columns, not a dozen objects a letter for the garbage collector to walk over.
-        return map(dead_letter, *self)
+        places = zip(self.offsets, self.timestamps_ms, self.causes, strict=True)
+        records = zip(self.keys, self.values, self.headers, strict=True)
+        for (offset, timestamp_ms, cause), (key, value, headers) in zip(places, records, strict=True):
+            ours: MadeHeaders = [*cause, (OFFSET, str(offset)), (TIMESTAMP_MS, str(timestamp_ms))]
+            if headers or len(key or b"") + len(value or b"") > _ROOM_FOR_THEIRS:
+                yield _fitted(key, value, headers, ours)
+            else:  # as nearly all are: a call would cost each a fifth more
+                yield key, value, ours
 
 
-def dead_letter(
-    offset: int,
-    timestamp_ms: int,
-    key: bytes | None,
-    value: bytes | None,
-    headers: Headers,
-    cause: CauseHeaders,
-) -> DeadLetter:
-    """The dead letter of one record."""
-    ours: list[tuple[str, str | bytes | None]] = [*cause, (OFFSET, str(offset)), (TIMESTAMP_MS, str(timestamp_ms))]
-    left = MAX_BYTES - _ROOM_FOR_OURS
-    if not headers and len(key or b"") + len(value or b"") <= left:
-        return key, value, ours
-    key, left = _cut("key", key, left, ours)
+def _fitted(key: bytes | None, value: bytes | None, headers: Headers, ours: MadeHeaders) -> DeadLetter:
+    """A record with its headers and ours, as much of it as there is room for; what is cut or dropped, ours tell."""
+    key, left = _cut("key", key, _ROOM_FOR_THEIRS, ours)
     value, left = _cut("value", value, left, ours)
-    theirs: list[tuple[str, str | bytes | None]] = list(headers)
+    theirs: MadeHeaders = list(headers)
     if sum(len(name.encode()) + len(content or b"") + _HEADER_BYTES for name, content in theirs) > left:
         ours.append(("viewer_consumer.headers_dropped", str(len(theirs))))
         theirs = []
     return key, value, [*theirs, *ours]
 
 
-def _cut(
-    what: str, content: bytes | None, left: int, ours: list[tuple[str, str | bytes | None]]
-) -> tuple[bytes | None, int]:
+def _cut(what: str, content: bytes | None, left: int, ours: MadeHeaders) -> tuple[bytes | None, int]:
     """The content as far as there is room; a header tells the size of one that was cut."""
     if content is None or len(content) <= left:
         return content, left - len(content or b"")

@@ -65,4 +65,5 @@ class OffsetRanges:
 
 def _text(numbers: Offsets) -> str:
     """Each with a comma behind it."""
-    return "".join([f"{number}," for number in numbers.tolist()])
+    # Python writes a whole list in half the time that it takes to write its numbers one by one.
+    return str(numbers.tolist())[1:-1].replace(" ", "") + "," * (len(numbers) > 0)

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consumer.intake.intake import Decoded, Intake
 from consumer.intake.rejects import Reject
@@ -219,6 +221,19 @@ def test_a_reject_is_explained() -> None:
     assert [one.reason for one in details] == [Reject.NULL_VALUE, Reject.UNKNOWN_SCHEMA, Reject.EMPTY_ID]
     assert [one.schema for one in details] == ["", "id 7", "id 1"]
     assert details[2].message == "stream_id or viewer_id is empty"
+
+
+REJECTS = (None, b"\1", confluent(join(), 7), confluent(join(), 8), confluent(join(""), 1), confluent(join()[:-1], 1))
+
+
+@given(st.lists(st.sampled_from(REJECTS), min_size=1))
+def test_rejects_of_one_kind_have_one_explanation(values: list[bytes | None]) -> None:
+    decoded = intake().decode(values, [-1] * len(values), 10**6)
+    explained = [decoded.explain(row) for row in range(len(values))]
+    one_of_each, kinds = decoded.kinds(decoded.rejects)
+    assert [decoded.explain(row) for row in one_of_each[kinds].tolist()] == explained
+    # A tombstone and a record without framing name no schema, whatever stood in its place.
+    assert len(one_of_each) == len(set(values))
 
 
 def test_an_empty_batch_is_no_trouble() -> None:

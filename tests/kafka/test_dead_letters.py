@@ -18,9 +18,9 @@ from tests.support.topics import create_topic, delete_topics, ends, unique
 BEGIN_MS = time.time_ns() // 1_000_000_000 * 1_000 - 60_000
 WRITTEN = [
     Record(0, 0, BEGIN_MS, b"k", b"v", [("h", b"1"), ("h", None)]),
-    Record(0, 1, BEGIN_MS + 1_000, None, None, []),
-    Record(0, 2, BEGIN_MS + 2_000, b"", b"", []),
-    Record(1, 0, BEGIN_MS + 1_500, b"\xff", b"\0" * 2_000, []),
+    Record(0, 1, BEGIN_MS + 1_000, None, None, ()),
+    Record(0, 2, BEGIN_MS + 2_000, b"", b"", ()),
+    Record(1, 0, BEGIN_MS + 1_500, b"\xff", b"\0" * 2_000, ()),
 ]
 
 

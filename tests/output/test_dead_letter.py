@@ -1,6 +1,15 @@
 """Dead letters keep the record as it came and never outgrow the producer."""
 
-from consumer.output.dead_letter import MAX_BYTES, Cause, DeadLetter, Headers, Rejected, dead_letter
+from consumer.output.dead_letter import (
+    MAX_BYTES,
+    OFFSET,
+    TIMESTAMP_MS,
+    Cause,
+    CauseHeaders,
+    DeadLetter,
+    Headers,
+    Rejected,
+)
 
 CAUSE = Cause(
     topic="viewer-events",
@@ -13,8 +22,16 @@ CAUSE = Cause(
 HEADERS: Headers = [("trace", b"\xff"), ("empty", None)]
 
 
-def letter(key: bytes | None = b"key", value: bytes | None = b"\0\1\2", headers: Headers = HEADERS) -> DeadLetter:
-    return dead_letter(17, 1_700_000_000_000, key, value, headers, CAUSE)
+def letter(
+    key: bytes | None = b"key",
+    value: bytes | None = b"\0\1\2",
+    headers: Headers = HEADERS,
+    offset: int = 17,
+    timestamp_ms: int = 1_700_000_000_000,
+    cause: CauseHeaders = CAUSE,
+) -> DeadLetter:
+    (made,) = Rejected([offset], [timestamp_ms], [key], [value], [headers], [cause]).letters()
+    return made
 
 
 def size(letter: DeadLetter) -> int:
@@ -43,9 +60,12 @@ def test_each_of_many_has_its_own_place_and_cause() -> None:
     rejected = Rejected([3, 5], [-1, 8], [b"a", None], [None, b"v"], [HEADERS, ()], [other, CAUSE])
     for _ in ("sent", "sent again"):
         assert list(rejected.letters()) == [
-            dead_letter(3, -1, b"a", None, HEADERS, other),
-            dead_letter(5, 8, None, b"v", (), CAUSE),
+            letter(b"a", None, HEADERS, offset=3, timestamp_ms=-1, cause=other),
+            letter(None, b"v", (), offset=5, timestamp_ms=8),
         ]
+    first, second = rejected.letters()
+    assert (first[:2], first[2][-2:]) == ((b"a", None), [(OFFSET, "3"), (TIMESTAMP_MS, "-1")])
+    assert (second[:2], second[2]) == ((None, b"v"), [*CAUSE, (OFFSET, "5"), (TIMESTAMP_MS, "8")])
 
 
 def test_a_tombstone_stays_one() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.output.dead_letter import Cause, dead_letter
+from consumer.output.dead_letter import Cause, Rejected
 from consumer.output.letters import UNKNOWN, Letter, Wanted, as_counts, as_json, as_line, as_text, time_text, visible
 
 
@@ -16,7 +16,8 @@ def letter(
 ) -> Letter:
     """One as it comes back from Kafka."""
     cause = Cause("viewer-events", input_partition, "my-group", reason, "it ends", "id 7")
-    key, value, ours = dead_letter(17, 1_700_000_000_000, b"key", b"\0\1ab", [], cause.headers())
+    rejected = Rejected([17], [1_700_000_000_000], [b"key"], [b"\0\1ab"], [()], [cause.headers()])
+    ((key, value, ours),) = rejected.letters()
     headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in ours]
     return Letter(3, offset, timestamp_ms, key, value, headers)
 
