@@ -8,17 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 
-from consumer.kafka.config import consumer_config
+from consumer.kafka.config import consumer_config, producer_config
 from consumer.observe.logs import set_up_logs
 from consumer.observe.metrics import WorkerMetrics
+from consumer.output.dead_letter import Cause, Rejected
 from consumer.service import Service
 from consumer.settings import Settings, load_settings
 from consumer.stopping import stop_on_signals
 
 SCHEMA = "schemas/viewer_event.avsc"
 ANY_CPU = -1
+
+LETTERS_MADE = 1_000
+LETTERS_A_TRANSACTION = 50_000
 
 
 def write_mark(name: str, **figures: object) -> None:
@@ -47,6 +51,32 @@ def read_and_discard(settings: Settings, events: int) -> None:
         seen += number
     write_mark("counted", events=seen)
     consumer.close()
+
+
+def write_letters(settings: Settings, letters: int) -> None:
+    """The client library alone, set up as the worker's: dead letters that are there already, in transactions."""
+    producer = Producer(producer_config(settings, "bench"))
+    producer.init_transactions(60)
+    cause = Cause(settings.kafka.input_topic, 0, settings.kafka.group_id, "truncated", "it ends", "id 1").headers()
+    rejected = Rejected(
+        offsets=list(range(10**6, 10**6 + LETTERS_MADE)),
+        timestamps_ms=[1_700_000_000_000] * LETTERS_MADE,
+        keys=[b"channel/stream-%07d" % number for number in range(LETTERS_MADE)],
+        values=[b"\0\0\0\0\1\xff\xff"] * LETTERS_MADE,
+        headers=[()] * LETTERS_MADE,
+        causes=[cause] * LETTERS_MADE,
+    )
+    made = list(rejected.letters())
+    produce, topic = producer.produce, settings.kafka.dead_letter_topic
+    write_mark("first")
+    for _ in range(letters // LETTERS_A_TRANSACTION):
+        producer.begin_transaction()
+        for _ in range(LETTERS_A_TRANSACTION // LETTERS_MADE):
+            for key, value, headers in made:
+                produce(topic, value, key, -1, None, None, 0, headers)
+            producer.poll(0)
+        producer.commit_transaction(60)
+    write_mark("counted", events=letters)
 
 
 class _Milestones(threading.Event):
@@ -92,7 +122,11 @@ def whole_path(settings: Settings, events: int) -> None:
         write_mark("stopped")
 
 
-MEASURED: dict[str, Callable[[Settings, int], None]] = {"read": read_and_discard, "worker": whole_path}
+MEASURED: dict[str, Callable[[Settings, int], None]] = {
+    "read": read_and_discard,
+    "letters": write_letters,
+    "worker": whole_path,
+}
 
 
 def main(kind: str, cpu: str, events: str, *flags: str) -> None:
