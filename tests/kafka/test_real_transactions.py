@@ -10,7 +10,7 @@ from consumer.kafka.config import producer_config
 from consumer.kafka.outcomes import TransactionAborted, TransactionLost
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
 from tests.kafka.stage import KafkaStage, Listened
-from tests.support.topics import create_topic, delete_topics, ends, read_uncommitted, unique
+from tests.support.topics import create_topic, delete_topics, ends, read_committed, read_uncommitted, unique
 from tests.support.waiting import until
 
 
@@ -37,6 +37,21 @@ def test_a_record_that_is_too_large_aborts_and_the_next_transaction_goes_through
     assert [each.value for each in kafka_stage.published()] == [b"1"]
     assert kafka_stage.committed() == {0: 2}
     assert listened.heard == [("aborted", "MSG_SIZE_TOO_LARGE"), ("committed", "")]
+
+
+def test_keys_are_placed_where_java_clients_place_them(kafka_stage: KafkaStage) -> None:
+    """Hashes as Kafka's own test of its murmur2 has them; a partition is one without its sign, modulo their number."""
+    hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
+    delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.output])
+    create_topic(kafka_stage.bootstrap_servers, kafka_stage.output, 7)
+    owner = kafka_stage.owner()
+    for key in hashes:
+        owner.produce(kafka_stage.output, key, b"v")
+    owner.commit({(kafka_stage.topic, 0): 1}, kafka_stage.metadata())
+    read = read_committed(kafka_stage.bootstrap_servers, kafka_stage.output)
+    assert {each.key(): each.partition() for each in read} == {
+        key: (murmur2 & 0x7FFFFFFF) % 7 for key, murmur2 in hashes.items()
+    }
 
 
 def test_what_was_written_before_an_abort_is_there_but_hidden(kafka_stage: KafkaStage) -> None:
