@@ -9,7 +9,8 @@ from consumer.idleness import IdleClock
 from consumer.kafka.interface import Message
 from consumer.output.outbox import Outbox
 from consumer.state.journal import Journal, Step
-from consumer.windows.partition import NO_TALLY, PartitionWindows, ViewerTally
+from consumer.windows.figures import NO_TALLY, ViewerTally
+from consumer.windows.partition import PartitionWindows
 
 
 @dataclass

@@ -9,30 +9,20 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from consumer.windows.audience import CHUNK
 from consumer.windows.closing import END_OF_INPUT, close_everything
 from consumer.windows.digest import Checksum, add_to_tally
 from consumer.windows.events import EventColumns
+from consumer.windows.figures import PartitionFigures, ViewerTally, figures_of, tally_of
 from consumer.windows.gaps import most_gaps, most_gaps_of
-from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, needs_of, row_batch, unfinished_error
-from consumer.windows.room import given_back, with_fewer_chunks, with_fewer_viewers, with_room
+from consumer.windows.growth import closed_with_room, with_room_for_events, with_room_for_rows
+from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, row_batch, unfinished_error
+from consumer.windows.room import given_back, with_fewer_chunks, with_fewer_viewers
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import (
-    CLOSED,
-    LIMB,
-    NO_TIME_MS,
-    NONE,
-    State,
-    Times,
-    bytes_in_use,
-    grown,
-    new_state,
-    words_of,
-)
+from consumer.windows.state import CLOSED, NO_TIME_MS, NONE, Times, known, new_state, words_of
 from consumer.windows.steps import apply_rules, step_partition
 from consumer.windows.storing import PART_BYTES, ChangedRows, changed_rows, mark_stored
-from consumer.windows.streams import fill_table, hash_streams, pack_ids, row_of
-from consumer.windows.view import FIGURES, WindowView, live_rows, window_buckets, window_figures
+from consumer.windows.streams import fill_table, hash_streams, ids_of, row_of
+from consumer.windows.view import WindowView, largest_streams, viewers_of_all, views_of, window_rows
 from consumer.windows.viewer_rows import enter_viewers
 from consumer.windows.walk import walk, walk_blindly
 
@@ -52,36 +42,6 @@ class ClosedBuckets(NamedTuple):
     def __len__(self) -> int:
         """How many buckets, which is not how many fields."""
         return len(self.stream_ids)
-
-
-class PartitionFigures(NamedTuple):
-    """What a partition holds now; times are None before the first event and the first floor."""
-
-    streams: int
-    buckets: int
-    state_bytes: int
-    partition_time_ms: int | None
-    floor_ms: int | None
-    largest_lateness_ms: int
-    viewers_held: int
-    """Who is present where open buckets begin, or has signs in them; 0 where viewers aren't counted."""
-    signs_kept: int
-
-
-class ViewerTally(NamedTuple):
-    """What counting by viewer has met since the partition began; where it doesn't count, zeros."""
-
-    timeouts: int
-    """Viewers who became absent by silence."""
-    orphan_leaves: int
-    """Leaves of viewers who were absent."""
-    implicit_joins: int
-    """Viewers who became present by an event that is no join."""
-    untracked: int
-    """Events past a limit, which say nothing of their viewer's presence."""
-
-
-NO_TALLY = ViewerTally(0, 0, 0, 0)
 
 
 class PartitionWindows:
@@ -177,7 +137,7 @@ class PartitionWindows:
 
     def times(self) -> Times:
         """What is kept of a partition besides its rows, hash key and rules."""
-        return Times(*(_known(int(self._head[name])) for name in Times._fields))
+        return Times(*(known(int(self._head[name])) for name in Times._fields))
 
     def changed_rows(self, part_bytes: int = PART_BYTES) -> ChangedRows:
         """Records that bring the stored rows up to now; the same again until they are marked as stored."""
@@ -245,15 +205,7 @@ class PartitionWindows:
 
     def _load(self, records: Sequence[Record]) -> list[int]:
         batch = row_batch(records)
-        self._reserve(len(records), int(batch.key_size.sum()), 0)
-        buckets, used = self._state.buckets, int(self._head["buckets_used"])
-        self._state = self._state._replace(buckets=grown(buckets, used, used + batch.most_buckets))
-        if self._rules.sessions:
-            needs = needs_of(batch)
-            signs, chunks = max(needs.viewers, needs.signs), needs.signs // CHUNK + needs.open_buckets
-            streams, rows = len(self._state.streams), len(self._state.buckets)
-            audience = with_room(self._state.audience, streams, rows, signs, chunks)
-            self._state = self._state._replace(audience=audience)
+        self._state = with_room_for_rows(self._rules, self._state, batch)
         return load_batch(self._rules, self._state, batch)
 
     def _set_times(self, times: Times) -> None:
@@ -290,43 +242,29 @@ class PartitionWindows:
         add_to_tally(self._state, self._closed_rows, words_of(self._closed_rows))
         self._head["closed_size"] = 0
         rows = self._closed_rows[:size].copy()
-        self._closed.append(ClosedBuckets(self._ids(rows["id_start"], rows["id_size"]), rows))
+        self._closed.append(ClosedBuckets(ids_of(self._state, rows), rows))
         return True
 
     def figures(self) -> PartitionFigures:
         """What is held now."""
-        head = self._head
-        return PartitionFigures(
-            streams=int(head["streams_live"]),
-            buckets=int(head["buckets_live"]),
-            state_bytes=bytes_in_use(self._state),
-            partition_time_ms=_known(int(head["partition_time_ms"])),
-            floor_ms=_known(int(head["floor_ms"])),
-            largest_lateness_ms=int(head["largest_lateness_ms"]),
-            viewers_held=int(self._state.audience.tally[0]["viewers_live"]),
-            signs_kept=int(self._state.audience.tally[0]["kept_live"]),
-        )
+        return figures_of(self._state)
 
     def tally(self) -> ViewerTally:
         """What counting by viewer has met so far; what closed buckets don't say is counted when they close."""
-        tally = self._state.audience.tally[0]
-        return ViewerTally(*(int(tally[name]) for name in ViewerTally._fields))
+        return tally_of(self._state)
 
     def viewers(self) -> int:
         """The live counts of all streams together."""
-        return int(self._live()[1].sum())
+        return viewers_of_all(self._rules, self._state)
 
     def views(self, most: int | None = None) -> list[WindowView]:
         """The windows of the streams with the most viewers, or of all, the largest first."""
-        rows, viewers = self._live()
-        # Ties go by row, so that the choice does not flicker from one snapshot to the next.
-        order = np.lexsort((rows, -viewers))
-        return self._views_of(rows[order[:most]])
+        return views_of(self._rules, self._state, largest_streams(self._rules, self._state)[:most])
 
     def view_of(self, stream_id: bytes) -> WindowView | None:
         """The window of one stream, None where it is not held."""
         row = self._row_of(stream_id)
-        return None if row == NONE else self._views_of(np.array([row], np.int64))[0]
+        return None if row == NONE else views_of(self._rules, self._state, np.array([row], np.int64))[0]
 
     def window_of(self, stream_id: bytes) -> npt.NDArray[np.void]:
         """A stream's buckets in the window, oldest first (fields of `state.BUCKET`); empty where it is not held."""
@@ -338,104 +276,11 @@ class PartitionWindows:
         They have the fields of `state.CLOSED`, as if they had closed at the end of input; where viewers are counted,
         the figures of presence are those of closed buckets only.
         """
-        row = self._row_of(stream_id)
-        slots = np.empty(self._rules.window_duration_ms // self._rules.bucket_ms + 2, np.int64)
-        size = 0 if row == NONE else window_buckets(self._rules, self._state, row, slots)
-        slots = slots[:size][::-1]
-        rows = np.zeros(size, CLOSED)
-        rows["bucket"], rows["offset"] = self._state.buckets[slots], NONE
-        if self._rules.sessions:
-            rows["presence"] = self._state.audience.presence[slots]
-        return rows
+        return window_rows(self._rules, self._state, self._row_of(stream_id))
 
     def _row_of(self, stream_id: bytes) -> int:
         return row_of(self._state, np.frombuffer(bytearray(stream_id), np.uint8))
 
-    def _live(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        used = int(self._head["streams_used"])
-        rows, viewers = np.empty(used, np.int64), np.empty(used, np.int64)
-        size = live_rows(self._rules, self._state, rows, viewers)
-        return rows[:size], viewers[:size]
-
-    def _views_of(self, rows: npt.NDArray[np.int64]) -> list[WindowView]:
-        figures = np.empty(len(rows), FIGURES)
-        window_figures(self._rules, self._state, rows, figures)
-        streams = self._state.streams[rows]
-        ids = self._ids(streams["id_start"], streams["id_size"])
-        return [_view(each.decode(), *values) for each, values in zip(ids, figures.tolist(), strict=True)]
-
-    def _ids(self, starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> list[bytes]:
-        text = memoryview(self._state.ids)  # type: ignore[arg-type]  # an array is a buffer; its type says so from 3.12 on
-        return [bytes(text[start : start + size]) for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
-
     def _reserve(self, events: int, id_bytes: int, gaps: int) -> None:
-        """Room for the worst that a batch can do: every event a new stream and a new bucket, and everything closes."""
-        state, head = self._state, self._head
-        streams, buckets, due = (int(head[used]) for used in ("streams_used", "buckets_used", "due_size"))
-        ids = self._ids_with_room(id_bytes)  # before streams are copied, since it moves what they point to
-        self._state = State(
-            head=state.head,
-            table=self._table_with_room(int(head["streams_live"]) + events),
-            streams=grown(state.streams, streams, streams + events),
-            ids=ids,
-            buckets=grown(state.buckets, buckets, buckets + events + gaps),
-            due=grown(state.due, due, due + events),
-            ahead=state.ahead,
-            audience=state.audience,
-        )
-        if self._rules.sessions:
-            audience = with_room(
-                self._state.audience, len(self._state.streams), len(self._state.buckets), events, events
-            )
-            self._state = self._state._replace(audience=audience)
-        closed = int(head["buckets_live"]) + events + gaps
-        if closed > len(self._closed_rows):
-            # Zeros, since what is never written is in the tally too.
-            self._closed_rows = np.zeros(max(closed, 3 * len(self._closed_rows) // 2), CLOSED)
-
-    def _table_with_room(self, streams: int) -> npt.NDArray[np.int32]:
-        if 2 * streams <= len(self._state.table):
-            return self._state.table
-        table = np.full(1 << (2 * streams).bit_length(), NONE, np.int32)
-        fill_table(self._state, table)
-        return table
-
-    def _ids_with_room(self, id_bytes: int) -> npt.NDArray[np.uint8]:
-        head, ids = self._head, self._state.ids
-        used, garbage = int(head["ids_used"]), int(head["ids_garbage"])
-        if used + id_bytes <= len(ids):
-            return ids
-        packed = np.empty(max(2 * (used - garbage) + id_bytes, 512), np.uint8)
-        pack_ids(self._state, packed)
-        return packed
-
-
-def _known(time_ms: int) -> int | None:
-    return None if time_ms == NO_TIME_MS else time_ms
-
-
-def _view(
-    stream_id: str,
-    time_ms: int,
-    viewers: int,
-    peak: int,
-    samples: int,
-    sum_low: int,
-    sum_high: int,
-    *least_most_buffers_stalls: int,
-) -> WindowView:
-    """From the fields of `view.FIGURES`, in their order."""
-    least_bps, most_bps, buffer_events, stall_ms, last_closed_start_ms = least_most_buffers_stalls
-    return WindowView(
-        stream_id=stream_id,
-        time_ms=time_ms,
-        concurrent_viewers=viewers,
-        peak_concurrent_viewers=peak,
-        bitrate_samples=samples,
-        bitrate_sum_bps=sum_high * LIMB + sum_low,
-        bitrate_min_bps=least_bps,
-        bitrate_max_bps=most_bps,
-        buffer_events=buffer_events,
-        stall_ms=stall_ms,
-        last_closed_start_ms=_known(last_closed_start_ms),
-    )
+        self._state = with_room_for_events(self._rules, self._state, events, id_bytes, gaps)
+        self._closed_rows = closed_with_room(self._closed_rows, self._state, events, gaps)

@@ -173,6 +173,11 @@ def new_state(hash_key: tuple[int, int], *, sessions: bool = False) -> State:
     )
 
 
+def known(time_ms: int) -> int | None:
+    """A time of the arrays as it is told outside: None where it is not set."""
+    return None if time_ms == NO_TIME_MS else time_ms
+
+
 def words_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     """Rows of 64-bit words as those words: one row a row, so that code can go through figures without their names."""
     return rows.view(np.int64).reshape(len(rows), rows.dtype.itemsize // 8)

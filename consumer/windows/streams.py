@@ -174,3 +174,10 @@ def pack_ids(state: State, packed: npt.NDArray[np.uint8]) -> None:
         at += size
     state.head[0]["ids_used"] = at
     state.head[0]["ids_garbage"] = 0
+
+
+def ids_of(state: State, rows: npt.NDArray[np.void]) -> list[bytes]:
+    """The ids of streams or of closed buckets, whose rows have `id_start` and `id_size`."""
+    text = memoryview(state.ids)  # type: ignore[arg-type]  # an array is a buffer; its type says so from 3.12 on
+    places = zip(rows["id_start"].tolist(), rows["id_size"].tolist(), strict=True)
+    return [bytes(text[start : start + size]) for start, size in places]

@@ -9,7 +9,8 @@ from consumer.compiled import compiled, inlined
 from consumer.windows.buckets import leaves_window_at_ms
 from consumer.windows.live import live_viewers
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import LIMB, NO_TIME_MS, NONE, State
+from consumer.windows.state import CLOSED, LIMB, NO_TIME_MS, NONE, State, known
+from consumer.windows.streams import ids_of
 
 FIGURES = np.dtype(
     [
@@ -48,6 +49,72 @@ class WindowView(NamedTuple):
     def bitrate_avg_bps(self) -> float:
         """The exact sum over the count, rounded once."""
         return self.bitrate_sum_bps / self.bitrate_samples if self.bitrate_samples else 0.0
+
+
+def viewers_of_all(rules: WindowRules, state: State) -> int:
+    """The live counts of all streams together."""
+    return int(_live(rules, state)[1].sum())
+
+
+def largest_streams(rules: WindowRules, state: State) -> npt.NDArray[np.int64]:
+    """The rows of all streams, those with the most viewers first."""
+    rows, viewers = _live(rules, state)
+    # Ties go by row, so that the choice does not flicker from one snapshot to the next.
+    return rows[np.lexsort((rows, -viewers))]
+
+
+def views_of(rules: WindowRules, state: State, rows: npt.NDArray[np.int64]) -> list[WindowView]:
+    """The windows of the streams of these rows, in their order."""
+    figures = np.empty(len(rows), FIGURES)
+    window_figures(rules, state, rows, figures)
+    ids = ids_of(state, state.streams[rows])
+    return [_view(each.decode(), *values) for each, values in zip(ids, figures.tolist(), strict=True)]
+
+
+def window_rows(rules: WindowRules, state: State, row: int) -> npt.NDArray[np.void]:
+    """The buckets of a stream in its window, oldest first, with the fields of `state.CLOSED`; empty for NONE."""
+    slots = np.empty(rules.window_duration_ms // rules.bucket_ms + 2, np.int64)
+    size = 0 if row == NONE else window_buckets(rules, state, row, slots)
+    slots = slots[:size][::-1]
+    rows = np.zeros(size, CLOSED)
+    rows["bucket"], rows["offset"] = state.buckets[slots], NONE
+    if rules.sessions:
+        rows["presence"] = state.audience.presence[slots]
+    return rows
+
+
+def _live(rules: WindowRules, state: State) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    used = int(state.head[0]["streams_used"])
+    rows, viewers = np.empty(used, np.int64), np.empty(used, np.int64)
+    size = live_rows(rules, state, rows, viewers)
+    return rows[:size], viewers[:size]
+
+
+def _view(
+    stream_id: str,
+    time_ms: int,
+    viewers: int,
+    peak: int,
+    samples: int,
+    sum_low: int,
+    sum_high: int,
+    *least_most_buffers_stalls: int,
+) -> WindowView:
+    """From the fields of `FIGURES`, in their order."""
+    least_bps, most_bps, buffer_events, stall_ms, last_closed_start_ms = least_most_buffers_stalls
+    return WindowView(
+        stream_id=stream_id,
+        time_ms=time_ms,
+        concurrent_viewers=viewers,
+        peak_concurrent_viewers=peak,
+        bitrate_samples=samples,
+        bitrate_sum_bps=sum_high * LIMB + sum_low,
+        bitrate_min_bps=least_bps,
+        bitrate_max_bps=most_bps,
+        buffer_events=buffer_events,
+        stall_ms=stall_ms,
+        last_closed_start_ms=known(last_closed_start_ms),
+    )
 
 
 @compiled

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from consumer.windows import room
 from consumer.windows.closing import CLOSE_REASONS
-from consumer.windows.partition import ClosedBuckets, PartitionWindows, ViewerTally
+from consumer.windows.figures import ViewerTally
+from consumer.windows.partition import ClosedBuckets, PartitionWindows
 from consumer.windows.rules import WindowRules
 from consumer.windows.walk import STATUSES
 from tests.reference.sessions_counting import Closed, Event, Reference, Rules

@@ -1,0 +1,80 @@
+"""Room in the arrays of a partition, made between two walks: compiled code never has to ask for any."""
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.windows.audience import CHUNK
+from consumer.windows.loading import RowBatch, needs_of
+from consumer.windows.room import with_room
+from consumer.windows.rules import WindowRules
+from consumer.windows.state import CLOSED, NONE, State, grown
+from consumer.windows.streams import fill_table, pack_ids
+
+MIN_IDS_BYTES = 512
+
+
+def with_room_for_events(rules: WindowRules, state: State, events: int, id_bytes: int, gaps: int) -> State:
+    """The state with room for the worst that a batch can do: every event a new stream and a new bucket.
+
+    Args:
+        rules: those in force.
+        state: which keeps what it holds, in these or in larger arrays.
+        events: how many.
+        id_bytes: no more than so many of new ids.
+        gaps: how many buckets without events may open meanwhile.
+    """
+    head = state.head[0]
+    streams, buckets, due = (int(head[used]) for used in ("streams_used", "buckets_used", "due_size"))
+    ids = _ids_with_room(state, id_bytes)  # before streams are copied, since it moves what they point to
+    state = State(
+        head=state.head,
+        table=_table_with_room(state, int(head["streams_live"]) + events),
+        streams=grown(state.streams, streams, streams + events),
+        ids=ids,
+        buckets=grown(state.buckets, buckets, buckets + events + gaps),
+        due=grown(state.due, due, due + events),
+        ahead=state.ahead,
+        audience=state.audience,
+    )
+    if not rules.sessions:
+        return state
+    audience = with_room(state.audience, len(state.streams), len(state.buckets), events, events)
+    return state._replace(audience=audience)
+
+
+def with_room_for_rows(rules: WindowRules, state: State, batch: RowBatch) -> State:
+    """The state with room for all that stored rows can hold."""
+    state = with_room_for_events(rules, state, len(batch.key_at), int(batch.key_size.sum()), 0)
+    used = int(state.head[0]["buckets_used"])
+    state = state._replace(buckets=grown(state.buckets, used, used + batch.most_buckets))
+    if not rules.sessions:
+        return state
+    needs = needs_of(batch)
+    signs, chunks = max(needs.viewers, needs.signs), needs.signs // CHUNK + needs.open_buckets
+    return state._replace(audience=with_room(state.audience, len(state.streams), len(state.buckets), signs, chunks))
+
+
+def closed_with_room(closed: npt.NDArray[np.void], state: State, events: int, gaps: int) -> npt.NDArray[np.void]:
+    """Rows for all buckets that can close: those that are held, and those that may open meanwhile."""
+    wanted = int(state.head[0]["buckets_live"]) + events + gaps
+    if wanted <= len(closed):
+        return closed
+    # Zeros, since what is never written is in the tally too.
+    return np.zeros(max(wanted, 3 * len(closed) // 2), CLOSED)
+
+
+def _table_with_room(state: State, streams: int) -> npt.NDArray[np.int32]:
+    if 2 * streams <= len(state.table):
+        return state.table
+    table = np.full(1 << (2 * streams).bit_length(), NONE, np.int32)
+    fill_table(state, table)
+    return table
+
+
+def _ids_with_room(state: State, id_bytes: int) -> npt.NDArray[np.uint8]:
+    used, garbage = int(state.head[0]["ids_used"]), int(state.head[0]["ids_garbage"])
+    if used + id_bytes <= len(state.ids):
+        return state.ids
+    packed = np.empty(max(2 * (used - garbage) + id_bytes, MIN_IDS_BYTES), np.uint8)
+    pack_ids(state, packed)
+    return packed
