@@ -14,7 +14,6 @@ One thread owns it. `consumer.kafka.outcomes` says which error means what.
 import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple, NoReturn
@@ -36,15 +35,9 @@ from consumer.kafka.outcomes import (
     outcome_of,
     outcome_of_record,
 )
+from consumer.kafka.setbacks import Setbacks
 
 _log = logging.getLogger(__name__)
-
-FENCES_ALLOWED = 5
-FENCE_WINDOW_S = 120.0
-"""A fence may be a transaction that took too long. So many in such a time are two workers of one name."""
-
-FAILED_IN_A_ROW_ALLOWED = 5
-"""The same records are not sent for ever to brokers that refuse them."""
 
 _SERVE_EVERY = 1_000
 _ROOM_POLL_S = 0.05
@@ -97,8 +90,7 @@ class TransactionOwner:
         self._produced = 0
         self._topics: set[str] = set()
         """Of what is in the transaction, to name them where they can't be written to."""
-        self._fences: deque[float] = deque(maxlen=FENCES_ALLOWED)
-        self._failed_in_a_row = 0
+        self._setbacks = Setbacks(self._servers, str(config["transactional.id"]), clock)
         self._hurry: Deadline | None = None
 
     @property
@@ -180,7 +172,7 @@ class TransactionOwner:
         # It flushes by itself, and keeps to the transaction's own timeout.
         self._retried(deadline, lambda: producer.commit_transaction(-1), too_late=Outcome.LOST)
         self._open = False
-        self._failed_in_a_row = 0
+        self._setbacks.committed()
         self._listener.committed(self._clock() - began_s)
 
     def abort(self) -> None:
@@ -329,9 +321,9 @@ class TransactionOwner:
             self._lose(error)
         self._abort()
         if error.code() not in MOVED_ON:
-            self._count_failure(error)
             # The client library's first transaction after such an abort fails again, out of sequence.
             self._drop_producer()
+            self._setbacks.refused(error)
         self._listener.aborted(error.name())
         raise TransactionAborted(error.name(), error.str())
 
@@ -352,29 +344,12 @@ class TransactionOwner:
         self._drop_producer()
         self._listener.lost(error.name())
         if error.code() in FENCED:
-            self._count_fence()
+            self._setbacks.fenced()
         raise TransactionLost(error.name(), error.str())
 
     def _drop_producer(self) -> None:
         """Forget the producer and all it holds; the next has the same transactional id and ends what this one left."""
         self._producer, self._open, self._failed_delivery = None, False, None
-
-    def _count_failure(self, error: KafkaError) -> None:
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row > FAILED_IN_A_ROW_ALLOWED:
-            self._drop_producer()
-            raise ViewerConsumerError(
-                f"the brokers on {self._servers} refused the same records {self._failed_in_a_row} times: {error.str()}"
-            )
-
-    def _count_fence(self) -> None:
-        now_s = self._clock()
-        self._fences.append(now_s)
-        if len(self._fences) == FENCES_ALLOWED and now_s - self._fences[0] < FENCE_WINDOW_S:
-            raise ViewerConsumerError(
-                f'another process publishes as "{self._config["transactional.id"]}": fenced {FENCES_ALLOWED} times in '
-                f"{FENCE_WINDOW_S:.0f} s; give each worker a group.instance.id of its own"
-            )
 
 
 def _serve(producer: Producer, wait_s: float) -> None:

@@ -15,7 +15,8 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.config import producer_config
 from consumer.kafka.mock_cluster import MockCluster, find_library
 from consumer.kafka.outcomes import TransactionAborted, TransactionLost
-from consumer.kafka.transaction import FENCE_WINDOW_S, TransactionOwner
+from consumer.kafka.setbacks import FENCE_WINDOW_S
+from consumer.kafka.transaction import TransactionOwner
 from consumer.settings import KafkaSettings, Settings
 from tests.kafka.stage import Listened
 

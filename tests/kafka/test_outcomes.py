@@ -12,10 +12,8 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.clients import DeliveryReport, LastWords
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.outcomes import Outcome, TransactionAborted, TransactionLost, outcome_of, outcome_of_record
+from consumer.kafka.setbacks import FENCE_WINDOW_S, FENCES_ALLOWED, REFUSALS_ALLOWED
 from consumer.kafka.transaction import (
-    FAILED_IN_A_ROW_ALLOWED,
-    FENCE_WINDOW_S,
-    FENCES_ALLOWED,
     TimeLimits,
     TransactionOwner,
 )
@@ -346,7 +344,7 @@ def test_of_many_with_headers_none_is_committed_where_one_is_refused_after_a_wai
 def test_records_that_are_refused_again_and_again_stop_the_worker(troupe: Troupe) -> None:
     owner = troupe.owner()
     troupe.fail("produce", *[bare(KafkaError.MSG_SIZE_TOO_LARGE)] * 100)
-    for _ in range(FAILED_IN_A_ROW_ALLOWED):
+    for _ in range(REFUSALS_ALLOWED):
         with pytest.raises(TransactionAborted):
             publish(owner)
     with pytest.raises(ViewerConsumerError, match="refused the same records 6 times"):
