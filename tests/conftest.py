@@ -2,12 +2,20 @@
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from consumer.warm_up import warm_up
 from tests.support.broker import NoBrokerError, real_broker
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hear_ctrl_c() -> None:
+    """A shell that starts the tests in the background has them ignore Ctrl-C, and with them all that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
