@@ -1,11 +1,13 @@
 """Fixtures that all tests share."""
 
 import contextlib
+import logging
 import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from consumer.warm_up import warm_up
 from tests.support.broker import NoBrokerError, real_broker
@@ -16,6 +18,17 @@ def hear_ctrl_c() -> None:
     """A shell that starts the tests in the background has them ignore Ctrl-C, and with them all that they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """What a command sets up in this process would write to a stream that is closed by the next test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
