@@ -10,7 +10,7 @@ from consumer.windows.rules import WindowRules
 from consumer.windows.state import CLOSED, NONE, State, grown
 from consumer.windows.streams import fill_table, pack_ids
 
-MIN_IDS_BYTES = 512
+_MIN_IDS_BYTES = 512
 
 
 def with_room_for_events(rules: WindowRules, state: State, events: int, id_bytes: int, gaps: int) -> State:
@@ -75,6 +75,6 @@ def _ids_with_room(state: State, id_bytes: int) -> npt.NDArray[np.uint8]:
     used, garbage = int(state.head[0]["ids_used"]), int(state.head[0]["ids_garbage"])
     if used + id_bytes <= len(state.ids):
         return state.ids
-    packed = np.empty(max(2 * (used - garbage) + id_bytes, MIN_IDS_BYTES), np.uint8)
+    packed = np.empty(max(2 * (used - garbage) + id_bytes, _MIN_IDS_BYTES), np.uint8)
     pack_ids(state, packed)
     return packed

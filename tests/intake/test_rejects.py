@@ -232,7 +232,7 @@ def test_rejects_of_one_kind_have_one_explanation(values: list[bytes | None]) ->
     explained = [decoded.explain(row) for row in range(len(values))]
     one_of_each, kinds = decoded.kinds(decoded.rejects)
     assert [decoded.explain(row) for row in one_of_each[kinds].tolist()] == explained
-    # A tombstone and a record without framing name no schema, whatever stood in its place.
+    # Also those that name no schema are of one kind, whatever the columns held for them before.
     assert len(one_of_each) == len(set(values))
 
 

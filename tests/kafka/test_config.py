@@ -125,6 +125,12 @@ def test_each_key_goes_to_the_clients_that_know_it() -> None:
     assert all(each["security.protocol"] == "ssl" for each in (consumer, producer, admin, plain))
 
 
+def test_keys_are_placed_as_by_java_clients_unless_said_otherwise() -> None:
+    assert producer_config(settings(), "p")["partitioner"] == "murmur2_random"
+    assert plain_producer_config(settings().kafka)["partitioner"] == "murmur2_random"
+    assert producer_config(settings(partitioner="consistent_random"), "p")["partitioner"] == "consistent_random"
+
+
 def test_librdkafka_takes_what_it_is_given_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     given = settings(session_timeout_ms=60_000, retries=7, fetch_min_bytes=2, group_instance_id="a", check_crcs=True)
     words = LastWords()

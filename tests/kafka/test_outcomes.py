@@ -13,10 +13,7 @@ from consumer.kafka.clients import DeliveryReport, LastWords
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.outcomes import Outcome, TransactionAborted, TransactionLost, outcome_of, outcome_of_record
 from consumer.kafka.setbacks import FENCE_WINDOW_S, FENCES_ALLOWED, REFUSALS_ALLOWED
-from consumer.kafka.transaction import (
-    TimeLimits,
-    TransactionOwner,
-)
+from consumer.kafka.transaction import TimeLimits, TransactionOwner
 from tests.kafka.stage import Listened
 
 OFFSETS = {("input", 0): 5}
