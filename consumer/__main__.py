@@ -1,6 +1,6 @@
 """`python -m consumer`, where the `viewer-consumer` command is not on the PATH."""
 
-from consumer.cli import main
+from consumer.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumer.errors import UsageError, ViewerConsumerError
-from consumer.intake.files import check_readable, open_event_file
-from consumer.intake.json_lines import Fault, FileBatch
+from consumer.intake.files.json_lines import Fault, FileBatch
+from consumer.intake.files.open import check_readable, open_event_file
 from consumer.output.summary import Origin, json_records, summary_dicts
-from consumer.settings import InputSettings, Settings
-from consumer.window_rules import window_rules
+from consumer.settings.model import InputSettings, Settings
+from consumer.settings.window_rules import window_rules
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.layout import CLOSED
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
-from consumer.windows.state import CLOSED
+from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
 from consumer.windows.view import WindowView
-from consumer.windows.walk import ACCEPTED, LATE, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
 
 FAULTS_NAMED = 5
 """So many faults are told one by one, the others as a sum by reason."""

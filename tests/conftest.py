@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from consumer.warm_up import warm_up
+from consumer.worker.warm_up import warm_up
 from tests.support.broker import NoBrokerError, real_broker
 
 

@@ -1,36 +1,51 @@
-"""The rooms of the code, and which way dependencies point: read from the imports themselves."""
+"""The direction of imports between packages, read from the imports themselves, and what lies at the top."""
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "consumer"
-ROOMS = ("intake", "kafka", "observe", "output", "simulate", "state", "windows")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-FOR_ALL = {"consumer", "consumer.errors", "consumer.settings", "consumer.compiled"}
-"""What every room may import."""
+TOP = {"__init__.py", "__main__.py", "errors.py", "aggregate.py", "DESIGN.md"}
+"""All that may lie beside the packages."""
 
-WINDOWS_FOR_ALL = {"consumer.windows.events"}
-WINDOWS_FOR_OUTPUT = {"consumer.windows.closing", "consumer.windows.partition", "consumer.windows.state"}
-"""Closed buckets are what output turns into records."""
-
-SIMULATE_MAY = {"consumer.intake.builtin", "consumer.kafka"}
-"""The simulator writes our schema, to a topic."""
-
-STATE_MAY = {
-    "consumer.intake",
-    "consumer.kafka.interface",
-    "consumer.kafka.batch",
-    "consumer.windows",
-    "consumer.window_rules",
+ENGINE = {"intake", "windows", "runtime", "settings", "errors"}
+MAY_IMPORT = {
+    "__main__": {"cli"},
+    "cli": {"demo", "aggregate", "simulate", "worker", "state", "kafka", "intake", "output", "observe", *ENGINE},
+    "demo": {"simulate", "worker", "kafka", "observe", *ENGINE},
+    "aggregate": {"output", *ENGINE},
+    "simulate": {"kafka", *ENGINE},
+    "worker": {"state", "kafka", "output", "observe", *ENGINE},
+    "state": {"kafka", *ENGINE},
+    "kafka": {"settings", "runtime", "errors"},
+    "observe": {"windows", "runtime", "settings", "errors"},
+    "output": ENGINE,
+    "intake": {"windows", "runtime", "settings", "errors"},
+    "settings": {"windows", "runtime", "errors"},
+    "windows": {"runtime"},
+    "runtime": {"errors"},
+    "errors": set(),
 }
-"""A restore reads what the client reads, and takes it as the worker does; the client itself it never sees."""
+"""For each package: the packages and top-level modules it may import, besides itself."""
 
-PURE = {"consumer.idleness"}
-"""Held to what windows are held to."""
+ONLY = {
+    ("output", "intake"): {"consumer.intake.schemas"},
+    ("simulate", "intake"): {"consumer.intake.schemas.builtin"},
+    ("intake", "windows"): {"consumer.windows.events"},
+    ("observe", "windows"): {"consumer.windows.events"},
+    ("simulate", "windows"): {"consumer.windows.events"},
+    ("settings", "windows"): {"consumer.windows.rules"},
+    ("output", "windows"): {"consumer.windows.closing", "consumer.windows.partition", "consumer.windows.layout"},
+}
+"""Where one package may import only part of another."""
+
+PURE = {"consumer.worker.idleness", "consumer.worker.circuit_breaker"}
+"""Modules outside `windows` that are as pure as `windows` is."""
 
 IMPURE = {
     "asyncio", "concurrent", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets",
@@ -43,13 +58,13 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room_of(module: str) -> str | None:
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[0] == "consumer" and parts[1] in ROOMS else None
+def package_of(module: str) -> str:
+    """Return the package, or the module where it lies at the top."""
+    return module.split(".")[1] if "." in module else ""
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The full name of each module imported, wherever in the file."""
+    """Yield the full name of each module imported, wherever in the file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -61,38 +76,55 @@ def imports(path: Path) -> Iterator[str]:
                 yield module if is_module else str(node.module)
 
 
+def own_imports(path: Path) -> Iterator[str]:
+    return (module for module in imports(path) if module.startswith("consumer."))
+
+
 def is_within(module: str, places: set[str]) -> bool:
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
 def is_pure(module: str) -> bool:
-    return room_of(module) == "windows" or module in PURE
+    return package_of(module) == "windows" or module in PURE
 
 
-def allowed(room: str) -> set[str]:
-    """What of this package a room may import, besides itself."""
-    extra = {"output": WINDOWS_FOR_OUTPUT, "simulate": SIMULATE_MAY, "state": STATE_MAY}
-    return WINDOWS_FOR_ALL | extra.get(room, set())
-
-
-def test_the_rooms_are_there() -> None:
-    assert {room_of(name_of(path)) for path in MODULES} - {None} == set(ROOMS)
+def test_the_top_holds_nothing_but_packages_and_a_few_files() -> None:
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert {path.name for path in entries if path.is_file()} == TOP
+    packages = {path.name for path in entries if path.is_dir()}
+    assert packages == set(MAY_IMPORT) - {"__main__", "aggregate", "errors"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports(path: Path) -> None:
-    module, room = name_of(path), room_of(name_of(path))
-    for imported in imports(path):
-        if imported.split(".")[0] == "confluent_kafka":
-            assert room == "kafka", f"{module} imports the client library"
-        if not imported.startswith("consumer") or room is None:
+def test_imports_follow_the_direction(path: Path) -> None:
+    module, package = name_of(path), package_of(name_of(path))
+    for imported in own_imports(path):
+        target = package_of(imported)
+        if target == package:
             continue
-        fine = imported in FOR_ALL or room_of(imported) == room or is_within(imported, allowed(room))
-        assert fine, f"{module} imports {imported}"
+        assert target in MAY_IMPORT[package], f"{module} imports {imported}"
+        part = ONLY.get((package, target))
+        assert part is None or is_within(imported, part), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_kafka_package_imports_the_client_library(path: Path) -> None:
+    if package_of(name_of(path)) != "kafka":
+        assert "confluent_kafka" not in {imported.split(".")[0] for imported in imports(path)}
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    graph = {name_of(path): set(own_imports(path)) - {name_of(path)} for path in MODULES}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+    packages: dict[str, set[str]] = {package: set() for package in MAY_IMPORT}
+    for module, imported in graph.items():
+        if package := package_of(module):
+            packages[package] |= {package_of(name) for name in imported} - {package}
+    TopologicalSorter(packages).prepare()
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if is_pure(name_of(path))], ids=name_of)
-def test_windows_and_the_clock_of_quiet_partitions_are_pure(path: Path) -> None:
+def test_windows_and_the_pure_modules_of_the_worker_are_pure(path: Path) -> None:
     roots = {imported.split(".")[0] for imported in imports(path)}
     assert not roots & IMPURE
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -100,11 +132,3 @@ def test_windows_and_the_clock_of_quiet_partitions_are_pure(path: Path) -> None:
     assert not called & {"open", "print", "input"}
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not attributes & {"random", "datetime64"}
-
-
-def test_the_worker_and_what_is_around_it_are_imported_by_the_command_line_alone() -> None:
-    shell = {"consumer.cli", "consumer.worker", "consumer.service", "consumer.demo", "consumer.aggregate"}
-    for path in MODULES:
-        if name_of(path) in shell | {"consumer.__main__"}:
-            continue
-        assert not set(imports(path)) & shell, name_of(path)

@@ -10,8 +10,8 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from consumer.compiled import compiled
 from consumer.intake.rejects import WAITING, Reject
+from consumer.runtime.jit import compiled
 
 CONFLUENT, SINGLE_OBJECT, RAW_PAYLOAD = range(3)
 FORMATS = {"confluent": CONFLUENT, "single-object": SINGLE_OBJECT, "raw": RAW_PAYLOAD}

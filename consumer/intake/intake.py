@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from consumer.intake.decode import Bytes, Columns, Frames, Ints, TimeRules
 from consumer.intake.framing import CONFLUENT, FORMATS, NULL_SIZE, Headers, find_programs, header_reference, read_frames
-from consumer.intake.interpreter import GUARDED_TIME, KAFKA_TIME
-from consumer.intake.machine import SCRATCH_BYTES
 from consumer.intake.rejects import IGNORED, WAITING, Reject
-from consumer.intake.schemas import SchemaBook
-from consumer.settings import InputSettings
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.vm.columns import Bytes, Columns, Frames, Ints, TimeRules
+from consumer.intake.vm.instructions import SCRATCH_BYTES
+from consumer.intake.vm.interpreter import GUARDED_TIME, KAFKA_TIME
+from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
 
 _NO_SCHEMA = frozenset({Reject.NULL_VALUE, Reject.OVERSIZED, Reject.BAD_FRAMING})

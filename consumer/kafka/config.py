@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from consumer.errors import UsageError
-from consumer.settings import KafkaSettings, Settings
+from consumer.settings.model import KafkaSettings, Settings
 
 Value: TypeAlias = str | int | float | bool
 ClientConfig: TypeAlias = dict[str, Value]

@@ -20,8 +20,8 @@ from consumer.kafka.batch import runs_by_place
 from consumer.kafka.clients import ACCESS_DENIED, LastWords, explain, kafka_error, make_admin, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Clock, Deadline
-from consumer.kafka.ends import end_of
-from consumer.kafka.interface import Bounds
+from consumer.kafka.end_offsets import end_of
+from consumer.kafka.protocols import Bounds
 
 _log = logging.getLogger(__name__)
 

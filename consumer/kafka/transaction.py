@@ -8,7 +8,7 @@
      │ init, or the next call   ├─ LOST ──► producer dropped ─► [none]
      └───────── [none] ◄────────┘
 ```
-One thread owns it. `consumer.kafka.outcomes` says which error means what.
+One thread owns it. `consumer.kafka.errors` says which error means what.
 """
 
 import contextlib
@@ -24,8 +24,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.clients import DeliveryReport, LastWords, explain, kafka_error, make_producer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
-from consumer.kafka.interface import GroupMetadata, Headers, RecordWithHeaders, TransactionListener
-from consumer.kafka.outcomes import (
+from consumer.kafka.errors import (
     FENCED,
     MOVED_ON,
     PURGED,
@@ -35,7 +34,8 @@ from consumer.kafka.outcomes import (
     outcome_of,
     outcome_of_record,
 )
-from consumer.kafka.setbacks import Setbacks
+from consumer.kafka.failure_budget import Setbacks
+from consumer.kafka.protocols import GroupMetadata, Headers, RecordWithHeaders, TransactionListener
 
 _log = logging.getLogger(__name__)
 

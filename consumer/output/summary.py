@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.layout import LIMB
 from consumer.windows.partition import ClosedBuckets
-from consumer.windows.state import LIMB
 
 INT64_MAX = 2**63 - 1
 

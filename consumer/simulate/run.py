@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from consumer.errors import ViewerConsumerError
-from consumer.settings import InputSettings, Settings
+from consumer.settings.model import InputSettings, Settings
 from consumer.simulate.audience import Audience
 from consumer.simulate.encode import EventEncoder
 from consumer.simulate.feed import Arrivals, Clock, End, feed

@@ -4,7 +4,7 @@ from typing import Any
 
 import fastavro.schema
 
-from consumer.intake.builtin import load_builtin_schema
+from consumer.intake.schemas.builtin import load_builtin_schema
 
 
 def event_schema() -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from consumer.errors import ViewerConsumerError
+from consumer.kafka.admin.input_topic import ensure_input_topic
 from consumer.kafka.config import plain_producer_config
 from consumer.kafka.embedded import EventProducer
-from consumer.kafka.input_topic import ensure_input_topic
-from consumer.settings import KafkaSettings
+from consumer.settings.model import KafkaSettings
 from consumer.simulate.batch import EventBatch
 from consumer.simulate.encode import EventEncoder
 

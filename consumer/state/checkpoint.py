@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from consumer.state.journal import StateError
-from consumer.windows.digest import Checksum
+from consumer.windows.storage.checksum import Checksum
 
 VERSION = 1
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from consumer.state.keys import CHECKPOINT, JOURNAL, ROW_PREFIX
-from consumer.windows.rows import KEY_PREFIX_BYTES
+from consumer.windows.storage.rows import KEY_PREFIX_BYTES
 
 Record = tuple[bytes, bytes | None]
 

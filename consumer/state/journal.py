@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from consumer.state.ranges import OffsetRanges
-from consumer.windows.digest import Checksum
+from consumer.state.offset_ranges import OffsetRanges
+from consumer.windows.storage.checksum import Checksum
 
 VERSION = 1
 

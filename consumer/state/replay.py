@@ -14,7 +14,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.intake.intake import Decoded, Intake
 from consumer.intake.rejects import IGNORED, WAITING
 from consumer.kafka.batch import batch_of
-from consumer.kafka.interface import Message
+from consumer.kafka.protocols import Message
 from consumer.state.journal import JournalRecord
 from consumer.windows.partition import PartitionWindows
 

@@ -16,22 +16,22 @@ from enum import Enum, auto
 from typing import NamedTuple, cast
 
 from consumer.intake.intake import Intake, reads_headers
-from consumer.kafka.interface import Bounds, LookUp, Message, RestoreReader
-from consumer.settings import Settings
+from consumer.kafka.protocols import Bounds, LookUp, Message, RestoreReader
+from consumer.settings.model import Settings
+from consumer.settings.window_rules import window_rules
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
-from consumer.state.agreement import StateDisagrees, check_agreement, check_identity, check_settings
 from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.consistency import StateDisagrees, check_agreement, check_identity, check_settings
 from consumer.state.contents import Contents
 from consumer.state.journal import Journal, JournalRecord, StateError
 from consumer.state.keys import CHECKPOINT, JOURNAL, ROW_PREFIX
 from consumer.state.replay import Replay
-from consumer.state.shape import changed_keys, settings_of, shape_of
-from consumer.window_rules import window_rules
-from consumer.windows.loading import RowError
+from consumer.state.result_settings import changed_keys, settings_of, shape_of
+from consumer.windows.layout import Times
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import Times
+from consumer.windows.storage.load import RowError
 
 READ_AGAIN_S = 0.25
 """A replay that waits for a schema asks for it so often."""

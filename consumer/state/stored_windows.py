@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from consumer.settings import MAX_BUCKETS_KEPT, Settings
+from consumer.settings.model import MAX_BUCKETS_KEPT, Settings
+from consumer.settings.window_rules import window_rules
 from consumer.state.checkpoint import Checkpoint
 from consumer.state.contents import Contents
-from consumer.state.shape import settings_of
-from consumer.window_rules import window_rules
-from consumer.windows.digest import Checksum
+from consumer.state.result_settings import settings_of
+from consumer.windows.layout import LIMB, Times
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import LIMB, Times
+from consumer.windows.storage.checksum import Checksum
 
 
 class StoredBucket(NamedTuple):

@@ -5,13 +5,13 @@ most of the time. The loops here are so short that the processor has several rea
 is dropped: it is at hand when the walk asks for it.
 """
 
-from consumer.compiled import inlined
-from consumer.windows.audience import CHUNK
+from consumer.runtime.jit import inlined
 from consumer.windows.events import EventColumns
 from consumer.windows.hashing import siphash13, siphash24_128
+from consumer.windows.layout import State
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import State
-from consumer.windows.viewers import home_of, likely_viewer, tag_of
+from consumer.windows.viewers.layout import CHUNK
+from consumer.windows.viewers.table import home_of, likely_viewer, tag_of
 
 _LINKS = 3
 _NEAR = 6

@@ -1,8 +1,8 @@
 """A stream's buckets: a list ordered by start, newest first, of which the older part may be closed already."""
 
-from consumer.compiled import inlined
+from consumer.runtime.jit import inlined
+from consumer.windows.layout import NONE, State
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import NONE, State
 
 
 @inlined

@@ -8,7 +8,7 @@ entry may be too low, never too high; one that no longer matches its stream's `s
 import numpy as np
 import numpy.typing as npt
 
-from consumer.compiled import compiled, inlined
+from consumer.runtime.jit import compiled, inlined
 from consumer.windows.buckets import (
     bucket_start_ms,
     closes_after_ms,
@@ -16,10 +16,10 @@ from consumer.windows.buckets import (
     leaves_window_at_ms,
     open_next,
 )
+from consumer.windows.layout import NONE, State
 from consumer.windows.rules import DAY_MS, WindowRules
-from consumer.windows.settling import settle
-from consumer.windows.state import NONE, State
 from consumer.windows.streams import remove_stream
+from consumer.windows.viewers.settle import settle
 
 WATERMARK = 0
 STREAM_IDLE = 1

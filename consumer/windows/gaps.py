@@ -1,9 +1,9 @@
 """Buckets without events: where viewers are counted a stream has them, too, for as long as anybody may be present."""
 
-from consumer.compiled import compiled
+from consumer.runtime.jit import compiled
 from consumer.windows.events import EventColumns
+from consumer.windows.layout import NO_TIME_MS, State
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import NO_TIME_MS, State
 
 
 @compiled

@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from consumer.windows.audience import CHUNK
-from consumer.windows.loading import RowBatch, needs_of
-from consumer.windows.room import with_room
+from consumer.windows.layout import CLOSED, NONE, State, grown
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import CLOSED, NONE, State, grown
+from consumer.windows.storage.load import RowBatch, needs_of
 from consumer.windows.streams import fill_table, pack_ids
+from consumer.windows.viewers.layout import CHUNK
+from consumer.windows.viewers.room import with_room
 
 _MIN_IDS_BYTES = 512
 

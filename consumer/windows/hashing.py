@@ -7,7 +7,7 @@ hash is kept: SipHash-2-4 with 128 bits.
 import numpy as np
 import numpy.typing as npt
 
-from consumer.compiled import inlined
+from consumer.runtime.jit import inlined
 
 U64 = np.uint64
 

@@ -9,22 +9,22 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from consumer.windows.clock_steps import apply_rules, step_partition
 from consumer.windows.closing import END_OF_INPUT, close_everything
-from consumer.windows.digest import Checksum, add_to_tally
 from consumer.windows.events import EventColumns
-from consumer.windows.figures import PartitionFigures, ViewerTally, figures_of, tally_of
 from consumer.windows.gaps import most_gaps, most_gaps_of
 from consumer.windows.growth import closed_with_room, with_room_for_events, with_room_for_rows
-from consumer.windows.loading import LargeRows, Record, finish_rows, load_batch, row_batch, unfinished_error
-from consumer.windows.room import given_back, with_fewer_chunks, with_fewer_viewers
+from consumer.windows.layout import CLOSED, NO_TIME_MS, NONE, Times, known, new_state, words_of
+from consumer.windows.process import walk, walk_blindly
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import CLOSED, NO_TIME_MS, NONE, Times, known, new_state, words_of
-from consumer.windows.steps import apply_rules, step_partition
-from consumer.windows.storing import PART_BYTES, ChangedRows, changed_rows, mark_stored
+from consumer.windows.stats import PartitionFigures, ViewerTally, figures_of, tally_of
+from consumer.windows.storage.checksum import Checksum, add_to_tally
+from consumer.windows.storage.load import LargeRows, Record, finish_rows, load_batch, row_batch, unfinished_error
+from consumer.windows.storage.store import PART_BYTES, ChangedRows, changed_rows, mark_stored
+from consumer.windows.storage.viewer_rows import enter_viewers
 from consumer.windows.streams import fill_table, hash_streams, ids_of, row_of
 from consumer.windows.view import WindowView, largest_streams, viewers_of_all, views_of, window_rows
-from consumer.windows.viewer_rows import enter_viewers
-from consumer.windows.walk import walk, walk_blindly
+from consumer.windows.viewers.room import given_back, with_fewer_chunks, with_fewer_viewers
 
 MIN_CLOSED_ROWS = 256
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from consumer.compiled import inlined
+from consumer.runtime.jit import inlined
 
 DAY_MS = 86_400_000
 """How long a stream with a count above 0 and no events of its own is kept, by partition time."""

@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from consumer.compiled import compiled, inlined
+from consumer.runtime.jit import compiled, inlined
 from consumer.windows.hashing import eight_bytes, siphash13
-from consumer.windows.state import GONE, NEVER_MS, NO_TIME_MS, NONE, State
+from consumer.windows.layout import GONE, NEVER_MS, NO_TIME_MS, NONE, State
 
 
 @inlined

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from consumer.compiled import compiled, inlined
+from consumer.runtime.jit import compiled, inlined
 from consumer.windows.buckets import leaves_window_at_ms
-from consumer.windows.live import live_viewers
+from consumer.windows.layout import CLOSED, LIMB, NO_TIME_MS, NONE, State, known
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import CLOSED, LIMB, NO_TIME_MS, NONE, State, known
 from consumer.windows.streams import ids_of
+from consumer.windows.viewers.live import live_viewers
 
 FIGURES = np.dtype(
     [

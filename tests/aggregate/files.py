@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import fastavro
 import pytest
 
-from consumer.cli import run_command
+from consumer.cli.main import run_command
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "viewer_event.avsc").read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consumer.cli import run_command
+from consumer.cli.main import run_command
 from tests.aggregate.files import Event, aggregate, write_json_lines
 
 RULES: dict[str, int | str] = {

@@ -8,15 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from consumer.intake.intake import Intake
-from consumer.intake.schemas import SchemaBook
-from consumer.settings import load_settings
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.settings.model import load_settings
+from consumer.settings.window_rules import window_rules
 from consumer.simulate.batch import EventBatch
 from consumer.simulate.encode import EventEncoder
-from consumer.warm_up import warm_up
-from consumer.window_rules import window_rules
-from consumer.windows.audience import audience_bytes
 from consumer.windows.events import BITRATE, JOIN, LEAVE
 from consumer.windows.partition import PartitionWindows
+from consumer.windows.viewers.layout import audience_bytes
+from consumer.worker.warm_up import warm_up
 from tests.bench.load import AT_ONCE, AUDIENCE, FRAME, Records
 from tests.bench.pinned import SCHEMA
 from tests.bench.report import Goal, say, say_figure

@@ -9,7 +9,7 @@ import numpy as np
 
 from consumer.kafka.config import plain_producer_config
 from consumer.kafka.embedded import EventProducer
-from consumer.settings import KafkaSettings
+from consumer.settings.model import KafkaSettings
 from tests.bench.load import EventMaker, Records
 
 EVERY_S = 0.005

@@ -14,9 +14,9 @@ from consumer.kafka.config import consumer_config, producer_config
 from consumer.observe.logs import set_up_logs
 from consumer.observe.metrics import WorkerMetrics
 from consumer.output.dead_letter import Cause, Rejected
-from consumer.service import Service
-from consumer.settings import Settings, load_settings
-from consumer.stopping import stop_on_signals
+from consumer.runtime.signals import stop_on_signals
+from consumer.settings.model import Settings, load_settings
+from consumer.worker.service import Service
 
 SCHEMA = "schemas/viewer_event.avsc"
 ANY_CPU = -1

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from consumer.intake.intake import Intake
-from consumer.intake.schemas import SchemaBook
-from consumer.settings import load_settings
-from consumer.window_rules import window_rules
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.settings.model import load_settings
+from consumer.settings.window_rules import window_rules
 from consumer.windows.events import EventColumns
 from consumer.windows.partition import PartitionWindows
 from tests.bench.load import Load

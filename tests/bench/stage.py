@@ -8,7 +8,7 @@ from typing import Protocol
 
 from consumer.kafka.config import plain_producer_config
 from consumer.kafka.embedded import EventProducer
-from consumer.settings import KafkaSettings
+from consumer.settings.model import KafkaSettings
 from tests.bench.load import Records, write
 from tests.bench.measured import Measured, measured
 from tests.bench.pinned import SCHEMA

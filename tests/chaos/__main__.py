@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from consumer.warm_up import warm_up
+from consumer.worker.warm_up import warm_up
 from tests.chaos.arena import cluster_behind_proxy, through
 from tests.chaos.counting import COUNTINGS
 from tests.chaos.faults import plan

@@ -13,9 +13,9 @@ import threading
 
 from consumer.errors import ViewerConsumerError
 from consumer.observe.logs import set_up_logs
-from consumer.service import Service
-from consumer.settings import load_settings
-from consumer.stopping import stop_on_signals
+from consumer.runtime.signals import stop_on_signals
+from consumer.settings.model import load_settings
+from consumer.worker.service import Service
 from tests.chaos.points import Order, arm, order
 
 GAVE_UP = 3

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from consumer.cli import run_command
+from consumer.cli.main import run_command
 
 ROOT = Path(__file__).parents[2]
 

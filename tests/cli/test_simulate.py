@@ -6,7 +6,7 @@ from pathlib import Path
 import fastavro
 import pytest
 
-from consumer.cli import run_command
+from consumer.cli.main import run_command
 from tests.cli.command import run
 
 SMALL = ("--streams", "3", "--viewers", "50", "--duration", "2m", "--start", "2026-01-31T20:15:00Z")

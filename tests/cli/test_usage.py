@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from consumer import __version__
-from consumer.cli import run_command
-from consumer.settings import Settings, load_settings
+from consumer.cli.main import run_command
+from consumer.settings.model import Settings, load_settings
 from tests.cli.command import run
 
 COMMANDS = ("run", "aggregate", "simulate", "config", "topics", "dlq", "state")

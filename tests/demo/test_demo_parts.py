@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer.demo import PREFIX, Rate, demo_settings, read_totals
-from consumer.demo_view import Totals
+from consumer.demo.run import PREFIX, Rate, demo_settings, read_totals
+from consumer.demo.view import Totals
 from consumer.observe.metrics import WorkerMetrics
-from consumer.settings import HttpSettings, InputSettings, KafkaSettings, Settings
+from consumer.settings.model import HttpSettings, InputSettings, KafkaSettings, Settings
 
 ELSEWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from consumer.demo_view import Screen, Totals, clock_text, closing_line, lag, log_fields, picture
+from consumer.demo.view import Screen, Totals, clock_text, closing_line, lag, log_fields, picture
 from consumer.observe.snapshot import Health, PartitionFigures, Snapshot, StreamFigures
 
 READY = Health(assigned=True, restored=True, producer_ready=True)

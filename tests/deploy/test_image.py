@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.intake.builtin import load_builtin_schema
+from consumer.intake.schemas.builtin import load_builtin_schema
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
@@ -63,7 +63,9 @@ def test_the_package_is_installed_as_the_image_does_and_brings_its_schemas(tmp_p
         check=True,
         timeout=120,
     )
-    look = "import consumer.intake.builtin as b; print(b.__file__); print(b.builtin_schema_text('bucket_summary'))"
+    look = (
+        "import consumer.intake.schemas.builtin as b; print(b.__file__); print(b.builtin_schema_text('bucket_summary'))"
+    )
     found = subprocess.run(
         [sys.executable, "-c", look], env={"PYTHONPATH": str(target)}, cwd=tmp_path, capture_output=True, check=True
     )

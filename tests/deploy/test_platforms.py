@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import typer
 
-from consumer.cli import app
-from consumer.settings import Settings, load_settings
+from consumer.cli.main import app
+from consumer.settings.model import Settings, load_settings
 from tests.deploy.files import DEPLOY, ROOT, load_yaml
 
 SETTINGS_FILE = "/etc/viewer-consumer/viewer-consumer.toml"

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from consumer.service import Service
-from consumer.settings import HttpSettings, InputSettings, KafkaSettings, Settings, WindowSettings
+from consumer.settings.model import HttpSettings, InputSettings, KafkaSettings, Settings, WindowSettings
+from consumer.worker.service import Service
 from tests.end_to_end.events import SCHEMA_ID, SCHEMA_PATH
 from tests.reference.events_counting import Rules
 from tests.support.topics import create_topic, delete_topics, read_committed, read_uncommitted

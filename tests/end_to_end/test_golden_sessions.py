@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from consumer.settings import Settings
+from consumer.settings.model import Settings
 from tests.aggregate.files import golden
 from tests.end_to_end.events import by_stream, encoded
 from tests.end_to_end.stage import Record, Stage, running, stage

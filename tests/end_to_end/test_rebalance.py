@@ -1,7 +1,7 @@
 """Two workers share the partitions: what moves goes on where it was, what stays as if nothing had happened."""
 
 from consumer.observe.snapshot import SnapshotBoard
-from consumer.settings import Settings
+from consumer.settings.model import Settings
 from tests.end_to_end.events import assert_same, encoded, judged, summary_of
 from tests.end_to_end.stage import Record, Stage, counted, running, stage
 from tests.reference.events_counting import Event, Rules

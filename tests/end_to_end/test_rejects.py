@@ -5,8 +5,8 @@ import time
 import urllib.error
 import urllib.request
 
-from consumer.breaker import LIMITS
 from consumer.kafka.batch import UNREADABLE_HEADERS, headers_of
+from consumer.worker.circuit_breaker import LIMITS
 from tests.end_to_end.events import FRAME, encoded
 from tests.end_to_end.stage import Record, counted, running, stage
 from tests.reference.events_counting import Event, Rules

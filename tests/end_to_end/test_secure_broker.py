@@ -12,10 +12,10 @@ from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from consumer.cli import run_command
+from consumer.cli.main import run_command
 from consumer.errors import ViewerConsumerError
-from consumer.service import Service
-from consumer.settings import HttpSettings, KafkaSettings, Settings, WindowSettings
+from consumer.settings.model import HttpSettings, KafkaSettings, Settings, WindowSettings
+from consumer.worker.service import Service
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import INPUT, STOPS_WITHIN_S, running
 from tests.reference.events_counting import Event

@@ -19,14 +19,14 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
-from consumer.kafka.state_topic import STATE_TOPIC_CONFIG
-from consumer.service import Service
-from consumer.settings import InputSettings, Settings
+from consumer.kafka.admin.state_topic import STATE_TOPIC_CONFIG
+from consumer.settings.model import InputSettings, Settings
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.worker.service import Service
 from tests.end_to_end.events import SCHEMA_PATH, assert_same, encoded, judged, summary_of
 from tests.end_to_end.stage import INPUT, Record, Stage, counted, running, stage
 from tests.end_to_end.test_process import JOINS_WITHIN_S, STARTS_WITHIN_S, start
-from tests.intake.registry_server import RegistryServer
+from tests.intake.schemas.registry_server import RegistryServer
 from tests.reference.events_counting import Event, Rules
 from tests.support.waiting import until
 

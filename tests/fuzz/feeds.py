@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, cast
 
 import fastavro
 
-from consumer.intake.builtin import load_builtin_schema
+from consumer.intake.compiler.schema_json import parse_schema_json
 from consumer.intake.intake import Intake
-from consumer.intake.schema_json import parse_schema_json
-from consumer.intake.schemas import SchemaBook
-from consumer.settings import InputSettings
+from consumer.intake.schemas.builtin import load_builtin_schema
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.settings.model import InputSettings
 from tests.intake.reference import Judge, encode
 from tests.intake.writers import Writer, WriterMaker
 

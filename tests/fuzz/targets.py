@@ -8,15 +8,15 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from consumer.intake.builtin import builtin_schema_text
-from consumer.intake.decode import decode_block
+from consumer.intake.compiler.mapping import mapping_from
+from consumer.intake.compiler.program import compile_program
+from consumer.intake.compiler.schema_json import SchemaRefused, parse_schema_text
 from consumer.intake.intake import Intake
-from consumer.intake.machine import Program
-from consumer.intake.mapping import mapping_from
-from consumer.intake.program import compile_program
-from consumer.intake.schema_json import SchemaRefused, parse_schema_text
-from consumer.intake.schemas import SchemaBook
-from consumer.settings import InputSettings
+from consumer.intake.schemas.builtin import builtin_schema_text
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.vm.columns import decode_block
+from consumer.intake.vm.instructions import Program
+from consumer.settings.model import InputSettings
 from tests.fuzz.feeds import Feed, make_feed
 from tests.fuzz.judging import judge_batch
 from tests.fuzz.run import CLOCK_MS

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.intake.registry_server import RegistryServer
+from tests.intake.schemas.registry_server import RegistryServer
 
 
 @pytest.fixture

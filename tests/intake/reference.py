@@ -10,7 +10,7 @@ from uuid import UUID
 import fastavro
 
 from consumer.intake.rejects import Reject
-from consumer.settings import FieldPath, InputSettings
+from consumer.settings.model import FieldPath, InputSettings
 from consumer.windows.events import BITRATE, BUFFER, KINDS, EventColumns
 
 Schema = Any

@@ -9,14 +9,14 @@ import fastavro
 import numpy as np
 import pytest
 
-from consumer.intake.builtin import builtin_schema_text, load_builtin_schema
+from consumer.intake.compiler.schema_json import parse_schema_text
 from consumer.intake.intake import Intake
-from consumer.intake.schema_json import parse_schema_text
-from consumer.intake.schemas import SchemaBook
-from consumer.settings import InputSettings, load_settings
+from consumer.intake.schemas.builtin import builtin_schema_text, load_builtin_schema
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.settings.model import InputSettings, load_settings
 from tests.intake.payloads import NO_CLOCK_MS, confluent, join
 from tests.intake.reference import Event, encode, row
-from tests.intake.registry_server import RegistryServer
+from tests.intake.schemas.registry_server import RegistryServer
 
 # The fingerprint of `"int"` in the Avro project's own test data: 8247732601305521295 as a signed long.
 INT_FINGERPRINT = (8247732601305521295).to_bytes(8, "little")

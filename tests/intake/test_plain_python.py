@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from consumer.intake.decode import decode_block
-from consumer.intake.mapping import mapping_from
-from consumer.intake.program import compile_program
-from consumer.intake.schema_json import parse_schema_json
+from consumer.intake.compiler.mapping import mapping_from
+from consumer.intake.compiler.program import compile_program
+from consumer.intake.compiler.schema_json import parse_schema_json
+from consumer.intake.vm.columns import decode_block
 from tests.intake.reference import encode, row
 from tests.intake.writers import WriterMaker
 

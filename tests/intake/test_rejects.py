@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from consumer.intake.intake import Decoded, Intake
 from consumer.intake.rejects import Reject
-from consumer.intake.schemas import SchemaBook
-from consumer.settings import InputSettings
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.settings.model import InputSettings
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
 from tests.intake.payloads import NO_CLOCK_MS, bitrate, buffer, confluent, double, join, leave, number, text
 from tests.intake.reference import Event, row

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import fastavro
 
-from consumer.settings import InputSettings
+from consumer.settings.model import InputSettings
 
 Schema = Any
 TIMES = [f"{prefix}timestamp-{unit}" for prefix in ("", "local-") for unit in ("millis", "micros", "nanos")]

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
-from consumer.kafka.consumer import InputConsumer
-from consumer.kafka.ends import EndOffsets
-from consumer.kafka.interface import AssignmentHandler, EndQuery, GroupMetadata, Input, RestoreReader, Transactions
+from consumer.kafka.end_offsets import EndOffsets
+from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.protocols import AssignmentHandler, EndQuery, GroupMetadata, Input, RestoreReader, Transactions
 from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.kafka.transaction import TransactionOwner
-from consumer.settings import KafkaSettings, Settings
+from consumer.settings.model import KafkaSettings, Settings
 from tests.support.fakes import (
     FakeCluster,
     FakeEndQuery,

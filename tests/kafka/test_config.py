@@ -15,7 +15,7 @@ from consumer.kafka.config import (
     redact,
     transactional_id,
 )
-from consumer.settings import CommitSettings, KafkaSettings, Settings
+from consumer.settings.model import CommitSettings, KafkaSettings, Settings
 
 
 def settings(interval_ms: int = 100, **client: str | float | bool) -> Settings:

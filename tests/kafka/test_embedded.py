@@ -4,13 +4,13 @@ import pytest
 from confluent_kafka import Message
 
 from consumer.errors import ViewerConsumerError
+from consumer.kafka.admin.input_topic import ensure_input_topic
+from consumer.kafka.admin.topics import check_topics
 from consumer.kafka.config import consumer_config, plain_producer_config, producer_config
-from consumer.kafka.consumer import InputConsumer
 from consumer.kafka.embedded import EMBEDDED_PARTITIONS, EmbeddedBroker, EventProducer
-from consumer.kafka.input_topic import ensure_input_topic
-from consumer.kafka.topics import check_topics
+from consumer.kafka.input_consumer import InputConsumer
 from consumer.kafka.transaction import TransactionOwner
-from consumer.settings import KafkaSettings, Settings
+from consumer.settings.model import KafkaSettings, Settings
 from tests.kafka.stage import Listened
 from tests.support.fakes import RecordingHandler
 from tests.support.topics import create_topic, delete_topics, read_committed, unique

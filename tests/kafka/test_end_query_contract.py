@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from consumer.kafka.interface import EndQuery
+from consumer.kafka.protocols import EndQuery
 from tests.kafka.stage import PARTITIONS, Stage
 from tests.support.waiting import until
 

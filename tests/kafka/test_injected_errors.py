@@ -13,11 +13,11 @@ from confluent_kafka import KafkaError
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.config import producer_config
+from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.kafka.failure_budget import FENCE_WINDOW_S
 from consumer.kafka.mock_cluster import MockCluster, find_library
-from consumer.kafka.outcomes import TransactionAborted, TransactionLost
-from consumer.kafka.setbacks import FENCE_WINDOW_S
 from consumer.kafka.transaction import TransactionOwner
-from consumer.settings import KafkaSettings, Settings
+from consumer.settings.model import KafkaSettings, Settings
 from tests.kafka.stage import Listened
 
 PRODUCE, ADD_PARTITIONS, ADD_OFFSETS, END, COMMIT_OFFSETS = 0, 24, 25, 26, 28

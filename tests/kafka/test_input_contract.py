@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from consumer.kafka.interface import Input
+from consumer.kafka.protocols import Input
 from tests.kafka.stage import PARTITIONS, Stage, joined
 from tests.support.fakes import RecordingHandler
 from tests.support.waiting import until

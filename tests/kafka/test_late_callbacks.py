@@ -5,8 +5,8 @@ from typing import Any, NoReturn
 from confluent_kafka import TopicPartition
 
 from consumer.kafka.config import consumer_config
-from consumer.kafka.consumer import InputConsumer
-from consumer.settings import Settings
+from consumer.kafka.input_consumer import InputConsumer
+from consumer.settings.model import Settings
 from tests.support.fakes import RecordingHandler
 
 

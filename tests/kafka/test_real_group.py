@@ -8,7 +8,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.consumer import LONGEST_POLL_S, InputConsumer
+from consumer.kafka.input_consumer import LONGEST_POLL_S, InputConsumer
 from tests.kafka.stage import PARTITIONS, KafkaStage, joined
 from tests.support.fakes import RecordingHandler
 from tests.support.topics import delete_topics

@@ -7,7 +7,7 @@ import pytest
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.config import producer_config
-from consumer.kafka.outcomes import TransactionAborted, TransactionLost
+from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
 from tests.kafka.stage import KafkaStage, Listened
 from tests.support.topics import create_topic, delete_topics, ends, read_committed, read_uncommitted, unique

@@ -1,6 +1,6 @@
 """What every reader of a restore keeps to: the real one on real Kafka, and the fake that other tests build on."""
 
-from consumer.kafka.interface import Bounds, LookUp, RestoreReader
+from consumer.kafka.protocols import Bounds, LookUp, RestoreReader
 from tests.kafka.stage import Stage
 from tests.support.waiting import until
 

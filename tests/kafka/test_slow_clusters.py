@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaException, TopicPartition
 
-from consumer.kafka import topics
-from consumer.kafka.cluster import ClusterIdentity
+from consumer.kafka.admin import topics
+from consumer.kafka.admin.cluster import ClusterIdentity
 from consumer.kafka.config import admin_config, restore_config
 from consumer.kafka.deadline import Deadline
 from consumer.kafka.restore_reader import KafkaRestoreReader
-from consumer.settings import KafkaSettings, Settings
+from consumer.settings.model import KafkaSettings, Settings
 
 PARTITIONS = 4
 

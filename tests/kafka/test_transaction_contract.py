@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.kafka.outcomes import TransactionAborted, TransactionLost
+from consumer.kafka.errors import TransactionAborted, TransactionLost
 from tests.kafka.stage import Listened, Stage
 from tests.support.fakes import Published
 

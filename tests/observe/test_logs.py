@@ -22,13 +22,13 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 def test_machines_get_one_json_object_a_line() -> None:
     stream = io.StringIO()
     set_up_logs("info", stream, {})
-    structlog.get_logger("consumer.worker").info("commit done", summaries=3, stream="a\nb")
+    structlog.get_logger("consumer.worker.loop").info("commit done", summaries=3, stream="a\nb")
     (line,) = lines(stream)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", str(line.pop("timestamp")))
     assert line == {
         "event": "commit done",
         "level": "info",
-        "logger": "consumer.worker",
+        "logger": "consumer.worker.loop",
         "summaries": 3,
         "stream": "a\nb",
     }

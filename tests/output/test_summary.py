@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.intake.builtin import load_builtin_schema
+from consumer.intake.schemas.builtin import load_builtin_schema
 from consumer.output.summary import FIELDS, INT64_MAX, Origin, avro_records, json_records, summary_dicts
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.layout import CLOSED, LIMB
 from consumer.windows.partition import ClosedBuckets
-from consumer.windows.state import CLOSED, LIMB
 
 ORIGIN = Origin(bucket_ms=10_000, counting="events", topic="viewer-events", partition=3)
 COUNT = st.integers(0, 2**62 - 1)

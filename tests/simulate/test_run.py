@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from consumer.errors import UsageError, ViewerConsumerError
-from consumer.settings import Settings
+from consumer.settings.model import Settings
 from consumer.simulate.noise import NoiseRules
 from consumer.simulate.options import SimulateOptions
 from consumer.simulate.programme import Cast

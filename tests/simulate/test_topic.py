@@ -9,7 +9,7 @@ import fastavro
 import pytest
 
 from consumer.errors import ViewerConsumerError
-from consumer.settings import Settings
+from consumer.settings.model import Settings
 from consumer.simulate.noise import NoiseRules
 from consumer.simulate.options import SimulateOptions
 from consumer.simulate.programme import Cast

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from consumer.settings import load_settings
+from consumer.settings.model import load_settings
+from consumer.settings.window_rules import window_rules
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.contents import Contents
-from consumer.state.shape import shape_of
+from consumer.state.result_settings import shape_of
 from consumer.state.stored_windows import stored_stream
-from consumer.window_rules import window_rules
 from consumer.windows.partition import PartitionWindows
 from tests.reference.sessions_counting import Event
 from tests.windows.columns import columns

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from consumer.intake.http_call import NoAnswerError, Site
+from consumer.intake.schemas.http_client import NoAnswerError, Site
 from tests.support.broker import CACHE, DOWNLOAD_WITHIN_S, free_ports
 from tests.support.waiting import until
 

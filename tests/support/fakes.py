@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple, NoReturn
 
 from confluent_kafka import Message
 
-from consumer.kafka.interface import (
+from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.kafka.protocols import (
     AssignmentHandler,
     Bounds,
     GroupMetadata,
@@ -22,7 +23,6 @@ from consumer.kafka.interface import (
     RecordWithHeaders,
     TransactionListener,
 )
-from consumer.kafka.outcomes import TransactionAborted, TransactionLost
 
 Step = Literal["produce", "commit", "abort"]
 

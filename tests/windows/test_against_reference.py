@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.layout import LIMB
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
+from consumer.windows.process import STATUSES
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import LIMB
-from consumer.windows.walk import STATUSES
 from tests.reference.events_counting import Bucket, Event, Reference, Rules
 from tests.windows.columns import columns
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import numpy.typing as npt
 
-from consumer.compiled import compiled
+from consumer.runtime.jit import compiled
 from consumer.windows.hashing import siphash13, siphash24_128
 
 Bytes = npt.NDArray[np.uint8]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FILES = [HERE / f"test_{name}.py" for name in ("time", "hashing", "rows")]
+FILES = [HERE / f"{name}.py" for name in ("test_time", "test_hashing", "storage/test_rows")]
 
 
 def test_uncompiled_kernels_give_the_same() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.windows import room
 from consumer.windows.closing import CLOSE_REASONS
-from consumer.windows.figures import ViewerTally
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
+from consumer.windows.process import STATUSES
 from consumer.windows.rules import WindowRules
-from consumer.windows.walk import STATUSES
+from consumer.windows.stats import ViewerTally
+from consumer.windows.viewers import room
 from tests.reference.sessions_counting import Closed, Event, Reference, Rules
 from tests.windows.columns import columns
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.windows.figures import ViewerTally
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
 from consumer.windows.rules import WindowRules
+from consumer.windows.stats import ViewerTally
 from consumer.windows.view import WindowView
 from tests.reference.sessions_counting import Event
 from tests.windows.columns import columns

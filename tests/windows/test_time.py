@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.layout import Times
 from consumer.windows.partition import PartitionWindows
+from consumer.windows.process import STATUSES
 from consumer.windows.rules import DAY_MS, WindowRules
-from consumer.windows.state import Times
-from consumer.windows.walk import STATUSES
 from tests.reference.events_counting import Event
 from tests.windows.columns import columns
 

@@ -8,11 +8,11 @@ import pytest
 
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import Reject
-from consumer.intake.schemas import SchemaBook
-from consumer.settings import InputSettings
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.settings.model import InputSettings
 from consumer.windows.partition import PartitionWindows
+from consumer.windows.process import STATUSES
 from consumer.windows.rules import WindowRules
-from consumer.windows.walk import STATUSES
 from tests.intake.payloads import join
 from tests.reference.sessions_counting import Event
 from tests.windows.columns import columns

@@ -3,11 +3,11 @@
 import random
 from collections.abc import Iterator, Sequence
 
-from consumer.windows.digest import Checksum
-from consumer.windows.loading import Record
+from consumer.windows.layout import Times
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
-from consumer.windows.state import Times
+from consumer.windows.storage.checksum import Checksum
+from consumer.windows.storage.load import Record
 from tests.reference.siphash import sum_of_records
 
 

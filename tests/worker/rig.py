@@ -5,21 +5,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.clocks import Clocks
 from consumer.intake.intake import Intake
-from consumer.intake.registry import Registry
-from consumer.intake.registry_access import RegistryAccess
 from consumer.intake.rejects import Reject
-from consumer.intake.schemas import SchemaBook
-from consumer.kafka.interface import AssignmentHandler, GroupMetadata, Input, Message
+from consumer.intake.schemas.access import RegistryAccess
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.registry import Registry
+from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input, Message
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.output.summary import json_records
-from consumer.service import MetricsOfTransactions
-from consumer.settings import CommitSettings, EventNameSettings, HttpSettings, InputSettings, Settings, WindowSettings
+from consumer.runtime.clocks import Clocks
+from consumer.settings.model import (
+    CommitSettings,
+    EventNameSettings,
+    HttpSettings,
+    InputSettings,
+    Settings,
+    WindowSettings,
+)
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
-from consumer.worker import Parts, Worker
+from consumer.worker.loop import Parts, Worker
+from consumer.worker.service import MetricsOfTransactions
 from tests.intake.payloads import confluent, join, leave
 from tests.support.fakes import (
     FakeCluster,

@@ -4,11 +4,11 @@ import json
 import sys
 
 from consumer.intake.intake import Intake
-from consumer.intake.schemas import SchemaBook
-from consumer.settings import InputSettings
-from consumer.warm_up import warm_up
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.settings.model import InputSettings
 from consumer.windows.partition import PartitionWindows
-from consumer.windows.storing import PART_BYTES
+from consumer.windows.storage.store import PART_BYTES
+from consumer.worker.warm_up import warm_up
 from tests.intake.payloads import bitrate, buffer, join, leave
 from tests.worker.rig import BUCKET_MS, INTERVAL_S, Rig
 

@@ -15,8 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from consumer.kafka.outcomes import TransactionAborted, TransactionLost
-from consumer.settings import CommitSettings
+from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.settings.model import CommitSettings
 from consumer.state.keys import CHECKPOINT, JOURNAL
 from tests.intake.payloads import join, leave
 from tests.reference.events_counting import Event, Reference, Rules

@@ -2,8 +2,8 @@
 
 import pytest
 
-from consumer.breaker import LIMITS
-from consumer.settings import CommitSettings
+from consumer.settings.model import CommitSettings
+from consumer.worker.circuit_breaker import LIMITS
 from tests.intake.payloads import confluent, join
 from tests.worker.rig import INTERVAL_S, Rig
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer.intake.builtin import builtin_schema_text
 from consumer.intake.rejects import Reject
+from consumer.intake.schemas.builtin import builtin_schema_text
 from tests.intake.payloads import bitrate, confluent, double, join, number, text
-from tests.intake.registry_server import RegistryServer
+from tests.intake.schemas.registry_server import RegistryServer
 from tests.worker.rig import INTERVAL_S, Rig
 
 OURS, FLAT, REFUSED, UNKNOWN = 1, 2, 3, 4

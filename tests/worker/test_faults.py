@@ -9,7 +9,7 @@
 
 import pytest
 
-from consumer.kafka.outcomes import TransactionAborted, TransactionLost
+from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.state.keys import CHECKPOINT
 from tests.support.fakes import Step
 from tests.worker.rig import INTERVAL_S, Rig

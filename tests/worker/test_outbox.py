@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from consumer.output.dead_letter import Rejected
 from consumer.output.outbox import Outbox
 from consumer.windows.closing import CLOSE_REASONS, STREAM_IDLE, WATERMARK
+from consumer.windows.layout import CLOSED
 from consumer.windows.partition import ClosedBuckets
-from consumer.windows.state import CLOSED
 
 
 def closed(numbers: range) -> ClosedBuckets:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from consumer.kafka.outcomes import TransactionAborted
-from consumer.settings import CommitSettings
+from consumer.kafka.errors import TransactionAborted
+from consumer.settings.model import CommitSettings
 from consumer.state.journal import MAX_BYTES
 from consumer.state.keys import CHECKPOINT, JOURNAL
 from consumer.state.replay import ReplayFailed

@@ -7,7 +7,7 @@
 ```
 """
 
-from consumer.settings import CommitSettings
+from consumer.settings.model import CommitSettings
 from consumer.state.journal import decoded
 from consumer.state.keys import JOURNAL
 from tests.worker.rig import BUCKET_MS, Rig

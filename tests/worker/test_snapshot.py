@@ -1,6 +1,6 @@
 """What the loop shows of itself."""
 
-from consumer.worker import SHOW_EVERY_S
+from consumer.worker.loop import SHOW_EVERY_S
 from tests.intake.payloads import bitrate
 from tests.worker.rig import Rig
 

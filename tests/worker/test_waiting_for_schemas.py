@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer.intake.builtin import builtin_schema_text
+from consumer.intake.schemas.builtin import builtin_schema_text
 from consumer.observe import catalogue
-from consumer.settings import EventNameSettings
-from tests.intake.registry_server import Answer, RegistryServer
+from consumer.settings.model import EventNameSettings
+from tests.intake.schemas.registry_server import Answer, RegistryServer
 from tests.worker.rig import INTERVAL_S, Rig
 
 DOWN = Answer(503, b"")

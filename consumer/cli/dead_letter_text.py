@@ -1,0 +1,80 @@
+"""The command `dlq`: dead letters listed, counted and shown."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from consumer.errors import UsageError, ViewerConsumerError
+from consumer.intake.rejects import Reject
+from consumer.kafka.protocols import DeadLetterSource
+from consumer.output.dead_letter_reader import Letter, Wanted, as_counts, as_json, as_line, as_text
+
+Say = Callable[[str], None]
+
+
+def list_letters(
+    source: DeadLetterSource,
+    wanted: Wanted,
+    say: Say,
+    *,
+    most: int | None = None,
+    count: bool = False,
+    json_lines: bool = False,
+) -> None:
+    """Print the letters that are asked for, one a line; or how many there are by reason and partition.
+
+    Raises:
+        ViewerConsumerError: they can't be read.
+    """
+    letters = islice(_letters(source, wanted), most)
+    if count:
+        for line in as_counts(letters):
+            say(line)
+        return
+    for letter in letters:
+        say(_json(letter) if json_lines else as_line(letter))
+
+
+def show_letter(source: DeadLetterSource, place: str, say: Say, *, as_json_line: bool = False) -> None:
+    """Print one letter, by the place that a list gives.
+
+    Raises:
+        UsageError: that is no place.
+        ViewerConsumerError: there is no letter there, or it can't be read.
+    """
+    partition, offset = _parsed(place)
+    record = source.at(partition, offset)
+    if record is None:
+        raise ViewerConsumerError(f"there is no dead letter at {place}; viewer-consumer dlq list shows where there are")
+    letter = Letter(*record)
+    for line in [_json(letter)] if as_json_line else as_text(letter):
+        say(line)
+
+
+def known_reasons(reasons: Iterable[str]) -> frozenset[str]:
+    """Reasons to ask for.
+
+    Raises:
+        UsageError: one of them is no reason that there is.
+    """
+    known = [reject.label for reject in Reject]
+    for reason in reasons:
+        if reason not in known:
+            raise UsageError(f'--reason: there is no "{reason}"; there are {", ".join(known)}')
+    return frozenset(reasons)
+
+
+def _letters(source: DeadLetterSource, wanted: Wanted) -> Iterator[Letter]:
+    letters = (Letter(*record) for record in source.read(wanted.since_ms))
+    return filter(wanted.takes, letters)
+
+
+def _json(letter: Letter) -> str:
+    return json.dumps(as_json(letter))
+
+
+def _parsed(place: str) -> tuple[int, int]:
+    partition, colon, offset = place.partition(":")
+    if not (colon and partition.isdecimal() and offset.isdecimal() and len(place) < 40):
+        raise UsageError(f'PLACE: must be partition:offset of the dead-letter topic, as 3:17, not "{place[:60]}"')
+    return int(partition), int(offset)

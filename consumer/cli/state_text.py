@@ -1,0 +1,175 @@
+"""What the commands about state print: tables for people, JSON for machines."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from consumer.runtime.clocks import Clocks
+from consumer.state import checkpoint as checkpoints
+from consumer.state import journal as journals
+from consumer.state.inspect import FoundStream
+from consumer.state.journal import StateError
+from consumer.state.report import Findings, Stored
+from consumer.state.reset import From, Plan
+
+WIDE = 200
+"""Columns where stdout is no terminal, so that nothing is cut."""
+
+_STARTS = {"committed": "what the group has committed", "earliest": "the first record", "latest": "the end"}
+
+
+class ListRow(NamedTuple):
+    """A partition in the list; None is what is not there, or can't be read."""
+
+    partition: int
+    checkpoint: int | None
+    checkpoint_offset: int | None
+    checkpoint_age_s: float | None
+    journal_offset: int | None
+    committed_offset: int | None
+    streams: int
+    row_bytes: int
+
+
+def print_list(partitions: Iterable[Stored], *, as_json: bool) -> None:
+    """A line for each partition."""
+    rows = (_row_of(stored, Clocks().wall_s()) for stored in partitions)
+    if as_json:
+        for row in rows:
+            _print_json(row._asdict())
+        return
+    table = _table("partition", "checkpoint", "at offset", "age", "journal to", "committed", "streams", "bytes of rows")
+    for row in rows:
+        age = None if row.checkpoint_age_s is None else f"{row.checkpoint_age_s:,.0f} s"
+        offsets = row.journal_offset, row.committed_offset
+        sizes = row.streams, row.row_bytes
+        cells = (row.partition, row.checkpoint, row.checkpoint_offset, age, *offsets, *sizes)
+        table.add_row(*map(_cell, cells))
+    _print(table)
+
+
+def print_stream(found: FoundStream, *, as_json: bool) -> None:
+    """A stream with its buckets."""
+    stream, checkpoint = found.stream, found.checkpoint
+    if as_json:
+        about = {"partition": found.partition, "stream_id": found.stream_id}
+        of = {"checkpoint": checkpoint.number, "checkpoint_offset": checkpoint.next_offset}
+        buckets = [bucket._asdict() for bucket in stream.buckets]
+        _print_json(about | of | {"time_ms": stream.time_ms, "viewers": stream.viewers, "buckets": buckets})
+        return
+    typer.echo(
+        f"stream {found.stream_id}: partition {found.partition}, checkpoint {checkpoint.number} at offset "
+        f"{checkpoint.next_offset}; its time {_time(stream.time_ms)}, viewers {stream.viewers}"
+    )
+    table = _table(
+        "bucket",
+        "",
+        "peak",
+        "joins",
+        "leaves",
+        "samples",
+        "avg bit/s",
+        "min bit/s",
+        "max bit/s",
+        "stalls",
+        "stalled ms",
+    )
+    for bucket in stream.buckets:
+        viewers = bucket.peak_concurrent_viewers, bucket.joins, bucket.leaves
+        bitrates = round(bucket.avg_bitrate_bps), bucket.min_bitrate_bps, bucket.max_bitrate_bps
+        stalls = bucket.buffer_event_count, bucket.buffer_stall_ms
+        figures = map(_cell, (*viewers, bucket.bitrate_sample_count, *bitrates, *stalls))
+        table.add_row(_time(bucket.bucket_start_ms), "open" if bucket.open else "closed", *figures)
+    _print(table)
+
+
+def print_findings(stored: Stored, found: Findings, *, as_json: bool) -> None:
+    """What disagrees of a partition, and how that is resolved; or that nothing does."""
+    if as_json:
+        problems = [{"what": each.what, "advice": each.advice} for each in found.disagreements]
+        about = {"partition": stored.partition, "agrees": not problems, "problems": problems}
+        _print_json(about | {"changed_settings": found.changed_settings})
+        return
+    for each in found.disagreements:
+        typer.echo(f"partition {stored.partition}: {each.what}; {each.advice}")
+    if not found.disagreements:
+        what = "nothing is stored yet" if stored.contents.empty else "rows, checkpoint, journal and offsets agree"
+        typer.echo(f"partition {stored.partition}: {what}")
+    if found.changed_settings:
+        names = ", ".join(found.changed_settings)
+        typer.echo(f"partition {stored.partition}: changed since the checkpoint, in effect at the next start: {names}")
+
+
+def question(plans: Sequence[Plan], start: From) -> Iterator[str]:
+    """What a reset is about to do."""
+    for plan in plans:
+        yield (
+            f"partition {plan.partition}: forgets {plan.streams:,} streams with all that is open of them, and goes on "
+            f"with empty windows at offset {plan.offset} ({_STARTS[start]})"
+        )
+    if start == "earliest":
+        yield "Records from there on that were counted before are counted and published again."
+    if start == "latest":
+        yield "Records before it that were not counted yet never are."
+
+
+def done(plan: Plan) -> str:
+    """What a reset has done."""
+    return f"partition {plan.partition}: forgotten, goes on at offset {plan.offset} with checkpoint {plan.checkpoint}"
+
+
+def _row_of(stored: Stored, now_s: float) -> ListRow:
+    contents = stored.contents
+    try:
+        checkpoint = None if contents.checkpoint is None else checkpoints.decoded(contents.checkpoint)
+        journal = None if contents.journal is None else journals.decoded(contents.journal)
+    except StateError:
+        checkpoint = journal = None  # `check` says why
+    return ListRow(
+        partition=stored.partition,
+        checkpoint=None if checkpoint is None else checkpoint.number,
+        checkpoint_offset=None if checkpoint is None else checkpoint.next_offset,
+        checkpoint_age_s=None if checkpoint is None else max(now_s - checkpoint.written_ms / 1000, 0.0),
+        journal_offset=None if journal is None else journal.next_offset,
+        committed_offset=stored.committed,
+        streams=contents.streams,
+        row_bytes=contents.row_bytes,
+    )
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _print(table: Table) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _cell(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:,}"
+
+
+def _time(time_ms: int) -> str:
+    """As people read it, where a calendar has it."""
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return f"{time_ms} ms"

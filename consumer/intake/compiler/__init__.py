@@ -1,0 +1,1 @@
+"""Compile a writer schema and the field mapping into a column program."""

@@ -1,0 +1,11 @@
+"""What values our fields can have."""
+
+from consumer.intake.compiler.mapping import BITRATE_BPS, DURATION_MS, TIMESTAMP_MS
+from consumer.windows.events import MAX_ABS_TIMESTAMP_MS, MAX_BITRATE_BPS, MAX_DURATION_MS
+
+RANGES = {
+    TIMESTAMP_MS: (-MAX_ABS_TIMESTAMP_MS, MAX_ABS_TIMESTAMP_MS),
+    BITRATE_BPS: (0, MAX_BITRATE_BPS),
+    DURATION_MS: (0, MAX_DURATION_MS),
+}
+"""Smallest and largest, by field."""

@@ -1,0 +1,1 @@
+"""Read Avro containers and JSON lines for `aggregate`."""

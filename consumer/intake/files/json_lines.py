@@ -1,0 +1,182 @@
+"""Events as JSON lines: one object a line, read in batches into the columns that the windows take."""
+
+import json
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from consumer.intake.rejects import Reject
+from consumer.intake.vm.wire import MAX_ID_BYTES
+from consumer.windows.events import (
+    BITRATE,
+    BUFFER,
+    KINDS,
+    MAX_ABS_TIMESTAMP_MS,
+    MAX_BITRATE_BPS,
+    MAX_DURATION_MS,
+    EventColumns,
+)
+
+BATCH_LINES = 10_000
+
+_KIND_CODES = {name: code for code, name in enumerate(KINDS)}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class _Number(NamedTuple):
+    name: str
+    lowest: int
+    highest: int
+    outside: Reject
+
+
+_TIMESTAMP = _Number("timestamp_ms", -MAX_ABS_TIMESTAMP_MS, MAX_ABS_TIMESTAMP_MS, Reject.TIMESTAMP_OUT_OF_RANGE)
+_VALUES = {
+    BITRATE: _Number("bitrate_bps", 0, MAX_BITRATE_BPS, Reject.OUT_OF_RANGE),
+    BUFFER: _Number("duration_ms", 0, MAX_DURATION_MS, Reject.OUT_OF_RANGE),
+}
+
+
+class Fault(NamedTuple):
+    """A record that is no event: its number in the file, from 1, and why."""
+
+    number: int
+    reason: Reject
+    detail: str
+
+
+class FileBatch(NamedTuple):
+    """Some records of a file in order; every fault has a row in `events` that is marked as a reject."""
+
+    events: EventColumns
+    faults: list[Fault]
+
+
+class _Row(NamedTuple):
+    stream_id: bytes
+    viewer_id: bytes
+    timestamp_ms: int
+    kind: int
+    value: int
+
+
+_NO_ROW = _Row(b"", b"", 0, 0, 0)
+"""Stands for a fault in the columns; nobody looks at it."""
+
+
+class _NoEventError(Exception):
+    def __init__(self, reason: Reject, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def read_json_lines(file: BinaryIO, max_line_bytes: int) -> Iterator[FileBatch]:
+    """The file's lines in batches; empty lines are passed over, a line that is no event is a fault."""
+    rows: list[_Row | Fault] = []
+    for number, line in _lines(file, max_line_bytes):
+        rows.append(_row_or_fault(number, line, max_line_bytes))
+        if len(rows) == BATCH_LINES:
+            yield _batch(rows)
+            rows = []
+    if rows:
+        yield _batch(rows)
+
+
+def _lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines that hold anything; of one that is too long only the beginning, so that memory stays bounded."""
+    number = 0
+    while line := file.readline(max_line_bytes + 2):
+        number += 1
+        if not line.endswith(b"\n"):
+            _skip_line(file)
+        line = line.rstrip(b"\r\n")
+        if number == 1:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if line.strip():
+            yield number, line
+
+
+def _skip_line(file: BinaryIO) -> None:
+    while (rest := file.readline(65_536)) and not rest.endswith(b"\n"):
+        pass
+
+
+def _row_or_fault(number: int, line: bytes, max_line_bytes: int) -> _Row | Fault:
+    if len(line) > max_line_bytes:
+        return Fault(number, Reject.OVERSIZED, f"the line has more than {max_line_bytes} bytes")
+    try:
+        return _row(line)
+    except _NoEventError as error:
+        return Fault(number, error.reason, error.detail)
+
+
+def _row(line: bytes) -> _Row:
+    try:
+        event = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and numbers of too many digits are ValueErrors
+        raise _NoEventError(Reject.MALFORMED, f"is no JSON: {error}") from None
+    if not isinstance(event, dict):
+        raise _NoEventError(Reject.MALFORMED, "is no JSON object")
+    kind = _KIND_CODES.get(name) if isinstance(name := event.get("type"), str) else None
+    if kind is None:
+        raise _NoEventError(Reject.UNKNOWN_EVENT_TYPE, f"type must be one of {', '.join(KINDS)}")
+    return _Row(
+        stream_id=_identity(event, "stream_id"),
+        viewer_id=_identity(event, "viewer_id"),
+        timestamp_ms=_number(event, _TIMESTAMP),
+        kind=kind,
+        value=_number(event, _VALUES[kind]) if kind in _VALUES else 0,
+    )
+
+
+def _value(event: dict[str, object], name: str) -> object:
+    value = event.get(name)
+    if value is None:
+        raise _NoEventError(Reject.MISSING_VALUE, f"{name} is missing")
+    return value
+
+
+def _identity(event: dict[str, object], name: str) -> bytes:
+    text = _value(event, name)
+    if not isinstance(text, str):
+        raise _NoEventError(Reject.MALFORMED, f"{name} must be text")
+    if not text:
+        raise _NoEventError(Reject.EMPTY_ID, f"{name} is empty")
+    try:
+        identity = text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise _NoEventError(Reject.BAD_TEXT, f"{name} holds half a character") from None
+    if len(identity) > MAX_ID_BYTES:
+        raise _NoEventError(Reject.ID_TOO_LONG, f"{name} has more than {MAX_ID_BYTES} bytes")
+    return identity
+
+
+def _number(event: dict[str, object], rule: _Number) -> int:
+    number = _value(event, rule.name)
+    if type(number) is not int:  # True is an int to isinstance
+        raise _NoEventError(Reject.MALFORMED, f"{rule.name} must be a whole number")
+    if not rule.lowest <= number <= rule.highest:
+        raise _NoEventError(rule.outside, f"{rule.name} must be from {rule.lowest} to {rule.highest}")
+    return number
+
+
+def _batch(rows: list[_Row | Fault]) -> FileBatch:
+    faults = [row for row in rows if isinstance(row, Fault)]
+    events = [_NO_ROW if isinstance(row, Fault) else row for row in rows]
+    streams, viewers, timestamps, kinds, values = zip(*events, strict=True)
+    sizes = np.array([*map(len, streams), *map(len, viewers)], np.int32)
+    starts = np.cumsum(sizes, dtype=np.int64) - sizes
+    columns = EventColumns(
+        text=np.frombuffer(bytearray(b"".join([*streams, *viewers])) or bytearray(1), np.uint8),
+        stream_start=starts[: len(rows)],
+        stream_size=sizes[: len(rows)],
+        viewer_start=starts[len(rows) :],
+        viewer_size=sizes[len(rows) :],
+        timestamp_ms=np.array(timestamps, np.int64),
+        kind=np.array(kinds, np.uint8),
+        value=np.array(values, np.int64),
+        reject=np.array([row.reason if isinstance(row, Fault) else 0 for row in rows], np.uint8),
+    )
+    return FileBatch(columns, faults)

@@ -1,0 +1,256 @@
+"""The schema book: what is known of every writer schema that records have named so far."""
+
+import math
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.intake.compiler.mapping import mapping_from
+from consumer.intake.compiler.program import compile_program
+from consumer.intake.compiler.schema_json import SchemaRefused, parse_schema_text
+from consumer.intake.framing import REFUSED, UNKNOWN, UNRESOLVED
+from consumer.intake.schemas.access import access_of
+from consumer.intake.schemas.pinned import load_pinned
+from consumer.intake.schemas.registry import MAX_ID, RegisteredSchema, Registry, RegistryUnavailable
+from consumer.intake.vm.instructions import Machine, Program, link
+from consumer.settings.model import InputSettings
+
+MAX_SCHEMAS = 1_000
+"""Programs and refusals held; for one more the oldest goes, and is asked for anew where a record names it."""
+
+MAX_STEPS = 2**19
+"""Instructions, branches and symbols held of all of them together, at most 64 bytes each; beyond that the oldest go."""
+
+MAX_UNKNOWN = 10_000
+"""Ids held that the registry doesn't know."""
+
+BUDGET_S = 1.8
+"""So long may one call ask the registry."""
+
+ASK_AGAIN_S = 1.0
+"""A schema that somebody waits for is asked for so often; a registry that is down at first likewise, then less."""
+
+LONGEST_PAUSE_S = 16.0
+"""A registry that is down is asked again at least so often."""
+
+REMEMBER_UNKNOWN_S = 60.0
+"""An id whose wait is over is a reject at once for so long, then it is asked for again."""
+
+_FIRST_GUID = 2**32
+
+
+class Refusal(NamedTuple):
+    """Why a schema is not read."""
+
+    message: str
+
+
+class _Unknown(NamedTuple):
+    first_asked_s: float
+    asked_s: float
+
+
+class SchemaBook:
+    """Programs by reference (see `consumer.intake.framing`); asks the registry only for what records name."""
+
+    def __init__(
+        self,
+        source: InputSettings,
+        registry: Registry | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Load and compile the schemas of the settings.
+
+        Raises:
+            ViewerConsumerError: one of them can't be read, or not mapped.
+            UsageError: the settings don't say which schema is meant.
+        """
+        self._mapping = mapping_from(source)
+        self._wait_s = source.unknown_schema_wait_ms / 1000
+        self._monotonic_s = monotonic_s
+        self._registry = registry
+        if registry is None and source.schema_registry_url and source.format == "confluent":
+            self._registry = Registry(access_of(source), monotonic_s)
+        self._pinned = load_pinned(source, self._mapping)
+        self._learned: dict[int, Program | Refusal] = {}
+        """The one learned longest ago comes first."""
+        self._steps = 0
+        self._unknown: OrderedDict[int, _Unknown] = OrderedDict()
+        self._guid_references: dict[UUID, int] = {}
+        self._guids: dict[int, UUID] = {}
+        self._next_guid = _FIRST_GUID
+        self._stale_at_s = math.inf
+        self._down_until_s = -math.inf
+        self._down_because = ""
+        self._pause_s = ASK_AGAIN_S / 2
+        self._rebuild()
+
+    machine: Machine
+    known: npt.NDArray[np.int64]
+    """References with an entry, sorted."""
+    entries: npt.NDArray[np.int64]
+    """Where the program of each begins, or REFUSED or UNKNOWN."""
+    fallback: int
+    """The entry of references that aren't known."""
+    needs_scratch: bool
+    """Whether a program writes UUIDs as text."""
+
+    # What the intake asks.
+
+    def guid_reference(self, guid: UUID) -> int:
+        """The reference that stands for a GUID from now on."""
+        reference = self._guid_references.get(guid)
+        if reference is None:
+            if len(self._guids) >= MAX_SCHEMAS + MAX_UNKNOWN:
+                self._forget_guids()
+            reference = self._guid_references[guid] = self._next_guid
+            self._guids[reference] = guid
+            self._next_guid += 1
+        return reference
+
+    def refresh(self) -> None:
+        """Forget ids that were unknown long ago, so that they are asked for again; to be called before each batch."""
+        if self._stale_at_s < math.inf and self._monotonic_s() >= self._stale_at_s:
+            self._rebuild()
+
+    def resolve(self, references: Iterable[int]) -> None:
+        """Ask for schemas that aren't known; takes two seconds at most, and leaves out what can't be had now."""
+        started_s = self._monotonic_s()
+        changed = False
+        for reference in references:
+            now_s = self._monotonic_s()
+            left_s = BUDGET_S - (now_s - started_s)
+            if self._registry is None or MAX_ID < reference < _FIRST_GUID:
+                self._note_unknown(reference, now_s, first_asked_s=-math.inf)
+                changed = True
+            elif now_s >= self._down_until_s and left_s > 0 and self._is_due(reference, now_s):
+                changed |= self._ask(self._registry, reference, left_s)
+        if changed or self._unknown:
+            self._rebuild()
+
+    def waits_for(self, reference: int) -> str:
+        """Why a record with this reference has to wait, for people."""
+        if self._down_because:
+            return self._down_because
+        what = "doesn't know" if reference in self._unknown else "hasn't been asked for"
+        return f"the schema registry {what} {self.describe(reference)} yet"
+
+    def refusal(self, reference: int) -> str:
+        """Why a schema is refused; empty where it isn't."""
+        learned = self._learned.get(reference)
+        return learned.message if isinstance(learned, Refusal) else ""
+
+    def describe(self, reference: int) -> str:
+        """A reference for people and dead letters: `id 7`, `guid …`, `fingerprint …`."""
+        if reference in self._guids:
+            return f"guid {self._guids[reference]}"
+        if 0 <= reference < _FIRST_GUID:
+            return f"id {reference}"
+        return f"fingerprint {reference & 0xFFFFFFFFFFFFFFFF:016x}"
+
+    # How it learns.
+
+    def _ask(self, registry: Registry, reference: int, budget_s: float) -> bool:
+        """Ask the registry for one schema; whether anything is known better now."""
+        try:
+            if reference < _FIRST_GUID:
+                found = registry.schema_by_id(reference, budget_s)
+            elif reference in self._guids:
+                found = registry.schema_by_guid(str(self._guids[reference]), budget_s)
+            else:
+                return False  # forgotten since; it gets another reference with the next batch
+            learned = None if found is None else self._compiled(found)
+        except RegistryUnavailable as error:
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            # Not all workers at once, when it comes back.
+            self._down_until_s = self._monotonic_s() + self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+            self._down_because = str(error)
+            return False
+        except SchemaRefused as refusal:
+            self._learn(reference, Refusal(f"{self.describe(reference)}: {refusal}"))
+            return True
+        self._down_because = ""
+        self._pause_s = ASK_AGAIN_S / 2
+        if learned is None:
+            self._note_unknown(reference, self._monotonic_s())
+        else:
+            self._learn(reference, learned)
+        return True
+
+    def _compiled(self, found: RegisteredSchema) -> Program:
+        return compile_program(parse_schema_text(found.text, found.references), self._mapping)
+
+    def _learn(self, reference: int, learned: Program | Refusal) -> None:
+        self._unlearn(reference)
+        self._learned[reference] = learned
+        self._steps += _steps_of(learned)
+        while len(self._learned) > MAX_SCHEMAS or (self._steps > MAX_STEPS and len(self._learned) > 1):
+            self._unlearn(next(iter(self._learned)))
+        self._unknown.pop(reference, None)
+
+    def _unlearn(self, reference: int) -> None:
+        dropped = self._learned.pop(reference, None)
+        if dropped is not None:
+            self._steps -= _steps_of(dropped)
+
+    def _note_unknown(self, reference: int, now_s: float, first_asked_s: float | None = None) -> None:
+        before = self._unknown.pop(reference, None)
+        first_s = now_s if first_asked_s is None else first_asked_s
+        self._unknown[reference] = _Unknown(first_s if before is None else before.first_asked_s, now_s)
+        if len(self._unknown) > MAX_UNKNOWN:
+            self._unknown.popitem(last=False)
+
+    def _forget_guids(self) -> None:
+        for reference in [known for known in self._learned if known >= _FIRST_GUID]:
+            self._unlearn(reference)
+        self._unknown.clear()
+        self._guid_references.clear()
+        self._guids.clear()
+
+    def _is_over(self, entry: _Unknown) -> bool:
+        """Whether the registry said once more that it doesn't know it when the wait was over."""
+        return entry.asked_s - entry.first_asked_s >= self._wait_s
+
+    def _is_due(self, reference: int, now_s: float) -> bool:
+        entry = self._unknown.get(reference)
+        if entry is None or now_s - entry.asked_s >= ASK_AGAIN_S:
+            return True
+        return not self._is_over(entry) and now_s - entry.first_asked_s >= self._wait_s
+
+    def _rebuild(self) -> None:
+        """Lay out anew what the kernels read."""
+        now_s = self._monotonic_s()
+        programs: dict[int, Program] = dict(self._pinned.programs)
+        found: dict[int, int] = {}
+        for reference, learned in self._learned.items():
+            if isinstance(learned, Refusal):
+                found[reference] = REFUSED
+            else:
+                programs[reference] = learned
+        self._stale_at_s = math.inf
+        for reference, entry in self._unknown.items():
+            stale_at_s = entry.asked_s + REMEMBER_UNKNOWN_S
+            if self._is_over(entry) and now_s < stale_at_s:
+                found[reference] = UNKNOWN
+                self._stale_at_s = min(self._stale_at_s, stale_at_s)
+        any_id = self._pinned.any_id
+        linked = [*programs.values(), *([any_id] if any_id else [])]
+        self.machine, starts = link(linked)
+        found |= dict(zip(programs, starts, strict=False))
+        self.fallback = starts[-1] if any_id else UNRESOLVED
+        self.needs_scratch = any(program.needs_scratch for program in linked)
+        self.known = np.array(sorted(found), np.int64)
+        self.entries = np.array([found[reference] for reference in sorted(found)], np.int64)
+
+
+def _steps_of(learned: Program | Refusal) -> int:
+    if isinstance(learned, Refusal):
+        return 0
+    machine = learned.machine
+    return len(machine.code) + len(machine.jumps) + len(machine.kinds)

@@ -1,0 +1,73 @@
+"""Writer schemas that the settings bring along: what is wrong with them is told at start, before any record."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from consumer.errors import UsageError
+from consumer.intake.compiler.mapping import Mapping
+from consumer.intake.compiler.program import compile_program
+from consumer.intake.compiler.schema_json import ParsedSchema, SchemaRefused, parse_schema_text, read_schema_file
+from consumer.intake.schemas.builtin import builtin_schema_text
+from consumer.intake.vm.instructions import Program
+from consumer.settings.model import InputSettings
+
+BUILTIN_ID = 1
+"""The id of our own schema where neither a registry nor files are set."""
+
+
+class Pinned(NamedTuple):
+    """Programs that are there from the start."""
+
+    programs: dict[int, Program]
+    """By reference."""
+    any_id: Program | None = None
+    """Reads records with any other reference."""
+
+
+def load_pinned(source: InputSettings, mapping: Mapping) -> Pinned:
+    """Read and compile the schemas of the settings.
+
+    Confluent: those of `ids`; with `schemas` alone its one file, whatever the id; with neither, and no registry, our
+    own schema as id 1. Single-object: those of `schemas` by fingerprint, or our own. Raw: the one file, or our own.
+
+    Raises:
+        ViewerConsumerError: one of them can't be read, or not mapped.
+        UsageError: the settings don't say which schema is meant.
+    """
+    if source.format == "confluent":
+        return _confluent(source, mapping)
+    programs = {}
+    for parsed, program in _files(source, mapping) or [_builtin(mapping)]:
+        reference = int.from_bytes(parsed.fingerprint(), "little", signed=True) if source.format != "raw" else 0
+        if reference in programs and source.format == "raw":
+            raise UsageError('input.schemas: must be one file where input.format = "raw"')
+        programs[reference] = program
+    return Pinned(programs)
+
+
+def _confluent(source: InputSettings, mapping: Mapping) -> Pinned:
+    programs = {schema_id: _compiled_file(path, mapping)[1] for schema_id, path in source.ids.items()}
+    if programs or source.schema_registry_url:
+        return Pinned(programs)
+    if len(source.schemas) > 1:
+        raise UsageError("input.schemas: with several files input.ids must say which id is whose")
+    if source.schemas:
+        return Pinned({}, any_id=_compiled_file(source.schemas[0], mapping)[1])
+    return Pinned({BUILTIN_ID: _builtin(mapping)[1]})
+
+
+def _files(source: InputSettings, mapping: Mapping) -> list[tuple[ParsedSchema, Program]]:
+    return [_compiled_file(path, mapping) for path in source.schemas]
+
+
+def _compiled_file(path: Path, mapping: Mapping) -> tuple[ParsedSchema, Program]:
+    parsed = read_schema_file(path)
+    try:
+        return parsed, compile_program(parsed, mapping)
+    except SchemaRefused as refusal:
+        raise SchemaRefused(f"schema file {path}: {refusal}") from None
+
+
+def _builtin(mapping: Mapping) -> tuple[ParsedSchema, Program]:
+    parsed = parse_schema_text(builtin_schema_text("viewer_event"))
+    return parsed, compile_program(parsed, mapping)

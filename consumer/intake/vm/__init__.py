@@ -1,0 +1,1 @@
+"""The compiled interpreter that runs a column program over the bytes of a batch."""

@@ -1,0 +1,133 @@
+"""Columns that are used again from batch to batch, and the records of one buffer decoded into them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.intake.vm.instructions import SCRATCH_BYTES, Machine, Program
+from consumer.intake.vm.interpreter import PAYLOAD_TIME, Workspace, decode_rows, workspace
+from consumer.windows.events import EventColumns
+
+Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+
+class Frames(NamedTuple):
+    """Where the records of a batch are; one entry a record."""
+
+    begins: Ints
+    ends: Ints
+    references: Ints
+    entries: Ints
+    kafka_timestamps_ms: Ints
+
+
+class TimeRules(NamedTuple):
+    """Which time events have, and how far ahead of the clock or their record it may be."""
+
+    rule: int
+    wall_clock_ms: int
+    max_future_ms: int
+
+
+NO_GUARD = TimeRules(PAYLOAD_TIME, 0, 0)
+"""Files have neither Kafka timestamps nor a guard against the future."""
+
+
+class Columns:
+    """Room for a batch: grown when one is larger than all before, else used again."""
+
+    def __init__(self, capacity: int = 1024) -> None:
+        self._work: Workspace = workspace()
+        self._grow(capacity)
+
+    def _grow(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._frames = Frames(*(np.zeros(capacity, np.int64) for _ in Frames._fields))
+        no_text = np.zeros(0, np.uint8)
+        self._events = EventColumns(
+            text=no_text,
+            stream_start=np.zeros(capacity, np.int64),
+            stream_size=np.zeros(capacity, np.int32),
+            viewer_start=np.zeros(capacity, np.int64),
+            viewer_size=np.zeros(capacity, np.int32),
+            timestamp_ms=np.zeros(capacity, np.int64),
+            kind=np.zeros(capacity, np.uint8),
+            value=np.zeros(capacity, np.int64),
+            reject=np.zeros(capacity, np.uint8),
+        )
+
+    def take(self, text: Bytes, count: int) -> tuple[Frames, EventColumns]:
+        """Columns of `count` rows over `text`; what was taken before is written over."""
+        if count > self._capacity:
+            self._grow(max(count, 2 * self._capacity))
+        frames = Frames(*(column[:count] for column in self._frames))
+        held = self._events
+        return frames, EventColumns(
+            text=text,
+            stream_start=held.stream_start[:count],
+            stream_size=held.stream_size[:count],
+            viewer_start=held.viewer_start[:count],
+            viewer_size=held.viewer_size[:count],
+            timestamp_ms=held.timestamp_ms[:count],
+            kind=held.kind[:count],
+            value=held.value[:count],
+            reject=held.reject[:count],
+        )
+
+    def decode(
+        self,
+        machine: Machine,
+        frames: Frames,
+        events: EventColumns,
+        time: TimeRules,
+        *,
+        scratch_at: int,
+        back_to_back: bool = False,
+    ) -> int:
+        """Run the interpreter over rows whose reject is 0; see `decode_rows`."""
+        return decode_rows(
+            events.text,
+            frames.begins,
+            frames.ends,
+            frames.entries,
+            back_to_back,
+            scratch_at,
+            *machine,
+            frames.kafka_timestamps_ms,
+            time.rule,
+            time.wall_clock_ms,
+            time.max_future_ms,
+            self._work.left,
+            self._work.bits,
+            self._work.single,
+            self._work.double,
+            events.stream_start,
+            events.stream_size,
+            events.viewer_start,
+            events.viewer_size,
+            events.timestamp_ms,
+            events.kind,
+            events.value,
+            events.reject,
+        )
+
+
+def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count: int) -> EventColumns:
+    """Decode `count` records that lie back to back, as in a block of a container file; no guard against the future.
+
+    Where a record can't be walked to its end, it and all behind it have that reason in `reject`.
+
+    Raises:
+        ValueError: bytes are left behind the last record.
+    """
+    room = count * SCRATCH_BYTES if program.needs_scratch else 0
+    text = np.frombuffer(bytearray(buffer) + bytes(room), np.uint8)
+    columns = Columns(count)
+    frames, events = columns.take(text, count)
+    frames.ends[:] = len(buffer)
+    end = columns.decode(program.machine, frames, events, NO_GUARD, scratch_at=len(buffer), back_to_back=True)
+    if 0 <= end < len(buffer):
+        raise ValueError(f"{len(buffer) - end} bytes are left behind the last of {count} records")
+    return events

@@ -1,0 +1,315 @@
+"""Runs programs over many records in one buffer, straight into the columns."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.intake.compiler.mapping import BITRATE_BPS, IGNORE_KIND, STREAM_ID, TIMESTAMP_MS, UNKNOWN_KIND
+from consumer.intake.rejects import IGNORED, Reject
+from consumer.intake.vm.instructions import (
+    BLOCK,
+    DIVISOR,
+    DOUBLE,
+    END,
+    EXACT,
+    FLOAT,
+    GO,
+    HIGH,
+    INDEX,
+    KIND,
+    KIND_OF_INDEX,
+    KIND_OF_TEXT,
+    LAST_WITH_NUMBER,
+    LOW,
+    MAX_LOOP_DEPTH,
+    NEXT_ITEM,
+    OP,
+    SCALED_INTEGER,
+    SCRATCH_BYTES,
+    SKIP_SIZED,
+    STORE_ID,
+    STORE_NUMBER,
+    TEXT,
+    TIMES,
+    UNION,
+    UUID_TEXT_BYTES,
+    A,
+    B,
+)
+from consumer.intake.vm.wire import id_fault, kind_of_text, read_bits, read_number, write_uuid
+from consumer.runtime.jit import compiled, inlined
+from consumer.windows.events import BITRATE, BUFFER, MAX_ABS_TIMESTAMP_MS
+
+Ints = npt.NDArray[np.int64]
+ShortInts = npt.NDArray[np.int32]
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+
+PAYLOAD_TIME = 0
+"""Events have the time of their payload, and no guard against the future."""
+GUARDED_TIME = 1
+"""As above, with the guard."""
+KAFKA_TIME = 2
+"""Events have the time of their Kafka record, guarded."""
+
+NO_KAFKA_TIMESTAMP = -1
+
+_TRUNCATED = int(Reject.TRUNCATED)
+_TRAILING_BYTES = int(Reject.TRAILING_BYTES)
+_BAD_LENGTH = int(Reject.BAD_LENGTH)
+_UNKNOWN_BRANCH = int(Reject.UNKNOWN_BRANCH)
+_MISSING_VALUE = int(Reject.MISSING_VALUE)
+_UNKNOWN_EVENT_TYPE = int(Reject.UNKNOWN_EVENT_TYPE)
+_OUT_OF_RANGE = int(Reject.OUT_OF_RANGE)
+_NOT_FINITE = int(Reject.NOT_FINITE)
+_TIMESTAMP_OUT_OF_RANGE = int(Reject.TIMESTAMP_OUT_OF_RANGE)
+_FUTURE = int(Reject.FUTURE)
+
+
+class Workspace(NamedTuple):
+    """What the interpreter writes to while it runs; compiled code here allocates nothing."""
+
+    left: Ints
+    """Items left, by loop depth."""
+    bits: npt.NDArray[np.uint64]
+    """The bytes of a float or a double, which the next two see as that."""
+    single: npt.NDArray[np.float32]
+    double: Floats
+
+
+def workspace() -> Workspace:
+    """Room for one interpreter."""
+    bits = np.zeros(1, np.uint64)
+    return Workspace(np.zeros(MAX_LOOP_DEPTH, np.int64), bits, bits.view(np.float32), bits.view(np.float64))
+
+
+@inlined
+def converted(code: Ints, scales: Floats, pc: int, integer: int, real: float) -> tuple[int, int]:
+    """A number in our unit, and 0 or the reason why it has none."""
+    way = code[pc, B]
+    low = code[pc, LOW]
+    high = code[pc, HIGH]
+    if way == EXACT:
+        if integer < low or integer > high:
+            return 0, _OUT_OF_RANGE
+        number = integer * code[pc, TIMES]
+        divisor = code[pc, DIVISOR]
+        return (number if divisor == 1 else number // divisor), 0
+    scaled = (float(integer) if way == SCALED_INTEGER else real) * scales[pc]
+    if not np.isfinite(scaled):
+        return 0, _NOT_FINITE
+    rounded = np.rint(scaled)
+    if rounded < low or rounded > high:
+        return 0, _OUT_OF_RANGE
+    return int(rounded), 0
+
+
+@inlined
+def future_fault(timestamp: int, kafka_timestamp: int, wall_clock: int, max_future: int) -> int:
+    """Why an event's time can't be beside its record's and the clock's, or 0."""
+    # Subtracted from the event's, which is in range: a record's Kafka timestamp can be any 64 bits.
+    if timestamp - max_future > wall_clock:
+        return _FUTURE
+    if kafka_timestamp != NO_KAFKA_TIMESTAMP and timestamp - max_future > kafka_timestamp:
+        return _FUTURE
+    return 0
+
+
+@compiled
+def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop with a branch an operation
+    # the records
+    text: Bytes,
+    begins: Ints,
+    ends: Ints,
+    entries: Ints,
+    back_to_back: bool,
+    scratch_at: int,
+    # the machine
+    code: Ints,
+    scales: Floats,
+    jumps: Ints,
+    kinds: Ints,
+    names: Ints,
+    name_text: Bytes,
+    # time
+    kafka_timestamps: Ints,
+    time_rule: int,
+    wall_clock: int,
+    max_future: int,
+    # room to work in
+    left: Ints,
+    bits: npt.NDArray[np.uint64],
+    single: npt.NDArray[np.float32],
+    double: Floats,
+    # the columns
+    stream_start: Ints,
+    stream_size: ShortInts,
+    viewer_start: Ints,
+    viewer_size: ShortInts,
+    timestamp_ms: Ints,
+    kind_column: Bytes,
+    value_column: Ints,
+    reject: Bytes,
+) -> int:
+    """Decode every row whose reject is 0; the place behind the last record.
+
+    `back_to_back`: a record begins where the one before it ends, not at `begins`; where one can't be walked to its
+    end, it and all behind it get that reason.
+    """
+    at = 0
+    for row in range(len(reject)):
+        if reject[row] != 0:
+            continue
+        if not back_to_back:
+            at = begins[row]
+        end = ends[row]
+        pc = entries[row]
+        fault = 0
+        integer = 0
+        real = 0.0
+        start = 0
+        size = 0
+        # A field that wasn't seen is a fault only where the event needs it: -reason, or in time_fault.
+        stream_at, stream_bytes = 0, -_MISSING_VALUE
+        viewer_at, viewer_bytes = 0, -_MISSING_VALUE
+        timestamp, time_fault = 0, _MISSING_VALUE
+        bitrate = -_MISSING_VALUE
+        duration = -_MISSING_VALUE
+        kind = -1
+
+        while True:
+            op = code[pc, OP]
+            if op <= LAST_WITH_NUMBER:
+                at, integer = read_number(text, at, end)
+                if at < 0:
+                    fault = -at
+                    break
+                if op in (TEXT, SKIP_SIZED):
+                    if integer < 0:
+                        fault = _BAD_LENGTH
+                        break
+                    if integer > end - at:
+                        fault = _TRUNCATED
+                        break
+                    start = at
+                    size = integer
+                    at += integer
+                elif op == UNION:
+                    if integer < 0 or integer >= code[pc, A]:
+                        fault = _UNKNOWN_BRANCH
+                        break
+                    pc = jumps[code[pc, B] + integer]
+                    continue
+                elif op == INDEX:
+                    if integer < 0 or integer >= code[pc, A]:
+                        fault = _UNKNOWN_BRANCH
+                        break
+                elif op == BLOCK:
+                    if integer == 0:
+                        pc = code[pc, B]
+                        continue
+                    if integer > end - at or integer < at - end:
+                        fault = _BAD_LENGTH
+                        break
+                    left[code[pc, A]] = abs(integer)
+                    pc += 1 if integer < 0 else 2
+                    continue
+            elif op == STORE_ID:
+                if code[pc, B] != 0:
+                    where = scratch_at + row * SCRATCH_BYTES + code[pc, A] * UUID_TEXT_BYTES
+                    write_uuid(text, start, where)
+                    start = where
+                    size = UUID_TEXT_BYTES
+                if code[pc, A] == STREAM_ID:
+                    stream_at, stream_bytes = start, size
+                else:
+                    viewer_at, viewer_bytes = start, size
+            elif op == STORE_NUMBER:
+                number, number_fault = converted(code, scales, pc, integer, real)
+                if code[pc, A] == TIMESTAMP_MS:
+                    timestamp, time_fault = number, number_fault
+                elif code[pc, A] == BITRATE_BPS:
+                    bitrate = number if number_fault == 0 else -number_fault
+                else:
+                    duration = number if number_fault == 0 else -number_fault
+            elif op == KIND:
+                kind = code[pc, A]
+            elif op == END:
+                break
+            elif op == GO:
+                pc = code[pc, A]
+                continue
+            elif op == KIND_OF_INDEX:
+                kind = kinds[code[pc, A] + integer]
+            elif op == KIND_OF_TEXT:
+                kind = kind_of_text(text, start, size, names, name_text, code[pc, A], code[pc, B])
+                if kind < 0:
+                    kind = UNKNOWN_KIND
+            elif op == NEXT_ITEM:
+                left[code[pc, A]] -= 1
+                pc = code[pc, B] if left[code[pc, A]] > 0 else code[pc, B] - 2
+                continue
+            else:  # bytes of a fixed number
+                size = 4 if op == FLOAT else 8 if op == DOUBLE else code[pc, A]
+                if size > end - at:
+                    fault = _TRUNCATED
+                    break
+                if op in (FLOAT, DOUBLE):
+                    bits[0] = read_bits(text, at, size)
+                    real = float(single[0]) if op == FLOAT else double[0]
+                start = at
+                at += size
+            pc += 1
+
+        if fault == 0 and not back_to_back and at != end:
+            fault = _TRAILING_BYTES
+        if fault != 0:
+            if back_to_back:
+                for rest in range(row, len(reject)):
+                    reject[rest] = fault
+                return -1
+            reject[row] = fault
+            continue
+        if kind == IGNORE_KIND:
+            reject[row] = IGNORED
+            continue
+
+        if time_rule == KAFKA_TIME:
+            timestamp = kafka_timestamps[row]
+            time_fault = 0
+            if timestamp == NO_KAFKA_TIMESTAMP:
+                time_fault = _MISSING_VALUE
+            # No abs: that of the smallest number is itself.
+            elif timestamp > MAX_ABS_TIMESTAMP_MS or timestamp < -MAX_ABS_TIMESTAMP_MS:
+                time_fault = _OUT_OF_RANGE
+        value = bitrate if kind == BITRATE else duration if kind == BUFFER else 0
+        if kind < 0:
+            fault = _MISSING_VALUE
+        elif kind == UNKNOWN_KIND:
+            fault = _UNKNOWN_EVENT_TYPE
+        elif stream_bytes < 0 or viewer_bytes < 0:
+            fault = _MISSING_VALUE
+        elif time_fault != 0:
+            fault = _TIMESTAMP_OUT_OF_RANGE if time_fault == _OUT_OF_RANGE else time_fault
+        elif value < 0:
+            fault = -value
+        else:
+            for is_viewer in range(2):
+                if fault == 0:
+                    fault = id_fault(
+                        text, viewer_at if is_viewer else stream_at, viewer_bytes if is_viewer else stream_bytes
+                    )
+            if fault == 0 and time_rule != PAYLOAD_TIME:
+                fault = future_fault(timestamp, kafka_timestamps[row], wall_clock, max_future)
+        if fault != 0:
+            reject[row] = fault
+            continue
+        stream_start[row] = stream_at
+        stream_size[row] = stream_bytes
+        viewer_start[row] = viewer_at
+        viewer_size[row] = viewer_bytes
+        timestamp_ms[row] = timestamp
+        kind_column[row] = kind
+        value_column[row] = value
+    return at

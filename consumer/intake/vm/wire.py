@@ -1,0 +1,159 @@
+"""Reads Avro's values from bytes, every bound checked by hand: compiled code reads out of range without a word.
+
+Places are indexes into `text`; a negative place is minus the reason for a reject.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.intake.rejects import Reject
+from consumer.runtime.jit import inlined
+
+MAX_ID_BYTES = 1024
+
+Text = npt.NDArray[np.uint8]
+
+_TRUNCATED = int(Reject.TRUNCATED)
+_BAD_NUMBER = int(Reject.BAD_NUMBER)
+_EMPTY_ID = int(Reject.EMPTY_ID)
+_ID_TOO_LONG = int(Reject.ID_TOO_LONG)
+_BAD_TEXT = int(Reject.BAD_TEXT)
+
+_MAX_NUMBER_BYTES = 10
+_TOP_BITS = np.uint64(0x8080808080808080)
+_HEX = np.frombuffer(bytearray(b"0123456789abcdef"), np.uint8)
+
+
+@inlined
+def read_number(text: Text, at: int, end: int) -> tuple[int, int]:
+    """An int or long: the place behind it, and the number."""
+    if at >= end:
+        return -_TRUNCATED, 0
+    byte = np.int64(text[at])
+    if byte < 128:
+        return at + 1, int((byte >> 1) ^ -(byte & 1))
+    bits = np.uint64(byte & 127)
+    for i in range(1, _MAX_NUMBER_BYTES):
+        if at + i >= end:
+            return -_TRUNCATED, 0
+        byte = np.int64(text[at + i])
+        if i == _MAX_NUMBER_BYTES - 1 and byte > 1:
+            break  # more than 64 bits
+        bits |= np.uint64(byte & 127) << np.uint64(7 * i)
+        if byte < 128:
+            return at + i + 1, int(np.int64(bits >> np.uint64(1)) ^ -np.int64(bits & np.uint64(1)))
+    return -_BAD_NUMBER, 0
+
+
+@inlined
+def read_bits(text: Text, at: int, size: int) -> np.uint64:
+    """`size` bytes, the lowest first; the caller has checked that they are there."""
+    bits = np.uint64(0)
+    for i in range(size):
+        bits |= np.uint64(text[at + i]) << np.uint64(8 * i)
+    return bits
+
+
+@inlined
+def id_fault(text: Text, start: int, size: int) -> int:
+    """Why an id can't be taken, or 0."""
+    if size < 1:
+        return _EMPTY_ID
+    if size > MAX_ID_BYTES:
+        return _ID_TOO_LONG
+    if is_ascii(text, start, size) or is_utf8(text, start, start + size):
+        return 0
+    return _BAD_TEXT
+
+
+@inlined
+def is_ascii(text: Text, start: int, size: int) -> bool:
+    """Whether no byte has its top bit set: eight at a time, as most ids are just that."""
+    bits = np.uint64(0)
+    if size < 8:
+        for i in range(start, start + size):
+            bits |= np.uint64(text[i])
+        return bool(bits < np.uint64(128))
+    for i in range(start, start + size - 8, 8):
+        bits |= read_word(text, np.uint64(i))
+    bits |= read_word(text, np.uint64(start + size - 8))
+    return bool(bits & _TOP_BITS == np.uint64(0))
+
+
+@inlined
+def read_word(text: Text, at: np.uint64) -> np.uint64:
+    """Eight bytes, the lowest first. Written out, and with a place that can't be negative, it is one load."""
+    return (
+        np.uint64(text[at])
+        | np.uint64(text[at + np.uint64(1)]) << np.uint64(8)
+        | np.uint64(text[at + np.uint64(2)]) << np.uint64(16)
+        | np.uint64(text[at + np.uint64(3)]) << np.uint64(24)
+        | np.uint64(text[at + np.uint64(4)]) << np.uint64(32)
+        | np.uint64(text[at + np.uint64(5)]) << np.uint64(40)
+        | np.uint64(text[at + np.uint64(6)]) << np.uint64(48)
+        | np.uint64(text[at + np.uint64(7)]) << np.uint64(56)
+    )
+
+
+@inlined
+def is_utf8(text: Text, start: int, end: int) -> bool:
+    """Whether bytes are UTF-8 as RFC 3629 has it: nothing overlong, no surrogates, nothing above U+10FFFF."""
+    at = start
+    while at < end:
+        lead = text[at]
+        low, high = 0x80, 0xBF
+        if lead < 0x80:
+            more = 0
+        elif 0xC2 <= lead <= 0xDF:
+            more = 1
+        elif 0xE0 <= lead <= 0xEF:
+            more = 2
+            low = 0xA0 if lead == 0xE0 else 0x80
+            high = 0x9F if lead == 0xED else 0xBF
+        elif 0xF0 <= lead <= 0xF4:
+            more = 3
+            low = 0x90 if lead == 0xF0 else 0x80
+            high = 0x8F if lead == 0xF4 else 0xBF
+        else:
+            return False
+        if at + more >= end:
+            return False
+        for i in range(1, more + 1):
+            if not low <= text[at + i] <= high:
+                return False
+            low, high = 0x80, 0xBF
+        at += more + 1
+    return True
+
+
+@inlined
+def write_uuid(text: Text, source: int, target: int) -> None:
+    """Write the 16 bytes at `source` as a UUID's 36 characters to `target`."""
+    place = target
+    for i in range(16):
+        if i in (4, 6, 8, 10):
+            text[place] = 45
+            place += 1
+        byte = text[source + i]
+        text[place] = _HEX[byte >> 4]
+        text[place + 1] = _HEX[byte & 15]
+        place += 2
+
+
+@inlined
+def kind_of_text(
+    text: Text, start: int, size: int, names: npt.NDArray[np.int64], name_text: Text, first: int, count: int
+) -> int:
+    """The kind of the event type with this name, or -1."""
+    for row in range(first, first + count):
+        if names[row, 1] != size:
+            continue
+        at = names[row, 0]
+        same = True
+        for i in range(size):
+            if text[start + i] != name_text[at + i]:
+                same = False
+                break
+        if same:
+            return int(names[row, 2])
+    return -1

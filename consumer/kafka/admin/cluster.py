@@ -1,0 +1,157 @@
+"""What is asked of the cluster before anything runs: topics, under one deadline, with errors that say where and why."""
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import NamedTuple, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, Uuid
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigEntry, ConfigResource
+from confluent_kafka.admin._metadata import ClusterMetadata
+from confluent_kafka.admin._topic import TopicDescription
+from confluent_kafka.cimpl import NewTopic
+
+from consumer.kafka.clients import ACCESS_DENIED, TOO_OLD, LastWords, explain, kafka_error, make_admin
+from consumer.kafka.config import admin_config
+from consumer.kafka.deadline import Deadline
+from consumer.settings.model import KafkaSettings
+
+ANSWER_WITHIN_S = 8.0
+"""How long the cluster may take to answer before its address is taken to be wrong."""
+
+_POLL_S = 0.1
+_NO_ID = Uuid(0, 0)
+_NOT_YET = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE})
+"""A topic that was created a moment ago has no leader yet, and not every broker knows it."""
+
+_log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+class ClusterIdentity(NamedTuple):
+    """Which topic of which cluster a name stands for; each is empty where the cluster doesn't tell."""
+
+    cluster_id: str
+    topic_id: str
+    """Another after the topic was deleted and created again."""
+
+
+class Cluster:
+    """Looks at topics and creates them.
+
+    Raises:
+        UsageError: librdkafka doesn't take `kafka.client`.
+    """
+
+    def __init__(self, kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S) -> None:
+        self._servers = kafka.bootstrap_servers
+        self._deadline = Deadline.after(answer_within_s)
+        self._last_words = LastWords()
+        self._admin: AdminClient = make_admin(admin_config(kafka), self._last_words)
+
+    def partitions(self, topic: str) -> int | None:
+        """How many a topic has; None if there is no such topic.
+
+        Raises:
+            ViewerConsumerError: the cluster doesn't answer in time, or refuses.
+        """
+        while True:
+            found = self._look_up(topic).topics[topic]
+            if found.error is None:
+                return len(found.partitions)
+            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            if self._deadline.passed or not (found.error.retriable() or found.error.code() in _NOT_YET):
+                raise explain(f'can\'t look up topic "{topic}"', self._servers, found.error)
+            self._admin.poll(min(_POLL_S, self._deadline.left_s()))
+
+    def identity(self, topic: str) -> ClusterIdentity:
+        """What tells a topic from others of its name.
+
+        Raises:
+            ViewerConsumerError: the cluster doesn't answer in time, or the topic is gone.
+        """
+        cluster_id = self._look_up(topic).cluster_id or ""
+        described = self._asked(topic, "id", lambda: self._describe(topic))
+        topic_id = _NO_ID if described is None else described.topic_id
+        return ClusterIdentity(cluster_id, "" if topic_id == _NO_ID else str(topic_id))
+
+    def config(self, topic: str) -> Mapping[str, str] | None:
+        """A topic's configuration in force; None where the cluster doesn't tell.
+
+        Raises:
+            ViewerConsumerError: the cluster doesn't answer in time, or the topic is gone.
+        """
+        entries = self._asked(topic, "configuration", lambda: self._describe_config(topic))
+        if entries is None:
+            return None
+        return {key: entry.value for key, entry in entries.items() if entry.value is not None}
+
+    def create(self, topics: Mapping[str, Mapping[str, str]], partitions: int) -> Mapping[str, int | None]:
+        """Create topics and wait until they are seen; another process may be faster, which is as well.
+
+        Returns their partitions, None for one that was not seen in time.
+
+        Args:
+            topics: configurations, by name.
+            partitions: of each.
+
+        Raises:
+            ViewerConsumerError: the cluster doesn't answer in time, or refuses.
+        """
+        wanted = [
+            NewTopic(name, num_partitions=partitions, replication_factor=-1, config=dict(config))
+            for name, config in topics.items()
+        ]
+        futures = self._admin.create_topics(wanted, operation_timeout=self._deadline.left_s())
+        for name, future in futures.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if kafka_error(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise explain(f'can\'t create topic "{name}"', self._servers, kafka_error(error)) from None
+        return {name: self._partitions_once_seen(name) for name in topics}
+
+    def _partitions_once_seen(self, topic: str) -> int | None:
+        while (found := self.partitions(topic)) is None and not self._deadline.passed:
+            self._admin.poll(_POLL_S)
+        return found
+
+    def _look_up(self, topic: str) -> ClusterMetadata:
+        try:
+            return self._admin.list_topics(topic, timeout=self._patience_s())
+        except KafkaException as error:
+            self._admin.poll(0)  # serves what the client has to say
+            raise explain("can't reach Kafka", self._servers, kafka_error(error), self._last_words.error()) from None
+
+    def _describe(self, topic: str) -> Future[TopicDescription]:
+        topics = TopicCollection([topic])
+        return self._admin.describe_topics(topics, request_timeout=self._patience_s())[topic]
+
+    def _describe_config(self, topic: str) -> Future[Mapping[str, ConfigEntry]]:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        return self._admin.describe_configs([resource], request_timeout=self._patience_s())[resource]
+
+    def _asked(self, topic: str, what: str, ask: Callable[[], Future[Answer]]) -> Answer | None:
+        """The answer to what not every cluster answers everybody; None where this one doesn't."""
+        metadata = self._look_up(topic)
+        if metadata.controller_id not in metadata.brokers:
+            # As the client library's mock cluster: such requests would wait for a controller until their time is up.
+            _log.debug("the cluster names no controller to ask for the %s of topic %s", what, topic)
+            return None
+        while True:
+            try:
+                return ask().result()
+            except KafkaException as error:
+                reason = kafka_error(error)
+                if reason.code() in ACCESS_DENIED | TOO_OLD:
+                    _log.debug("the cluster doesn't tell the %s of topic %s: %s", what, topic, reason.str())
+                    return None
+                if self._deadline.passed or not (reason.retriable() or reason.code() in _NOT_YET):
+                    raise explain(f'can\'t look up the {what} of topic "{topic}"', self._servers, reason) from None
+            self._admin.poll(min(_POLL_S, self._deadline.left_s()))
+
+    def _patience_s(self) -> float:
+        return max(_POLL_S, self._deadline.left_s())

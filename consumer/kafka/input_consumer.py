@@ -1,0 +1,286 @@
+"""The input: batches of messages of the partitions this worker owns, and the changes of what it owns.
+
+Rebalance callbacks run inside `poll` and `close`. They never raise into the client library, which would throw away the
+batch it has in hand; what goes wrong in them is raised by `poll` instead, and the batch comes with the next one.
+"""
+
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NoReturn, cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from consumer.errors import ViewerConsumerError
+from consumer.kafka.clients import ACCESS_DENIED, LastWords, explain, kafka_error, make_consumer
+from consumer.kafka.config import ClientConfig
+from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
+from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
+
+_log = logging.getLogger(__name__)
+
+LONGEST_POLL_S = 0.2
+"""Signals wait while the client library does."""
+
+SEEK_WITHIN_S = 10.0
+"""How long a partition that was just assigned may take until it can be fetched; it takes milliseconds."""
+
+CLOSE_WITHIN_S = 10.0
+
+_NO_OFFSET = -1001
+_RETRY_PAUSE_S = 0.01
+
+
+class InputConsumer:
+    """The worker's one consumer, of one topic; one thread uses it.
+
+    Args:
+        config: from `consumer_config`.
+        topic: the input topic.
+        handler: hears of changes of the assignment.
+        clock: monotonic seconds.
+
+    Raises:
+        UsageError: librdkafka doesn't take the configuration.
+    """
+
+    def __init__(
+        self, config: ClientConfig, topic: str, handler: AssignmentHandler, clock: Clock = time.monotonic
+    ) -> None:
+        self._servers = str(config["bootstrap.servers"])
+        self._group = str(config["group.id"])
+        self._topic = topic
+        self._handler = handler
+        self._clock = clock
+        self._last_words = LastWords()
+        self._consumer = make_consumer(config, self._last_words)
+        self._owned: set[int] = set()
+        self._metadata: GroupMetadata | None = None
+        self._failure: Exception | None = None
+        self._held: list[Message] = []
+        self._ends_seen: dict[int, int] = {}
+        self.transient_errors: Counter[str] = Counter()
+        """Errors that the client library gets over by itself, by its name for them."""
+
+    def subscribe(self) -> None:
+        """Join the group; what is assigned arrives inside `poll`."""
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    @property
+    def assignment(self) -> frozenset[int]:
+        """The partitions owned now."""
+        return frozenset(self._owned)
+
+    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
+        """The next messages, without errors among them; waits until there are so many or the time is up.
+
+        They may hold some of a partition that was owned a moment ago: compare with `assignment`.
+
+        Args:
+            max_messages: at most so many.
+            timeout_s: at most `LONGEST_POLL_S` of it is waited.
+
+        Raises:
+            ViewerConsumerError: what the client library doesn't get over, as a topic that is gone or a lost offset.
+            Exception: whatever the handler raised; no message is lost with it.
+        """
+        messages = self._held or self._consumer.consume(max_messages, min(timeout_s, LONGEST_POLL_S))
+        self._held = []
+        if self._failure is not None:
+            failure, self._failure, self._held = self._failure, None, messages
+            raise failure
+        if any(map(Message.error, messages)):
+            return self._without_errors(messages)
+        return messages
+
+    def group_metadata(self) -> GroupMetadata | None:
+        """What a transaction needs to commit offsets under the assignment that the handler knows.
+
+        None while the group is moving on to another assignment, or has dropped this member: `poll` first, so that the
+        handler hears of it. A commit under the new assignment would be let through, though the partitions may have been
+        others' meanwhile.
+        """
+        if self._metadata is None or self._metadata != self._consumer.consumer_group_metadata():
+            return None
+        return self._metadata
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Fetch no more of these, and return none that wait; lasts until `resume` or a new assignment of them."""
+        self._consumer.pause(self._pairs(partitions))
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        """Fetch these again, from where they were paused."""
+        self._consumer.resume(self._pairs(partitions))
+
+    def begin(self, partition: int, offset: int) -> None:
+        """Return the messages of an owned partition from that offset on.
+
+        Raises:
+            ViewerConsumerError: the client library won't go there.
+        """
+        # In this order: one that is paused waits for a second before it looks whether it was told to go elsewhere.
+        self.resume([partition])
+        self._seek(TopicPartition(self._topic, partition, offset), Deadline.after(SEEK_WITHIN_S, self._clock))
+        self._ends_seen.pop(partition, None)
+        # What was kept of an earlier assignment lies elsewhere in the partition.
+        self._held = [message for message in self._held if message.partition() != partition]
+
+    def end_offsets(self) -> Mapping[int, int]:
+        """One past the newest record of each owned partition as last heard with a fetch; without those not heard of."""
+        ends = {partition: self._known_end(partition) for partition in self._owned}
+        return {partition: end for partition, end in ends.items() if end >= 0}
+
+    def seen_to(self, partition: int) -> int:
+        """Where the partition ended when it was last read to its end: markers of transactions take offsets too."""
+        return self._ends_seen.get(partition, 0)
+
+    def close(self) -> None:
+        """Leave the group. What is still owned is revoked first, as in a rebalance.
+
+        Raises:
+            Exception: whatever the handler raised.
+        """
+        try:
+            call_within(CLOSE_WITHIN_S, self._consumer.close)
+        except CallTimedOutError:
+            _log.warning("leaving group %s took too long; it will notice by itself", self._group)
+        if self._failure is not None:
+            raise self._failure
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._metadata = _of_a_member(consumer.consumer_group_metadata())
+        try:
+            self._take(consumer, [each.partition for each in partitions])
+        except Exception as error:  # noqa: BLE001  # raising here would lose the batch in hand
+            self._fail(error)
+
+    def _take(self, consumer: Consumer, partitions: list[int]) -> None:
+        if not partitions:
+            consumer.incremental_assign([])
+            return
+        # Where to begin is not known before the state is restored; until then nothing is fetched.
+        places = [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in partitions]
+        consumer.incremental_assign(places)
+        consumer.pause(places)
+        self._owned.update(partitions)
+        self._handler.on_assigned(partitions)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # The generation in which they are taken away; until this returns, they are committed in it. A callback that was
+        # served late may find that the group has dropped this member meanwhile, and then they are lost.
+        try:
+            self._metadata = _of_a_member(consumer.consumer_group_metadata())
+        except RuntimeError:  # the client library closes, and has let go of its group already
+            self._metadata = None
+        self._give_up(consumer, partitions, lost=self._metadata is None)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._metadata = None
+        self._give_up(consumer, partitions, lost=True)
+
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
+        numbers = [each.partition for each in partitions if each.partition in self._owned]
+        try:
+            if numbers:
+                (self._handler.on_lost if lost else self._handler.on_revoked)(numbers)
+        except Exception as error:  # noqa: BLE001  # as in _on_assign
+            self._fail(error)
+        self._owned.difference_update(numbers)
+        try:
+            consumer.incremental_unassign(partitions)
+        except KafkaException as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Keep the first for `poll` to raise; the others follow from it or can wait."""
+        if self._failure is None:
+            self._failure = error
+        else:
+            _log.error("and in the same rebalance: %s", error)
+
+    def _seek(self, position: TopicPartition, deadline: Deadline) -> None:
+        while True:
+            try:
+                return self._consumer.seek(position)
+            except KafkaException as raised:
+                # Just assigned, the partition is not being fetched yet.
+                error = kafka_error(raised)
+                if error.fatal() or deadline.passed:
+                    doing = f"can't begin at offset {position.offset} of {self._topic}-{position.partition}"
+                    raise explain(doing, self._servers, error, self._last_words.error()) from None
+                time.sleep(_RETRY_PAUSE_S)
+
+    def _known_end(self, partition: int) -> int:
+        known = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+        return known[1] if known is not None else _NO_OFFSET
+
+    def _pairs(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in partitions]
+
+    def _without_errors(self, messages: list[Message]) -> list[Message]:
+        good = []
+        for position, message in enumerate(messages):
+            error = message.error()
+            if error is None:
+                good.append(message)
+            elif _is_final(error):
+                self._held = good + messages[position + 1 :]
+                self._raise_final(message, error)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
+                self._ends_seen[cast("int", message.partition())] = cast("int", message.offset())
+            else:
+                self.transient_errors[error.name()] += 1
+                _log.warning("reading %s: %s", self._topic, error.str())
+        return good
+
+    def _raise_final(self, message: Message, error: KafkaError) -> NoReturn:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
+            raise ViewerConsumerError(
+                f"{self._topic}-{message.partition()}: the offset to read on from is not in it ({error.str()}), so "
+                f"some were never counted; go on without them by: viewer-consumer state reset "
+                f"--partition {message.partition()} --from earliest"
+            )
+        if error.code() in _GONE:
+            raise ViewerConsumerError(
+                f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
+            )
+        doing = f'can\'t read topic "{self._topic}" as group "{self._group}"'
+        if error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
+            raise ViewerConsumerError(
+                f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look for another "
+                f"with the same kafka.client group.instance.id"
+            )
+        raise explain(doing, self._servers, error, self._last_words.error())
+
+
+_PACKED = b"CGMDv2:"
+
+
+def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
+    """The metadata, if brokers would check it: without member or generation they take any commit.
+
+    Packed by the client library as: format, generation (32 bits, this machine's order), group, 0, member, 0, instance.
+    """
+    if not metadata.startswith(_PACKED):
+        raise ViewerConsumerError(f"this release of confluent-kafka packs group metadata as {metadata[:7]!r}; use 2.16")
+    generation_end = len(_PACKED) + 4
+    generation = int.from_bytes(metadata[len(_PACKED) : generation_end], sys.byteorder, signed=True)
+    _group, member, *_ = metadata[generation_end:].split(b"\0")
+    return metadata if generation >= 0 and member else None
+
+
+_GONE = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001  # as above
+)
+# A fatal error comes in a message with a code of its own, and that one doesn't call itself fatal.
+_FINAL = (
+    _GONE | ACCESS_DENIED | {KafkaError._AUTO_OFFSET_RESET, KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
+)
+
+
+def _is_final(error: KafkaError) -> bool:
+    return error.fatal() or error.code() in _FINAL

@@ -1,0 +1,28 @@
+"""Which encoder the settings ask for."""
+
+import json
+from functools import partial
+
+import fastavro
+
+from consumer.intake.schemas.access import access_of
+from consumer.intake.schemas.builtin import builtin_schema_text
+from consumer.intake.schemas.registry import Registry
+from consumer.output.summary import Encoder, avro_records, json_records
+from consumer.settings.model import Settings
+
+REGISTER_WITHIN_S = 10.0
+
+
+def encoder_from(settings: Settings) -> Encoder:
+    """JSON, or Avro whose schema is registered here and now for the values of the output topic.
+
+    Raises:
+        ViewerConsumerError: the registry doesn't answer, or refuses the schema.
+    """
+    if settings.output.format == "json":
+        return json_records
+    text = builtin_schema_text("bucket_summary")
+    registry = Registry(access_of(settings.input))
+    schema_id = registry.register(f"{settings.kafka.output_topic}-value", text, REGISTER_WITHIN_S)
+    return partial(avro_records, fastavro.parse_schema(json.loads(text)), schema_id)

@@ -1,0 +1,1 @@
+"""Clocks, signals, durations, and the cache of compiled code."""

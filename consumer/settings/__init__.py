@@ -1,0 +1,1 @@
+"""Settings: their models, the layers they come from (file, environment, flags), and their error messages."""

@@ -1,0 +1,103 @@
+"""What is stored of partitions, read beside workers that may be at work: one partition at a time, each as one cut."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from consumer.errors import UsageError, ViewerConsumerError
+from consumer.kafka.admin.cluster import Cluster
+from consumer.kafka.admin.state_reader import StoredState
+from consumer.settings.model import Settings
+from consumer.state import checkpoint as checkpoints
+from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.contents import Contents
+from consumer.state.journal import StateError
+from consumer.state.report import Stored
+from consumer.state.stored_windows import StoredStream, stored_stream
+from consumer.windows.storage.load import RowError
+
+
+class View(NamedTuple):
+    """What a command looks at."""
+
+    state: StoredState
+    partitions: list[int]
+    identity: Identity
+
+
+class FoundStream(NamedTuple):
+    """A stream in a partition's checkpoint."""
+
+    partition: int
+    stream_id: str
+    checkpoint: Checkpoint
+    stream: StoredStream
+
+
+@contextmanager
+def opened(settings: Settings, partitions: Sequence[int]) -> Iterator[View]:
+    """The partitions asked for, all where none is named.
+
+    Raises:
+        UsageError: librdkafka doesn't take `kafka.client`, or there is no such partition.
+        ViewerConsumerError: the cluster doesn't answer in time, or a topic is missing.
+    """
+    kafka, cluster = settings.kafka, Cluster(settings.kafka)
+    there_are = _partitions(cluster, settings, "input", kafka.input_topic)
+    _partitions(cluster, settings, "state", kafka.state_topic)
+    wanted = _chosen(partitions, there_are)
+    identity = cluster.identity(kafka.input_topic)
+    state = StoredState(settings)
+    try:
+        yield View(state, wanted, Identity(identity.cluster_id, identity.topic_id, kafka.group_id))
+    finally:
+        state.close()
+
+
+def read_stored(state: StoredState, partitions: Sequence[int]) -> Iterator[Stored]:
+    """Each partition as it is found.
+
+    Raises:
+        ViewerConsumerError: the cluster doesn't answer in time, or refuses.
+    """
+    for partition in partitions:
+        before = state.committed(partition)
+        contents = Contents()
+        for records in state.records(partition):
+            contents.take(records)
+        # Asked last: wherever the state goes to by now, the group's offset has gone there too.
+        place = state.place(partition)
+        yield Stored(partition, before, place.committed, place.begin, place.end, contents)
+
+
+def find_stream(view: View, settings: Settings, stream_id: str) -> Iterator[FoundStream]:
+    """A stream in all partitions that have it.
+
+    Raises:
+        ViewerConsumerError: what is stored can't be read.
+    """
+    for stored in read_stored(view.state, view.partitions):
+        contents = stored.contents
+        if contents.checkpoint is None:
+            continue
+        try:
+            checkpoint = checkpoints.decoded(contents.checkpoint)
+            stream = stored_stream(contents, checkpoint, settings, stream_id.encode())
+        except (StateError, RowError) as error:
+            raise ViewerConsumerError(f"partition {stored.partition}: {error}") from None
+        if stream is not None:
+            yield FoundStream(stored.partition, stream_id, checkpoint, stream)
+
+
+def _partitions(cluster: Cluster, settings: Settings, role: str, topic: str) -> int:
+    found = cluster.partitions(topic)
+    if found is None:
+        raise ViewerConsumerError(f'{role} topic "{topic}" does not exist on {settings.kafka.bootstrap_servers}')
+    return found
+
+
+def _chosen(partitions: Sequence[int], there_are: int) -> list[int]:
+    wrong = [number for number in partitions if number >= there_are]
+    if wrong:
+        raise UsageError(f"--partition: the input has partitions 0 to {there_are - 1}, not {wrong[0]}")
+    return sorted(set(partitions)) or list(range(there_are))

@@ -1,0 +1,118 @@
+"""What disagrees in what is stored of a partition: all of it, where a restore stops at the first."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from consumer.kafka.protocols import Bounds
+from consumer.settings.model import Settings
+from consumer.state import checkpoint as checkpoints
+from consumer.state import journal as journals
+from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.consistency import StateDisagrees, check_agreement, check_identity, check_settings
+from consumer.state.contents import Contents
+from consumer.state.journal import JournalRecord, StateError
+from consumer.state.result_settings import FIXED, changed_keys, shape_of
+from consumer.state.stored_windows import loaded_windows
+from consumer.windows.storage.load import RowError
+
+
+class Stored(NamedTuple):
+    """A partition as it is found in the cluster."""
+
+    partition: int
+    committed_before: int | None
+    """The group's offset, None where it has none; before the state was read and after, as a worker may be at work."""
+    committed: int | None
+    input_begin: int
+    input_end: int
+    contents: Contents
+
+
+class Findings(NamedTuple):
+    """Of one partition."""
+
+    disagreements: list[StateDisagrees]
+    changed_settings: list[str]
+    """Keys of settings that a worker may start with all the same; they take effect then."""
+
+
+def findings(stored: Stored, settings: Settings, identity: Identity) -> Findings:
+    """All that a worker of these settings would find wrong.
+
+    Args:
+        stored: what is there.
+        settings: those in force.
+        identity: of the cluster and topic that were asked.
+    """
+    try:
+        checkpoint, journal = _decoded(stored)
+    except StateDisagrees as error:
+        return Findings([error], [])
+    if checkpoint is None or journal is None:
+        return Findings([], [])
+    ours = shape_of(settings)
+    checks: tuple[Callable[[], None], ...] = (
+        lambda: _check_keys(stored),
+        lambda: check_identity(stored.partition, checkpoint.identity, identity),
+        lambda: check_agreement(stored.partition, _bounds(stored, journal), checkpoint, journal),
+        lambda: check_settings(stored.partition, checkpoint.settings, ours),
+        lambda: _check_rows(stored, checkpoint, settings),
+    )
+    changed = [key for key in changed_keys(checkpoint.settings, ours) if key not in FIXED]
+    return Findings(list(_raised(checks)), changed)
+
+
+def _raised(checks: tuple[Callable[[], None], ...]) -> Iterator[StateDisagrees]:
+    for check in checks:
+        try:
+            check()
+        except StateDisagrees as error:
+            yield error
+
+
+def _decoded(stored: Stored) -> tuple[Checkpoint | None, JournalRecord | None]:
+    """Both, or None of both where nothing was ever committed.
+
+    Raises:
+        StateDisagrees: one is missing or can't be read.
+    """
+    contents, committed = stored.contents, stored.committed
+    if contents.checkpoint is None:
+        if committed is not None:
+            what = f"the group has committed offset {committed}, but there is no checkpoint of it"
+            raise StateDisagrees(stored.partition, what)
+        if not contents.empty:
+            raise StateDisagrees(stored.partition, "there are records of a state, but no checkpoint")
+        return None, None
+    if contents.journal is None:
+        raise StateDisagrees(stored.partition, "there is a checkpoint, but no journal")
+    try:
+        return checkpoints.decoded(contents.checkpoint), journals.decoded(contents.journal)
+    except StateError as error:
+        raise StateDisagrees(stored.partition, str(error)) from None
+
+
+def _bounds(stored: Stored, journal: JournalRecord) -> Bounds:
+    committed = stored.committed
+    if committed is not None and (stored.committed_before or 0) <= journal.next_offset <= committed:
+        committed = journal.next_offset  # of a worker that went on while the state was read
+    return Bounds(committed, 0, stored.input_begin, stored.input_end)
+
+
+def _check_keys(stored: Stored) -> None:
+    if stored.contents.others:
+        example = min(stored.contents.others)[:40]
+        raise StateDisagrees(stored.partition, f"its state topic holds a record that is none of ours: {example!r}")
+
+
+def _check_rows(stored: Stored, checkpoint: Checkpoint, settings: Settings) -> None:
+    try:
+        _, rows = loaded_windows(checkpoint, settings, list(stored.contents.rows.items()))
+    except (RowError, StateError) as error:
+        raise StateDisagrees(stored.partition, str(error)) from None
+    if rows != checkpoint.rows:
+        raise StateDisagrees(
+            stored.partition,
+            f"its state has {rows.count} rows with digest {rows.digest:016x}, but the checkpoint was made of "
+            f"{checkpoint.rows.count} with {checkpoint.rows.digest:016x}",
+        )

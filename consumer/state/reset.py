@@ -1,0 +1,182 @@
+"""Forgetting the state of partitions: empty windows, at an offset of the input that is chosen.
+
+A partition is forgotten in one transaction: tombstones for all that is stored of it, an empty checkpoint and journal,
+and the group's offset. It is committed as a worker's are, as a member of the group: nobody else can have it meanwhile.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from consumer.errors import ViewerConsumerError
+from consumer.kafka.admin.exclusive_member import SoleMember
+from consumer.kafka.admin.state_reader import StoredState
+from consumer.kafka.config import producer_config
+from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.kafka.transaction import TransactionOwner
+from consumer.runtime.clocks import Clocks
+from consumer.settings.model import Settings
+from consumer.state import checkpoint as checkpoints
+from consumer.state import journal as journals
+from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.inspect import read_stored
+from consumer.state.journal import Journal, StateError
+from consumer.state.keys import CHECKPOINT, JOURNAL
+from consumer.state.report import Stored
+from consumer.state.result_settings import shape_of
+from consumer.windows.layout import Times
+from consumer.windows.storage.checksum import Checksum
+
+From = Literal["committed", "earliest", "latest"]
+
+TRANSACTION_TIMEOUT_MS = 120_000
+"""Tombstones for millions of rows take a while."""
+
+
+class Plan(NamedTuple):
+    """What is to become of a partition."""
+
+    partition: int
+    offset: int
+    """Where it goes on."""
+    checkpoint: int
+    """Number of the empty one."""
+    streams: int
+    """That are forgotten."""
+    keys: tuple[bytes, ...]
+    """That get a tombstone."""
+
+
+def plans_of(state: StoredState, partitions: Sequence[int], start: From) -> list[Plan]:
+    """What a reset would do now; refused while the group has members.
+
+    Raises:
+        ViewerConsumerError: it has, or the offset to go on from is not known, or the cluster doesn't answer in time.
+    """
+    _refuse_members(state)
+    return [_plan(stored, start) for stored in read_stored(state, partitions)]
+
+
+def forget(
+    state: StoredState, settings: Settings, identity: Identity, plans: Sequence[Plan], start: From
+) -> Iterator[Plan]:
+    """Do as planned, a partition at a time; each is given back when it is done.
+
+    Raises:
+        ViewerConsumerError: things have changed since it was planned, or a transaction failed; what was given back
+            before is done.
+    """
+    config = {**producer_config(settings, ""), "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
+    config["transactional.id"] = f"{settings.kafka.group_id}-state-reset"
+    _refuse_members(state)
+    with SoleMember(settings, [plan.partition for plan in plans]) as member:
+        transactions = TransactionOwner(config, _Deaf())
+        try:
+            for plan in plans:
+                (now,) = read_stored(state, [plan.partition])
+                if _plan(now, start) != plan:
+                    raise ViewerConsumerError(f"partition {plan.partition}: its state has changed meanwhile; try again")
+                _forget(plan, settings, identity, transactions, member)
+                yield plan
+        finally:
+            transactions.close()
+
+
+def _refuse_members(state: StoredState) -> None:
+    members = state.members()
+    if members:
+        who = ", ".join(sorted({f"{each.client_id} at {each.host.removeprefix('/')}" for each in members}))
+        count = "1 member" if len(members) == 1 else f"{len(members)} members"
+        raise ViewerConsumerError(
+            f"the group has {count} ({who}): stop its workers first; one that was killed stays a member until its "
+            "session has ended"
+        )
+
+
+def _plan(stored: Stored, start: From) -> Plan:
+    contents = stored.contents
+    return Plan(
+        partition=stored.partition,
+        offset=_offset(stored, start),
+        checkpoint=_number(contents.checkpoint) + 1,
+        streams=contents.streams,
+        keys=tuple(sorted((*contents.rows, *contents.others))),
+    )
+
+
+def _offset(stored: Stored, start: From) -> int:
+    if start == "earliest":
+        return stored.input_begin
+    if start == "latest":
+        return stored.input_end
+    offset = stored.committed if stored.committed is not None else _journal_offset(stored.contents.journal)
+    if offset is None:
+        raise ViewerConsumerError(
+            f"partition {stored.partition}: the group has committed no offset; choose --from earliest or --from latest"
+        )
+    if not stored.input_begin <= offset <= stored.input_end:
+        raise ViewerConsumerError(
+            f"partition {stored.partition}: the group has committed offset {offset}, but the input goes from "
+            f"{stored.input_begin} to {stored.input_end}; choose --from earliest or --from latest"
+        )
+    return offset
+
+
+def _journal_offset(value: bytes | None) -> int | None:
+    try:
+        return None if value is None else journals.decoded(value).next_offset
+    except StateError:
+        return None  # what can't be read is what may be to be forgotten
+
+
+def _number(value: bytes | None) -> int:
+    try:
+        return 0 if value is None else checkpoints.decoded(value).number
+    except StateError:
+        return 0  # as above
+
+
+def _forget(
+    plan: Plan, settings: Settings, identity: Identity, transactions: TransactionOwner, member: SoleMember
+) -> None:
+    topic = settings.kafka.state_topic
+    none = Checksum(0, 0)
+    journal = Journal().encoded(plan.checkpoint, plan.offset, none)
+    checkpoint = Checkpoint(
+        number=plan.checkpoint,
+        next_offset=plan.offset,
+        times=Times()._asdict(),
+        hash_key=(secrets.randbits(64), secrets.randbits(64)),
+        rows=none,
+        settings=shape_of(settings),
+        identity=identity,
+        written_ms=Clocks().wall_ms(),
+    )
+    try:
+        transactions.produce_all(topic, ((key, None) for key in plan.keys), plan.partition)
+        transactions.produce(topic, JOURNAL, journal, None, plan.partition)
+        transactions.produce(topic, CHECKPOINT, checkpoint.encoded(), None, plan.partition)
+        transactions.commit({(settings.kafka.input_topic, plan.partition): plan.offset}, member.group_metadata())
+    except TransactionAborted as error:
+        raise ViewerConsumerError(f"partition {plan.partition}: nothing was changed: {error}") from None
+    except TransactionLost as error:
+        raise ViewerConsumerError(
+            f"partition {plan.partition}: it is not known whether its state was forgotten: {error}; look at it by: "
+            "viewer-consumer state list"
+        ) from None
+
+
+class _Deaf:
+    """Nobody counts these transactions."""
+
+    def committed(self, seconds: float) -> None:
+        """One was committed."""
+
+    def aborted(self, error: str) -> None:
+        """One was aborted."""
+
+    def lost(self, error: str) -> None:
+        """One was given up."""
+
+    def retried(self, error: str) -> None:
+        """A call was made again."""

@@ -1,0 +1,55 @@
+"""What closes buckets without a record: the clock of a silent partition, and rules that change."""
+
+from consumer.runtime.jit import compiled, inlined
+from consumer.windows.buckets import drop_outside_window, first_open_ms
+from consumer.windows.closing import (
+    PARTITION_IDLE,
+    SETTINGS,
+    Closed,
+    advance_partition,
+    close_until,
+    due_floor_ms,
+    schedule,
+)
+from consumer.windows.layout import NEVER_MS, NO_TIME_MS, State
+from consumer.windows.rules import WindowRules
+from consumer.windows.streams import remove_stream
+
+
+@compiled
+def step_partition(rules: WindowRules, state: State, to_ms: int, offset: int, closed: Closed) -> None:
+    """Move partition time as a record would that no stream has."""
+    advance_partition(rules, state, to_ms, PARTITION_IDLE, offset, closed)
+
+
+@compiled
+def apply_rules(before: WindowRules, rules: WindowRules, state: State, offset: int, closed: Closed) -> None:
+    """Settle every stream by new rules, at its own time or the floor; the floor stays, the heap is made anew."""
+    head = state.head[0]
+    floor_ms = int(head["floor_ms"])
+    if rules.grace_ms > before.grace_ms and floor_ms != NO_TIME_MS:
+        head["closed_below_ms"] = max(int(head["closed_below_ms"]), first_open_ms(before, floor_ms))
+    head["due_size"] = 0
+    for row in range(head["streams_used"]):
+        if state.streams[row]["id_size"] >= 0:
+            _settle(before, rules, state, row, offset, closed)
+
+
+@inlined
+def _settle(before: WindowRules, rules: WindowRules, state: State, row: int, offset: int, closed: Closed) -> None:
+    stream, floor_ms = state.streams[row], int(state.head[0]["floor_ms"])
+    own_ms = int(stream["time_ms"])
+    if rules.grace_ms > before.grace_ms:
+        # What has closed stays closed: with more grace its late events would open it again.
+        stream["closed_below_ms"] = max(int(stream["closed_below_ms"]), first_open_ms(before, own_ms))
+        stream["changed"] = True
+    time_ms = max(own_ms, floor_ms)
+    # Else a longer window would take in again what has left it and only by chance was not freed yet.
+    drop_outside_window(before, state, row, time_ms)
+    close_until(rules, state, row, time_ms, SETTINGS, offset, closed)
+    drop_outside_window(rules, state, row, time_ms)
+    stream["scheduled_ms"] = NEVER_MS
+    if due_floor_ms(rules, state, row) <= floor_ms:
+        remove_stream(state, row)
+    else:
+        schedule(rules, state, row)

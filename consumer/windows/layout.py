@@ -1,0 +1,225 @@
+"""What a partition remembers, as arrays: one row a stream, one row an active bucket, no object for either.
+
+```
+table ──► streams row ──► newest bucket ⇄ … ⇄ oldest_open ⇄ … ⇄ oldest      due: a heap of (floor, stream)
+   ids ◄──┘ id_start          open buckets        closed, still in the window
+```
+A stream's buckets are a list ordered by start. Rows are reused through free lists; arrays grow by half, and only
+between two walks, so that compiled code never has to ask for room.
+"""
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.runtime.jit import inlined
+from consumer.windows.viewers.layout import PRESENCE, Audience, audience_bytes, has_room_for_signs, new_audience
+
+Kind = TypeVar("Kind", bound=np.generic)
+
+NONE = -1
+"""No row: the end of a list."""
+GONE = -2
+"""A forgotten stream that is still stored has `GONE - size` for the size of its id, until its tombstones are stored."""
+NO_TIME_MS = -(2**62)
+"""Before any time that an event can have."""
+NEVER_MS = 2**62
+LIMB = 2**62
+"""Sums of bitrates are kept exact in two limbs: `sum_high * LIMB + sum_low`."""
+
+STREAM = np.dtype(
+    [
+        ("hash", np.uint64),
+        ("time_ms", np.int64),  # the largest accepted timestamp of its own; the floor is added where it is read
+        ("viewers", np.int64),
+        ("scheduled_ms", np.int64),  # the floor at which the heap looks at it next
+        ("id_start", np.int64),
+        ("id_size", np.int32),
+        ("newest", np.int32),
+        ("oldest_open", np.int32),
+        ("oldest", np.int32),
+        ("closed_below_ms", np.int64),  # what closed under rules that allowed less grace; NO_TIME_MS: nothing did
+        ("stored_digest", np.uint64),  # of its rows as they were stored last
+        ("stored_parts", np.int32),  # 0 where it never was
+        ("changed", np.bool_),  # since it was stored
+    ],
+    align=True,
+)
+
+BUCKET = np.dtype(
+    [
+        ("start_ms", np.int64),
+        ("newer", np.int32),
+        ("older", np.int32),
+        ("peak", np.int64),
+        ("joins", np.int64),
+        ("leaves", np.int64),
+        ("bitrate_samples", np.int64),
+        ("bitrate_sum_low", np.int64),
+        ("bitrate_sum_high", np.int64),
+        ("bitrate_min_bps", np.int64),
+        ("bitrate_max_bps", np.int64),
+        ("buffer_events", np.int64),
+        ("stall_ms", np.int64),
+    ],
+    align=True,
+)
+
+FIRST_FIGURE = dict(BUCKET.fields or {})["peak"][1] // 8
+"""A bucket is 64-bit words: its figures are all of them from here on, and none is below 0."""
+
+CLOSED = np.dtype(
+    [
+        ("id_start", np.int64),
+        ("id_size", np.int64),
+        ("bucket", BUCKET),
+        ("presence", PRESENCE),
+        ("reason", np.int64),
+        ("offset", np.int64),
+    ],
+    align=True,
+)
+
+HEAD = np.dtype(
+    [
+        ("partition_time_ms", np.int64),
+        ("partition_bucket_end_ms", np.int64),
+        ("partition_started", np.int64),  # the first record sets partition time and no floor
+        ("floor_ms", np.int64),
+        ("closed_below_ms", np.int64),  # as a stream's, for the floor
+        ("streams_used", np.int64),
+        ("streams_free", np.int64),
+        ("streams_live", np.int64),
+        ("buckets_used", np.int64),
+        ("buckets_free", np.int64),
+        ("buckets_live", np.int64),
+        ("ids_used", np.int64),
+        ("ids_garbage", np.int64),
+        ("due_size", np.int64),
+        ("closed_size", np.int64),
+        ("largest_lateness_ms", np.int64),
+        ("stored_count", np.int64),
+        ("stored_digest", np.uint64),
+        ("tally_count", np.int64),
+        ("tally_digest", np.uint64),
+        ("hash_key0", np.uint64),
+        ("hash_key1", np.uint64),
+    ],
+    align=True,
+)
+
+DUE = np.dtype([("floor_ms", np.int64), ("stream", np.int64)])
+
+AHEAD = 64
+"""So many events are looked at ahead of the walk: what they need stays in the nearest cache until they are taken."""
+
+AHEAD_ROW = np.dtype(
+    [
+        ("stream", np.uint64),
+        ("low", np.uint64),
+        ("high", np.uint64),
+        ("viewer", np.int64),
+        ("settled", np.int64),
+        ("gone", np.int64),
+        ("hint", np.int64),
+        ("hint_too", np.int64),
+    ]
+)
+"""Of an event, the hashes of its stream and, in two words, of its viewer, and the row that this one seems to have; of a
+bucket that is settled meanwhile, the row of who has a sign in it, and of who is to be forgotten. Hints are never used.
+"""
+
+
+class Times(NamedTuple):
+    """What a partition remembers besides its streams; None where it is not set."""
+
+    partition_time_ms: int | None = None
+    floor_ms: int | None = None
+    closed_below_ms: int | None = None
+    """Buckets that start before are closed, though rules with more grace that came later would have them open."""
+
+
+class State(NamedTuple):
+    """All that the kernels read and write; `head` has one row, the scalars."""
+
+    head: npt.NDArray[np.void]
+    table: npt.NDArray[np.int32]
+    streams: npt.NDArray[np.void]
+    ids: npt.NDArray[np.uint8]
+    buckets: npt.NDArray[np.void]
+    due: npt.NDArray[np.void]
+    ahead: npt.NDArray[np.void]
+    audience: Audience
+
+
+def new_state(hash_key: tuple[int, int], *, sessions: bool = False) -> State:
+    """An empty partition; `hash_key` are two 64-bit words. Viewers are counted where `sessions` says so."""
+    head = np.zeros(1, HEAD)
+    for name in ("partition_time_ms", "floor_ms", "closed_below_ms"):
+        head[name] = NO_TIME_MS
+    for name in ("streams_free", "buckets_free"):
+        head[name] = NONE
+    head["hash_key0"], head["hash_key1"] = hash_key
+    return State(
+        head=head,
+        table=np.full(64, NONE, np.int32),
+        streams=np.zeros(32, STREAM),
+        ids=np.zeros(512, np.uint8),
+        buckets=np.zeros(128, BUCKET),
+        due=np.zeros(64, DUE),
+        ahead=np.zeros(AHEAD, AHEAD_ROW),
+        audience=new_audience(streams=32, buckets=128) if sessions else new_audience(streams=0, buckets=0),
+    )
+
+
+def known(time_ms: int) -> int | None:
+    """A time of the arrays as it is told outside: None where it is not set."""
+    return None if time_ms == NO_TIME_MS else time_ms
+
+
+def words_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    """Rows of 64-bit words as those words: one row a row, so that code can go through figures without their names."""
+    return rows.view(np.int64).reshape(len(rows), rows.dtype.itemsize // 8)
+
+
+def grown(array: npt.NDArray[Kind], used: int, wanted: int) -> npt.NDArray[Kind]:
+    """The array itself if it has `wanted` rows, else a copy of its `used` rows with room for half as many again."""
+    if wanted <= len(array):
+        return array
+    # Pages of the new array that nobody writes to are never resident, so room to spare costs address space only.
+    larger = np.empty(max(wanted, len(array) + len(array) // 2), array.dtype)
+    larger[:used] = array[:used]
+    return larger
+
+
+@inlined
+def has_room(state: State, closed: npt.NDArray[np.void], events: int, id_bytes: int, gaps: int) -> bool:
+    """Whether every event could open a stream and a bucket, and everything could close, without an array growing.
+
+    `gaps`: how many buckets without events may open and close meanwhile.
+    """
+    head = state.head[0]
+    return bool(
+        head["streams_used"] + events <= len(state.streams)
+        and 2 * (head["streams_live"] + events) <= len(state.table)
+        and head["ids_used"] + id_bytes <= len(state.ids)
+        and head["buckets_used"] + events + gaps <= len(state.buckets)
+        and head["due_size"] + events <= len(state.due)
+        and head["buckets_live"] + events + gaps <= len(closed)
+        and has_room_for_signs(state.audience, events)
+    )
+
+
+def bytes_in_use(state: State) -> int:
+    """Bytes of the rows in use or used before; room that nobody wrote to is not resident and not counted."""
+    head = state.head[0]
+    return (
+        HEAD.itemsize
+        + state.table.nbytes
+        + int(head["streams_used"]) * STREAM.itemsize
+        + int(head["ids_used"])
+        + int(head["buckets_used"]) * BUCKET.itemsize
+        + int(head["due_size"]) * DUE.itemsize
+        + audience_bytes(state.audience)
+    )

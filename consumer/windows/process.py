@@ -1,0 +1,195 @@
+"""The walk: every event of a batch, in record order, into the buckets of its stream."""
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.runtime.jit import compiled, inlined
+from consumer.windows.ahead import look_ahead
+from consumer.windows.buckets import bucket_start_ms, closes_after_ms, drop_outside_window, find_or_open
+from consumer.windows.closing import STREAM_IDLE, WATERMARK, Closed, advance_partition, close_until, schedule
+from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, EventColumns
+from consumer.windows.gaps import most_gaps_of
+from consumer.windows.layout import AHEAD, LIMB, NONE, State, has_room
+from consumer.windows.rules import WindowRules, blind
+from consumer.windows.streams import add_stream, find_stream
+from consumer.windows.viewers.activity import keep_sign
+from consumer.windows.viewers.table import add_viewer, find_viewer, is_viewer, tag_of
+
+ACCEPTED = 0
+LATE = 1
+LATE_IDLE = 2
+STREAM_LIMIT = 3
+REJECTED = 4
+STATUSES = ("accepted", "late", "late_idle", "stream_limit", "rejected")
+"""What became of an event, by code: late by its stream's own time or by the floor, a new stream past the limit."""
+
+
+@compiled
+def walk(
+    rules: WindowRules,
+    state: State,
+    events: EventColumns,
+    begin: int,
+    end: int,
+    offsets: npt.NDArray[np.int64],
+    status: npt.NDArray[np.uint8],
+    closed: Closed,
+) -> bool:
+    """Take rows `begin` to `end`, writing each one's status, and what closes into `closed`.
+
+    Returns False, with nothing done, where the arrays lack room for the worst that these rows can do.
+    """
+    return _walk(rules, state, events, begin, end, offsets, status, closed)
+
+
+@compiled
+def walk_blindly(
+    rules: WindowRules,
+    state: State,
+    events: EventColumns,
+    begin: int,
+    end: int,
+    offsets: npt.NDArray[np.int64],
+    status: npt.NDArray[np.uint8],
+    closed: Closed,
+) -> bool:
+    """The same for rules without sessions: known when it is compiled, that takes a tenth off an event's time."""
+    return _walk(blind(rules), state, events, begin, end, offsets, status, closed)
+
+
+@inlined
+def _walk(
+    rules: WindowRules,
+    state: State,
+    events: EventColumns,
+    begin: int,
+    end: int,
+    offsets: npt.NDArray[np.int64],
+    status: npt.NDArray[np.uint8],
+    closed: Closed,
+) -> bool:
+    head, streams = state.head[0], state.streams
+    gaps = most_gaps_of(rules, state, events, begin, end)
+    if not has_room(state, closed, end - begin, len(events.text), gaps):
+        return False
+    for i in range(begin, end):
+        place = (i - begin) & (AHEAD - 1)
+        if place == 0:
+            look_ahead(rules, state, events, i, min(i + AHEAD, end))
+        if events.reject[i] != 0:
+            status[i - begin] = REJECTED
+            continue
+        at, size = events.stream_start[i], events.stream_size[i]
+        timestamp_ms, offset = events.timestamp_ms[i], offsets[i]
+        hash_ = state.ahead[place]["stream"]
+        row = find_stream(state, hash_, events.text, at, size)
+        slot = _newest_if_it_holds(rules, state, row, timestamp_ms)
+        if slot == NONE:
+            status[i - begin] = _judge(rules, state, row, timestamp_ms)
+            if status[i - begin] == ACCEPTED and row == NONE:
+                row = add_stream(state, hash_, events.text, at, size)
+        else:
+            status[i - begin] = ACCEPTED
+        if status[i - begin] == ACCEPTED:
+            if timestamp_ms > streams[row]["time_ms"]:
+                streams[row]["time_ms"] = timestamp_ms
+                close_until(rules, state, row, timestamp_ms, WATERMARK, offset, closed)
+            if slot == NONE:
+                # Memory is given back here rather than at each step of time: a view leaves out what is no longer in it.
+                drop_outside_window(rules, state, row, streams[row]["time_ms"])
+                slot = find_or_open(state, row, bucket_start_ms(timestamp_ms, rules.bucket_ms))
+                schedule(rules, state, row)
+            _count(rules, state, row, slot, events, i, place)
+            streams[row]["changed"] = True
+        # A full partition must see time go on too, or one whose streams have all ended would stay full for ever.
+        if timestamp_ms > head["partition_time_ms"] and status[i - begin] in (ACCEPTED, STREAM_LIMIT):
+            advance_partition(rules, state, timestamp_ms, STREAM_IDLE, offset, closed)
+    return True
+
+
+@inlined
+def _newest_if_it_holds(rules: WindowRules, state: State, row: int, timestamp_ms: int) -> int:
+    """The stream's newest bucket if it is open and holds that time: where nearly all events go, without a division."""
+    if row == NONE or state.streams[row]["oldest_open"] == NONE:
+        return NONE
+    slot = state.streams[row]["newest"]
+    since_start_ms = timestamp_ms - state.buckets[slot]["start_ms"]
+    return slot if 0 <= since_start_ms < rules.bucket_ms else NONE
+
+
+@inlined
+def _judge(rules: WindowRules, state: State, row: int, timestamp_ms: int) -> int:
+    """What becomes of an event, its own timestamp taken into stream time first."""
+    head = state.head[0]
+    start_ms = bucket_start_ms(timestamp_ms, rules.bucket_ms)
+    open_until_ms = closes_after_ms(rules, start_ms)
+    time_ms = timestamp_ms if row == NONE else max(timestamp_ms, state.streams[row]["time_ms"])
+    if open_until_ms < time_ms or (row != NONE and start_ms < state.streams[row]["closed_below_ms"]):
+        head["largest_lateness_ms"] = max(head["largest_lateness_ms"], time_ms - timestamp_ms)
+        return LATE
+    if open_until_ms < head["floor_ms"] or start_ms < head["closed_below_ms"]:
+        head["largest_lateness_ms"] = max(head["largest_lateness_ms"], head["floor_ms"] - timestamp_ms)
+        return LATE_IDLE
+    if row == NONE and head["streams_live"] >= rules.max_streams:
+        return STREAM_LIMIT
+    return ACCEPTED
+
+
+@inlined
+def _count(rules: WindowRules, state: State, row: int, slot: int, events: EventColumns, i: int, place: int) -> None:
+    kind = events.kind[i]
+    if rules.sessions:
+        _see(rules, state, row, slot, events, i, place)
+    elif kind in (JOIN, LEAVE):
+        _count_blindly(state, row, slot, kind)
+    if kind == BITRATE:
+        _add_bitrate(state, slot, events.value[i])
+    elif kind == BUFFER:
+        bucket = state.buckets[slot]
+        bucket["buffer_events"] += 1
+        bucket["stall_ms"] += events.value[i]
+
+
+@inlined
+def _count_blindly(state: State, row: int, slot: int, kind: int) -> None:
+    """Whoever joins or leaves."""
+    stream, bucket = state.streams[row], state.buckets[slot]
+    if kind == JOIN:
+        stream["viewers"] += 1
+        bucket["joins"] += 1
+        bucket["peak"] = max(bucket["peak"], stream["viewers"])
+    else:
+        stream["viewers"] = max(stream["viewers"] - 1, 0)
+        bucket["leaves"] += 1
+
+
+@inlined
+def _see(rules: WindowRules, state: State, row: int, slot: int, events: EventColumns, i: int, place: int) -> None:
+    """Take what an event says of its viewer, within the limits."""
+    audience, tally = state.audience, state.audience.tally[0]
+    low, high = state.ahead[place]["low"], state.ahead[place]["high"]
+    tag = tag_of(state.ahead[place]["stream"], low)
+    viewer = int(state.ahead[place]["viewer"])
+    if viewer == NONE or not is_viewer(audience, viewer, row, low, high):
+        viewer = find_viewer(audience, row, tag, low, high)
+    if viewer == NONE and tally["viewers_live"] < rules.max_viewers:
+        viewer = add_viewer(audience, row, tag, low, high)
+    if viewer == NONE or not keep_sign(rules, state, row, slot, viewer, events.timestamp_ms[i], events.kind[i]):
+        audience.presence[slot]["untracked"] += 1
+        tally["untracked"] += 1
+
+
+@inlined
+def _add_bitrate(state: State, slot: int, bitrate_bps: int) -> None:
+    bucket = state.buckets[slot]
+    if bucket["bitrate_samples"] == 0:
+        bucket["bitrate_min_bps"] = bitrate_bps
+        bucket["bitrate_max_bps"] = bitrate_bps
+    else:
+        bucket["bitrate_min_bps"] = min(bucket["bitrate_min_bps"], bitrate_bps)
+        bucket["bitrate_max_bps"] = max(bucket["bitrate_max_bps"], bitrate_bps)
+    bucket["bitrate_samples"] += 1
+    bucket["bitrate_sum_low"] += bitrate_bps
+    if bucket["bitrate_sum_low"] >= LIMB:
+        bucket["bitrate_sum_low"] -= LIMB
+        bucket["bitrate_sum_high"] += 1

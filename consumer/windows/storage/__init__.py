@@ -1,0 +1,1 @@
+"""Streams as stored rows: writing, loading, and checksums."""

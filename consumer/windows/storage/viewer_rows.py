@@ -1,0 +1,273 @@
+"""The viewers of a stream as a section of its row.
+
+```
+VIEWERS  · how many viewers, how many signs · untracked events of each open bucket, oldest first
+         · of each viewer, the longest silent first: hash (16 bytes) · last sign before the open buckets · signs · 0
+```
+Times are told by how far they lie behind the stream's own; but of a viewer's signs, which come oldest first, this holds
+for the first, and each other is the distance from the one before it. What is made of rows differs from what they were
+made of by the places of things alone.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.runtime.jit import compiled, inlined
+from consumer.windows.events import MAX_ABS_TIMESTAMP_MS
+from consumer.windows.layout import NO_TIME_MS, NONE, State
+from consumer.windows.rules import WindowRules
+from consumer.windows.storage.varints import MOST_BYTES, get_varint, put_varint
+from consumer.windows.viewers.activity import add_newest, drop_signs, is_leave, latest_at, time_of
+from consumer.windows.viewers.layout import CHUNK
+from consumer.windows.viewers.present import enter
+from consumer.windows.viewers.table import add_viewer, find_viewer, put_viewer, remove_viewer, tag_of
+
+VIEWERS_SECTION = 4
+"""Behind 3 signs came newest first: such a row is refused, not misread."""
+
+HASH_BYTES = 16
+MIN_VIEWER_BYTES = HASH_BYTES + 2
+_MOST_DISTANT = 2**60
+"""Signs of one stream's open buckets are never so far apart, and sums of this stay within 64 bits."""
+
+TRUNCATED = NONE
+UNKNOWN_SECTION = -4
+BAD_VIEWERS = -10
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@inlined
+def most_viewer_bytes(state: State, row: int) -> int:
+    """As much as the section can take."""
+    carried, signs, still_open = int(state.audience.crowds[row]["carried"]), 0, 0
+    slot = int(state.streams[row]["oldest_open"])
+    while slot != NONE:
+        signs += int(state.audience.presence[slot]["kept"])
+        still_open += 1
+        slot = int(state.buckets[slot]["newer"])
+    return 1 + (2 + still_open + signs) * MOST_BYTES + (carried + signs) * (HASH_BYTES + MOST_BYTES + 1)
+
+
+@inlined
+def put_viewers(state: State, row: int, out: Bytes, at: int) -> int:
+    """Write the section; returns the position behind it."""
+    crowd, viewers, presence = state.audience.crowds[row], state.audience.viewers, state.audience.presence
+    count, signs, slot = int(crowd["carried"]), 0, int(state.streams[row]["oldest_open"])
+    while slot != NONE:
+        count += _newcomers(state, slot)
+        signs += int(presence[slot]["kept"])
+        slot = int(state.buckets[slot]["newer"])
+    out[at] = VIEWERS_SECTION
+    at = put_varint(out, at + 1, count)
+    at = put_varint(out, at, signs)
+    slot = int(state.streams[row]["oldest_open"])
+    while slot != NONE:
+        at = put_varint(out, at, presence[slot]["untracked"])
+        slot = int(state.buckets[slot]["newer"])
+    viewer = int(crowd["quietest"])
+    while viewer != NONE:
+        at = _put_viewer(state, row, viewer, out, at)
+        viewer = int(viewers[viewer]["fresher"])
+    slot = int(state.streams[row]["oldest_open"])
+    while slot != NONE:
+        at = _put_newcomers(state, row, slot, out, at)
+        slot = int(state.buckets[slot]["newer"])
+    return at
+
+
+@inlined
+def _is_newcomer(state: State, node: int) -> bool:
+    """Whether a sign is its viewer's newest, and the viewer is not in the crowd: so each is met once."""
+    viewer = state.audience.viewers[state.audience.kept[node]["viewer"]]
+    return bool(viewer["kept"] == node and viewer["seen_ms"] == NO_TIME_MS)
+
+
+@inlined
+def _newcomers(state: State, slot: int) -> int:
+    count, left, chunk = (
+        0,
+        int(state.audience.presence[slot]["kept"]),
+        int(state.audience.presence[slot]["first_chunk"]),
+    )
+    while left > 0:
+        for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
+            count += _is_newcomer(state, node)
+        left -= CHUNK
+        chunk = int(state.audience.chunks[chunk])
+    return count
+
+
+@inlined
+def _put_newcomers(state: State, row: int, slot: int, out: Bytes, at: int) -> int:
+    left, chunk = int(state.audience.presence[slot]["kept"]), int(state.audience.presence[slot]["first_chunk"])
+    while left > 0:
+        for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
+            if _is_newcomer(state, node):
+                at = _put_viewer(state, row, int(state.audience.kept[node]["viewer"]), out, at)
+        left -= CHUNK
+        chunk = int(state.audience.chunks[chunk])
+    return at
+
+
+@inlined
+def _put_viewer(state: State, row: int, viewer: int, out: Bytes, at: int) -> int:
+    viewers, kept, time_ms = state.audience.viewers, state.audience.kept, int(state.streams[row]["time_ms"])
+    at = _put_word(out, at, viewers[viewer]["hash_low"])
+    at = _put_word(out, at, viewers[viewer]["hash_high"])
+    seen_ms = int(viewers[viewer]["seen_ms"])
+    at = put_varint(out, at, 0 if seen_ms == NO_TIME_MS else 1 + time_ms - seen_ms)
+    newest = int(viewers[viewer]["kept"])
+    if newest != NONE:
+        node = int(kept[newest]["later"])
+        at = put_varint(out, at, latest_at(time_ms) + 1 - int(kept[node]["sign"]))
+        while node != newest:
+            before, node = int(kept[node]["sign"]), int(kept[node]["later"])
+            at = put_varint(out, at, int(kept[node]["sign"]) - before)
+    return put_varint(out, at, 0)
+
+
+@inlined
+def _put_word(out: Bytes, at: int, word: np.uint64) -> int:
+    for i in range(8):
+        out[at + i] = (word >> np.uint64(8 * i)) & np.uint64(255)
+    return at + 8
+
+
+@inlined
+def _get_word(text: Bytes, at: int) -> np.uint64:
+    word = np.uint64(0)
+    for i in range(8):
+        word |= np.uint64(text[at + i]) << np.uint64(8 * i)
+    return word
+
+
+@inlined
+def get_counts(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
+    """How many viewers and signs a section has, no more than fit into it, and the position behind; or a problem."""
+    if at >= end or text[at] != VIEWERS_SECTION:
+        return 0, 0, UNKNOWN_SECTION
+    count, at = get_varint(text, at + 1, end)
+    signs, at = get_varint(text, at, end)
+    if at == NONE:
+        return 0, 0, TRUNCATED
+    if count > (end - at) // MIN_VIEWER_BYTES or signs > end - at:
+        return 0, 0, BAD_VIEWERS
+    return count, signs, at
+
+
+@inlined
+def take_viewers(rules: WindowRules, state: State, row: int, text: Bytes, at: int, end: int) -> int:
+    """Fill in a stream's viewers, who have room; returns the position behind the section, or a problem."""
+    stream, presence = state.streams[row], state.audience.presence
+    count, signs, at = get_counts(text, at, end)
+    if at < 0:
+        return at
+    slot = int(stream["oldest_open"])
+    while slot != NONE:
+        presence[slot]["untracked"], at = get_varint(text, at, end)
+        slot = int(state.buckets[slot]["newer"])
+    live, left = 0, signs
+    for _ in range(count):
+        if at == NONE:
+            return TRUNCATED
+        there, left, at = _take_viewer(rules, state, row, left, text, at, end)
+        if at < NONE:
+            return at
+        live += there
+    if at == NONE:
+        return TRUNCATED
+    is_carried = state.audience.crowds[row]["carried"] > 0
+    if left != 0 or live != stream["viewers"] or (is_carried and stream["oldest_open"] == NONE):
+        return BAD_VIEWERS
+    return at
+
+
+@inlined
+def _take_viewer(
+    rules: WindowRules, state: State, row: int, left: int, text: Bytes, at: int, end: int
+) -> tuple[int, int, int]:
+    """1 where the newest sign is of life, how many of the section's signs are left, and the position or problem."""
+    audience, stream = state.audience, state.streams[row]
+    if end - at < HASH_BYTES:
+        return 0, left, TRUNCATED
+    low, high = _get_word(text, at), _get_word(text, at + 8)
+    tag = tag_of(stream["hash"], low)
+    if find_viewer(audience, row, tag, low, high) != NONE:
+        return 0, left, BAD_VIEWERS
+    behind, at = get_varint(text, at + HASH_BYTES, end)
+    if at == NONE:
+        return 0, left, TRUNCATED
+    if behind > 2 * MAX_ABS_TIMESTAMP_MS:
+        return 0, left, BAD_VIEWERS
+    viewer = add_viewer(audience, row, tag, low, high)
+    if behind > 0:
+        audience.viewers[viewer]["seen_ms"] = int(stream["time_ms"]) + 1 - behind
+        enter(audience, row, viewer)
+    left, at = _take_signs(rules, state, row, viewer, left, text, at, end)
+    newest = int(audience.viewers[viewer]["kept"])
+    if at >= 0 and newest == NONE and behind == 0:
+        return 0, left, BAD_VIEWERS
+    return int(behind > 0 if newest == NONE else not is_leave(audience.kept[newest]["sign"])), left, at
+
+
+@inlined
+def _take_signs(
+    rules: WindowRules, state: State, row: int, viewer: int, left: int, text: Bytes, at: int, end: int
+) -> tuple[int, int]:
+    stream, buckets, slot = state.streams[row], state.buckets, int(state.streams[row]["oldest_open"])
+    latest = latest_at(int(stream["time_ms"]))
+    sign, first = latest + 1, True
+    while True:
+        distance, at = get_varint(text, at, end)
+        if at == NONE or distance == 0:
+            return left, at
+        if left == 0 or slot == NONE or distance > _MOST_DISTANT:
+            return left, BAD_VIEWERS
+        sign, first = sign - distance if first else sign + distance, False
+        if sign > latest:
+            return left, BAD_VIEWERS
+        while time_of(sign) >= buckets[slot]["start_ms"] + rules.bucket_ms and slot != stream["newest"]:
+            slot = int(buckets[slot]["newer"])
+        if not 0 <= time_of(sign) - buckets[slot]["start_ms"] < rules.bucket_ms:
+            return left, BAD_VIEWERS
+        add_newest(state.audience, slot, viewer, sign)
+        left -= 1
+
+
+@inlined
+def drop_viewers(state: State, row: int) -> None:
+    """Forget all viewers of a stream, and their signs."""
+    audience = state.audience
+    viewers, crowd = audience.viewers, audience.crowds[row]
+    slot = int(state.streams[row]["oldest_open"])
+    while slot != NONE:
+        left, chunk = int(audience.presence[slot]["kept"]), int(audience.presence[slot]["first_chunk"])
+        while left > 0:
+            for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
+                viewer = int(audience.kept[node]["viewer"])
+                if viewers[viewer]["stream"] == row and viewers[viewer]["seen_ms"] == NO_TIME_MS:
+                    remove_viewer(state, viewer)
+            left -= CHUNK
+            chunk = int(audience.chunks[chunk])
+        drop_signs(audience, slot)
+        slot = int(state.buckets[slot]["newer"])
+    viewer = int(crowd["quietest"])
+    while viewer != NONE:
+        fresher = int(viewers[viewer]["fresher"])
+        remove_viewer(state, viewer)
+        viewer = fresher
+    crowd["quietest"] = NONE
+    crowd["freshest"] = NONE
+    crowd["carried"] = 0
+
+
+@compiled
+def enter_viewers(state: State) -> None:
+    """Enter all viewers into their table, which is empty: their streams have other hashes now."""
+    audience = state.audience
+    for viewer in range(audience.tally[0]["viewers_used"]):
+        row = audience.viewers[viewer]["stream"]
+        if row != NONE:
+            tag = tag_of(state.streams[row]["hash"], audience.viewers[viewer]["hash_low"])
+            put_viewer(audience.slots, tag, viewer)

@@ -1,0 +1,174 @@
+"""Signs of viewers: packed into one word, kept in their bucket until it closes, and linked to the viewer's next.
+
+They are a ring: a viewer's row names the newest, which is linked to the oldest. Nearly every event comes behind the
+newest, and buckets are settled from the oldest on.
+
+A sign's order is its time, a leave behind all else at the same time. Which signs are kept, and in which order, does
+not depend on when they come, except past the limits.
+"""
+
+from consumer.runtime.jit import inlined
+from consumer.windows.events import JOIN, LEAVE
+from consumer.windows.layout import NO_TIME_MS, NONE, State
+from consumer.windows.rules import WindowRules
+from consumer.windows.viewers.layout import CHUNK, Audience
+
+_RANKS = 256
+"""A sign knows how many signs of its viewer and bucket come before it, so that none are counted when one arrives."""
+
+
+@inlined
+def _packed(order: int, joined: bool, rank: int) -> int:
+    return (order * 2 + joined) * _RANKS + rank
+
+
+@inlined
+def _order(sign: int) -> int:
+    return sign >> 9
+
+
+@inlined
+def time_of(sign: int) -> int:
+    """When it was."""
+    return sign >> 10
+
+
+@inlined
+def latest_at(time_ms: int) -> int:
+    """No sign of that time is larger."""
+    return (time_ms + 1) * 4 * _RANKS - 1
+
+
+@inlined
+def is_leave(sign: int) -> bool:
+    """Gone, else there."""
+    return sign & 512 != 0
+
+
+@inlined
+def is_joined(sign: int) -> bool:
+    """Whether a join was among the events that gave it."""
+    return sign & _RANKS != 0
+
+
+@inlined
+def _rank(sign: int) -> int:
+    return sign & (_RANKS - 1)
+
+
+@inlined
+def keep_sign(rules: WindowRules, state: State, row: int, slot: int, viewer: int, timestamp_ms: int, kind: int) -> bool:
+    """Keep what an event in an open bucket says of a viewer, unless that is known; False past the limit."""
+    kept, start_ms = state.audience.kept, state.buckets[slot]["start_ms"]
+    order = timestamp_ms * 2 + (kind == LEAVE)
+    newest = int(state.audience.viewers[viewer]["kept"])
+    if newest != NONE and _order(kept[newest]["sign"]) >= order:
+        return _keep_earlier_sign(rules, state, slot, newest, order, kind == JOIN)
+    rank = 0
+    if newest != NONE and time_of(kept[newest]["sign"]) >= start_ms:
+        rank = _rank(kept[newest]["sign"]) + 1
+        if rank >= rules.max_events_per_viewer_bucket:
+            return False
+    was_there = bool(
+        state.audience.viewers[viewer]["seen_ms"] != NO_TIME_MS
+        if newest == NONE
+        else not is_leave(kept[newest]["sign"])
+    )
+    add_newest(state.audience, slot, viewer, _packed(order, kind == JOIN, rank))
+    state.streams[row]["viewers"] += int(kind != LEAVE) - int(was_there)
+    return True
+
+
+@inlined
+def _keep_earlier_sign(rules: WindowRules, state: State, slot: int, newest: int, order: int, joined: bool) -> bool:
+    """The same for a sign that is not to be the newest."""
+    kept, start_ms = state.audience.kept, state.buckets[slot]["start_ms"]
+    before, at = newest, int(kept[newest]["later"])
+    while _order(kept[at]["sign"]) < order:
+        before, at = at, int(kept[at]["later"])
+    if _order(kept[at]["sign"]) == order:
+        if joined:
+            kept[at]["sign"] |= _RANKS
+        return True
+    rank = 0
+    if before != newest and time_of(kept[before]["sign"]) >= start_ms:
+        rank = _rank(kept[before]["sign"]) + 1
+    behind = _behind_in_bucket(state, at, newest, start_ms + rules.bucket_ms)
+    if rank + behind >= rules.max_events_per_viewer_bucket:
+        return False
+    node = new_node(state.audience, slot)
+    kept[node]["sign"] = _packed(order, joined, rank)
+    kept[node]["viewer"] = kept[at]["viewer"]
+    kept[node]["later"] = at
+    kept[before]["later"] = node
+    for _ in range(behind):
+        kept[at]["sign"] += 1  # of its rank
+        at = int(kept[at]["later"])
+    return True
+
+
+@inlined
+def _behind_in_bucket(state: State, at: int, newest: int, end_ms: int) -> int:
+    """How many signs from `at` on are before that time."""
+    kept, size = state.audience.kept, 0
+    while time_of(kept[at]["sign"]) < end_ms:
+        size += 1
+        if at == newest:
+            break
+        at = int(kept[at]["later"])
+    return size
+
+
+@inlined
+def add_newest(audience: Audience, slot: int, viewer: int, sign: int) -> None:
+    """Keep a sign that comes behind all others of its viewer."""
+    viewers, kept = audience.viewers, audience.kept
+    node, newest = new_node(audience, slot), int(viewers[viewer]["kept"])
+    kept[node]["sign"] = sign
+    kept[node]["viewer"] = viewer
+    if newest == NONE:
+        kept[node]["later"] = node
+    else:
+        kept[node]["later"] = kept[newest]["later"]
+        kept[newest]["later"] = node
+    viewers[viewer]["kept"] = node
+
+
+@inlined
+def new_node(audience: Audience, slot: int) -> int:
+    """Room for one more sign of a bucket."""
+    tally, presence, chunks = audience.tally[0], audience.presence[slot], audience.chunks
+    inside = int(presence["kept"]) & (CHUNK - 1)
+    presence["kept"] += 1
+    tally["kept_live"] += 1
+    if inside != 0:
+        return int(presence["last_chunk"]) * CHUNK + inside
+    chunk = int(tally["chunks_free"])
+    if chunk == NONE:
+        chunk = int(tally["chunks_used"])
+        tally["chunks_used"] += 1
+    else:
+        tally["chunks_free"] = chunks[chunk]
+    tally["chunks_live"] += 1
+    if presence["last_chunk"] == NONE:
+        presence["first_chunk"] = chunk
+    else:
+        chunks[presence["last_chunk"]] = chunk
+    chunks[chunk] = NONE
+    presence["last_chunk"] = chunk
+    return chunk * CHUNK
+
+
+@inlined
+def drop_signs(audience: Audience, slot: int) -> None:
+    """Free the chunks of a bucket that is settled: no chain has its signs any more."""
+    tally, presence = audience.tally[0], audience.presence[slot]
+    if presence["kept"] == 0:
+        return
+    tally["kept_live"] -= presence["kept"]
+    tally["chunks_live"] -= (presence["kept"] + CHUNK - 1) // CHUNK
+    audience.chunks[presence["last_chunk"]] = tally["chunks_free"]
+    tally["chunks_free"] = presence["first_chunk"]
+    presence["kept"] = 0
+    presence["first_chunk"] = NONE
+    presence["last_chunk"] = NONE

@@ -1,0 +1,56 @@
+"""How many watch now: right at once, without a bucket having to close.
+
+A stream's `viewers` are those whose newest sign is no leave; that takes no clock. Of them go those whose time-out has
+passed but whose bucket has not closed: they are found at the front of the crowd, and in open buckets that are old.
+"""
+
+from consumer.runtime.jit import inlined
+from consumer.windows.buckets import bucket_start_ms
+from consumer.windows.layout import NONE, State
+from consumer.windows.rules import WindowRules
+from consumer.windows.viewers.activity import is_leave, time_of
+from consumer.windows.viewers.layout import CHUNK
+
+
+@inlined
+def live_viewers(rules: WindowRules, state: State, row: int) -> int:
+    """The live count of a stream."""
+    stream = state.streams[row]
+    if not rules.sessions:
+        return int(stream["viewers"])
+    time_ms = max(int(stream["time_ms"]), int(state.head[0]["floor_ms"]))
+    since_ms = time_ms - rules.viewer_timeout_ms
+    return int(stream["viewers"]) - _silent_in_crowd(rules, state, row, since_ms) - _silent_open(state, row, since_ms)
+
+
+@inlined
+def _silent_in_crowd(rules: WindowRules, state: State, row: int, since_ms: int) -> int:
+    """Viewers without a sign in an open bucket, and none after that time."""
+    viewers = state.audience.viewers
+    silent, viewer = 0, int(state.audience.crowds[row]["quietest"])
+    while viewer != NONE:
+        seen_ms = viewers[viewer]["seen_ms"]
+        if bucket_start_ms(seen_ms, rules.bucket_ms) >= since_ms:
+            break
+        silent += seen_ms < since_ms and viewers[viewer]["kept"] == NONE
+        viewer = int(viewers[viewer]["fresher"])
+    return silent
+
+
+@inlined
+def _silent_open(state: State, row: int, since_ms: int) -> int:
+    """Viewers whose newest sign is of life, in an open bucket, and before that time."""
+    audience, buckets = state.audience, state.buckets
+    kept, viewers = audience.kept, audience.viewers
+    silent, slot = 0, int(state.streams[row]["oldest_open"])
+    while slot != NONE and buckets[slot]["start_ms"] < since_ms:
+        left, chunk = int(audience.presence[slot]["kept"]), int(audience.presence[slot]["first_chunk"])
+        while left > 0:
+            for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
+                sign = kept[node]["sign"]
+                is_newest = viewers[kept[node]["viewer"]]["kept"] == node
+                silent += is_newest and not is_leave(sign) and time_of(sign) < since_ms
+            left -= CHUNK
+            chunk = int(audience.chunks[chunk])
+        slot = int(buckets[slot]["newer"])
+    return silent

@@ -1,0 +1,98 @@
+"""Rows in use moved together, so that what an audience held is given back when it has left."""
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.runtime.jit import compiled, inlined
+from consumer.windows.layout import NO_TIME_MS, NONE, State
+from consumer.windows.viewers.layout import CHUNK, Audience
+from consumer.windows.viewers.table import put_viewer
+
+Places = npt.NDArray[np.int32]
+"""By old row or chunk: the new one."""
+
+
+@compiled
+def pack_viewers(old: Audience, viewers: npt.NDArray[np.void], slots: npt.NDArray[np.void], places: Places) -> None:
+    """Copy the viewers in use to the front of `viewers`, and enter them into the empty table `slots`."""
+    tally, size = old.tally[0], 0
+    for viewer in range(tally["viewers_used"]):
+        places[viewer] = NONE
+        if old.viewers[viewer]["stream"] != NONE:
+            places[viewer] = size
+            viewers[size] = old.viewers[viewer]
+            size += 1
+    for viewer in range(size):
+        present = viewers[viewer]["seen_ms"] != NO_TIME_MS
+        viewers[viewer]["quieter"] = _moved(places, int(viewers[viewer]["quieter"])) if present else NONE
+        viewers[viewer]["fresher"] = _moved(places, int(viewers[viewer]["fresher"])) if present else NONE
+    for row in range(len(old.crowds)):
+        old.crowds[row]["quietest"] = _moved(places, int(old.crowds[row]["quietest"]))
+        old.crowds[row]["freshest"] = _moved(places, int(old.crowds[row]["freshest"]))
+    for at in range(len(old.slots)):
+        if old.slots[at]["viewer"] != NONE:
+            put_viewer(slots, old.slots[at]["tag"], _moved(places, int(old.slots[at]["viewer"])))
+    for node in range(tally["chunks_used"] * CHUNK):
+        # A node that is free may name any row.
+        named = min(max(int(old.kept[node]["viewer"]), 0), int(tally["viewers_used"]) - 1)
+        old.kept[node]["viewer"] = places[named]
+    tally["viewers_used"] = size
+    tally["viewers_free"] = NONE
+
+
+@compiled
+def pack_chunks(state: State, kept: npt.NDArray[np.void], chunks: npt.NDArray[np.int32], places: Places) -> None:
+    """Copy the chunks in use to the front of `kept` and `chunks`, those of a bucket side by side."""
+    old, size = state.audience, 0
+    for row in range(state.head[0]["streams_used"]):
+        if state.streams[row]["id_size"] >= 0:
+            slot = int(state.streams[row]["oldest_open"])
+            while slot != NONE:
+                size = _pack_bucket(old, slot, kept, chunks, places, size)
+                slot = int(state.buckets[slot]["newer"])
+    for node in range(size * CHUNK):
+        kept[node]["later"] = _moved_node(places, int(kept[node]["later"]))
+    for viewer in range(old.tally[0]["viewers_used"]):
+        old.viewers[viewer]["kept"] = _moved_node(places, int(old.viewers[viewer]["kept"]))
+    old.tally[0]["chunks_used"] = size
+    old.tally[0]["chunks_free"] = NONE
+
+
+@inlined
+def _pack_bucket(
+    old: Audience,
+    slot: int,
+    kept: npt.NDArray[np.void],
+    chunks: npt.NDArray[np.int32],
+    places: Places,
+    size: int,
+) -> int:
+    presence = old.presence[slot]
+    left, chunk = int(presence["kept"]), int(presence["first_chunk"])
+    if left == 0:
+        return size
+    presence["first_chunk"] = size
+    while left > 0:
+        places[chunk] = size
+        for i in range(CHUNK):
+            if i < left:
+                kept[size * CHUNK + i] = old.kept[chunk * CHUNK + i]
+            else:
+                kept[size * CHUNK + i]["viewer"] = 0
+                kept[size * CHUNK + i]["later"] = NONE
+        chunks[size] = size + 1 if left > CHUNK else NONE
+        size += 1
+        left -= CHUNK
+        chunk = int(old.chunks[chunk])
+    presence["last_chunk"] = size - 1
+    return size
+
+
+@inlined
+def _moved(places: Places, row: int) -> int:
+    return NONE if row == NONE else int(places[row])
+
+
+@inlined
+def _moved_node(places: Places, node: int) -> int:
+    return NONE if node == NONE else int(places[node // CHUNK]) * CHUNK + node % CHUNK

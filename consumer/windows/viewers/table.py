@@ -1,0 +1,128 @@
+"""Viewers to rows: open addressing with linear probing over keyed hashes, deletion by shifting back.
+
+A viewer is one of one stream; in the table its tag mixes both hashes, so that one viewer of many streams, too, has
+places all over the table. A slot holds the tag, so that probing, deleting and growing hardly touch the rows.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from consumer.runtime.jit import compiled, inlined
+from consumer.windows.layout import NO_TIME_MS, NONE, State
+from consumer.windows.viewers.layout import Audience
+
+
+@inlined
+def tag_of(stream_hash: np.uint64, low: np.uint64) -> np.uint32:
+    """What stands in the table for a viewer with that hash, of a stream with that one."""
+    return np.uint32((stream_hash + low) >> np.uint64(32))
+
+
+@inlined
+def home_of(tag: np.uint32, slots: int) -> int:
+    """Where the search for a tag begins in a table of so many slots."""
+    return np.int64(tag) & (slots - 1)  # type: ignore[return-value]  # int() would stay unsigned when compiled
+
+
+@inlined
+def find_viewer(audience: Audience, row: int, tag: np.uint32, low: np.uint64, high: np.uint64) -> int:
+    """The row of the viewer of stream row `row` with that hash, or NONE."""
+    slots = audience.slots
+    mask = len(slots) - 1
+    at = home_of(tag, len(slots))
+    while True:
+        viewer = int(slots[at]["viewer"])
+        if viewer == NONE or (slots[at]["tag"] == tag and is_viewer(audience, viewer, row, low, high)):
+            return viewer
+        at = (at + 1) & mask
+
+
+@inlined
+def is_viewer(audience: Audience, viewer: int, row: int, low: np.uint64, high: np.uint64) -> bool:
+    """Whether that is the row of the viewer of stream row `row` with that hash."""
+    one = audience.viewers[viewer]
+    return bool(one["hash_low"] == low and one["hash_high"] == high and one["stream"] == row)
+
+
+@inlined
+def likely_viewer(slots: npt.NDArray[np.void], tag: np.uint32) -> int:
+    """The first row that the table has with that tag, or NONE: nearly always the viewer's, but only hashes tell."""
+    mask = len(slots) - 1
+    at = home_of(tag, len(slots))
+    while slots[at]["viewer"] != NONE and slots[at]["tag"] != tag:
+        at = (at + 1) & mask
+    return int(slots[at]["viewer"])
+
+
+@inlined
+def add_viewer(audience: Audience, row: int, tag: np.uint32, low: np.uint64, high: np.uint64) -> int:
+    """A new row for an absent viewer who is not there yet; room was reserved before the walk."""
+    tally, viewers = audience.tally[0], audience.viewers
+    viewer = int(tally["viewers_free"])
+    if viewer == NONE:
+        viewer = int(tally["viewers_used"])
+        tally["viewers_used"] += 1
+    else:
+        tally["viewers_free"] = viewers[viewer]["fresher"]
+    tally["viewers_live"] += 1
+    viewers[viewer]["hash_low"] = low
+    viewers[viewer]["hash_high"] = high
+    viewers[viewer]["seen_ms"] = NO_TIME_MS
+    viewers[viewer]["stream"] = row
+    viewers[viewer]["kept"] = NONE
+    viewers[viewer]["quieter"] = NONE
+    viewers[viewer]["fresher"] = NONE
+    put_viewer(audience.slots, tag, viewer)
+    return viewer
+
+
+@inlined
+def put_viewer(slots: npt.NDArray[np.void], tag: np.uint32, viewer: int) -> None:
+    """Enter a row that is not in the table; the table must have an empty slot."""
+    mask = len(slots) - 1
+    at = home_of(tag, len(slots))
+    while slots[at]["viewer"] != NONE:
+        at = (at + 1) & mask
+    slots[at]["tag"] = tag
+    slots[at]["viewer"] = viewer
+
+
+@inlined
+def remove_viewer(state: State, viewer: int) -> None:
+    """Free the row of a viewer who is absent and has no signs in open buckets."""
+    audience = state.audience
+    tally, viewers = audience.tally[0], audience.viewers
+    tag = tag_of(state.streams[viewers[viewer]["stream"]]["hash"], viewers[viewer]["hash_low"])
+    _take_out(audience.slots, tag, viewer)
+    viewers[viewer]["stream"] = NONE
+    viewers[viewer]["fresher"] = tally["viewers_free"]
+    tally["viewers_free"] = viewer
+    tally["viewers_live"] -= 1
+
+
+@inlined
+def _take_out(slots: npt.NDArray[np.void], tag: np.uint32, viewer: int) -> None:
+    mask = len(slots) - 1
+    hole = home_of(tag, len(slots))
+    while slots[hole]["viewer"] != viewer:
+        hole = (hole + 1) & mask
+    at = hole
+    while True:
+        at = (at + 1) & mask
+        if slots[at]["viewer"] == NONE:
+            break
+        # An entry may fill the hole only if the hole lies on its way from home to where it stands.
+        home = home_of(slots[at]["tag"], len(slots))
+        if ((at - home) & mask) >= ((at - hole) & mask):
+            slots[hole]["tag"] = slots[at]["tag"]
+            slots[hole]["viewer"] = slots[at]["viewer"]
+            hole = at
+    slots[hole]["viewer"] = NONE
+
+
+@compiled
+def fill_slots(old: npt.NDArray[np.void], slots: npt.NDArray[np.void]) -> None:
+    """Enter all of one table into another, empty one."""
+    for at in range(len(old)):
+        if old[at]["viewer"] != NONE:
+            put_viewer(slots, old[at]["tag"], int(old[at]["viewer"]))

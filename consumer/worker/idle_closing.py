@@ -1,0 +1,70 @@
+"""Moving the time of silent partitions by the clock, so that their last buckets come out and silent streams end."""
+
+from collections.abc import Collection, Mapping
+
+from consumer.kafka.protocols import EndQuery, Input
+from consumer.observe.metrics import WorkerMetrics
+from consumer.runtime.clocks import Clocks
+from consumer.worker.task import OwnedPartition
+
+
+class Idling:
+    """Asks where silent partitions end, and moves the time of those of which nothing more is to be read."""
+
+    def __init__(self, source: Input, ends: EndQuery, metrics: WorkerMetrics, clocks: Clocks) -> None:
+        self._input = source
+        self._ends = ends
+        self._metrics = metrics
+        self._clocks = clocks
+        self._last_turn_s = clocks.monotonic_s()
+        self._asked: frozenset[int] = frozenset()
+
+    def turn(self, owned: Mapping[int, OwnedPartition], heard: Collection[int]) -> None:
+        """Behind each poll: `heard` are the partitions of which it brought something."""
+        now_s = self._clocks.monotonic_s()
+        elapsed_ms, self._last_turn_s = (now_s - self._last_turn_s) * 1000, now_s
+        for partition in owned.values():
+            if partition.number in heard or partition.held:
+                partition.idle.heard()
+            else:
+                partition.idle.polled(elapsed_ms)
+        self._take_answers(owned)
+        for partition in owned.values():
+            self._step(partition)
+        self._ask(owned)
+
+    def _take_answers(self, owned: Mapping[int, OwnedPartition]) -> None:
+        ends = self._ends.answers()
+        if ends is None and not self._ends.failed():
+            return
+        for number in self._asked:
+            partition = owned.get(number)
+            if partition is not None:
+                # Behind the last record there may be markers of transactions, which it was seen to end with.
+                read_to = max(partition.next_offset, self._input.seen_to(number))
+                partition.idle.answered(None if ends is None else ends.get(number), read_to)
+        self._asked = frozenset()
+
+    def _step(self, partition: OwnedPartition) -> None:
+        time_ms = _time_to_move_ms(partition)
+        to_ms = None if time_ms is None else partition.idle.step(time_ms)
+        if to_ms is not None:
+            partition.step(to_ms, self._clocks.wall_ms())
+            self._metrics.count_clock_step()
+            self._metrics.count_presence(*partition.tally_to_count())
+
+    def _ask(self, owned: Mapping[int, OwnedPartition]) -> None:
+        wanted = []
+        for number, partition in owned.items():
+            time_ms = _time_to_move_ms(partition)
+            if time_ms is not None and partition.idle.wants_query(time_ms):
+                wanted.append(number)
+        if wanted and not self._asked and self._ends.ask(wanted):
+            self._asked = frozenset(wanted)
+
+
+def _time_to_move_ms(partition: OwnedPartition) -> int | None:
+    """Partition time of one that is quiet and holds something."""
+    if not partition.idle.is_quiet or partition.windows.next_step_ms() is None:
+        return None
+    return partition.windows.times().partition_time_ms

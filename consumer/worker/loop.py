@@ -1,0 +1,231 @@
+"""The worker: one loop, one thread, numbered steps.
+
+```
+ turn ── 1 poll ── 2 decode ── 3 windows ── 4 start over ── 5 restore ── 6 clock ── 7 send ── 8 commit ── 9 show ──┐
+  ▲        │ partitions come and go in here                                                                       │
+  └────────┴──────────────────────────────────────────────────────────────────────────────────────────────────────┘
+```
+Step 3 leaves a cut behind: windows, outboxes, journals and next offsets agree, so a commit may follow. What the
+transaction's owner can't settle ends in one place: memory is dropped, and restored from what is committed.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from consumer.intake.intake import Intake
+from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, Message, RestoreReader, Transactions
+from consumer.observe.metrics import WorkerMetrics
+from consumer.observe.snapshot import Health, SnapshotBoard
+from consumer.output.summary import Encoder
+from consumer.runtime.clocks import Clocks
+from consumer.settings.model import Settings
+from consumer.state.checkpoint import Identity
+from consumer.state.restore import Plan
+from consumer.worker.checkpointing import StateWriter
+from consumer.worker.idle_closing import Idling
+from consumer.worker.processing import BATCH, Taker
+from consumer.worker.publishing import Publisher
+from consumer.worker.restoring import Restoring
+from consumer.worker.status import snapshot_of
+from consumer.worker.task import OwnedPartition
+
+LONGEST_WAIT_S = 0.1
+SHORTEST_WAIT_S = 0.001
+RESTORE_LOOK_S = 0.01
+"""A restore that waits, as for the end of a dead worker's transaction, is looked after so often."""
+
+RESTORE_WAIT_S = 0.02
+"""What is read of a restore is waited for where nothing else is to be done."""
+
+SHOW_EVERY_S = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class Parts(NamedTuple):
+    """What a worker is put together from."""
+
+    make_input: Callable[[AssignmentHandler], Input]
+    transactions: Transactions
+    reader: RestoreReader
+    ends: EndQuery
+    intake: Intake
+    make_intake: Callable[[Settings], Intake]
+    """For the settings under which an earlier worker took what has to be replayed."""
+    identity: Identity
+    encode: Encoder
+    metrics: WorkerMetrics
+    board: SnapshotBoard
+    clocks: Clocks
+
+
+class Worker:
+    """Reads, counts, publishes and shows, a turn at a time."""
+
+    def __init__(self, settings: Settings, parts: Parts) -> None:
+        self._settings = settings
+        self._transactions = parts.transactions
+        self._metrics = parts.metrics
+        self._board = parts.board
+        self._clocks = parts.clocks
+        self._owned: dict[int, OwnedPartition] = {}
+        self._last_poll_s = self._last_show_s = self._now_s()
+        self._input = parts.make_input(self)
+        self._taker = Taker(settings, parts.intake, self._input, parts.metrics, parts.clocks)
+        self._idling = Idling(self._input, parts.ends, parts.metrics, parts.clocks)
+        plan = Plan(settings, parts.identity, parts.make_intake)
+        self._restoring = Restoring(plan, parts.reader, parts.metrics, parts.clocks)
+        self._publisher = Publisher(
+            settings,
+            parts.transactions,
+            StateWriter(settings, parts.identity, parts.transactions, parts.clocks),
+            parts.encode,
+            self._input.group_metadata,
+            parts.metrics,
+            parts.clocks,
+        )
+
+    def start(self) -> None:
+        """Join the group, with a producer that has its place."""
+        self._transactions.init()
+        self._input.subscribe()
+        self._last_poll_s = self._now_s()
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        heard = self._taker.take(self._poll(), self._owned)
+        if self._publisher.outcome_unknown:
+            self._start_over()
+        self._taker.take_held(self._owned)
+        self._stop_broken()
+        self._restore_some()
+        self._idling.turn(self._owned, heard)
+        self._publisher.publish_some(self._owned.values())
+        self._show()
+
+    def stop(self) -> None:
+        """Commit what there is, leave the group, let go."""
+        self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
+        try:
+            self._publisher.publish_all(self._owned.values(), leaving=self._owned)
+            self._input.close()
+        finally:
+            self._publisher.close()
+            self._restoring.close()
+
+    def abandon(self) -> None:
+        """Leave the group and let go, after an error: it may have come between two steps, so nothing is committed."""
+        self._publisher.outcome_unknown = True
+        self.stop()
+
+    # Changes of the assignment; called inside poll and close.
+
+    def on_assigned(self, partitions: Sequence[int]) -> None:
+        """Restore them; they are live when that is done."""
+        self._metrics.count_rebalance("assigned")
+        self._restoring.begin(partitions)
+        _log.info("partitions assigned", partitions=list(partitions))
+
+    def on_revoked(self, partitions: Sequence[int]) -> None:
+        """Commit them while they are still ours, checkpoints and all, then drop their memory."""
+        self._metrics.count_rebalance("revoked")
+        self._publisher.publish_all(self._owned.values(), leaving=partitions)
+        if any(each.to_commit for each in self._owned.values() if each.number in partitions):
+            # What is sent of them must not go out with a later commit, which no longer speaks for them.
+            self._publisher.take_back(self._owned.values())
+        self._drop(partitions)
+
+    def on_lost(self, partitions: Sequence[int]) -> None:
+        """They may be others' by now: take back what is not committed, and drop their memory."""
+        self._metrics.count_rebalance("lost")
+        self._publisher.take_back(self._owned.values())
+        self._drop(partitions)
+
+    # 1. Poll.
+
+    def _poll(self) -> list[Message]:
+        now_s = self._now_s()
+        self._board.tick(now_s)
+        self._metrics.observe_poll_gap(now_s - self._last_poll_s)
+        messages = self._input.poll(BATCH, self._patience_s())
+        self._last_poll_s = self._now_s()
+        self._board.tick(self._last_poll_s)
+        return messages
+
+    def _patience_s(self) -> float:
+        if self._restoring.flowing or any(partition.outbox.unsent for partition in self._owned.values()):
+            return 0.0
+        longest_s = min(LONGEST_WAIT_S, self._settings.commit.interval_ms / 1000)
+        if self._restoring.active:
+            longest_s = min(longest_s, RESTORE_LOOK_S)
+        return min(max(self._publisher.wait_s(self._owned.values()), SHORTEST_WAIT_S), longest_s)
+
+    # 3. Too many rejects.
+
+    def _stop_broken(self) -> None:
+        """Take back what isn't committed where a breaker has opened, and read no more of those partitions."""
+        newly = [number for number in self._taker.broken if number in self._owned]
+        if not newly:
+            return
+        self._publisher.take_back(self._owned.values())
+        self._input.pause(newly)
+        for number in newly:
+            del self._owned[number]
+
+    # 4. Start over, and 5. restore.
+
+    def _start_over(self) -> None:
+        """Drop all memory and restore it from what is committed."""
+        partitions = sorted(self._input.assignment)
+        self._input.pause(partitions)
+        self._drop(partitions)
+        self._restoring.begin(partitions)
+        self._publisher.outcome_unknown = False
+
+    def _restore_some(self) -> None:
+        if not self._restoring.active:
+            return
+        for partition in self._restoring.turn(0.0 if self._owned else RESTORE_WAIT_S):
+            self._owned[partition.number] = partition
+            self._input.begin(partition.number, partition.next_offset)
+
+    def _drop(self, partitions: Iterable[int]) -> None:
+        partitions = list(partitions)
+        self._restoring.drop(partitions)
+        for number in partitions:
+            self._owned.pop(number, None)
+            self._taker.broken.pop(number, None)
+
+    # 9. Show.
+
+    def _show(self) -> None:
+        now_s = self._now_s()
+        if now_s - self._last_show_s < SHOW_EVERY_S:
+            return
+        self._last_show_s = now_s
+        partitions = tuple(self._owned.values())
+        self._board.publish(
+            snapshot_of(
+                partitions,
+                self._health(),
+                self._settings.http.max_stream_series,
+                self._clocks,
+                self._input.end_offsets(),
+                **self._restoring.figures(),
+                broken=len(self._taker.broken),
+            )
+        )
+
+    def _health(self) -> Health:
+        return Health(
+            assigned=bool(self._input.assignment),
+            restored=self._restoring.done,
+            producer_ready=self._publisher.ready,
+            breaker_closed=not self._taker.broken,
+            reason="; ".join(self._taker.broken.values()) or self._restoring.reason or self._taker.waits_for,
+        )
+
+    def _now_s(self) -> float:
+        return self._clocks.monotonic_s()

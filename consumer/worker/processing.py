@@ -1,0 +1,212 @@
+"""Taking messages: decoded into columns, walked into the windows of their partitions, rejects made dead letters.
+
+Behind each run of one partition, windows, outbox, journal and next offset agree: that is a cut, which may be committed.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from consumer.intake.intake import Decoded, Intake, RejectDetail, reads_headers
+from consumer.intake.rejects import IGNORED, WAITING, Reject
+from consumer.kafka.batch import Batch, Run, batch_of, headers_of_all, keys_of
+from consumer.kafka.protocols import Input, Message
+from consumer.observe.metrics import WorkerMetrics
+from consumer.output.dead_letter import Cause, Rejected
+from consumer.runtime.clocks import Clocks
+from consumer.settings.model import Settings
+from consumer.windows.events import KINDS
+from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, STATUSES, STREAM_LIMIT
+from consumer.worker.task import OwnedPartition
+
+BATCH = 1_000
+"""Messages at once: more are slower and take more memory."""
+
+HELD_RETRY_S = 0.25
+
+_log = structlog.get_logger(__name__)
+
+
+class Taker:
+    """Takes messages of owned partitions, and holds back those whose schema can't be had yet."""
+
+    def __init__(
+        self, settings: Settings, intake: Intake, source: Input, metrics: WorkerMetrics, clocks: Clocks
+    ) -> None:
+        self._kafka = settings.kafka
+        self._reads_headers = reads_headers(settings.input)
+        self._intake = intake
+        self._input = source
+        self._metrics = metrics
+        self._clocks = clocks
+        self._last_retry_s = clocks.monotonic_s()
+        self._uses_breaker = settings.input.breaker
+        self.waits_for = ""
+        """Why a partition waits, for people; empty where none does."""
+        self.broken: dict[int, str] = {}
+        """Partitions whose breaker has opened, and why, for people: their memory is to be dropped, uncommitted."""
+
+    def take(self, messages: Sequence[Message], owned: Mapping[int, OwnedPartition]) -> frozenset[int]:
+        """Take messages; those of partitions that are not owned are left to who owns them.
+
+        Returns the partitions of which there were messages.
+        """
+        if not messages:
+            return frozenset()
+        batch = batch_of(messages)
+        headers = batch.headers() if self._reads_headers else None
+        decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers)
+        for run in batch.runs:
+            partition = owned.get(run.partition)
+            if partition is None or run.partition in self.broken:
+                continue  # read before the partition went; its next owner reads it again
+            if partition.held:
+                partition.held.extend(batch.messages[run.begin : run.end])
+                continue
+            self._take_run(partition, batch, decoded, run)
+        return frozenset(run.partition for run in batch.runs)
+
+    def take_held(self, owned: Mapping[int, OwnedPartition]) -> None:
+        """Try again what waits for its schema."""
+        now_s = self._clocks.monotonic_s()
+        waiting = [partition for partition in owned.values() if partition.held]
+        if not waiting:
+            self.waits_for = ""
+            return
+        if now_s - self._last_retry_s < HELD_RETRY_S:
+            return
+        self._last_retry_s = now_s
+        for partition in waiting:
+            held, partition.held = partition.held, []
+            for begin in range(0, len(held), BATCH):
+                self.take(held[begin : begin + BATCH], owned)
+            if not partition.held:
+                self._input.resume([partition.number])
+        if not any(partition.held for partition in owned.values()):
+            self.waits_for = ""
+
+    def _take_run(self, partition: OwnedPartition, batch: Batch, decoded: Decoded, run: Run) -> None:
+        # After a step back the client library may still return records that the windows have.
+        known = np.searchsorted(batch.offsets[run.begin : run.end], partition.next_offset)
+        run = run._replace(begin=run.begin + int(known))
+        end = self._hold_back(partition, batch, decoded, run)
+        if end == run.begin:
+            return
+        status = partition.windows.apply(decoded.events, run.begin, end, batch.offsets)
+        if self._uses_breaker and self._opens_breaker(partition, decoded, run._replace(end=end), status):
+            return  # the windows are ahead of what may be committed: whoever hears of it drops them
+        partition.next_offset = int(batch.offsets[end - 1]) + 1
+        partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
+        partition.taken_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
+        self._count(decoded.events.kind[run.begin : end], status, partition)
+        if decoded.ignored:  # those behind a record that waits are decoded again, and counted then
+            self._metrics.count_ignored(int(np.count_nonzero(decoded.events.reject[run.begin : end] == IGNORED)))
+        self._bury(partition, batch, decoded, range(run.begin, end), status)
+        closed = partition.windows.take_closed()
+        if len(closed):
+            places = np.searchsorted(batch.offsets[run.begin : end], closed.rows["offset"])
+            partition.outbox.add_closed(closed, batch.timestamps_ms[run.begin : end][places])
+
+    def _opens_breaker(
+        self, partition: OwnedPartition, decoded: Decoded, run: Run, status: npt.NDArray[np.uint8]
+    ) -> bool:
+        if not len(decoded.rejects) and not (status == STREAM_LIMIT).any():  # nearly always, and many times a second
+            partition.breaker.pass_over(run.end - run.begin)
+            return False
+        codes = decoded.events.reject[run.begin : run.end]
+        rejected = ((codes != 0) & (codes < WAITING)) | (status == STREAM_LIMIT)
+        # One that is ahead of its time is neither: a clock that is wrong says nothing of the topic.
+        opened = partition.breaker.take(rejected[codes != Reject.FUTURE])
+        if opened is None or partition.breaker.passed is None:
+            return False
+        reasons = np.bincount(np.where(codes == 0, Reject.STREAM_LIMIT, codes)[rejected & (codes != Reject.FUTURE)])
+        most = Reject(int(np.argmax(reasons)))
+        self.broken[partition.number] = (
+            f"partition {partition.number}: {partition.breaker.passed.sentence}, most of them {most.label} "
+            f"({most.sentence}); it stops where it was last committed. Put right the producers or the settings of "
+            "input, or have all of them set aside by input.breaker = false; then restart"
+        )
+        _log.error("breaker opened", partition=partition.number, reason=self.broken[partition.number])
+        return True
+
+    def _hold_back(self, partition: OwnedPartition, batch: Batch, decoded: Decoded, run: Run) -> int:
+        """Where the run ends for now: before the first record whose schema can't be had."""
+        if decoded.waiting >= run.end:
+            return run.end
+        waiting = np.flatnonzero(decoded.events.reject[run.begin : run.end] == WAITING)
+        if not len(waiting):
+            return run.end
+        end = run.begin + int(waiting[0])
+        partition.held.extend(batch.messages[end : run.end])
+        self._input.pause([partition.number])
+        if decoded.waits_for != self.waits_for:
+            _log.warning("partition waits", partition=partition.number, reason=decoded.waits_for)
+        self.waits_for = decoded.waits_for
+        return end
+
+    def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: OwnedPartition) -> None:
+        by_status = np.bincount(status, minlength=len(STATUSES)).tolist()
+        taken = kinds if by_status[ACCEPTED] == len(status) else kinds[status == ACCEPTED]
+        self._metrics.count_events(np.bincount(taken, minlength=len(KINDS)))
+        self._metrics.count_presence(*partition.tally_to_count())
+        for code, reason in ((LATE, "stream_time"), (LATE_IDLE, "stream_idle")):
+            if by_status[code]:
+                lateness_ms = partition.windows.figures().largest_lateness_ms
+                self._metrics.count_late(reason, by_status[code], lateness_ms)
+
+    def _bury(
+        self,
+        partition: OwnedPartition,
+        batch: Batch,
+        decoded: Decoded,
+        rows: range,
+        status: npt.NDArray[np.uint8],
+    ) -> None:
+        """Write dead letters for the rejects among the rows."""
+        begin, end = np.searchsorted(decoded.rejects, (rows.start, rows.stop))
+        rejects = decoded.rejects[begin:end]
+        if len(rejects):
+            # Whatever the decoding of a later day would say of them, a replay skips them.
+            partition.journal.rejects.add(batch.offsets[rejects])
+            one_of_each, kinds = decoded.kinds(rejects)
+            self._write(partition, batch, rejects, [decoded.explain(int(row)) for row in one_of_each], kinds)
+        over = np.flatnonzero(status == STREAM_LIMIT) + rows.start
+        if len(over):
+            detail = RejectDetail(Reject.STREAM_LIMIT, Reject.STREAM_LIMIT.sentence, "")
+            self._write(partition, batch, over, [detail], np.zeros(len(over), np.int64))
+
+    def _write(
+        self,
+        partition: OwnedPartition,
+        batch: Batch,
+        rows: npt.NDArray[np.int64],
+        details: Sequence[RejectDetail],
+        kinds: npt.NDArray[np.int64],
+    ) -> None:
+        """Write dead letters of rows in their order; `kinds` says which of the details is that of each."""
+        said = [self._cause(partition, detail).headers() for detail in details]
+        places = rows.tolist()
+        messages = [batch.messages[row] for row in places]
+        rejected = Rejected(
+            offsets=batch.offsets[rows].tolist(),
+            timestamps_ms=batch.timestamps_ms[rows].tolist(),
+            keys=keys_of(messages),
+            values=[batch.values[row] for row in places],
+            headers=headers_of_all(messages),
+            causes=[said[kind] for kind in kinds.tolist()],
+        )
+        partition.outbox.add_rejected(rejected)
+        for detail, number in zip(details, np.bincount(kinds).tolist(), strict=True):
+            self._metrics.count_rejects(detail.reason.label, number)
+
+    def _cause(self, partition: OwnedPartition, detail: RejectDetail) -> Cause:
+        return Cause(
+            topic=self._kafka.input_topic,
+            partition=partition.number,
+            application=self._kafka.group_id,
+            reason=detail.reason.label,
+            message=detail.message,
+            schema=detail.schema,
+        )

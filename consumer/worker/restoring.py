@@ -1,0 +1,173 @@
+"""Restoring beside the live work: a slice at a time, so that live partitions don't wait for those that come."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import structlog
+
+from consumer.kafka.batch import runs_by_place
+from consumer.kafka.protocols import Message, RestoreReader
+from consumer.observe.metrics import WorkerMetrics
+from consumer.runtime.clocks import Clocks
+from consumer.settings.window_rules import window_rules
+from consumer.state.consistency import StateDisagrees
+from consumer.state.restore import Plan, Restore, Restored
+from consumer.worker.idleness import IdleClock
+from consumer.worker.task import OwnedPartition
+
+BATCH = 1_000
+
+SLICE_S = 0.05
+"""Of each turn, so much is for restoring where other partitions are live."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Restoring:
+    """The partitions that are ours and not live yet: on their way, or stopped for good."""
+
+    def __init__(self, plan: Plan, reader: RestoreReader, metrics: WorkerMetrics, clocks: Clocks) -> None:
+        self._plan = plan
+        self._reader = reader
+        self._metrics = metrics
+        self._clocks = clocks
+        self._restores: dict[int, tuple[Restore, float]] = {}
+        self._stopped: dict[int, str] = {}
+        self._flowing = False
+
+    @property
+    def active(self) -> bool:
+        """Some are on their way."""
+        return bool(self._restores)
+
+    @property
+    def reading(self) -> bool:
+        """Some are being read."""
+        return any(restore.reading for restore, _ in self._restores.values())
+
+    @property
+    def flowing(self) -> bool:
+        """Records of them came when they were last looked for: more are likely to be there."""
+        return self._flowing and self.reading
+
+    @property
+    def done(self) -> bool:
+        """None is on its way, and none is stopped."""
+        return not self._restores and not self._stopped
+
+    @property
+    def reason(self) -> str:
+        """Why there are partitions that aren't live, for people; empty where there are none."""
+        if self._stopped:
+            return "; ".join(self._stopped.values())
+        return next((restore.waits_for for restore, _ in self._restores.values()), "")
+
+    def figures(self) -> Mapping[str, int]:
+        """Numbers of partitions by what they are at, for metrics."""
+        return {"restoring": len(self._restores), "stopped": len(self._stopped)}
+
+    def begin(self, partitions: Sequence[int]) -> None:
+        """Restore these, from what is committed."""
+        self.drop(partitions)
+        if not partitions:
+            return
+        self._flowing = True
+        look_up, now_s = self._reader.look_up(partitions), self._clocks.monotonic_s()
+        for partition in partitions:
+            self._restores[partition] = Restore(partition, self._plan, look_up, self._reader), now_s
+
+    def drop(self, partitions: Iterable[int]) -> None:
+        """These are not ours any more."""
+        for partition in partitions:
+            self._stopped.pop(partition, None)
+            restore, _ = self._restores.pop(partition, (None, 0.0))
+            if restore is not None:
+                restore.drop()
+
+    def turn(self, patience_s: float) -> list[OwnedPartition]:
+        """Go on for a while; the partitions that are restored by now.
+
+        Args:
+            patience_s: so long messages may be waited for.
+
+        Raises:
+            ReplayFailed: what was replayed is not what was published.
+            ViewerConsumerError: state or offsets can't be read.
+        """
+        restored = self._advance()
+        end_s = self._clocks.monotonic_s() + SLICE_S
+        while self.reading:
+            messages = self._reader.poll(BATCH, patience_s)
+            for topic, partition, group in runs_by_place(messages):
+                self._take(topic, partition, group)
+            restored += self._advance()
+            self._flowing = bool(messages)
+            if not messages or self._clocks.monotonic_s() >= end_s:
+                break
+        return restored
+
+    def close(self) -> None:
+        """Let go."""
+        self._reader.close()
+
+    def _take(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
+        restore, _ = self._restores.get(partition, (None, 0.0))
+        if restore is None:
+            return  # stopped since it was asked for
+        try:
+            restore.take(topic, messages)
+        except StateDisagrees as error:
+            self._stop(partition, error)
+
+    def _advance(self) -> list[OwnedPartition]:
+        restored = []
+        for partition, (restore, began_s) in list(self._restores.items()):
+            try:
+                result = restore.advance(self._clocks.monotonic_s())
+            except StateDisagrees as error:
+                self._stop(partition, error)
+                continue
+            if result is not None:
+                del self._restores[partition]
+                restored.append(self._live(partition, result, began_s))
+        return restored
+
+    def _stop(self, partition: int, error: StateDisagrees) -> None:
+        restore, _ = self._restores.pop(partition)
+        restore.drop()
+        self._stopped[partition] = str(error)
+        _log.error("partition stopped", partition=partition, reason=str(error))
+
+    def _live(self, partition: int, restored: Restored, began_s: float) -> OwnedPartition:
+        now_s = self._clocks.monotonic_s()
+        self._metrics.observe_restore(now_s - began_s, restored.rows, restored.replayed)
+        _log.info(
+            "partition restored",
+            partition=partition,
+            offset=restored.next_offset,
+            checkpoint=restored.checkpoint,
+            rows=restored.rows,
+            replayed=restored.replayed,
+            seconds=round(now_s - began_s, 3),
+        )
+        owned = OwnedPartition(
+            number=partition,
+            windows=restored.windows,
+            idle=IdleClock(self._plan.settings.windows.partition_idle_ms, self._plan.settings.windows.bucket_ms),
+            next_offset=restored.next_offset,
+            committed_offset=restored.committed_offset,
+            checkpoint=restored.checkpoint,
+            checkpoint_s=now_s,
+            journal=restored.journal,
+            taken_bytes=restored.replayed_bytes,
+            counted=restored.windows.tally(),
+        )
+        if restored.settings_changed:
+            self._change_rules(owned)
+        return owned
+
+    def _change_rules(self, owned: OwnedPartition) -> None:
+        """Settings that shape results are others than before: they rule from here on, behind a checkpoint."""
+        owned.windows.change_rules(window_rules(self._plan.settings.windows), owned.next_offset)
+        owned.add_closed_now(self._clocks.wall_ms())
+        owned.checkpoint_wanted = True
+        _log.info("changed settings take effect", partition=owned.number, offset=owned.next_offset)

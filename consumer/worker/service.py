@@ -1,0 +1,163 @@
+"""A worker of real parts, from settings: what `viewer-consumer run` runs."""
+
+import contextlib
+import gc
+import threading
+import uuid
+from functools import partial
+
+import structlog
+
+from consumer import __version__
+from consumer.errors import ViewerConsumerError
+from consumer.intake.intake import Intake
+from consumer.intake.rejects import Reject
+from consumer.intake.schemas.cache import SchemaBook
+from consumer.kafka.admin.topics import check_topics
+from consumer.kafka.clients import library_version
+from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
+from consumer.kafka.end_offsets import EndOffsets
+from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.protocols import AssignmentHandler
+from consumer.kafka.restore_reader import KafkaRestoreReader
+from consumer.kafka.transaction import TransactionOwner
+from consumer.observe.collector import SnapshotCollector
+from consumer.observe.metrics import WorkerMetrics
+from consumer.observe.routes import Routes
+from consumer.observe.server import StatusServer
+from consumer.observe.snapshot import SnapshotBoard
+from consumer.output.encoders import encoder_from
+from consumer.output.summary import Encoder
+from consumer.runtime.clocks import Clocks
+from consumer.settings.model import Settings
+from consumer.state.checkpoint import Identity
+from consumer.windows.closing import CLOSE_REASONS
+from consumer.worker.loop import Parts, Worker
+from consumer.worker.warm_up import warm_up
+
+GC_THRESHOLDS = (100_000, 50, 100)
+"""A batch is thousands of short-lived messages; at the usual thresholds the collector takes a third of the time."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Service:
+    """A worker, and the address at which it is watched.
+
+    Raises:
+        UsageError: the settings don't fit together, or librdkafka doesn't take them.
+        ViewerConsumerError: the address to listen on can't be had.
+    """
+
+    def __init__(self, settings: Settings, clocks: Clocks | None = None) -> None:
+        self._settings = settings
+        self._clocks = clocks or Clocks()
+        self.board = SnapshotBoard(self._clocks.monotonic_s())
+        versions = {"version": __version__, "librdkafka": library_version()}
+        self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
+        self.metrics.registry.register(SnapshotCollector(self.board, self._clocks.monotonic_s, self._clocks.wall_s))
+        routes = Routes(self.metrics.registry, self.board, self._clocks.monotonic_s)
+        self._server = StatusServer(settings.http.host, settings.http.port, routes, self._clocks.monotonic_s)
+
+    @property
+    def address(self) -> str:
+        """Where metrics and health are, as a URL."""
+        return self._server.address
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set, then commit, leave the group and return.
+
+        Raises:
+            ViewerConsumerError: what can't be gone on with; says what to do.
+        """
+        self._server.start()
+        _log.info("metrics", address=f"{self.address}/metrics")
+        try:
+            self._run(stop)
+        finally:
+            self._server.close()
+
+    def _run(self, stop: threading.Event) -> None:
+        # What is wrong with files of the settings is told before anything is asked or waited for.
+        intake = Intake(self._settings.input, SchemaBook(self._settings.input))
+        layout = check_topics(self._settings.kafka)
+        for topic in layout.topics:
+            _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
+            for warning in topic.warnings:
+                _log.warning(warning)
+        encode = encoder_from(self._settings)
+        warm_up()
+        identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
+        worker = Worker(self._settings, self._parts(intake, encode, identity))
+        _settle_collector()
+        try:
+            worker.start()
+            while not stop.is_set():
+                worker.turn()
+        except BaseException:
+            with contextlib.suppress(ViewerConsumerError):  # the first error says what is wrong
+                worker.abandon()
+            raise
+        worker.stop()
+        _log.info("stopped")
+
+    def _parts(self, intake: Intake, encode: Encoder, identity: Identity) -> Parts:
+        settings = self._settings
+        process_id = uuid.uuid4().hex[:12]
+        transactions = TransactionOwner(producer_config(settings, process_id), MetricsOfTransactions(self.metrics))
+        return Parts(
+            make_input=partial(_make_input, settings),
+            transactions=transactions,
+            reader=KafkaRestoreReader(
+                restore_config(settings),
+                admin_config(settings.kafka),
+                settings.kafka.input_topic,
+                settings.kafka.state_topic,
+            ),
+            ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic),
+            intake=intake,
+            make_intake=_make_intake,
+            identity=identity,
+            encode=encode,
+            metrics=self.metrics,
+            board=self.board,
+            clocks=self._clocks,
+        )
+
+
+def _make_input(settings: Settings, handler: AssignmentHandler) -> InputConsumer:
+    return InputConsumer(consumer_config(settings), settings.kafka.input_topic, handler)
+
+
+def _make_intake(settings: Settings) -> Intake:
+    return Intake(settings.input, SchemaBook(settings.input))
+
+
+def _settle_collector() -> None:
+    """What exists now stays; the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+class MetricsOfTransactions:
+    """Hears how transactions end, and counts it."""
+
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self._metrics = metrics
+
+    def committed(self, seconds: float) -> None:
+        """Counted with its summaries by whoever committed."""
+
+    def aborted(self, error: str) -> None:
+        """One was aborted."""
+        self._metrics.count_abort(error)
+
+    def lost(self, error: str) -> None:
+        """One was given up with its producer."""
+        self._metrics.count_abort(error)
+
+    def retried(self, error: str) -> None:
+        """A call was made again."""
+        self._metrics.count_retry(error)
+        _log.warning("transaction call retried", error=error)

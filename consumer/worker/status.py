@@ -1,0 +1,74 @@
+"""The loop's own picture of itself: a snapshot of the partitions it owns."""
+
+from collections.abc import Mapping, Sequence
+
+from consumer.observe.snapshot import Health, PartitionFigures, Snapshot, StreamFigures, busiest, merge_streams
+from consumer.runtime.clocks import Clocks
+from consumer.windows.view import WindowView
+from consumer.worker.task import OwnedPartition
+
+
+def snapshot_of(
+    partitions: Sequence[OwnedPartition],
+    health: Health,
+    limit: int,
+    clocks: Clocks,
+    end_offsets: Mapping[int, int] | None = None,
+    restoring: int = 0,
+    stopped: int = 0,
+    broken: int = 0,
+) -> Snapshot:
+    """What is held now; of the streams the `limit` with the most viewers."""
+    streams, held = _streams(partitions, limit)
+    ends = end_offsets or {}
+    return Snapshot(
+        health=health,
+        streams=streams,
+        streams_left_out=held - len(streams),
+        partitions=tuple(_partition(each, ends.get(each.number), clocks) for each in partitions),
+        restoring=restoring,
+        stopped=stopped,
+        broken=broken,
+    )
+
+
+def _streams(partitions: Sequence[OwnedPartition], limit: int) -> tuple[tuple[StreamFigures, ...], int]:
+    """The largest streams, and how many streams there are."""
+    tops = [[_stream(view) for view in each.windows.views(limit)] for each in partitions]
+    merged = merge_streams(figures for top in tops for figures in top)
+    shared = sum(map(len, tops)) - len(merged)
+    shown, _ = busiest(merged, limit)
+    return shown, sum(each.windows.figures().streams for each in partitions) - shared
+
+
+def _stream(view: WindowView) -> StreamFigures:
+    return StreamFigures(
+        stream_id=view.stream_id,
+        concurrent_viewers=view.concurrent_viewers,
+        window_peak_concurrent_viewers=view.peak_concurrent_viewers,
+        window_bitrate_samples=view.bitrate_samples,
+        window_bitrate_avg_bps=view.bitrate_avg_bps,
+        window_bitrate_min_bps=view.bitrate_min_bps,
+        window_bitrate_max_bps=view.bitrate_max_bps,
+        window_buffer_events=view.buffer_events,
+        window_stall_ms=view.stall_ms,
+        last_closed_bucket_start_ms=view.last_closed_start_ms,
+    )
+
+
+def _partition(partition: OwnedPartition, end_offset: int | None, clocks: Clocks) -> PartitionFigures:
+    figures = partition.windows.figures()
+    lag_s = max(clocks.wall_ms() - partition.last_timestamp_ms, 0) / 1000 if partition.last_timestamp_ms >= 0 else None
+    return PartitionFigures(
+        partition=partition.number,
+        next_offset=partition.next_offset,
+        end_offset=end_offset,
+        time_lag_s=lag_s,
+        streams=figures.streams,
+        buckets=figures.buckets,
+        viewers=partition.windows.viewers(),
+        viewers_held=figures.viewers_held,
+        signs_kept=figures.signs_kept,
+        state_bytes=figures.state_bytes,
+        checkpoint_age_s=clocks.monotonic_s() - partition.checkpoint_s,
+    )

@@ -1,0 +1,342 @@
+"""What is found in a writer schema, and what is refused: naming the field, the schema and the reason."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from consumer.intake.compiler.assembler import MAX_INSTRUCTIONS, MAX_SYMBOLS
+from consumer.intake.compiler.mapping import mapping_from
+from consumer.intake.compiler.program import MAX_DEPTH, MAX_TYPES, compile_program
+from consumer.intake.compiler.schema_json import (
+    MAX_REASON_CHARS,
+    MAX_SCHEMA_CHARS,
+    SchemaRefused,
+    parse_schema_json,
+    parse_schema_text,
+)
+from consumer.intake.compiler.schema_walk import MAX_LEAVES
+from consumer.intake.schemas.builtin import load_builtin_schema
+from consumer.intake.vm.columns import decode_block
+from consumer.intake.vm.instructions import MAX_LOOP_DEPTH, Program
+from consumer.settings.model import InputSettings
+from tests.intake.payloads import number, text
+from tests.intake.reference import Event, encode, row
+
+IDS = [{"name": "stream_id", "type": "string"}, {"name": "viewer_id", "type": "string"}]
+TIME = [{"name": "timestamp_ms", "type": "long"}]
+TYPE = [{"name": "type", "type": "string"}]
+
+
+def record(*fields: dict[str, Any], name: str = "E") -> dict[str, Any]:
+    return {"type": "record", "name": name, "fields": list(fields)}
+
+
+def program(schema: Any, **settings: Any) -> Program:
+    return compile_program(parse_schema_json(schema), mapping_from(InputSettings.model_validate(settings)))
+
+
+def read(schema: Any, value: Any, **settings: Any) -> Event:
+    return row(decode_block(program(schema, **settings), encode(schema, value), 1), 0)
+
+
+def with_types(*names: str) -> dict[str, Any]:
+    """A record whose event is a union of records with these names."""
+    return record(*IDS, *TIME, {"name": "event", "type": [record(name=name) for name in names]})
+
+
+@pytest.mark.parametrize(
+    ("schema", "settings", "sentence"),
+    [
+        (
+            record({"name": "viewer_id", "type": "string"}, *TIME, *TYPE),
+            {},
+            (
+                'schema "E": stream_id: there is no field "stream_id"; set input.fields.stream_id to the path of the '
+                "field that holds it"
+            ),
+        ),
+        (
+            record(*IDS, *TIME, *TYPE),
+            {"fields": {"viewer_id": "user.id"}},
+            'viewer_id: there is no field "user.id"',
+        ),
+        (
+            record({"name": "stream_id", "type": "int"}, IDS[1], *TIME, *TYPE),
+            {},
+            (
+                'stream_id: the field "stream_id" holds an int, but must hold a string, bytes or a uuid; set '
+                "input.fields.stream_id to another field"
+            ),
+        ),
+        (
+            record({"name": "stream_id", "type": {"type": "array", "items": "string"}}, IDS[1], *TIME, *TYPE),
+            {},
+            'the field "stream_id" holds an array',
+        ),
+        (
+            record(IDS[0], {"name": "viewer_id", "type": record(*TIME, name="V")}, *TIME, *TYPE),
+            {},
+            'the field "viewer_id" holds the record "V"',
+        ),
+        (
+            record(IDS[0], {"name": "u", "type": {"type": "map", "values": record(IDS[1], name="V")}}, *TIME, *TYPE),
+            {"fields": {"viewer_id": "u.viewer_id"}},
+            "something inside a map",
+        ),
+        (
+            record({"name": "stream_id", "type": {"type": "fixed", "name": "F", "size": 16}}, IDS[1], *TIME, *TYPE),
+            {},
+            'the field "stream_id" holds a fixed',
+        ),
+        (record(*IDS, {"name": "timestamp_ms", "type": "string"}, *TYPE), {}, "a timestamp or a number"),
+        (
+            record(*IDS, {"name": "timestamp_ms", "type": {"type": "int", "logicalType": "date"}}, *TYPE),
+            {},
+            'the field "timestamp_ms" holds an int (date)',
+        ),
+        (
+            record(*IDS, {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}, *TYPE),
+            {"fields": {"timestamp_ms": {"path": "at", "scale": 1000}}},
+            "a timestamp-micros, which needs no scale",
+        ),
+        (record(*IDS, *TIME), {}, 'type: there is no field "event" or "type"'),
+        (record(*IDS, *TIME, {"name": "type", "type": "int"}), {}, 'type: the field "type" holds an int'),
+        (
+            record(*IDS, *TIME, *TYPE, {"name": "bitrate_bps", "type": "string"}),
+            {},
+            'bitrate_bps: the field "bitrate_bps" holds a string',
+        ),
+        (
+            with_types("ViewerJoin", "BitrateReport"),
+            {},
+            'bitrate_bps: there is no field "event.bitrate_bps" or "bitrate_bps"',
+        ),
+        (with_types("ViewerJoin", "BufferEvent"), {}, "duration_ms: there is no field"),
+        (
+            with_types("Started", "Stopped"),
+            {},
+            (
+                "none of its event types (Started, Stopped) is one that we know; "
+                'say which are ours in input.events, as join = ["Started"]'
+            ),
+        ),
+        (
+            record(*IDS, *TIME, {"name": "type", "type": {"type": "enum", "name": "T", "symbols": ["A", "B"]}}),
+            {},
+            "none of its event types (A, B)",
+        ),
+        (
+            record(*IDS, *TIME, *TYPE, {"name": "next", "type": ["null", "E"]}),
+            {},
+            'it is recursive: record "E" is inside itself',
+        ),
+        (
+            record(*IDS, *TIME, *TYPE, {"name": "x", "type": {"type": "array", "items": "null"}}),
+            {},
+            "an array has items that take no bytes",
+        ),
+        (
+            record(*IDS, *TIME, *TYPE, {"name": "x", "type": {"type": "array", "items": record(name="Empty")}}),
+            {},
+            "an array has items that take no bytes",
+        ),
+        (
+            record(
+                *IDS,
+                *TIME,
+                *TYPE,
+                {"name": "x", "type": {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}},
+            ),
+            {},
+            "an array has items that take no bytes",
+        ),
+        ("string", {}, 'schema "(no record)": stream_id: there is no field'),
+    ],
+)
+def test_what_cannot_be_mapped_is_refused(schema: Any, settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SchemaRefused) as refusal:
+        program(schema, **settings)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("schema_text", "sentence"),
+    [
+        ("{", "the schema is no JSON"),
+        ('{"type": "record"}', "it is no Avro schema"),
+        ('{"type": "recrod", "name": "x"}', "it is no Avro schema"),
+        ('"nonsense"', "it is no Avro schema"),
+        ("17", "it is no Avro schema"),
+        ('{"a": 1}', "it is no Avro schema"),
+        (" " * (MAX_SCHEMA_CHARS + 1), "characters, more than"),
+        ("[" * 100_000, "nested more than"),
+        ('{"type": "array", "items": ' * 150 + '"int"' + "}" * 150, "nested more than"),
+        ('{"type": "array", "items": ' * 5_000 + '"int"' + "}" * 5_000, "nested more than"),
+        (
+            '{"type":"record","name":"E","fields":[{"name":"a","type":{"type":"fixed","name":"F","size":"x"}}]}',
+            "the size of fixed",
+        ),
+        (
+            '{"type":"record","name":"E","fields":[{"name":"a","type":{"type":"fixed","name":"F","size":-1}}]}',
+            "the size of fixed",
+        ),
+    ],
+)
+def test_what_is_no_schema_is_refused(schema_text: str, sentence: str) -> None:
+    with pytest.raises(SchemaRefused) as refusal:
+        compile_program(parse_schema_text(schema_text), mapping_from(InputSettings()))
+    assert sentence in str(refusal.value)
+
+
+def test_a_schema_that_grows_without_end_is_refused() -> None:
+    layers: list[Any] = [record(*TIME, name="L0")]
+    for i in range(1, 40):
+        below = f"L{i - 1}"
+        layers.append(record({"name": "a", "type": below}, {"name": "b", "type": below}, name=f"L{i}"))
+    for innermost in (layers[0], record(name="L0")):
+        fields = [{"name": f"f{i}", "type": one} for i, one in enumerate([innermost, *layers[1:]])]
+        with pytest.raises(SchemaRefused, match="more than"):
+            program(record(*fields, *IDS, *TIME, *TYPE))
+
+
+def test_limits_on_size_and_depth() -> None:
+    many = [{"name": f"f{i}", "type": "string"} for i in range(MAX_INSTRUCTIONS)]
+    with pytest.raises(SchemaRefused, match="too many fields"):
+        program(record(*many, *IDS, *TIME, *TYPE))
+    deep: Any = "int"
+    for i in range(MAX_DEPTH + 1):
+        deep = record({"name": "a", "type": deep}, name=f"R{i}")
+    with pytest.raises(SchemaRefused, match="nested more than 64 levels"):
+        program(record({"name": "x", "type": deep}, *IDS, *TIME, *TYPE))
+    arrays: Any = "int"
+    for _ in range(MAX_LOOP_DEPTH + 1):
+        arrays = {"type": "array", "items": arrays}
+    with pytest.raises(SchemaRefused, match="nested more than 16 levels"):
+        program(record({"name": "x", "type": arrays}, *IDS, *TIME, *TYPE))
+
+
+def test_limits_on_branches() -> None:
+    union = [record(*IDS, *TIME, *TYPE, name=f"R{i}") for i in range(MAX_LEAVES + 1)]
+    with pytest.raises(SchemaRefused, match=f'its field "stream_id" can have more than {MAX_LEAVES} types'):
+        program(union)
+    assert program(union[: MAX_LEAVES // 2]).name == "(no record)"
+    nothing = record({"name": "u", "type": ["null"] * MAX_TYPES}, *IDS, *TIME, *TYPE)
+    with pytest.raises(SchemaRefused, match=f"more than {MAX_TYPES} types"):
+        program(nothing)
+
+
+def test_an_enum_that_many_branches_share_counts_for_each() -> None:
+    symbols = ["join", *(f"s{i}" for i in range(MAX_SYMBOLS // 2))]
+    kinds = {"type": "enum", "name": "Kind", "symbols": symbols}
+    first = record(*IDS, *TIME, {"name": "type", "type": kinds}, name="R0")
+    more = record(*IDS, *TIME, {"name": "type", "type": "Kind"}, name="R1")
+    assert program(first).name == "R0"
+    with pytest.raises(SchemaRefused, match=f"more than {MAX_SYMBOLS} symbols"):
+        program([first, more])
+
+
+def test_two_fields_of_one_name_are_refused() -> None:
+    with pytest.raises(SchemaRefused, match='record "E" has two fields "stream_id"'):
+        program(record(*IDS, IDS[0], *TIME, *TYPE))
+
+
+@pytest.mark.parametrize("hostile", ["\ud800", "a\nb", "a\x00b", "\x1b[31m", "x" * 900_000, " " * 900_000])
+@pytest.mark.parametrize("place", ["name", "type", "logicalType", "namespace", "size"])
+def test_what_a_refusal_quotes_is_one_short_line_of_text(hostile: str, place: str) -> None:
+    schema = record({"name": "stream_id", "type": {"type": "fixed", "name": "F", "size": 3, place: hostile}})
+    with pytest.raises(SchemaRefused) as refusal:
+        compile_program(parse_schema_text(json.dumps(schema)), mapping_from(InputSettings()))
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value).encode()) <= 3 * MAX_REASON_CHARS
+
+
+def test_marks_of_a_parsed_schema_are_not_believed() -> None:
+    schema = {**record(*IDS, *TIME, *TYPE), "__fastavro_parsed": True, "__named_schemas": {"E": "nonsense"}}
+    assert program(schema).name == "E"
+
+
+def test_a_default_of_a_wrong_type_does_no_harm() -> None:
+    schema = record(*IDS, *TIME, *TYPE, {"name": "x", "type": "int", "default": "seven"})
+    assert program(schema).name == "E"
+
+
+def test_our_own_schema() -> None:
+    assert program(load_builtin_schema("viewer_event")).name == "viewer_consumer.ViewerEvent"
+
+
+def test_the_records_own_name_can_be_the_type() -> None:
+    report = record(*IDS, *TIME, {"name": "bitrate_bps", "type": "int"}, name="BitrateReport")
+    value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "bitrate_bps": 9}
+    assert read(report, value) == Event("s", "v", 7, 2, 9)
+
+
+def test_a_union_of_records_at_the_top() -> None:
+    join = record(*IDS, *TIME, name="ViewerJoin")
+    leave = record(*TIME, *IDS, name="ViewerLeave")
+    value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7}
+    assert read([join, leave], ("ViewerLeave", value)) == Event("s", "v", 7, 1)
+
+
+def test_one_field_may_serve_two_of_ours() -> None:
+    schema = record(*IDS, *TIME, *TYPE, {"name": "value", "type": "long"})
+    fields = {"bitrate_bps": {"path": "value", "scale": 1000}, "duration_ms": "value"}
+    value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "value": 5}
+    assert read(schema, {**value, "type": "bitrate"}, fields=fields) == Event("s", "v", 7, 2, 5_000)
+    assert read(schema, {**value, "type": "buffer"}, fields=fields) == Event("s", "v", 7, 3, 5)
+
+
+def test_full_names_of_event_types_win_over_short_ones() -> None:
+    schema = with_types("a.Started", "b.Started", "c.Stopped")
+    events = {"join": ["a.Started", "Stopped"], "leave": "b.Started"}
+    value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7}
+    kinds = [read(schema, {**value, "event": (n, {})}, events=events).kind for n in ("a.Started", "b.Started")]
+    assert kinds == [0, 1]
+    assert read(schema, {**value, "event": ("c.Stopped", {})}, events=events).kind == 0
+
+
+def test_kafka_time_needs_no_timestamp() -> None:
+    assert program(record(*IDS, *TYPE), time="kafka").name == "E"
+
+
+def test_named_types_are_followed() -> None:
+    number_type = {"type": "record", "name": "Rate", "fields": [{"name": "n", "type": "int"}]}
+    schema = record({"name": "old", "type": number_type}, {"name": "new", "type": "Rate"}, *IDS, *TIME, *TYPE, name="E")
+    value = {"old": {"n": 1}, "new": {"n": 2}, "stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "type": "bitrate"}
+    assert read(schema, value, fields={"bitrate_bps": "new.n"}) == Event("s", "v", 7, 2, 2)
+
+
+def test_binary_uuids_become_text() -> None:
+    uuid = {"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}
+    schema = record({"name": "stream_id", "type": uuid}, {"name": "viewer_id", "type": "U"}, *TIME, *TYPE)
+    ids = [UUID(int=2**127 + 0x0123456789ABCDEF), UUID(int=7)]
+    value = {"stream_id": ids[0].bytes, "viewer_id": ids[1].bytes, "timestamp_ms": 7, "type": "join"}
+    events = decode_block(program(schema), encode(schema, value) * 3, 3)
+    assert [row(events, i) for i in range(3)] == [Event(str(ids[0]), str(ids[1]), 7)] * 3
+
+
+@pytest.mark.parametrize("ticks", [-1, -1_000, -1_001, 999, 1_000, 2**52 * 1_000 + 999])
+def test_micros_are_floored(ticks: int) -> None:
+    micros = {"type": "long", "logicalType": "timestamp-micros"}
+    schema = record(*IDS, {"name": "timestamp_ms", "type": micros}, *TYPE)
+    payload = text("s") + text("v") + number(ticks) + text("join")
+    assert row(decode_block(program(schema), payload, 1), 0).timestamp_ms == ticks // 1_000
+
+
+def test_blocks_with_their_size_are_read_item_by_item() -> None:
+    longs = {"type": "array", "items": "long"}
+    schema = record({"name": "x", "type": longs}, *IDS, *TIME, *TYPE)
+    rest = text("s") + text("v") + number(7) + text("join")
+    lying_size = number(-2) + number(10_000) + number(1) + number(2) + number(1) + number(3) + number(0)
+    assert row(decode_block(program(schema), lying_size + rest, 1), 0) == Event("s", "v", 7)
+    too_many = number(10_000) + number(1) + number(0)
+    assert row(decode_block(program(schema), too_many + rest, 1), 0).reject == "bad_length"
+    most_negative = number(-(2**63)) + number(0)
+    assert row(decode_block(program(schema), most_negative + rest, 1), 0).reject == "bad_length"
+
+
+def test_schema_text_and_json_are_the_same() -> None:
+    schema = load_builtin_schema("viewer_event")
+    assert parse_schema_text(json.dumps(schema)).fingerprint() == parse_schema_json(schema).fingerprint()

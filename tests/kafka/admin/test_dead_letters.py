@@ -1,0 +1,127 @@
+"""Dead letters as they are read back: one suite, on the fake and on a real broker."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka import Producer
+
+from consumer.errors import ViewerConsumerError
+from consumer.kafka.admin.dead_letters import DeadLetters
+from consumer.kafka.batch import UNREADABLE_HEADERS
+from consumer.kafka.protocols import DeadLetterSource, Record
+from consumer.settings.model import KafkaSettings
+from tests.support.fakes import FakeDeadLetters
+from tests.support.raw_records import write_with_header
+from tests.support.topics import create_topic, delete_topics, ends, unique
+
+BEGIN_MS = time.time_ns() // 1_000_000_000 * 1_000 - 60_000
+WRITTEN = [
+    Record(0, 0, BEGIN_MS, b"k", b"v", [("h", b"1"), ("h", None)]),
+    Record(0, 1, BEGIN_MS + 1_000, None, None, ()),
+    Record(0, 2, BEGIN_MS + 2_000, b"", b"", ()),
+    Record(1, 0, BEGIN_MS + 1_500, b"\xff", b"\0" * 2_000, ()),
+]
+
+
+@pytest.fixture(scope="module")
+def kafka(bootstrap_servers: str) -> Iterator[KafkaSettings]:
+    """Three partitions, the last of them empty; between the letters lie those of a transaction that was aborted."""
+    settings = KafkaSettings(bootstrap_servers=bootstrap_servers, dead_letter_topic=unique("dead-letters"))
+    create_topic(bootstrap_servers, settings.dead_letter_topic, 3)
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": unique("writer")})
+    producer.init_transactions(30)
+    for keep in (True, False):
+        producer.begin_transaction()
+        for each in WRITTEN:
+            producer.produce(
+                settings.dead_letter_topic,
+                each.value,
+                each.key,
+                each.partition,
+                timestamp=each.timestamp_ms,
+                headers=list(each.headers),
+            )
+        producer.flush(30)
+        if keep:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
+    yield settings
+    delete_topics(bootstrap_servers, [settings.dead_letter_topic])
+
+
+@pytest.fixture(params=["fake", "real"])
+def source(request: pytest.FixtureRequest) -> DeadLetterSource:
+    if request.param == "fake":
+        return FakeDeadLetters(list(WRITTEN))
+    return DeadLetters(request.getfixturevalue("kafka"))
+
+
+def in_order(records: Iterator[Record]) -> list[Record]:
+    """Partitions may come in any order, each in its own."""
+    return sorted(records, key=lambda record: record.partition)
+
+
+def test_all_that_is_committed_is_read_each_partition_in_order(source: DeadLetterSource) -> None:
+    assert in_order(source.read()) == WRITTEN
+
+
+@pytest.mark.parametrize(
+    ("since_ms", "places"),
+    [(0, 4), (BEGIN_MS, 4), (BEGIN_MS + 1, 3), (BEGIN_MS + 1_500, 2), (BEGIN_MS + 1_501, 1), (BEGIN_MS + 2_001, 0)],
+)
+def test_from_a_time_on(source: DeadLetterSource, since_ms: int, places: int) -> None:
+    assert in_order(source.read(since_ms)) == [each for each in WRITTEN if each.timestamp_ms >= since_ms]
+    assert len(list(source.read(since_ms))) == places
+
+
+def test_one_by_its_place(source: DeadLetterSource) -> None:
+    assert [source.at(each.partition, each.offset) for each in WRITTEN] == WRITTEN
+
+
+@pytest.mark.parametrize("place", [(0, 3), (0, 9_999), (0, 2**62), (2, 0), (7, 0)])
+def test_a_place_where_none_is(source: DeadLetterSource, place: tuple[int, int]) -> None:
+    assert source.at(*place) is None
+
+
+def test_a_reader_that_stops_early_lets_go(source: DeadLetterSource) -> None:
+    reading = source.read()
+    assert next(reading) in WRITTEN
+
+
+def test_what_was_aborted_is_there_and_not_seen(kafka: KafkaSettings) -> None:
+    assert ends(kafka.bootstrap_servers, kafka.dead_letter_topic)[0] > len(WRITTEN)
+    assert DeadLetters(kafka).at(0, 5) is None
+
+
+def test_header_names_that_are_no_text_do_no_harm(bootstrap_servers: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=bootstrap_servers, dead_letter_topic=unique("dead-letters"))
+    create_topic(bootstrap_servers, settings.dead_letter_topic, 1)
+    try:
+        write_with_header(bootstrap_servers, settings.dead_letter_topic, b"v", b"\xff", b"x")
+        (record,) = DeadLetters(settings).read()
+        assert record.headers == [(UNREADABLE_HEADERS, None)]
+    finally:
+        delete_topics(bootstrap_servers, [settings.dead_letter_topic])
+
+
+@pytest.mark.parametrize(
+    ("read", "change", "sentence"),
+    [
+        (
+            lambda letters: list(letters.read()),
+            {"dead_letter_topic": "not-there"},
+            'dead letter topic "not-there" does',
+        ),
+        (lambda letters: letters.at(0, 0), {"dead_letter_topic": "not-there"}, 'dead letter topic "not-there" does'),
+        (lambda letters: list(letters.read()), {"bootstrap_servers": "localhost:1"}, "can't read the dead letters on"),
+    ],
+)
+def test_trouble_is_one_line(
+    kafka: KafkaSettings, read: Callable[[DeadLetters], object], change: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ViewerConsumerError) as trouble:
+        read(DeadLetters(kafka.model_copy(update=change), answer_within_s=5.0))
+    assert sentence in str(trouble.value)
+    assert "\n" not in str(trouble.value)

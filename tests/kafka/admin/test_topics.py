@@ -1,0 +1,219 @@
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+
+from consumer.errors import UsageError, ViewerConsumerError
+from consumer.kafka.admin.cluster import Cluster
+from consumer.kafka.admin.topics import TopicReport, check_topics
+from consumer.settings.model import KafkaSettings
+from tests.support.topics import create_topic, delete_topics, unique
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def topics(bootstrap_servers: str) -> Iterator[KafkaSettings]:
+    """Four names of topics that aren't there."""
+    kafka = KafkaSettings(
+        bootstrap_servers=bootstrap_servers,
+        input_topic=unique("input"),
+        output_topic=unique("output"),
+        dead_letter_topic=unique("dead"),
+        state_topic=unique("state"),
+    )
+    yield kafka
+    delete_topics(
+        bootstrap_servers, [kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic, kafka.state_topic]
+    )
+
+
+def config_of(bootstrap_servers: str, topic: str, *keys: str) -> dict[str, str | None]:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    entries = admin.describe_configs([resource])[resource].result(15)
+    return {key: entries[key].value for key in keys}
+
+
+def test_ours_are_created_with_as_many_partitions_as_the_input_and_found_again(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 3)
+    assert check_topics(topics).topics == (
+        TopicReport("input", topics.input_topic, 3, created=False),
+        TopicReport("output", topics.output_topic, 3, created=True),
+        TopicReport("dead letter", topics.dead_letter_topic, 3, created=True),
+        TopicReport("state", topics.state_topic, 3, created=True),
+    )
+    again = check_topics(topics)
+    assert again.input_partitions == 3
+    assert [report.created for report in again.topics] == [False] * 4
+
+
+def test_a_missing_input_is_not_created_but_named_with_the_cluster(topics: KafkaSettings) -> None:
+    with pytest.raises(ViewerConsumerError) as missing:
+        check_topics(topics)
+    assert f'"{topics.input_topic}" does not exist on {topics.bootstrap_servers}' in str(missing.value)
+    assert "\n" not in str(missing.value)
+
+
+def test_without_leave_to_create_each_missing_topic_is_a_line_with_the_command(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 2)
+    with pytest.raises(ViewerConsumerError) as missing:
+        check_topics(topics.model_copy(update={"create_topics": False}))
+    output, dead, state = str(missing.value).splitlines()
+    assert output.startswith(f'output topic "{topics.output_topic}" does not exist')
+    assert output.endswith(f"--create --topic {topics.output_topic} --partitions 2")
+    assert dead.startswith(f'dead letter topic "{topics.dead_letter_topic}" does not exist')
+    assert state.startswith(f'state topic "{topics.state_topic}" does not exist')
+    assert f"--topic {topics.state_topic} --partitions 2 --config cleanup.policy=compact --config segment." in state
+
+
+def test_another_partition_count_is_refused_with_both_counts(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 2)
+    create_topic(topics.bootstrap_servers, topics.output_topic, 1)
+    with pytest.raises(ViewerConsumerError) as differs:
+        check_topics(topics)
+    assert f'output topic "{topics.output_topic}" has 1 partition, but input topic' in str(differs.value)
+    assert str(differs.value).count("\n") == 0
+
+
+def test_a_dead_letter_topic_that_takes_no_large_ones_is_refused(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
+    create_topic(topics.bootstrap_servers, topics.dead_letter_topic, 1, {"max.message.bytes": "999999"})
+    with pytest.raises(ViewerConsumerError) as small:
+        check_topics(topics)
+    assert f'dead letter topic "{topics.dead_letter_topic}" has max.message.bytes=999999' in str(small.value)
+    assert str(small.value).endswith(f"--entity-name {topics.dead_letter_topic} --add-config max.message.bytes=1000000")
+
+
+def test_the_state_topic_is_created_so_that_it_is_compacted_soon(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 2)
+    check_topics(topics)
+    wanted = {
+        "cleanup.policy": "compact",
+        "segment.bytes": "33554432",
+        "min.cleanable.dirty.ratio": "0.1",
+        "max.compaction.lag.ms": "60000",
+    }
+    assert config_of(topics.bootstrap_servers, topics.state_topic, *wanted) == wanted
+    assert config_of(topics.bootstrap_servers, topics.output_topic, "cleanup.policy") == {"cleanup.policy": "delete"}
+    assert [report.warnings for report in check_topics(topics).topics] == [()] * 4
+
+
+@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
+def test_a_state_topic_that_deletes_is_refused_with_the_command_that_mends_it(
+    topics: KafkaSettings, policy: str
+) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
+    create_topic(topics.bootstrap_servers, topics.state_topic, 1, {"cleanup.policy": policy})
+    with pytest.raises(ViewerConsumerError) as deletes:
+        check_topics(topics)
+    assert f'state topic "{topics.state_topic}" has cleanup.policy={policy}' in str(deletes.value)
+    assert str(deletes.value).endswith(
+        f"run kafka-configs.sh --bootstrap-server {topics.bootstrap_servers} --alter --entity-type topics "
+        f"--entity-name {topics.state_topic} --add-config cleanup.policy=compact"
+    )
+    assert "\n" not in str(deletes.value)
+
+
+def test_a_state_topic_that_is_compacted_late_is_taken_with_a_warning_for_each_reason(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
+    create_topic(topics.bootstrap_servers, topics.state_topic, 1, {"cleanup.policy": "compact"})
+    state = check_topics(topics).topics[-1]
+    assert state.role == "state"
+    segment, lag = state.warnings
+    assert f'state topic "{topics.state_topic}" has segment.bytes=1073741824, better is at most 268435456' in segment
+    assert segment.endswith("--add-config segment.bytes=33554432")
+    assert lag.endswith("--add-config max.compaction.lag.ms=60000")
+
+
+def test_a_cluster_that_tells_neither_configuration_nor_id_is_worked_with_all_the_same(
+    topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_cluster: Cluster, _topic: str) -> Future[Any]:
+        refused: Future[Any] = Future()
+        refused.set_exception(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+        return refused
+
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
+    create_topic(topics.bootstrap_servers, topics.state_topic, 1)
+    monkeypatch.setattr(Cluster, "_describe", refuse)
+    monkeypatch.setattr(Cluster, "_describe_config", refuse)
+    layout = check_topics(topics)
+    assert layout.topics[-1] == TopicReport("state", topics.state_topic, 1, created=False)
+    assert layout.identity.cluster_id
+    assert layout.identity.topic_id == ""
+
+
+def test_a_state_topic_of_another_partition_count_is_refused(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 2)
+    create_topic(topics.bootstrap_servers, topics.state_topic, 3, {"cleanup.policy": "compact"})
+    with pytest.raises(ViewerConsumerError, match=r'state topic ".*" has 3 partitions, but input topic ".*" has 2: '):
+        check_topics(topics)
+
+
+def test_an_input_that_was_created_again_has_another_identity_on_the_same_cluster(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
+    first = check_topics(topics).identity
+    assert first == check_topics(topics).identity
+    assert first.cluster_id
+    assert first.topic_id
+    delete_topics(topics.bootstrap_servers, [topics.input_topic])
+    until(lambda: Cluster(topics).partitions(topics.input_topic) is None, "the topic is gone")
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
+    second = check_topics(topics).identity
+    assert second.cluster_id == first.cluster_id
+    assert second.topic_id not in {"", first.topic_id}
+
+
+def refusing_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """Takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_wrong_address_is_one_line_with_the_reason_and_soon() -> None:
+    port = refusing_port()
+    began = time.monotonic()
+    with pytest.raises(ViewerConsumerError) as unreachable:
+        check_topics(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), answer_within_s=1.0)
+    assert time.monotonic() - began < 6.0
+    assert str(unreachable.value).startswith(f"can't reach Kafka on 127.0.0.1:{port}: ")
+    assert "Connection refused" in str(unreachable.value)
+    assert "\n" not in str(unreachable.value)
+
+
+def test_something_that_does_not_speak_kafka_is_one_line_too() -> None:
+    with silent_port() as port, pytest.raises(ViewerConsumerError, match=f"can't reach Kafka on 127.0.0.1:{port}: "):
+        check_topics(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), answer_within_s=1.0)
+
+
+def test_a_login_the_broker_does_not_know_is_said_to_be_one(bootstrap_servers: str) -> None:
+    client: dict[str, str | int | float | bool] = {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "someone",
+        "sasl.password": "hush-hush",
+    }
+    with pytest.raises(ViewerConsumerError) as refused:
+        check_topics(KafkaSettings(bootstrap_servers=bootstrap_servers, client=client), answer_within_s=1.0)
+    assert "check the user, its password and its permissions" in str(refused.value)
+    assert "hush-hush" not in str(refused.value)
+
+
+def test_a_key_that_librdkafka_does_not_know_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match=r'"sockte[.]timeout[.]ms"'):
+        check_topics(KafkaSettings(client={"sockte.timeout.ms": 1}))

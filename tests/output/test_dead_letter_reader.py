@@ -1,0 +1,121 @@
+"""Dead letters read back: what is asked for, and that nothing in them commands a terminal."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.output.dead_letter import Cause, Rejected
+from consumer.output.dead_letter_reader import (
+    UNKNOWN,
+    Letter,
+    Wanted,
+    as_counts,
+    as_json,
+    as_line,
+    as_text,
+    time_text,
+    visible,
+)
+
+
+def letter(
+    reason: str = "truncated", input_partition: int = 2, timestamp_ms: int = 1_700_000_001_000, offset: int = 5
+) -> Letter:
+    """One as it comes back from Kafka."""
+    cause = Cause("viewer-events", input_partition, "my-group", reason, "it ends", "id 7")
+    rejected = Rejected([17], [1_700_000_000_000], [b"key"], [b"\0\1ab"], [()], [cause.headers()])
+    ((key, value, ours),) = rejected.letters()
+    headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in ours]
+    return Letter(3, offset, timestamp_ms, key, value, headers)
+
+
+def test_a_line_says_where_when_and_why() -> None:
+    assert as_line(letter()) == "3:5  2023-11-14T22:13:21.000Z  truncated  from 2:17  id 7  4 bytes"
+    nobodys = Letter(0, 0, -1, None, None, [])
+    assert as_line(nobodys) == f"0:0  no time  {UNKNOWN}  from :  -  no value"
+
+
+def test_one_is_shown_with_all_that_it_holds() -> None:
+    lines = list(as_text(letter()))
+    assert lines[:6] == [
+        "dead letter  3:5 at 2023-11-14T22:13:21.000Z",
+        "reason       truncated: it ends",
+        "came from    viewer-events 2:17",
+        "at           2023-11-14T22:13:20.000Z",
+        "schema       id 7",
+        "set aside by my-group",
+    ]
+    assert lines[-3] == "key          key"
+    assert lines[-2] == "value        4 bytes"
+    assert lines[-1].split() == ["00000000", "00", "01", "61", "62", "..ab"]
+
+
+def test_json_has_every_byte() -> None:
+    found = json.loads(json.dumps(as_json(letter())))
+    assert (found["partition"], found["offset"], found["reason"], found["input_offset"]) == (3, 5, "truncated", "17")
+    assert base64.b64decode(found["value"]) == b"\0\1ab"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offsets"),
+    [
+        (Wanted(), [0, 1, 2]),
+        (Wanted(reasons=frozenset({"future"})), [1]),
+        (Wanted(reasons=frozenset({"future", "truncated"})), [0, 1, 2]),
+        (Wanted(partitions=frozenset({2})), [0, 1]),
+        (Wanted(since_ms=2_000), [1, 2]),
+        (Wanted(since_ms=2_000, until_ms=3_000), [1]),
+        (Wanted(reasons=frozenset({"truncated"}), partitions=frozenset({4}), until_ms=3_001), [2]),
+    ],
+)
+def test_what_is_asked_for(wanted: Wanted, offsets: list[int]) -> None:
+    letters = [letter("truncated", 2, 1_000, 0), letter("future", 2, 2_000, 1), letter("truncated", 4, 3_000, 2)]
+    assert [each.offset for each in letters if wanted.takes(each)] == offsets
+
+
+def test_counts_are_by_reason_and_partition() -> None:
+    letters = [letter(), letter(), letter("future"), letter("truncated", 4)]
+    assert list(as_counts(letters)) == [
+        "         2  truncated  partition 2",
+        "         1  future  partition 2",
+        "         1  truncated  partition 4",
+    ]
+
+
+def test_headers_that_came_with_the_record_are_not_taken_for_ours() -> None:
+    forged = letter()._replace(headers=[("__streams.errors.exception", b"forged"), *letter().headers])
+    assert forged.reason == "truncated"
+
+
+@given(
+    st.builds(
+        Letter,
+        *(st.integers(0, 9), st.integers(0, 9), st.integers(-(2**63), 2**63 - 1)),
+        *(st.none() | st.binary(max_size=30), st.none() | st.binary(max_size=30)),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["viewer_consumer.timestamp_ms", "__streams.errors.message", "x\x1b[2J", "\n"]),
+                st.none()
+                | st.binary(max_size=30)
+                | st.sampled_from([b"\x1b]0;x\x07", b"9" * 5_000, b"-1", "٣".encode()]),
+            ),
+            max_size=4,
+        ),
+    )
+)
+def test_whatever_a_letter_holds_commands_no_terminal(any_letter: Letter) -> None:
+    lines = [as_line(any_letter), *as_text(any_letter), *as_counts([any_letter])]
+    assert all(line.isprintable() for line in lines)
+    assert json.dumps(as_json(any_letter)).isascii()
+
+
+def test_visible() -> None:
+    assert visible("Zürich\x1b[31m\n\u202e") == "Zürich\\x1b[31m\\n\\u202e"
+
+
+def test_times_beyond_the_calendar() -> None:
+    assert time_text(2**62) == f"{2**62} ms"
+    assert time_text(-1_500) == "1969-12-31T23:59:58.500Z"

@@ -1,0 +1,132 @@
+"""What a check finds in what is stored, beside workers and without."""
+
+import pytest
+
+from consumer.settings.model import Settings, load_settings
+from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.contents import Contents
+from consumer.state.journal import Journal
+from consumer.state.report import Stored, findings
+from consumer.state.result_settings import shape_of
+from consumer.windows.layout import Times
+from consumer.windows.storage.checksum import Checksum
+
+SETTINGS = Settings()
+IDENTITY = Identity("cluster", "topic", "viewer-consumer")
+NONE = Checksum(0, 0)
+
+
+def checkpoint(next_offset: int = 5, identity: Identity = IDENTITY, rows: Checksum = NONE) -> bytes:
+    return Checkpoint(
+        number=3,
+        next_offset=next_offset,
+        times=Times()._asdict(),
+        hash_key=(1, 2),
+        rows=rows,
+        settings=shape_of(SETTINGS),
+        identity=identity,
+        written_ms=0,
+    ).encoded()
+
+
+def stored(
+    committed: int | None,
+    journal_to: int | None = 10,
+    before: int | None = None,
+    made: bytes | None = None,
+    input_begin: int = 0,
+    input_end: int = 10,
+) -> Stored:
+    """A checkpoint at offset 5, and a journal from there."""
+    journal = None if journal_to is None else Journal().encoded(3, journal_to, NONE)
+    contents = Contents(checkpoint() if made is None else made, journal)
+    return Stored(0, committed if before is None else before, committed, input_begin, input_end, contents)
+
+
+def found(what: Stored, settings: Settings = SETTINGS) -> list[str]:
+    return [each.what for each in findings(what, settings, IDENTITY).disagreements]
+
+
+def changed(key: str, value: int) -> Settings:
+    return load_settings(None, [f"{key}={value}"], {})
+
+
+def test_what_a_commit_left_agrees() -> None:
+    assert found(stored(committed=10)) == []
+
+
+def test_a_group_whose_offset_has_expired_is_where_its_journal_is() -> None:
+    assert found(stored(committed=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "journal_to", "after", "agrees"),
+    [
+        #  group's offset before ──── journal ──── group's offset after: a worker went on meanwhile
+        (8, 8, 10, True),
+        (8, 9, 10, True),
+        (8, 10, 10, True),
+        (8, 7, 10, False),
+        (8, 11, 11, True),
+        (8, 12, 11, False),
+        #  it had none before
+        (None, 6, 10, True),
+    ],
+)
+def test_a_worker_that_goes_on_meanwhile_is_no_disagreement(
+    before: int | None, journal_to: int, after: int, *, agrees: bool
+) -> None:
+    one = stored(committed=after, journal_to=journal_to, input_end=20)._replace(committed_before=before)
+    assert (found(one) == []) == agrees
+
+
+def test_nothing_at_all_agrees_but_an_offset_without_a_checkpoint_does_not() -> None:
+    nothing = Stored(0, None, None, 0, 10, Contents())
+    assert findings(nothing, SETTINGS, IDENTITY) == ([], [])
+    assert found(nothing._replace(committed=4)) == [
+        "the group has committed offset 4, but there is no checkpoint of it"
+    ]
+    assert found(nothing._replace(contents=Contents(rows={b"r\0\0a": b""}))) == [
+        "there are records of a state, but no checkpoint"
+    ]
+
+
+def test_a_checkpoint_without_journal_or_that_can_t_be_read_is_found() -> None:
+    assert found(stored(10, journal_to=None)) == ["there is a checkpoint, but no journal"]
+    (what,) = found(stored(10, made=b"{"))
+    assert what.startswith("the checkpoint can't be read")
+
+
+def test_all_disagreements_are_found_not_only_the_first() -> None:
+    other = Identity("another cluster", "topic", "viewer-consumer")
+    one = stored(committed=9, made=checkpoint(identity=other, rows=Checksum(1, 2)))
+    one.contents.others.add(b"what?")
+    assert [each.split(",")[0] for each in found(one, changed("windows.bucket_ms", 5_000))] == [
+        "its state topic holds a record that is none of ours: b'what?'",
+        "its state is of cluster another cluster",
+        "the group has committed offset 9",
+        "its state was counted with windows.bucket_ms = 10000",
+        "its state has 0 rows with digest 0000000000000000",
+    ]
+
+
+def test_input_that_is_needed_and_gone_is_found() -> None:
+    assert found(stored(committed=10, input_begin=6)) == [
+        "records from offset 5 on are needed, but the input begins at 6; those before were deleted"
+    ]
+
+
+def test_a_row_that_can_t_be_read_is_found() -> None:
+    one = stored(committed=10)
+    one.contents.rows[b"r\0\0a"] = b"no row"
+    (what,) = found(one)
+    assert what.startswith("the stored row of stream 'a' ")
+
+
+def test_settings_that_may_change_are_told_and_are_no_disagreement() -> None:
+    assert findings(stored(committed=10), changed("windows.grace_ms", 1), IDENTITY) == ([], ["windows.grace_ms"])
+
+
+def test_what_is_found_says_how_to_resolve_it() -> None:
+    (first,) = findings(stored(committed=9), SETTINGS, IDENTITY).disagreements
+    assert first.advice == "go on without it by: viewer-consumer state reset --partition 0"
