@@ -196,8 +196,8 @@ def _view(run: _Run) -> dict[str, Any]:
     held = {view.stream_id.encode(): _entry(run, view, reasons) for view in run.windows.views()}
     # A stream that is not held has been forgotten, or had late events only; its time is the floor.
     gone = {*run.summaries.streams(), *run.dropped.late, *run.dropped.past_limit} - held.keys()
-    floor_ms = run.windows.figures().floor_ms
-    entries = held | {stream_id: _entry_of_none(run, stream_id, floor_ms) for stream_id in gone}
+    idle_watermark_ms = run.windows.stats().idle_watermark_ms
+    entries = held | {stream_id: _entry_of_none(run, stream_id, idle_watermark_ms) for stream_id in gone}
     return {stream_id.decode(): entries[stream_id] for stream_id in sorted(entries)}
 
 
@@ -214,7 +214,7 @@ def _entry(run: _Run, view: WindowView, reasons: dict[tuple[bytes, int], str]) -
     }
 
 
-def _entry_of_none(run: _Run, stream_id: bytes, floor_ms: int | None) -> dict[str, Any]:
+def _entry_of_none(run: _Run, stream_id: bytes, idle_watermark_ms: int | None) -> dict[str, Any]:
     return {
         "concurrent_viewers": 0,
         "window_bitrate_stats": [0.0, 0, 0],
@@ -222,7 +222,7 @@ def _entry_of_none(run: _Run, stream_id: bytes, floor_ms: int | None) -> dict[st
         "window_peak_concurrent": 0,
         "buckets": [],
         "late": run.dropped.late[stream_id],
-        "time": floor_ms,
+        "time": idle_watermark_ms,
     }
 
 

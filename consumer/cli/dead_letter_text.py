@@ -7,14 +7,14 @@ from itertools import islice
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.intake.rejects import Reject
 from consumer.kafka.protocols import DeadLetterSource
-from consumer.output.dead_letter_reader import Letter, Wanted, as_counts, as_json, as_line, as_text
+from consumer.output.dead_letter_reader import DeadLetterFilter, DeadLetterRecord, as_counts, as_json, as_line, as_text
 
 Say = Callable[[str], None]
 
 
-def list_letters(
+def list_dead_letters(
     source: DeadLetterSource,
-    wanted: Wanted,
+    wanted: DeadLetterFilter,
     say: Say,
     *,
     most: int | None = None,
@@ -26,7 +26,7 @@ def list_letters(
     Raises:
         ViewerConsumerError: they can't be read.
     """
-    letters = islice(_letters(source, wanted), most)
+    letters = islice(_dead_letters(source, wanted), most)
     if count:
         for line in as_counts(letters):
             say(line)
@@ -35,7 +35,7 @@ def list_letters(
         say(_json(letter) if json_lines else as_line(letter))
 
 
-def show_letter(source: DeadLetterSource, place: str, say: Say, *, as_json_line: bool = False) -> None:
+def show_dead_letter(source: DeadLetterSource, place: str, say: Say, *, as_json_line: bool = False) -> None:
     """Print one letter, by the place that a list gives.
 
     Raises:
@@ -46,7 +46,7 @@ def show_letter(source: DeadLetterSource, place: str, say: Say, *, as_json_line:
     record = source.at(partition, offset)
     if record is None:
         raise ViewerConsumerError(f"there is no dead letter at {place}; viewer-consumer dlq list shows where there are")
-    letter = Letter(*record)
+    letter = DeadLetterRecord(*record)
     for line in [_json(letter)] if as_json_line else as_text(letter):
         say(line)
 
@@ -64,12 +64,12 @@ def known_reasons(reasons: Iterable[str]) -> frozenset[str]:
     return frozenset(reasons)
 
 
-def _letters(source: DeadLetterSource, wanted: Wanted) -> Iterator[Letter]:
-    letters = (Letter(*record) for record in source.read(wanted.since_ms))
+def _dead_letters(source: DeadLetterSource, wanted: DeadLetterFilter) -> Iterator[DeadLetterRecord]:
+    letters = (DeadLetterRecord(*record) for record in source.read(wanted.since_ms))
     return filter(wanted.takes, letters)
 
 
-def _json(letter: Letter) -> str:
+def _json(letter: DeadLetterRecord) -> str:
     return json.dumps(as_json(letter))
 
 

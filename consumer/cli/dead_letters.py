@@ -34,18 +34,18 @@ def list_dead_letters(
 ) -> None:
     """List dead letters: where each is, when and why it was set aside, and where it came from."""
     settings = read_kafka_settings(config, overrides)
-    from consumer.cli.dead_letter_text import known_reasons, list_letters
+    from consumer.cli.dead_letter_text import known_reasons, list_dead_letters
     from consumer.kafka.admin.dead_letters import DeadLetters
-    from consumer.output.dead_letter_reader import Wanted
+    from consumer.output.dead_letter_reader import DeadLetterFilter
     from consumer.runtime.durations import parse_time_ms
 
-    wanted = Wanted(
+    wanted = DeadLetterFilter(
         reasons=known_reasons(reasons or ()),
         partitions=frozenset(partitions or ()),
         since_ms=None if since is None else parse_time_ms("--since", since),
         until_ms=None if until is None else parse_time_ms("--until", until),
     )
-    list_letters(DeadLetters(settings.kafka), wanted, typer.echo, most=most, count=count, json_lines=as_json)
+    list_dead_letters(DeadLetters(settings.kafka), wanted, typer.echo, most=most, count=count, json_lines=as_json)
 
 
 @dlq_app.command("show")
@@ -57,7 +57,7 @@ def show_dead_letter(
 ) -> None:
     """Show one dead letter with its headers, its key and its value."""
     settings = read_kafka_settings(config, overrides)
-    from consumer.cli.dead_letter_text import show_letter
+    from consumer.cli.dead_letter_text import show_dead_letter
     from consumer.kafka.admin.dead_letters import DeadLetters
 
-    show_letter(DeadLetters(settings.kafka), place, typer.echo, as_json_line=as_json)
+    show_dead_letter(DeadLetters(settings.kafka), place, typer.echo, as_json_line=as_json)

@@ -98,15 +98,15 @@ def reset(
     settings = read_kafka_settings(config, overrides)
     from consumer.cli.state_text import done, question
     from consumer.state.inspect import opened
-    from consumer.state.reset import forget, plans_of
+    from consumer.state.reset import reset_partition, reset_plans
 
     with opened(settings, partitions or ()) as view:
-        plans = plans_of(view.state, view.partitions, start.value)
+        plans = reset_plans(view.state, view.partitions, start.value)
         for line in question(plans, start.value):
             typer.echo(line, err=True)
         if not yes and not _confirmed("Forget it?"):
             raise ViewerConsumerError("nothing was changed")
-        for plan in forget(view.state, settings, view.identity, plans, start.value):
+        for plan in reset_partition(view.state, settings, view.identity, plans, start.value):
             typer.echo(done(plan))
 
 

@@ -14,8 +14,8 @@ from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
 from consumer.state.inspect import FoundStream
 from consumer.state.journal import StateError
-from consumer.state.report import Findings, Stored
-from consumer.state.reset import From, Plan
+from consumer.state.report import ConsistencyReport, Stored
+from consumer.state.reset import From, ResetPlan
 
 WIDE = 200
 """Columns where stdout is no terminal, so that nothing is cut."""
@@ -88,7 +88,7 @@ def print_stream(found: FoundStream, *, as_json: bool) -> None:
     _print(table)
 
 
-def print_findings(stored: Stored, found: Findings, *, as_json: bool) -> None:
+def print_findings(stored: Stored, found: ConsistencyReport, *, as_json: bool) -> None:
     """What disagrees of a partition, and how that is resolved; or that nothing does."""
     if as_json:
         problems = [{"what": each.what, "advice": each.advice} for each in found.disagreements]
@@ -105,7 +105,7 @@ def print_findings(stored: Stored, found: Findings, *, as_json: bool) -> None:
         typer.echo(f"partition {stored.partition}: changed since the checkpoint, in effect at the next start: {names}")
 
 
-def question(plans: Sequence[Plan], start: From) -> Iterator[str]:
+def question(plans: Sequence[ResetPlan], start: From) -> Iterator[str]:
     """What a reset is about to do."""
     for plan in plans:
         yield (
@@ -118,7 +118,7 @@ def question(plans: Sequence[Plan], start: From) -> Iterator[str]:
         yield "Records before it that were not counted yet never are."
 
 
-def done(plan: Plan) -> str:
+def done(plan: ResetPlan) -> str:
     """What a reset has done."""
     return f"partition {plan.partition}: forgotten, goes on at offset {plan.offset} with checkpoint {plan.checkpoint}"
 

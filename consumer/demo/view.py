@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from consumer.observe.snapshot import Snapshot, StreamFigures
+from consumer.observe.snapshot import Snapshot, StreamStatus
 
 MOST_ROWS = 20
 _LINES_AROUND = 8
@@ -44,7 +44,7 @@ class _Column(NamedTuple):
     title: str
     needs_width: int
     """Only shown on terminals of at least so many columns."""
-    cell: Callable[[StreamFigures, int], Text]
+    cell: Callable[[StreamStatus, int], Text]
     """From the figures, and the viewers of the largest stream."""
     left: bool = False
 
@@ -133,8 +133,8 @@ def _streams(screen: Screen, width: int, height: int) -> RenderableType:
             column.title, justify="left" if column.left else "right", no_wrap=True, overflow="ellipsis", ratio=None
         )
     largest = max(1, snapshot.streams[0].concurrent_viewers)
-    for figures in snapshot.streams[: max(1, min(MOST_ROWS, height - _LINES_AROUND))]:
-        table.add_row(*(column.cell(figures, largest) for column in columns))
+    for stats in snapshot.streams[: max(1, min(MOST_ROWS, height - _LINES_AROUND))]:
+        table.add_row(*(column.cell(stats, largest) for column in columns))
     return table
 
 
@@ -150,35 +150,35 @@ def _footer(screen: Screen) -> Text:
     return text.append(screen.metrics_url, "cyan").append("   Ctrl-C ends it", "dim")
 
 
-def _stream_id(figures: StreamFigures, _largest: int) -> Text:
-    return Text(printable(figures.stream_id))
+def _stream_id(stats: StreamStatus, _largest: int) -> Text:
+    return Text(printable(stats.stream_id))
 
 
-def _viewers(figures: StreamFigures, _largest: int) -> Text:
-    return Text(f"{figures.concurrent_viewers:,}", "bold")
+def _viewers(stats: StreamStatus, _largest: int) -> Text:
+    return Text(f"{stats.concurrent_viewers:,}", "bold")
 
 
-def _peak(figures: StreamFigures, _largest: int) -> Text:
-    return Text(f"{figures.window_peak_concurrent_viewers:,}")
+def _peak(stats: StreamStatus, _largest: int) -> Text:
+    return Text(f"{stats.window_peak_concurrent_viewers:,}")
 
 
-def _bitrate(figures: StreamFigures, _largest: int) -> Text:
-    if not figures.window_bitrate_samples:
+def _bitrate(stats: StreamStatus, _largest: int) -> Text:
+    if not stats.window_bitrate_samples:
         return Text("-", "dim")
-    return Text(f"{figures.window_bitrate_avg_bps / 1e6:.2f} Mbit/s")
+    return Text(f"{stats.window_bitrate_avg_bps / 1e6:.2f} Mbit/s")
 
 
-def _stalls(figures: StreamFigures, _largest: int) -> Text:
-    return Text(f"{figures.window_buffer_events:,} ({figures.window_stall_ms / 1000:.1f} s)")
+def _stalls(stats: StreamStatus, _largest: int) -> Text:
+    return Text(f"{stats.window_buffer_events:,} ({stats.window_stall_ms / 1000:.1f} s)")
 
 
-def _last_closed(figures: StreamFigures, _largest: int) -> Text:
-    start_ms = figures.last_closed_bucket_start_ms
+def _last_closed(stats: StreamStatus, _largest: int) -> Text:
+    start_ms = stats.last_closed_bucket_start_ms
     return Text("-", "dim") if start_ms is None else Text(clock_text(start_ms))
 
 
-def _bar(figures: StreamFigures, largest: int) -> Text:
-    return Text("█" * round(_BAR_WIDTH * max(0, figures.concurrent_viewers) / largest), "blue")
+def _bar(stats: StreamStatus, largest: int) -> Text:
+    return Text("█" * round(_BAR_WIDTH * max(0, stats.concurrent_viewers) / largest), "blue")
 
 
 def clock_text(unix_ms: int) -> str:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from consumer.intake.framing import CONFLUENT, FORMATS, NULL_SIZE, Headers, find_programs, header_reference, read_frames
 from consumer.intake.rejects import IGNORED, WAITING, Reject
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import Bytes, Columns, Frames, Ints, TimeRules
 from consumer.intake.vm.instructions import SCRATCH_BYTES
 from consumer.intake.vm.interpreter import GUARDED_TIME, KAFKA_TIME
@@ -34,14 +34,14 @@ class Decoded(NamedTuple):
     waiting: int
     """The first record whose schema can't be had now, or the number of records. It and others that say WAITING in
     `events.reject` are to be decoded again later; all others are final."""
-    waits_for: str
+    waiting_reason: str
     """Why that one waits, for people; empty where none does."""
     ignored: int
     """Records of a type that the settings ignore; they say IGNORED in `events.reject`."""
     rejects: npt.NDArray[np.int64]
     """Rows that are rejects, in order."""
     references: Ints
-    schemas: SchemaBook
+    schemas: SchemaCache
     named: bool
     """Whether records name their schemas."""
 
@@ -72,7 +72,7 @@ def reads_headers(source: InputSettings) -> bool:
 class Intake:
     """Decodes batches by the settings, with the schemas that a book knows."""
 
-    def __init__(self, source: InputSettings, schemas: SchemaBook) -> None:
+    def __init__(self, source: InputSettings, schemas: SchemaCache) -> None:
         self._source = source
         self._schemas = schemas
         self._framing = FORMATS[source.format]
@@ -150,22 +150,22 @@ class Intake:
     def _decoded(self, events: EventColumns, frames: Frames, unresolved: int) -> Decoded:
         count = len(events.reject)
         rejects = np.flatnonzero(events.reject)
-        ignored, waiting, waits_for = 0, count, ""
+        ignored, waiting, waiting_reason = 0, count, ""
         if len(rejects):
             reasons = events.reject[rejects]
             ignored = int(np.count_nonzero(reasons == IGNORED))
             if unresolved:
                 waiting = int(rejects[reasons == WAITING][0])
-                waits_for = self._schemas.waits_for(int(frames.references[waiting]))
+                waiting_reason = self._schemas.waiting_reason(int(frames.references[waiting]))
             rejects = rejects[reasons < WAITING]
         named = self._source.format != "raw"
-        return Decoded(events, waiting, waits_for, ignored, rejects, frames.references, self._schemas, named)
+        return Decoded(events, waiting, waiting_reason, ignored, rejects, frames.references, self._schemas, named)
 
 
 def warm_up() -> None:
     """Compile all that decoding runs, or load it from the cache, so that the first batch doesn't wait for it."""
     source = InputSettings()
-    Intake(source, SchemaBook(source)).decode([b"\0\0\0\0\1"], [0], 0)
+    Intake(source, SchemaCache(source)).decode([b"\0\0\0\0\1"], [0], 0)
 
 
 def _join(values: Sequence[bytes | None]) -> tuple[bytearray, Ints]:

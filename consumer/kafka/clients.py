@@ -40,7 +40,7 @@ def library_version() -> str:
     return str(libversion()[0])
 
 
-class LastWords:
+class LastClientError:
     """What a client last said about its brokers: the reason behind a bare "timed out" or "transport failure"."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class LastWords:
         return self._said
 
 
-def make_consumer(config: ClientConfig, last_words: LastWords) -> Consumer:
+def make_consumer(config: ClientConfig, last_words: LastClientError) -> Consumer:
     """A consumer; `last_words` hears of its broker errors.
 
     Raises:
@@ -66,7 +66,7 @@ def make_consumer(config: ClientConfig, last_words: LastWords) -> Consumer:
     return _made(Consumer, config, last_words.hear)
 
 
-def make_producer(config: ClientConfig, last_words: LastWords, on_delivery: DeliveryReport) -> Producer:
+def make_producer(config: ClientConfig, last_words: LastClientError, on_delivery: DeliveryReport) -> Producer:
     """A producer; `on_delivery` hears of every message that failed.
 
     Raises:
@@ -75,7 +75,7 @@ def make_producer(config: ClientConfig, last_words: LastWords, on_delivery: Deli
     return _made(Producer, {**config, "on_delivery": on_delivery}, last_words.hear)
 
 
-def make_admin(config: ClientConfig, last_words: LastWords) -> AdminClient:
+def make_admin(config: ClientConfig, last_words: LastClientError) -> AdminClient:
     """An admin client.
 
     Raises:

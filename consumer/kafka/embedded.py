@@ -10,7 +10,7 @@ from pathlib import Path
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.clients import LOGGER, LastWords, explain, kafka_error, make_producer
+from consumer.kafka.clients import LOGGER, LastClientError, explain, kafka_error, make_producer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Deadline
 from consumer.kafka.mock_cluster import MockCluster, find_library
@@ -76,7 +76,7 @@ class EventProducer:
     def __init__(self, config: ClientConfig, topic: str) -> None:
         self._servers = str(config["bootstrap.servers"])
         self._topic = topic
-        self._last_words = LastWords()
+        self._last_words = LastClientError()
         self._producer = make_producer(config, self._last_words, self._on_delivery)
         self._since_served = 0
         self.failed = 0

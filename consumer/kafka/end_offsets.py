@@ -11,7 +11,7 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPar
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import LatestSpec, ListOffsetsResultInfo, OffsetSpec
 
-from consumer.kafka.clients import LastWords, explain, kafka_error, make_admin
+from consumer.kafka.clients import LastClientError, explain, kafka_error, make_admin
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Clock, Deadline
 
@@ -54,7 +54,7 @@ class EndOffsets:
         self._topic = topic
         self._answer_within_s = answer_within_s
         self._clock = clock
-        self._last_words = LastWords()
+        self._last_words = LastClientError()
         self._admin: AdminClient = make_admin(config, self._last_words)
         self._question: _Question | None = None
         self._failed = False

@@ -15,7 +15,7 @@ REFUSALS_ALLOWED = 5
 """The same records are not sent for ever to brokers that refuse them."""
 
 
-class Setbacks:
+class FailureBudget:
     """Of the transactions of one name.
 
     Args:

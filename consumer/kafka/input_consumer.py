@@ -14,7 +14,7 @@ from typing import NoReturn, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.clients import ACCESS_DENIED, LastWords, explain, kafka_error, make_consumer
+from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, kafka_error, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
@@ -54,7 +54,7 @@ class InputConsumer:
         self._topic = topic
         self._handler = handler
         self._clock = clock
-        self._last_words = LastWords()
+        self._last_words = LastClientError()
         self._consumer = make_consumer(config, self._last_words)
         self._owned: set[int] = set()
         self._metadata: GroupMetadata | None = None

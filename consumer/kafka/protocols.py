@@ -121,7 +121,7 @@ class Transactions(Protocol):
     def abort(self) -> None:
         """Take back what was produced since the last end."""
 
-    def hurried(self, seconds: float) -> AbstractContextManager[None]:
+    def time_limit(self, seconds: float) -> AbstractContextManager[None]:
         """Within it, all calls together take no longer than that, or end as they do when they take too long."""
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from confluent_kafka.admin._listoffsets import LatestSpec, OffsetSpec
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.batch import runs_by_place
-from consumer.kafka.clients import ACCESS_DENIED, LastWords, explain, kafka_error, make_admin, make_consumer
+from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, kafka_error, make_admin, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Clock, Deadline
 from consumer.kafka.end_offsets import end_of
@@ -86,7 +86,7 @@ class KafkaRestoreReader:
         self._input_topic = input_topic
         self._state_topic = state_topic
         self._clock = clock
-        self._last_words = LastWords()
+        self._last_words = LastClientError()
         self._consumer = make_consumer(config, self._last_words)
         self._admin: AdminClient = make_admin(admin_config, self._last_words)
         self._reached: dict[tuple[str, int], int] = {}

@@ -21,7 +21,7 @@ from typing import NamedTuple, NoReturn
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.clients import DeliveryReport, LastWords, explain, kafka_error, make_producer
+from consumer.kafka.clients import DeliveryReport, LastClientError, explain, kafka_error, make_producer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
 from consumer.kafka.errors import (
@@ -34,7 +34,7 @@ from consumer.kafka.errors import (
     outcome_of,
     outcome_of_record,
 )
-from consumer.kafka.failure_budget import Setbacks
+from consumer.kafka.failure_budget import FailureBudget
 from consumer.kafka.protocols import GroupMetadata, Headers, RecordWithHeaders, TransactionListener
 
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class TransactionOwner:
         listener: TransactionListener,
         limits: TimeLimits = USUAL_LIMITS,
         clock: Clock = time.monotonic,
-        make: Callable[[ClientConfig, LastWords, DeliveryReport], Producer] = make_producer,
+        make: Callable[[ClientConfig, LastClientError, DeliveryReport], Producer] = make_producer,
     ) -> None:
         self._config = config
         self._servers = str(config["bootstrap.servers"])
@@ -83,14 +83,14 @@ class TransactionOwner:
         self._limits = limits
         self._clock = clock
         self._make = make
-        self._last_words = LastWords()
+        self._last_words = LastClientError()
         self._producer: Producer | None = None
         self._open = False
         self._failed_delivery: KafkaError | None = None
         self._produced = 0
         self._topics: set[str] = set()
         """Of what is in the transaction, to name them where they can't be written to."""
-        self._setbacks = Setbacks(self._servers, str(config["transactional.id"]), clock)
+        self._failure_budget = FailureBudget(self._servers, str(config["transactional.id"]), clock)
         self._hurry: Deadline | None = None
 
     @property
@@ -172,7 +172,7 @@ class TransactionOwner:
         # It flushes by itself, and keeps to the transaction's own timeout.
         self._retried(deadline, lambda: producer.commit_transaction(-1), too_late=Outcome.LOST)
         self._open = False
-        self._setbacks.committed()
+        self._failure_budget.committed()
         self._listener.committed(self._clock() - began_s)
 
     def abort(self) -> None:
@@ -187,7 +187,7 @@ class TransactionOwner:
             self._listener.aborted("requested")
 
     @contextlib.contextmanager
-    def hurried(self, seconds: float) -> Iterator[None]:
+    def time_limit(self, seconds: float) -> Iterator[None]:
         """Within it, all calls together take no longer than that, or end as they do when they take too long."""
         self._hurry = Deadline.after(seconds, self._clock)
         try:
@@ -323,7 +323,7 @@ class TransactionOwner:
         if error.code() not in MOVED_ON:
             # The client library's first transaction after such an abort fails again, out of sequence.
             self._drop_producer()
-            self._setbacks.refused(error)
+            self._failure_budget.refused(error)
         self._listener.aborted(error.name())
         raise TransactionAborted(error.name(), error.str())
 
@@ -344,7 +344,7 @@ class TransactionOwner:
         self._drop_producer()
         self._listener.lost(error.name())
         if error.code() in FENCED:
-            self._setbacks.fenced()
+            self._failure_budget.fenced()
         raise TransactionLost(error.name(), error.str())
 
     def _drop_producer(self) -> None:

@@ -51,26 +51,30 @@ def _stream(name: str, text: str, unit: str = "") -> MetricSpec:
 
 
 # What the loop counts.
-EVENTS = _counter("events", "Events taken into windows.", "type")
-LATE_EVENTS = _counter("late_events", "Events dropped because their bucket was closed.", "reason")
-TIMEOUTS = _counter("viewer_timeouts", "Viewers who left by silence, in closed buckets; as the next two, by sessions.")
-ORPHAN_LEAVES = _counter("orphan_leaves", "Leaves of viewers who were absent, in closed buckets.")
-IMPLICIT_JOINS = _counter("implicit_joins", "Viewers who came by an event that is no join, in closed buckets.")
-UNTRACKED_EVENTS = _counter("untracked_events", "Events past a limit of viewers or of a viewer's events.")
-IGNORED_EVENTS = _counter("ignored_events", "Records of a type that the settings ignore.")
-REJECTS = _counter("rejects", "Records sent to the dead letters.", "reason")
-SUMMARIES = _counter("summaries", "Summaries of closed buckets that were committed.", "close_reason")
+EVENTS = _counter("events", "Events processed into windows.", "type")
+LATE_EVENTS = _counter("late_events", "Events dropped because their bucket was already closed.", "reason")
+TIMEOUTS = _counter("viewer_timeouts", "Viewers removed after viewer_timeout_ms without an event (sessions counting).")
+ORPHAN_LEAVES = _counter("orphan_leaves", "Leave events of viewers who were not present (sessions counting).")
+IMPLICIT_JOINS = _counter(
+    "implicit_joins", "Viewers who became present by an event other than a join (sessions counting)."
+)
+UNTRACKED_EVENTS = _counter(
+    "untracked_events", "Events beyond max_viewers or max_events_per_viewer_bucket; they do not change presence."
+)
+IGNORED_EVENTS = _counter("ignored_events", "Records whose event type is listed in input.events.ignore.")
+REJECTS = _counter("rejects", "Records sent to the dead-letter topic.", "reason")
+SUMMARIES = _counter("summaries", "Committed summaries of closed buckets.", "close_reason")
 COMMITS = _counter("commits", "Kafka transactions committed.")
 ABORTS = _counter("aborts", "Kafka transactions aborted.", "error")
-REBALANCES = _counter("rebalances", "Changes of the assignment.", "kind")
-RETRIES = _counter("transaction_retries", "Calls of a transaction that were made again.", "error")
+REBALANCES = _counter("rebalances", "Rebalances.", "kind")
+RETRIES = _counter("transaction_retries", "Transactional calls that were retried.", "error")
 CHECKPOINTS = _counter("checkpoints", "Checkpoints committed.")
-CHECKPOINT_ROWS = _counter("checkpoint_rows", "Records of state rows in committed checkpoints.")
-CLOCK_STEPS = _counter("clock_steps", "Steps by which the clock moved the time of a silent partition.")
-RESTORED_ROWS = _counter("restored_rows", "Records of state rows read to restore partitions.")
-REPLAYED_RECORDS = _counter("replayed_records", "Input records taken again to restore partitions.")
+CHECKPOINT_ROWS = _counter("checkpoint_rows", "State records written in committed checkpoints.")
+CLOCK_STEPS = _counter("clock_steps", "Steps by which the clock advanced the time of a quiet partition.")
+RESTORED_ROWS = _counter("restored_rows", "State records read to restore partitions.")
+REPLAYED_RECORDS = _counter("replayed_records", "Input records replayed to restore partitions.")
 LARGEST_LATENESS = _gauge(
-    "largest_lateness_seconds", "Largest distance of a late event behind its stream's time.", unit="seconds"
+    "largest_lateness_seconds", "Largest distance between a late event and its stream's time.", unit="seconds"
 )
 FRESHNESS = _seconds(
     "freshness",
@@ -84,39 +88,45 @@ COMMIT_DURATION = _seconds(
 )
 RESTORE_DURATION = _seconds(
     "restore_duration",
-    "From the assignment of a partition to its first record.",
+    "From the assignment of a partition to its first processed record.",
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0),
 )
 POLL_GAP = _seconds(
     "poll_gap",
-    "From the end of one poll to the start of the next: what the loop does between them.",
+    "From the end of one poll to the start of the next.",
     *(0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
-LARGEST_POLL_GAP = _gauge("largest_poll_gap_seconds", "Longest time between two polls since the start.", unit="seconds")
-BUILD_INFO = MetricSpec(f"{PREFIX}build_info", MetricType.INFO, "Versions that run.", ("version", "librdkafka"))
+LARGEST_POLL_GAP = _gauge(
+    "largest_poll_gap_seconds", "Longest time between two polls since the worker started.", unit="seconds"
+)
+BUILD_INFO = MetricSpec(
+    f"{PREFIX}build_info", MetricType.INFO, "Versions of the worker and of librdkafka.", ("version", "librdkafka")
+)
 
 # What a snapshot shows of the worker.
-READY = _gauge("ready", "1 where /readyz answers 200, else 0.")
-LOOP_TICK = _gauge("loop_tick_timestamp_seconds", "Unix time at which the loop last ticked.", unit="seconds")
-RESTORING_PARTITIONS = _gauge("restoring_partitions", "Partitions assigned that are being restored.")
-BROKEN_PARTITIONS = _gauge("broken_partitions", "Partitions assigned whose breaker is open: too many rejects.")
-STOPPED_PARTITIONS = _gauge("stopped_partitions", "Partitions assigned whose state can't be gone on with.")
-STREAM_SERIES_LEFT_OUT = _gauge("stream_series_left_out", "Streams held but not shown, past max_stream_series.")
+READY = _gauge("ready", "1 if /readyz answers 200, else 0.")
+LOOP_TICK = _gauge("loop_tick_timestamp_seconds", "Unix time of the last turn of the loop.", unit="seconds")
+RESTORING_PARTITIONS = _gauge("restoring_partitions", "Assigned partitions whose state is being restored.")
+BREAKER_OPEN_PARTITIONS = _gauge("breaker_open_partitions", "Assigned partitions whose circuit breaker is open.")
+STOPPED_PARTITIONS = _gauge("stopped_partitions", "Assigned partitions stopped because state and Kafka disagree.")
+STREAM_SERIES_LEFT_OUT = _gauge(
+    "stream_series_left_out", "Streams without series of their own, beyond max_stream_series."
+)
 
 # What a snapshot shows of a partition; the series vanish when it is revoked.
-LAG = _gauge("lag_records", "Offsets between the next record to take and the end of the partition.", "partition")
+LAG = _gauge("lag_records", "Offsets between the next record to process and the end of the partition.", "partition")
 TIME_LAG = _gauge(
-    "time_lag_seconds", "Age of the last record taken, by its Kafka timestamp.", "partition", unit="seconds"
+    "time_lag_seconds", "Age of the last processed record, by its Kafka timestamp.", "partition", unit="seconds"
 )
 CHECKPOINT_AGE = _gauge(
     "checkpoint_age_seconds", "Time since the last checkpoint, or since the restore.", "partition", unit="seconds"
 )
-STREAMS = _gauge("streams", "Streams held.", "partition")
-BUCKETS = _gauge("buckets", "Buckets held.", "partition")
+STREAMS = _gauge("streams", "Streams in memory.", "partition")
+BUCKETS = _gauge("buckets", "Buckets in memory.", "partition")
 VIEWERS = _gauge("viewers", "Concurrent viewers, all streams.", "partition")
-VIEWERS_HELD = _gauge("viewers_held", "Viewers who take memory: present, or with events in open buckets.", "partition")
-SIGNS_KEPT = _gauge("signs_kept", "Distinct events of viewers that are kept until their bucket closes.", "partition")
-STATE_BYTES = _gauge("state_bytes", "Memory of the windows.", "partition", unit="bytes")
+VIEWERS_HELD = _gauge("viewers_held", "Viewers in memory: present, or with events in open buckets.", "partition")
+ACTIVITIES_HELD = _gauge("activities_held", "Distinct viewer events kept until their bucket closes.", "partition")
+STATE_BYTES = _gauge("state_bytes", "Memory used by the windows.", "partition", unit="bytes")
 
 # What a snapshot shows of a stream; the series vanish with it.
 STREAM_VIEWERS = _stream("concurrent_viewers", "Viewers now.")
@@ -156,7 +166,7 @@ CATALOGUE = (
     LOOP_TICK,
     RESTORING_PARTITIONS,
     STOPPED_PARTITIONS,
-    BROKEN_PARTITIONS,
+    BREAKER_OPEN_PARTITIONS,
     STREAM_SERIES_LEFT_OUT,
     LAG,
     TIME_LAG,
@@ -165,7 +175,7 @@ CATALOGUE = (
     BUCKETS,
     VIEWERS,
     VIEWERS_HELD,
-    SIGNS_KEPT,
+    ACTIVITIES_HELD,
     STATE_BYTES,
     STREAM_VIEWERS,
     STREAM_PEAK,

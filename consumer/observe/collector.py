@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from consumer.observe import catalogue
 from consumer.observe.catalogue import MetricSpec
-from consumer.observe.snapshot import PartitionFigures, Snapshot, SnapshotBoard, StreamFigures
+from consumer.observe.snapshot import PartitionStatus, Snapshot, SnapshotBoard, StreamStatus
 
 MAX_LABEL_CHARS = 200
 
@@ -46,7 +46,7 @@ class SnapshotCollector:
         yield _single(catalogue.LOOP_TICK, tick)
         yield _single(catalogue.RESTORING_PARTITIONS, snapshot.restoring)
         yield _single(catalogue.STOPPED_PARTITIONS, snapshot.stopped)
-        yield _single(catalogue.BROKEN_PARTITIONS, snapshot.broken)
+        yield _single(catalogue.BREAKER_OPEN_PARTITIONS, snapshot.tripped)
         yield _single(catalogue.STREAM_SERIES_LEFT_OUT, snapshot.streams_left_out)
 
 
@@ -75,11 +75,11 @@ def _single(spec: MetricSpec, value: float) -> GaugeMetricFamily:
     return family
 
 
-def _partitions(partitions: Iterable[PartitionFigures]) -> Iterator[GaugeMetricFamily]:
+def _partitions(partitions: Iterable[PartitionStatus]) -> Iterator[GaugeMetricFamily]:
     lag, time_lag = _family(catalogue.LAG), _family(catalogue.TIME_LAG)
     age, streams, buckets = _family(catalogue.CHECKPOINT_AGE), _family(catalogue.STREAMS), _family(catalogue.BUCKETS)
     viewers, state_bytes = _family(catalogue.VIEWERS), _family(catalogue.STATE_BYTES)
-    viewers_held, signs_kept = _family(catalogue.VIEWERS_HELD), _family(catalogue.SIGNS_KEPT)
+    viewers_held, activities_held = _family(catalogue.VIEWERS_HELD), _family(catalogue.ACTIVITIES_HELD)
     for one in partitions:
         label = (str(one.partition),)
         if one.end_offset is not None:
@@ -92,12 +92,12 @@ def _partitions(partitions: Iterable[PartitionFigures]) -> Iterator[GaugeMetricF
         buckets.add_metric(label, one.buckets)
         viewers.add_metric(label, one.viewers)
         viewers_held.add_metric(label, one.viewers_held)
-        signs_kept.add_metric(label, one.signs_kept)
+        activities_held.add_metric(label, one.activities_held)
         state_bytes.add_metric(label, one.state_bytes)
-    yield from (lag, time_lag, age, streams, buckets, viewers, viewers_held, signs_kept, state_bytes)
+    yield from (lag, time_lag, age, streams, buckets, viewers, viewers_held, activities_held, state_bytes)
 
 
-def _streams(streams: Iterable[StreamFigures]) -> Iterator[GaugeMetricFamily]:
+def _streams(streams: Iterable[StreamStatus]) -> Iterator[GaugeMetricFamily]:
     viewers, peak = _family(catalogue.STREAM_VIEWERS), _family(catalogue.STREAM_PEAK)
     average, minimum = _family(catalogue.STREAM_BITRATE_AVG), _family(catalogue.STREAM_BITRATE_MIN)
     maximum, buffering = _family(catalogue.STREAM_BITRATE_MAX), _family(catalogue.STREAM_BUFFER_EVENTS)

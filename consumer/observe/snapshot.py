@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class StreamFigures(NamedTuple):
+class StreamStatus(NamedTuple):
     """One stream's live count and its window, as the gauges show them."""
 
     stream_id: str
@@ -22,7 +22,7 @@ class StreamFigures(NamedTuple):
     last_closed_bucket_start_ms: int | None
 
 
-class PartitionFigures(NamedTuple):
+class PartitionStatus(NamedTuple):
     """One assigned partition: where it stands and what it holds."""
 
     partition: int
@@ -36,7 +36,7 @@ class PartitionFigures(NamedTuple):
     viewers: int
     viewers_held: int
     """Who is present or has events in open buckets; 0 where viewers aren't counted one by one."""
-    signs_kept: int
+    activities_held: int
     """Distinct events of theirs in open buckets."""
     state_bytes: int
     checkpoint_age_s: float = 0.0
@@ -73,15 +73,15 @@ class Snapshot:
     """All that readers see of the loop, as it was at one moment."""
 
     health: Health
-    streams: tuple[StreamFigures, ...] = ()
+    streams: tuple[StreamStatus, ...] = ()
     """At most as many as series are allowed, the largest first; each stream once."""
     streams_left_out: int = 0
-    partitions: tuple[PartitionFigures, ...] = ()
+    partitions: tuple[PartitionStatus, ...] = ()
     """Those that are live."""
     restoring: int = 0
     """Partitions that are ours and on their way to being live."""
     stopped: int = 0
-    broken: int = 0
+    tripped: int = 0
     """Partitions that are ours and can't be live."""
 
 
@@ -115,38 +115,38 @@ class SnapshotBoard:
         return self._last_tick_s
 
 
-def merge_streams(figures: Iterable[StreamFigures]) -> list[StreamFigures]:
+def merge_streams(stats: Iterable[StreamStatus]) -> list[StreamStatus]:
     """Make one of the figures of a stream that comes in over several partitions.
 
     Counts, stalls and samples add up; peaks add up to an upper bound; averages are weighted by their samples.
     """
-    merged: dict[str, StreamFigures] = {}
-    for one in figures:
+    merged: dict[str, StreamStatus] = {}
+    for one in stats:
         other = merged.get(one.stream_id)
         merged[one.stream_id] = one if other is None else _sum(other, one)
     return list(merged.values())
 
 
-def busiest(figures: Iterable[StreamFigures], limit: int) -> tuple[tuple[StreamFigures, ...], int]:
+def busiest(stats: Iterable[StreamStatus], limit: int) -> tuple[tuple[StreamStatus, ...], int]:
     """The `limit` largest streams by viewers, largest first, and how many that leaves out.
 
     Equal ones go by stream id, so that the choice does not flicker between two snapshots.
     """
-    held = list(figures)
+    held = list(stats)
     shown = tuple(heapq.nsmallest(limit, held, key=_by_size))
     return shown, len(held) - len(shown)
 
 
-def _by_size(figures: StreamFigures) -> tuple[int, int, str]:
-    return -figures.concurrent_viewers, -figures.window_peak_concurrent_viewers, figures.stream_id
+def _by_size(stats: StreamStatus) -> tuple[int, int, str]:
+    return -stats.concurrent_viewers, -stats.window_peak_concurrent_viewers, stats.stream_id
 
 
-def _sum(a: StreamFigures, b: StreamFigures) -> StreamFigures:
+def _sum(a: StreamStatus, b: StreamStatus) -> StreamStatus:
     sampled = [one for one in (a, b) if one.window_bitrate_samples > 0]
     samples = a.window_bitrate_samples + b.window_bitrate_samples
     weighted = sum(one.window_bitrate_avg_bps * one.window_bitrate_samples for one in sampled)
     closed = [one.last_closed_bucket_start_ms for one in (a, b) if one.last_closed_bucket_start_ms is not None]
-    return StreamFigures(
+    return StreamStatus(
         stream_id=a.stream_id,
         concurrent_viewers=a.concurrent_viewers + b.concurrent_viewers,
         window_peak_concurrent_viewers=a.window_peak_concurrent_viewers + b.window_peak_concurrent_viewers,

@@ -21,7 +21,7 @@ MAX_SHOWN_BYTES = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Letter(NamedTuple):
+class DeadLetterRecord(NamedTuple):
     """A record of the dead-letter topic."""
 
     partition: int
@@ -53,7 +53,7 @@ class Letter(NamedTuple):
         return f"{self.said(PARTITION)}:{self.said(OFFSET)}"
 
 
-class Wanted(NamedTuple):
+class DeadLetterFilter(NamedTuple):
     """Which letters are asked for; empty and None are all."""
 
     reasons: frozenset[str] = frozenset()
@@ -63,7 +63,7 @@ class Wanted(NamedTuple):
     until_ms: int | None = None
     """Not included."""
 
-    def takes(self, letter: Letter) -> bool:
+    def takes(self, letter: DeadLetterRecord) -> bool:
         """Whether a letter is among them."""
         if self.reasons and letter.reason not in self.reasons:
             return False
@@ -74,7 +74,7 @@ class Wanted(NamedTuple):
         return self.until_ms is None or letter.timestamp_ms < self.until_ms
 
 
-def as_line(letter: Letter) -> str:
+def as_line(letter: DeadLetterRecord) -> str:
     """One letter in a list."""
     schema = letter.said(SCHEMA) or "-"
     size = "no value" if letter.value is None else f"{len(letter.value):,} bytes"
@@ -82,14 +82,14 @@ def as_line(letter: Letter) -> str:
     return "  ".join(map(visible, parts))
 
 
-def as_counts(letters: Iterable[Letter]) -> Iterator[str]:
+def as_counts(letters: Iterable[DeadLetterRecord]) -> Iterator[str]:
     """How many there are of each reason and partition of the input, the most first."""
     counts = Counter((letter.reason, letter.said(PARTITION) or "?") for letter in letters)
     for (reason, partition), count in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
         yield f"{count:10,}  {visible(reason)}  partition {visible(partition)}"
 
 
-def as_text(letter: Letter) -> Iterator[str]:
+def as_text(letter: DeadLetterRecord) -> Iterator[str]:
     """One letter with all that it holds, in lines."""
     yield f"dead letter  {letter.place} at {time_text(letter.timestamp_ms)}"
     yield f"reason       {visible(letter.reason)}: {visible(letter.said(MESSAGE))}"
@@ -109,7 +109,7 @@ def as_text(letter: Letter) -> Iterator[str]:
         yield f"             … {len(letter.value) - MAX_SHOWN_BYTES:,} bytes more; --json has them"
 
 
-def as_json(letter: Letter) -> Mapping[str, Any]:
+def as_json(letter: DeadLetterRecord) -> Mapping[str, Any]:
     """One letter as JSON has it; bytes are in base64."""
     return {
         "partition": letter.partition,

@@ -72,7 +72,7 @@ class Outbox:
         """The transaction was aborted: nothing of it is published."""
         self._restart()
 
-    def settle(self) -> Published:
+    def mark_committed(self) -> Published:
         """The transaction was committed: forget what was in it, which must be all."""
         if self.unsent:
             raise ValueError(f"{self.unsent} records were not in the transaction")

@@ -6,12 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from consumer.state.journal import StateError
+from consumer.windows.layout import Times
 from consumer.windows.storage.checksum import Checksum
 
 VERSION = 1
 
 RULES_VERSION = 1
 """Of what windows make of events; another one can't go on from the same rows, nor replay to the same summaries."""
+
+_STORED_TIMES = ("partition_time_ms", "floor_ms", "closed_below_ms")
+"""Keys of `Times` in the stored record, in its order; they do not follow renames in the code."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Checkpoint:
     number: int
     """Counts from 1; journals name the one they follow."""
     next_offset: int
-    times: Mapping[str, int | None]
-    """Partition time and what goes with it, as the windows give them."""
+    times: Times
+    """Partition time, the idle watermark, and the oldest bucket that may be open."""
     hash_key: tuple[int, int]
     rows: Checksum
     """How many rows there are, and their digest."""
@@ -45,6 +49,7 @@ class Checkpoint:
         """The record's value."""
         record = asdict(self) | {
             "version": VERSION,
+            "times": dict(zip(_STORED_TIMES, self.times, strict=True)),
             "rules_version": RULES_VERSION,
             "hash_key": [f"{word:016x}" for word in self.hash_key],
             "rows": {"count": self.rows.count, "digest": f"{self.rows.digest:016x}"},
@@ -69,7 +74,7 @@ def decoded(value: bytes) -> Checkpoint:
         return Checkpoint(
             number=int(record["number"]),
             next_offset=int(record["next_offset"]),
-            times=record["times"],
+            times=Times(*(record["times"][name] for name in _STORED_TIMES)),
             hash_key=(first, second),
             rows=Checksum(int(record["rows"]["count"]), int(record["rows"]["digest"], 16)),
             settings=record["settings"],

@@ -3,10 +3,10 @@
 from consumer.kafka.protocols import Bounds
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.journal import JournalRecord
-from consumer.state.result_settings import FIXED, Shape, changed_keys
+from consumer.state.result_settings import FIXED, ResultSettings, changed_keys
 
 
-class StateDisagrees(Exception):  # noqa: N818  # a finding, which a worker goes on with for its other partitions
+class StateInconsistent(Exception):  # noqa: N818  # a finding, which a worker goes on with for its other partitions
     """What is stored of a partition does not fit together, or not to this worker."""
 
     def __init__(self, partition: int, what: str, advice: str = "") -> None:
@@ -23,23 +23,23 @@ def check_identity(partition: int, stored: Identity, ours: Identity) -> None:
         StateDisagrees: it is another's.
     """
     if stored.group != ours.group:
-        raise StateDisagrees(
+        raise StateInconsistent(
             partition,
             f'its state is that of group "{stored.group}", and this worker is of group "{ours.group}"',
             "give each group a kafka.state_topic of its own",
         )
     if stored.cluster_id and ours.cluster_id and stored.cluster_id != ours.cluster_id:
-        raise StateDisagrees(
+        raise StateInconsistent(
             partition, f"its state is of cluster {stored.cluster_id}, and this is cluster {ours.cluster_id}"
         )
     if stored.topic_id and ours.topic_id and stored.topic_id != ours.topic_id:
-        raise StateDisagrees(
+        raise StateInconsistent(
             partition,
             f"the input topic was made anew: its id is {ours.topic_id}, and the state is of {stored.topic_id}",
         )
 
 
-def check_agreement(partition: int, bounds: Bounds, checkpoint: Checkpoint, journal: JournalRecord) -> None:
+def check_offsets(partition: int, bounds: Bounds, checkpoint: Checkpoint, journal: JournalRecord) -> None:
     """Log start ≤ checkpoint ≤ committed = journal; where the group's offset has expired, the journal's stands.
 
     Raises:
@@ -47,29 +47,29 @@ def check_agreement(partition: int, bounds: Bounds, checkpoint: Checkpoint, jour
     """
     committed = journal.next_offset if bounds.committed is None else bounds.committed
     if committed != journal.next_offset:
-        raise StateDisagrees(
+        raise StateInconsistent(
             partition, f"the group has committed offset {committed}, but its state goes to offset {journal.next_offset}"
         )
     if journal.checkpoint != checkpoint.number or checkpoint.next_offset > journal.next_offset:
-        raise StateDisagrees(
+        raise StateInconsistent(
             partition,
             f"its journal goes from checkpoint {journal.checkpoint} to {journal.next_offset}, but the checkpoint "
             f"is {checkpoint.number}, at offset {checkpoint.next_offset}",
         )
     if bounds.input_begin > checkpoint.next_offset:
-        raise StateDisagrees(
+        raise StateInconsistent(
             partition,
             f"records from offset {checkpoint.next_offset} on are needed, but the input begins at "
             f"{bounds.input_begin}; those before were deleted",
         )
     if bounds.input_end < journal.next_offset:
-        raise StateDisagrees(
+        raise StateInconsistent(
             partition,
             f"the input ends at offset {bounds.input_end}, but its records were counted up to {journal.next_offset}",
         )
 
 
-def check_settings(partition: int, stored: Shape, ours: Shape) -> None:
+def check_settings(partition: int, stored: ResultSettings, ours: ResultSettings) -> None:
     """What can't change while there is state has not.
 
     Raises:
@@ -78,13 +78,13 @@ def check_settings(partition: int, stored: Shape, ours: Shape) -> None:
     changed = [key for key in changed_keys(stored, ours) if key in FIXED]
     if changed:
         was = ", ".join(f"{key} = {_value(stored, key)}" for key in changed)
-        raise StateDisagrees(
+        raise StateInconsistent(
             partition,
             f"its state was counted with {was}, which can't change while there is state",
             f"set it as it was, or forget the state by: viewer-consumer state reset --partition {partition}",
         )
 
 
-def _value(shape: Shape, key: str) -> object:
+def _value(shape: ResultSettings, key: str) -> object:
     section, name = key.split(".")
     return shape.get(section, {}).get(name)

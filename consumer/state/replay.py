@@ -55,7 +55,7 @@ class Replay:
         self.taken = 0
         """Records."""
         self.taken_bytes = 0
-        self.waits_for = ""
+        self.waiting_reason = ""
         """Why it can't go on now; empty where it can. What comes meanwhile is not taken, and has to be read again."""
         self._partition = partition
         self._intake = intake
@@ -75,7 +75,7 @@ class Replay:
         """
         batch = batch_of(messages)
         begin, end = np.searchsorted(batch.offsets, (self.next_offset, self.journal.next_offset)).tolist()
-        if begin == end or self.waits_for:
+        if begin == end or self.waiting_reason:
             return
         headers = batch.headers() if self._reads_headers else None
         decoded = self._intake.decode(batch.values, batch.timestamps_ms, NO_CLOCK_MS, headers)
@@ -93,7 +93,7 @@ class Replay:
         """
         self._step_until(self.journal.next_offset)
         self.windows.take_closed()
-        came, published = self.windows.closed_tally(), self.journal.published
+        came, published = self.windows.published_checksum(), self.journal.published
         if came != published:
             raise ReplayFailed(
                 self._partition,
@@ -110,7 +110,7 @@ class Replay:
         Raises:
             ReplayFailed: they aren't.
         """
-        if reached >= self.journal.next_offset and not self.complete and not self.waits_for:
+        if reached >= self.journal.next_offset and not self.complete and not self.waiting_reason:
             raise ReplayFailed(
                 self._partition, f"records from offset {self.next_offset} to {self.journal.next_offset} are gone"
             )
@@ -119,7 +119,7 @@ class Replay:
         waiting = np.flatnonzero(decoded.events.reject[begin:end] == WAITING)
         if not len(waiting):
             return end
-        self.waits_for = decoded.waits_for
+        self.waiting_reason = decoded.waiting_reason
         return begin + int(waiting[0])
 
     def _refuse_new_rejects(

@@ -8,10 +8,10 @@ from consumer.settings.model import Settings
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
 from consumer.state.checkpoint import Checkpoint, Identity
-from consumer.state.consistency import StateDisagrees, check_agreement, check_identity, check_settings
+from consumer.state.consistency import StateInconsistent, check_identity, check_offsets, check_settings
 from consumer.state.contents import Contents
 from consumer.state.journal import JournalRecord, StateError
-from consumer.state.result_settings import FIXED, changed_keys, shape_of
+from consumer.state.result_settings import FIXED, changed_keys, result_settings_of
 from consumer.state.stored_windows import loaded_windows
 from consumer.windows.storage.load import RowError
 
@@ -28,15 +28,15 @@ class Stored(NamedTuple):
     contents: Contents
 
 
-class Findings(NamedTuple):
+class ConsistencyReport(NamedTuple):
     """Of one partition."""
 
-    disagreements: list[StateDisagrees]
+    disagreements: list[StateInconsistent]
     changed_settings: list[str]
     """Keys of settings that a worker may start with all the same; they take effect then."""
 
 
-def findings(stored: Stored, settings: Settings, identity: Identity) -> Findings:
+def findings(stored: Stored, settings: Settings, identity: Identity) -> ConsistencyReport:
     """All that a worker of these settings would find wrong.
 
     Args:
@@ -46,27 +46,27 @@ def findings(stored: Stored, settings: Settings, identity: Identity) -> Findings
     """
     try:
         checkpoint, journal = _decoded(stored)
-    except StateDisagrees as error:
-        return Findings([error], [])
+    except StateInconsistent as error:
+        return ConsistencyReport([error], [])
     if checkpoint is None or journal is None:
-        return Findings([], [])
-    ours = shape_of(settings)
+        return ConsistencyReport([], [])
+    ours = result_settings_of(settings)
     checks: tuple[Callable[[], None], ...] = (
         lambda: _check_keys(stored),
         lambda: check_identity(stored.partition, checkpoint.identity, identity),
-        lambda: check_agreement(stored.partition, _bounds(stored, journal), checkpoint, journal),
+        lambda: check_offsets(stored.partition, _bounds(stored, journal), checkpoint, journal),
         lambda: check_settings(stored.partition, checkpoint.settings, ours),
         lambda: _check_rows(stored, checkpoint, settings),
     )
     changed = [key for key in changed_keys(checkpoint.settings, ours) if key not in FIXED]
-    return Findings(list(_raised(checks)), changed)
+    return ConsistencyReport(list(_raised(checks)), changed)
 
 
-def _raised(checks: tuple[Callable[[], None], ...]) -> Iterator[StateDisagrees]:
+def _raised(checks: tuple[Callable[[], None], ...]) -> Iterator[StateInconsistent]:
     for check in checks:
         try:
             check()
-        except StateDisagrees as error:
+        except StateInconsistent as error:
             yield error
 
 
@@ -80,16 +80,16 @@ def _decoded(stored: Stored) -> tuple[Checkpoint | None, JournalRecord | None]:
     if contents.checkpoint is None:
         if committed is not None:
             what = f"the group has committed offset {committed}, but there is no checkpoint of it"
-            raise StateDisagrees(stored.partition, what)
+            raise StateInconsistent(stored.partition, what)
         if not contents.empty:
-            raise StateDisagrees(stored.partition, "there are records of a state, but no checkpoint")
+            raise StateInconsistent(stored.partition, "there are records of a state, but no checkpoint")
         return None, None
     if contents.journal is None:
-        raise StateDisagrees(stored.partition, "there is a checkpoint, but no journal")
+        raise StateInconsistent(stored.partition, "there is a checkpoint, but no journal")
     try:
         return checkpoints.decoded(contents.checkpoint), journals.decoded(contents.journal)
     except StateError as error:
-        raise StateDisagrees(stored.partition, str(error)) from None
+        raise StateInconsistent(stored.partition, str(error)) from None
 
 
 def _bounds(stored: Stored, journal: JournalRecord) -> Bounds:
@@ -102,16 +102,16 @@ def _bounds(stored: Stored, journal: JournalRecord) -> Bounds:
 def _check_keys(stored: Stored) -> None:
     if stored.contents.others:
         example = min(stored.contents.others)[:40]
-        raise StateDisagrees(stored.partition, f"its state topic holds a record that is none of ours: {example!r}")
+        raise StateInconsistent(stored.partition, f"its state topic holds a record that no worker wrote: {example!r}")
 
 
 def _check_rows(stored: Stored, checkpoint: Checkpoint, settings: Settings) -> None:
     try:
         _, rows = loaded_windows(checkpoint, settings, list(stored.contents.rows.items()))
     except (RowError, StateError) as error:
-        raise StateDisagrees(stored.partition, str(error)) from None
+        raise StateInconsistent(stored.partition, str(error)) from None
     if rows != checkpoint.rows:
-        raise StateDisagrees(
+        raise StateInconsistent(
             stored.partition,
             f"its state has {rows.count} rows with digest {rows.digest:016x}, but the checkpoint was made of "
             f"{checkpoint.rows.count} with {checkpoint.rows.digest:016x}",

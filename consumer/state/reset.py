@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.admin.exclusive_member import SoleMember
+from consumer.kafka.admin.exclusive_member import ExclusiveMember
 from consumer.kafka.admin.state_reader import StoredState
 from consumer.kafka.config import producer_config
 from consumer.kafka.errors import TransactionAborted, TransactionLost
@@ -23,7 +23,7 @@ from consumer.state.inspect import read_stored
 from consumer.state.journal import Journal, StateError
 from consumer.state.keys import CHECKPOINT, JOURNAL
 from consumer.state.report import Stored
-from consumer.state.result_settings import shape_of
+from consumer.state.result_settings import result_settings_of
 from consumer.windows.layout import Times
 from consumer.windows.storage.checksum import Checksum
 
@@ -33,7 +33,7 @@ TRANSACTION_TIMEOUT_MS = 120_000
 """Tombstones for millions of rows take a while."""
 
 
-class Plan(NamedTuple):
+class ResetPlan(NamedTuple):
     """What is to become of a partition."""
 
     partition: int
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     """That get a tombstone."""
 
 
-def plans_of(state: StoredState, partitions: Sequence[int], start: From) -> list[Plan]:
+def reset_plans(state: StoredState, partitions: Sequence[int], start: From) -> list[ResetPlan]:
     """What a reset would do now; refused while the group has members.
 
     Raises:
@@ -57,9 +57,9 @@ def plans_of(state: StoredState, partitions: Sequence[int], start: From) -> list
     return [_plan(stored, start) for stored in read_stored(state, partitions)]
 
 
-def forget(
-    state: StoredState, settings: Settings, identity: Identity, plans: Sequence[Plan], start: From
-) -> Iterator[Plan]:
+def reset_partition(
+    state: StoredState, settings: Settings, identity: Identity, plans: Sequence[ResetPlan], start: From
+) -> Iterator[ResetPlan]:
     """Do as planned, a partition at a time; each is given back when it is done.
 
     Raises:
@@ -69,14 +69,14 @@ def forget(
     config = {**producer_config(settings, ""), "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
     config["transactional.id"] = f"{settings.kafka.group_id}-state-reset"
     _refuse_members(state)
-    with SoleMember(settings, [plan.partition for plan in plans]) as member:
-        transactions = TransactionOwner(config, _Deaf())
+    with ExclusiveMember(settings, [plan.partition for plan in plans]) as member:
+        transactions = TransactionOwner(config, _SilentListener())
         try:
             for plan in plans:
                 (now,) = read_stored(state, [plan.partition])
                 if _plan(now, start) != plan:
                     raise ViewerConsumerError(f"partition {plan.partition}: its state has changed meanwhile; try again")
-                _forget(plan, settings, identity, transactions, member)
+                _reset_in_transaction(plan, settings, identity, transactions, member)
                 yield plan
         finally:
             transactions.close()
@@ -93,9 +93,9 @@ def _refuse_members(state: StoredState) -> None:
         )
 
 
-def _plan(stored: Stored, start: From) -> Plan:
+def _plan(stored: Stored, start: From) -> ResetPlan:
     contents = stored.contents
-    return Plan(
+    return ResetPlan(
         partition=stored.partition,
         offset=_offset(stored, start),
         checkpoint=_number(contents.checkpoint) + 1,
@@ -136,8 +136,8 @@ def _number(value: bytes | None) -> int:
         return 0  # as above
 
 
-def _forget(
-    plan: Plan, settings: Settings, identity: Identity, transactions: TransactionOwner, member: SoleMember
+def _reset_in_transaction(
+    plan: ResetPlan, settings: Settings, identity: Identity, transactions: TransactionOwner, member: ExclusiveMember
 ) -> None:
     topic = settings.kafka.state_topic
     none = Checksum(0, 0)
@@ -145,10 +145,10 @@ def _forget(
     checkpoint = Checkpoint(
         number=plan.checkpoint,
         next_offset=plan.offset,
-        times=Times()._asdict(),
+        times=Times(),
         hash_key=(secrets.randbits(64), secrets.randbits(64)),
         rows=none,
-        settings=shape_of(settings),
+        settings=result_settings_of(settings),
         identity=identity,
         written_ms=Clocks().wall_ms(),
     )
@@ -166,7 +166,7 @@ def _forget(
         ) from None
 
 
-class _Deaf:
+class _SilentListener:
     """Nobody counts these transactions."""
 
     def committed(self, seconds: float) -> None:

@@ -22,12 +22,12 @@ from consumer.settings.window_rules import window_rules
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
 from consumer.state.checkpoint import Checkpoint, Identity
-from consumer.state.consistency import StateDisagrees, check_agreement, check_identity, check_settings
+from consumer.state.consistency import StateInconsistent, check_identity, check_offsets, check_settings
 from consumer.state.contents import Contents
 from consumer.state.journal import Journal, JournalRecord, StateError
 from consumer.state.keys import CHECKPOINT, JOURNAL, ROW_PREFIX
 from consumer.state.replay import Replay
-from consumer.state.result_settings import changed_keys, settings_of, shape_of
+from consumer.state.result_settings import changed_keys, result_settings_of, settings_of
 from consumer.windows.layout import Times
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
@@ -37,7 +37,7 @@ READ_AGAIN_S = 0.25
 """A replay that waits for a schema asks for it so often."""
 
 
-class Plan(NamedTuple):
+class RestoreContext(NamedTuple):
     """What all restores of a worker go by."""
 
     settings: Settings
@@ -73,7 +73,7 @@ class _Phase(Enum):
 class Restore:
     """Restores one partition; `advance` and `take` are called in turn until there is a result."""
 
-    def __init__(self, partition: int, plan: Plan, look_up: LookUp, reader: RestoreReader) -> None:
+    def __init__(self, partition: int, plan: RestoreContext, look_up: LookUp, reader: RestoreReader) -> None:
         self.partition = partition
         self._plan = plan
         self._look_up = look_up
@@ -85,7 +85,7 @@ class Restore:
         # By the rules in force: rows depend on `bucket_ms` alone, and with another one nothing is gone on with.
         self._windows = PartitionWindows.loading(window_rules(plan.settings.windows), _new_key(), Times())
         self._doubtful = False
-        self._settled: Contents | None = None
+        self._settled_contents: Contents | None = None
         self._checkpoint: bytes | None = None
         self._journal: bytes | None = None
         self._replay: Replay | None = None
@@ -98,14 +98,16 @@ class Restore:
         return self._phase is not _Phase.LOOKING and self._read_again_at_s is None
 
     @property
-    def waits_for(self) -> str:
+    def waiting_reason(self) -> str:
         """What it is about, for people."""
         if self._phase is _Phase.LOOKING:
             return f"partition {self.partition}: offsets are being looked up"
         if self._replay is None:
             return f"partition {self.partition}: state is being read"
-        waits_for = self._replay.waits_for
-        return f"partition {self.partition}: input is being replayed" + (waits_for and f", but waits: {waits_for}")
+        waiting_reason = self._replay.waiting_reason
+        return f"partition {self.partition}: input is being replayed" + (
+            waiting_reason and f", but waits: {waiting_reason}"
+        )
 
     def advance(self, now_s: float) -> Restored | None:
         """Go on as far as it goes without waiting.
@@ -128,7 +130,7 @@ class Restore:
         if self._phase is _Phase.READING:
             if self._reader.reached(self._state, self.partition) < self._bounds.state_end:
                 return None
-            if self._doubtful and self._settled is None:
+            if self._doubtful and self._settled_contents is None:
                 self._read_settled()
                 return None
             self._reader.stop(self._state, self.partition)
@@ -153,8 +155,8 @@ class Restore:
 
     def _take_state(self, messages: Sequence[Message]) -> None:
         records = [(message.key() or b"", message.value()) for message in messages]
-        if self._settled is not None:
-            self._settled.take(records)
+        if self._settled_contents is not None:
+            self._settled_contents.take(records)
             return
         for key, value in records:
             if key == CHECKPOINT:
@@ -174,7 +176,7 @@ class Restore:
 
     def _read_settled(self) -> None:
         """Something can't be taken as it comes, but may have been taken back: read again what stands in the end."""
-        self._settled = Contents()
+        self._settled_contents = Contents()
         self._reader.read(self._state, self.partition, 0)
 
     def _with_state(self) -> Restored | None:
@@ -186,10 +188,10 @@ class Restore:
             checkpoint = checkpoints.decoded(self._checkpoint)
             journal = journals.decoded(self._journal or b"null")
         except StateError as error:
-            raise StateDisagrees(self.partition, str(error)) from None
+            raise StateInconsistent(self.partition, str(error)) from None
         check_identity(self.partition, checkpoint.identity, self._plan.identity)
-        check_agreement(self.partition, bounds, checkpoint, journal)
-        check_settings(self.partition, checkpoint.settings, shape_of(self._plan.settings))
+        check_offsets(self.partition, bounds, checkpoint, journal)
+        check_settings(self.partition, checkpoint.settings, result_settings_of(self._plan.settings))
         self._load(checkpoint)
         self._replay = self._replay_of(checkpoint, journal)
         self._phase = _Phase.REPLAYING
@@ -201,13 +203,13 @@ class Restore:
         """Nothing was ever published for this partition; or what there was is gone, which is not to be guessed at."""
         bounds, settings = self._bounds, self._plan.settings
         if bounds.committed is not None:
-            raise StateDisagrees(
+            raise StateInconsistent(
                 self.partition,
                 f"the group has committed offset {bounds.committed}, but there is no checkpoint of it in the state "
                 f"topic, up to offset {bounds.state_end}",
             )
         if self._rows or self._doubtful or self._journal is not None:
-            raise StateDisagrees(self.partition, "there are records of a state, but no checkpoint")
+            raise StateInconsistent(self.partition, "there are records of a state, but no checkpoint")
         offset = bounds.input_begin if settings.input.start == "earliest" else bounds.input_end
         key = secrets.randbits(64), secrets.randbits(64)
         windows = PartitionWindows(window_rules(settings.windows), key)
@@ -218,37 +220,38 @@ class Restore:
     def _load(self, checkpoint: Checkpoint) -> None:
         rules = window_rules(self._settings_of(checkpoint).windows)
         try:
-            times = Times(**checkpoint.times)
-            if self._settled is None:
+            times = checkpoint.times
+            if self._settled_contents is None:
                 self._windows.take_over(rules, checkpoint.hash_key, times)
             else:
-                self._windows = self._settled_windows(self._settled, rules, checkpoint.hash_key, times)
+                self._windows = self._settled_windows(self._settled_contents, rules, checkpoint.hash_key, times)
             rows = self._windows.finish_load()
         except (RowError, TypeError) as error:
-            raise StateDisagrees(self.partition, str(error)) from None
+            raise StateInconsistent(self.partition, str(error)) from None
         if rows != checkpoint.rows:
-            raise StateDisagrees(
+            raise StateInconsistent(
                 self.partition,
                 f"its state has {rows.count} rows with digest {rows.digest:016x}, but the checkpoint was made of "
                 f"{checkpoint.rows.count} with {checkpoint.rows.digest:016x}",
             )
 
     def _settled_windows(
-        self, settled: Contents, rules: WindowRules, hash_key: tuple[int, int], times: Times
+        self, settled_contents: Contents, rules: WindowRules, hash_key: tuple[int, int], times: Times
     ) -> PartitionWindows:
-        if settled.others:
-            raise StateDisagrees(
-                self.partition, f"its state topic holds a record that is none of ours: {min(settled.others)[:40]!r}"
+        if settled_contents.others:
+            raise StateInconsistent(
+                self.partition,
+                f"its state topic holds a record that no worker wrote: {min(settled_contents.others)[:40]!r}",
             )
         windows = PartitionWindows.loading(rules, hash_key, times)
-        windows.load(list(settled.rows.items()))
+        windows.load(list(settled_contents.rows.items()))
         return windows
 
     def _settings_of(self, checkpoint: Checkpoint) -> Settings:
         try:
             return settings_of(checkpoint.settings, self._plan.settings)
         except StateError as error:
-            raise StateDisagrees(self.partition, str(error)) from None
+            raise StateInconsistent(self.partition, str(error)) from None
 
     def _replay_of(self, checkpoint: Checkpoint, journal: JournalRecord) -> Replay:
         intake = self._plan.make_intake(self._settings_of(checkpoint))
@@ -265,7 +268,7 @@ class Restore:
         replay = cast("Replay", self._replay)
         if replay.complete:
             return self._finished()
-        if replay.waits_for:
+        if replay.waiting_reason:
             self._read_again(replay, now_s)
         else:
             replay.check_there_is_more(self._reader.reached(self._input, self.partition))
@@ -278,7 +281,7 @@ class Restore:
             self._read_again_at_s = now_s + READ_AGAIN_S
         elif now_s >= self._read_again_at_s:
             self._read_again_at_s = None
-            replay.waits_for = ""
+            replay.waiting_reason = ""
             self._reader.read(self._input, self.partition, replay.next_offset)
 
     def _finished(self) -> Restored:
@@ -286,7 +289,7 @@ class Restore:
         self._reader.stop(self._input, self.partition)
         replay.finish()
         checkpoint = checkpoints.decoded(cast("bytes", self._checkpoint))
-        after = shape_of(self._plan.settings)
+        after = result_settings_of(self._plan.settings)
         return Restored(
             windows=replay.windows,
             next_offset=replay.next_offset,

@@ -29,10 +29,10 @@ may have moved since; one that reads records otherwise than before shows in the 
 FIXED = ("windows.bucket_ms", "windows.counting")
 """These can't change while there is state."""
 
-Shape = Mapping[str, Mapping[str, Any]]
+ResultSettings = Mapping[str, Mapping[str, Any]]
 
 
-def shape_of(settings: Settings) -> dict[str, dict[str, Any]]:
+def result_settings_of(settings: Settings) -> dict[str, dict[str, Any]]:
     """The part of the settings that shapes results, as JSON can hold it."""
     return {
         "windows": settings.windows.model_dump(mode="json", exclude=_NOT_OF_WINDOWS),
@@ -40,7 +40,7 @@ def shape_of(settings: Settings) -> dict[str, dict[str, Any]]:
     }
 
 
-def settings_of(shape: Shape, current: Settings) -> Settings:
+def settings_of(shape: ResultSettings, current: Settings) -> Settings:
     """The settings in force, with what shapes results as it was.
 
     Raises:
@@ -54,7 +54,7 @@ def settings_of(shape: Shape, current: Settings) -> Settings:
     return current.model_copy(update={"windows": windows, "input": source})
 
 
-def changed_keys(before: Shape, after: Shape) -> list[str]:
+def changed_keys(before: ResultSettings, after: ResultSettings) -> list[str]:
     """Keys, as in the settings, whose values differ."""
     names = [(section, key) for section in after for key in {**before.get(section, {}), **after[section]}]
     return [f"{s}.{key}" for s, key in names if before.get(s, {}).get(key) != after[s].get(key)]

@@ -8,7 +8,7 @@ from consumer.settings.window_rules import window_rules
 from consumer.state.checkpoint import Checkpoint
 from consumer.state.contents import Contents
 from consumer.state.result_settings import settings_of
-from consumer.windows.layout import LIMB, Times
+from consumer.windows.layout import LIMB
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
 from consumer.windows.storage.checksum import Checksum
@@ -58,7 +58,7 @@ def loaded_windows(
         StateError: the checkpoint's settings can't be read.
     """
     rules = window_rules(settings_of(checkpoint.settings, settings).windows)
-    windows = PartitionWindows.loading(_widest(rules) if widest else rules, checkpoint.hash_key, _times(checkpoint))
+    windows = PartitionWindows.loading(_widest(rules) if widest else rules, checkpoint.hash_key, checkpoint.times)
     windows.load(rows)
     return windows, windows.finish_load()
 
@@ -105,7 +105,3 @@ def stored_stream(
 
 def _widest(rules: WindowRules) -> WindowRules:
     return rules._replace(window_duration_ms=rules.bucket_ms * MAX_BUCKETS_KEPT)
-
-
-def _times(checkpoint: Checkpoint) -> Times:
-    return Times(**checkpoint.times)

@@ -39,8 +39,8 @@ def look_ahead(rules: WindowRules, state: State, events: EventColumns, begin: in
 @inlined
 def _read_viewers(state: State, size: int) -> None:
     """The viewers' places in the table, their rows, their newest signs."""
-    ahead, slots = state.ahead, state.audience.slots
-    viewers, kept = state.audience.viewers, state.audience.kept
+    ahead, slots = state.ahead, state.viewer_arrays.slots
+    viewers, kept = state.viewer_arrays.viewers, state.viewer_arrays.kept
     for i in range(size):
         ahead[i]["hint"] = slots[home_of(tag_of(ahead[i]["stream"], ahead[i]["low"]), len(slots))]["viewer"]
     for i in range(size):
@@ -52,20 +52,20 @@ def _read_viewers(state: State, size: int) -> None:
     for i in range(size):
         # What row 0 says before anybody has it is not to be relied on.
         node = min(max(ahead[i]["hint"], 0), len(kept) - 1)
-        ahead[i]["hint"] = kept[node]["sign"]
+        ahead[i]["hint"] = kept[node]["activity"]
 
 
 @inlined
-def read_signs(state: State, chunk: int, size: int) -> int:
+def read_activities(state: State, chunk: int, size: int) -> int:
     """Leave the viewers of so many signs, from that chunk on, in `state.ahead`, and have at hand what settling needs.
 
     Returns the chunk behind.
     """
-    ahead, viewers, kept = state.ahead, state.audience.viewers, state.audience.kept
+    ahead, viewers, kept = state.ahead, state.viewer_arrays.viewers, state.viewer_arrays.kept
     for begin in range(0, size, CHUNK):
         for i in range(begin, min(begin + CHUNK, size)):
             ahead[i]["settled"] = kept[chunk * CHUNK + i - begin]["viewer"]
-        chunk = int(state.audience.chunks[chunk])
+        chunk = int(state.viewer_arrays.chunks[chunk])
     for i in range(size):
         viewer = ahead[i]["settled"]
         ahead[i]["hint"] = viewers[viewer]["kept"]
@@ -77,16 +77,19 @@ def read_signs(state: State, chunk: int, size: int) -> int:
     # Neighbours among those present.
     for i in range(size):
         viewer = ahead[i]["settled"]
-        quieter, fresher = max(viewers[viewer]["quieter"], 0), max(viewers[viewer]["fresher"], 0)
-        ahead[i]["hint"] = viewers[quieter]["fresher"] + viewers[fresher]["quieter"]
+        previous_present, next_present = (
+            max(viewers[viewer]["previous_present"], 0),
+            max(viewers[viewer]["next_present"], 0),
+        )
+        ahead[i]["hint"] = viewers[previous_present]["next_present"] + viewers[next_present]["previous_present"]
     return chunk
 
 
 @inlined
 def read_slots(state: State, row: int, size: int) -> None:
     """Have at hand the places in the table of some who have gone, all of one stream."""
-    ahead, audience = state.ahead, state.audience
-    slots, viewers = audience.slots, audience.viewers
+    ahead, viewer_arrays = state.ahead, state.viewer_arrays
+    slots, viewers = viewer_arrays.slots, viewer_arrays.viewers
     for i in range(size):
         tag = tag_of(state.streams[row]["hash"], viewers[ahead[i]["gone"]]["hash_low"])
         home = home_of(tag, len(slots))

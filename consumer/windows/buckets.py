@@ -86,8 +86,8 @@ def _new_bucket(state: State, start_ms: int) -> int:
     bucket["bitrate_max_bps"] = 0
     bucket["buffer_events"] = 0
     bucket["stall_ms"] = 0
-    if len(state.audience.presence) != 0:
-        presence = state.audience.presence[slot]
+    if len(state.viewer_arrays.presence) != 0:
+        presence = state.viewer_arrays.presence[slot]
         presence["first_chunk"] = NONE
         presence["last_chunk"] = NONE
         presence["kept"] = 0

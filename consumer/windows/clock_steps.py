@@ -8,7 +8,7 @@ from consumer.windows.closing import (
     Closed,
     advance_partition,
     close_until,
-    due_floor_ms,
+    due_watermark_ms,
     schedule,
 )
 from consumer.windows.layout import NEVER_MS, NO_TIME_MS, State
@@ -26,9 +26,9 @@ def step_partition(rules: WindowRules, state: State, to_ms: int, offset: int, cl
 def apply_rules(before: WindowRules, rules: WindowRules, state: State, offset: int, closed: Closed) -> None:
     """Settle every stream by new rules, at its own time or the floor; the floor stays, the heap is made anew."""
     head = state.head[0]
-    floor_ms = int(head["floor_ms"])
-    if rules.grace_ms > before.grace_ms and floor_ms != NO_TIME_MS:
-        head["closed_below_ms"] = max(int(head["closed_below_ms"]), first_open_ms(before, floor_ms))
+    idle_watermark_ms = int(head["idle_watermark_ms"])
+    if rules.grace_ms > before.grace_ms and idle_watermark_ms != NO_TIME_MS:
+        head["closed_below_ms"] = max(int(head["closed_below_ms"]), first_open_ms(before, idle_watermark_ms))
     head["due_size"] = 0
     for row in range(head["streams_used"]):
         if state.streams[row]["id_size"] >= 0:
@@ -37,19 +37,19 @@ def apply_rules(before: WindowRules, rules: WindowRules, state: State, offset: i
 
 @inlined
 def _settle(before: WindowRules, rules: WindowRules, state: State, row: int, offset: int, closed: Closed) -> None:
-    stream, floor_ms = state.streams[row], int(state.head[0]["floor_ms"])
+    stream, idle_watermark_ms = state.streams[row], int(state.head[0]["idle_watermark_ms"])
     own_ms = int(stream["time_ms"])
     if rules.grace_ms > before.grace_ms:
         # What has closed stays closed: with more grace its late events would open it again.
         stream["closed_below_ms"] = max(int(stream["closed_below_ms"]), first_open_ms(before, own_ms))
         stream["changed"] = True
-    time_ms = max(own_ms, floor_ms)
+    time_ms = max(own_ms, idle_watermark_ms)
     # Else a longer window would take in again what has left it and only by chance was not freed yet.
     drop_outside_window(before, state, row, time_ms)
     close_until(rules, state, row, time_ms, SETTINGS, offset, closed)
     drop_outside_window(rules, state, row, time_ms)
     stream["scheduled_ms"] = NEVER_MS
-    if due_floor_ms(rules, state, row) <= floor_ms:
+    if due_watermark_ms(rules, state, row) <= idle_watermark_ms:
         remove_stream(state, row)
     else:
         schedule(rules, state, row)

@@ -19,7 +19,7 @@ from consumer.windows.buckets import (
 from consumer.windows.layout import NONE, State
 from consumer.windows.rules import DAY_MS, WindowRules
 from consumer.windows.streams import remove_stream
-from consumer.windows.viewers.settle import settle
+from consumer.windows.viewers.finalize import finalize_bucket
 
 WATERMARK = 0
 STREAM_IDLE = 1
@@ -43,11 +43,11 @@ def close_until(
         if bucket == NONE or closes_after_ms(rules, int(buckets[bucket]["start_ms"])) >= time_ms:
             break
         if rules.sessions:
-            settle(rules, state, row, bucket)
+            finalize_bucket(rules, state, row, bucket)
         _publish(state, row, bucket, reason, offset, closed)
         stream["oldest_open"] = buckets[bucket]["newer"]
         stream["changed"] = True
-        if rules.sessions and state.audience.crowds[row]["carried"] > 0:
+        if rules.sessions and state.viewer_arrays.present_lists[row]["carried"] > 0:
             open_next(state, row, bucket, int(buckets[bucket]["start_ms"]) + rules.bucket_ms)
 
 
@@ -58,15 +58,15 @@ def _publish(state: State, row: int, bucket: int, reason: int, offset: int, clos
     closed[size]["id_start"] = state.streams[row]["id_start"]
     closed[size]["id_size"] = state.streams[row]["id_size"]
     closed[size]["bucket"] = state.buckets[bucket]
-    if len(state.audience.presence) != 0:
-        closed[size]["presence"] = state.audience.presence[bucket]
+    if len(state.viewer_arrays.presence) != 0:
+        closed[size]["presence"] = state.viewer_arrays.presence[bucket]
     closed[size]["reason"] = reason
     closed[size]["offset"] = offset
     head["closed_size"] = size + 1
 
 
 @inlined
-def due_floor_ms(rules: WindowRules, state: State, row: int) -> int:
+def due_watermark_ms(rules: WindowRules, state: State, row: int) -> int:
     """The lowest floor at which a stream has a bucket to close, an empty window, or is to be forgotten."""
     stream, buckets = state.streams[row], state.buckets
     oldest_open = int(stream["oldest_open"])
@@ -82,10 +82,10 @@ def due_floor_ms(rules: WindowRules, state: State, row: int) -> int:
 @inlined
 def schedule(rules: WindowRules, state: State, row: int) -> None:
     """Have the heap look at a stream no later than its next due floor."""
-    floor_ms = due_floor_ms(rules, state, row)
-    if floor_ms < state.streams[row]["scheduled_ms"]:
-        state.streams[row]["scheduled_ms"] = floor_ms
-        _push(state, floor_ms, row)
+    idle_watermark_ms = due_watermark_ms(rules, state, row)
+    if idle_watermark_ms < state.streams[row]["scheduled_ms"]:
+        state.streams[row]["scheduled_ms"] = idle_watermark_ms
+        _push(state, idle_watermark_ms, row)
 
 
 @inlined
@@ -106,24 +106,24 @@ def advance_partition(
         return
     head["partition_bucket_end_ms"] = bucket_start_ms(timestamp_ms, rules.bucket_ms) + rules.bucket_ms
     # Rules that let streams be idle for longer would lower it.
-    head["floor_ms"] = max(int(head["floor_ms"]), timestamp_ms - rules.stream_idle_ms)
-    _settle_quiet(rules, state, reason, offset, closed)
+    head["idle_watermark_ms"] = max(int(head["idle_watermark_ms"]), timestamp_ms - rules.stream_idle_ms)
+    _close_quiet_streams(rules, state, reason, offset, closed)
 
 
 @inlined
-def _settle_quiet(rules: WindowRules, state: State, reason: int, offset: int, closed: Closed) -> None:
+def _close_quiet_streams(rules: WindowRules, state: State, reason: int, offset: int, closed: Closed) -> None:
     head, streams, due = state.head[0], state.streams, state.due
-    floor_ms = int(head["floor_ms"])
-    while head["due_size"] > 0 and due[0]["floor_ms"] <= floor_ms:
-        scheduled_ms, row = int(due[0]["floor_ms"]), int(due[0]["stream"])
+    idle_watermark_ms = int(head["idle_watermark_ms"])
+    while head["due_size"] > 0 and due[0]["idle_watermark_ms"] <= idle_watermark_ms:
+        scheduled_ms, row = int(due[0]["idle_watermark_ms"]), int(due[0]["stream"])
         _pop(state)
         if streams[row]["scheduled_ms"] != scheduled_ms:
             continue
-        time_ms = max(int(streams[row]["time_ms"]), floor_ms)
+        time_ms = max(int(streams[row]["time_ms"]), idle_watermark_ms)
         close_until(rules, state, row, time_ms, reason, offset, closed)
         drop_outside_window(rules, state, row, time_ms)
-        next_ms = due_floor_ms(rules, state, row)
-        if next_ms <= floor_ms:
+        next_ms = due_watermark_ms(rules, state, row)
+        if next_ms <= idle_watermark_ms:
             remove_stream(state, row)
             continue
         streams[row]["scheduled_ms"] = next_ms
@@ -137,24 +137,24 @@ def close_everything(rules: WindowRules, state: State, reason: int, closed: Clos
         stream = state.streams[row]
         if stream["id_size"] < 0:
             continue
-        time_ms = max(int(stream["time_ms"]), int(state.head[0]["floor_ms"]))
+        time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
         last_start_ms = bucket_start_ms(time_ms, rules.bucket_ms)
         close_until(rules, state, row, closes_after_ms(rules, last_start_ms) + 1, reason, NONE, closed)
 
 
 @inlined
-def _push(state: State, floor_ms: int, row: int) -> None:
+def _push(state: State, idle_watermark_ms: int, row: int) -> None:
     due = state.due
     at = int(state.head[0]["due_size"])
     state.head[0]["due_size"] = at + 1
     while at > 0:
         parent = (at - 1) // 2
-        if due[parent]["floor_ms"] <= floor_ms:
+        if due[parent]["idle_watermark_ms"] <= idle_watermark_ms:
             break
-        due[at]["floor_ms"] = due[parent]["floor_ms"]
+        due[at]["idle_watermark_ms"] = due[parent]["idle_watermark_ms"]
         due[at]["stream"] = due[parent]["stream"]
         at = parent
-    due[at]["floor_ms"] = floor_ms
+    due[at]["idle_watermark_ms"] = idle_watermark_ms
     due[at]["stream"] = row
 
 
@@ -163,16 +163,16 @@ def _pop(state: State) -> None:
     due = state.due
     size = int(state.head[0]["due_size"]) - 1
     state.head[0]["due_size"] = size
-    floor_ms, row = int(due[size]["floor_ms"]), int(due[size]["stream"])
+    idle_watermark_ms, row = int(due[size]["idle_watermark_ms"]), int(due[size]["stream"])
     at = 0
     while 2 * at + 1 < size:
         child = 2 * at + 1
-        if child + 1 < size and due[child + 1]["floor_ms"] < due[child]["floor_ms"]:
+        if child + 1 < size and due[child + 1]["idle_watermark_ms"] < due[child]["idle_watermark_ms"]:
             child += 1
-        if floor_ms <= due[child]["floor_ms"]:
+        if idle_watermark_ms <= due[child]["idle_watermark_ms"]:
             break
-        due[at]["floor_ms"] = due[child]["floor_ms"]
+        due[at]["idle_watermark_ms"] = due[child]["idle_watermark_ms"]
         due[at]["stream"] = due[child]["stream"]
         at = child
-    due[at]["floor_ms"] = floor_ms
+    due[at]["idle_watermark_ms"] = idle_watermark_ms
     due[at]["stream"] = row

@@ -34,12 +34,12 @@ def with_room_for_events(rules: WindowRules, state: State, events: int, id_bytes
         buckets=grown(state.buckets, buckets, buckets + events + gaps),
         due=grown(state.due, due, due + events),
         ahead=state.ahead,
-        audience=state.audience,
+        viewer_arrays=state.viewer_arrays,
     )
     if not rules.sessions:
         return state
-    audience = with_room(state.audience, len(state.streams), len(state.buckets), events, events)
-    return state._replace(audience=audience)
+    viewer_arrays = with_room(state.viewer_arrays, len(state.streams), len(state.buckets), events, events)
+    return state._replace(viewer_arrays=viewer_arrays)
 
 
 def with_room_for_rows(rules: WindowRules, state: State, batch: RowBatch) -> State:
@@ -50,8 +50,10 @@ def with_room_for_rows(rules: WindowRules, state: State, batch: RowBatch) -> Sta
     if not rules.sessions:
         return state
     needs = needs_of(batch)
-    signs, chunks = max(needs.viewers, needs.signs), needs.signs // CHUNK + needs.open_buckets
-    return state._replace(audience=with_room(state.audience, len(state.streams), len(state.buckets), signs, chunks))
+    activities, chunks = max(needs.viewers, needs.activities), needs.activities // CHUNK + needs.open_buckets
+    return state._replace(
+        viewer_arrays=with_room(state.viewer_arrays, len(state.streams), len(state.buckets), activities, chunks)
+    )
 
 
 def closed_with_room(closed: npt.NDArray[np.void], state: State, events: int, gaps: int) -> npt.NDArray[np.void]:

@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.runtime.jit import inlined
-from consumer.windows.viewers.layout import PRESENCE, Audience, audience_bytes, has_room_for_signs, new_audience
+from consumer.windows.viewers.layout import (
+    PRESENCE,
+    ViewerArrays,
+    has_room_for_activities,
+    new_viewer_arrays,
+    viewer_array_bytes,
+)
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -66,7 +72,7 @@ BUCKET = np.dtype(
     align=True,
 )
 
-FIRST_FIGURE = dict(BUCKET.fields or {})["peak"][1] // 8
+FIRST_STAT = dict(BUCKET.fields or {})["peak"][1] // 8
 """A bucket is 64-bit words: its figures are all of them from here on, and none is below 0."""
 
 CLOSED = np.dtype(
@@ -86,7 +92,7 @@ HEAD = np.dtype(
         ("partition_time_ms", np.int64),
         ("partition_bucket_end_ms", np.int64),
         ("partition_started", np.int64),  # the first record sets partition time and no floor
-        ("floor_ms", np.int64),
+        ("idle_watermark_ms", np.int64),
         ("closed_below_ms", np.int64),  # as a stream's, for the floor
         ("streams_used", np.int64),
         ("streams_free", np.int64),
@@ -101,15 +107,15 @@ HEAD = np.dtype(
         ("largest_lateness_ms", np.int64),
         ("stored_count", np.int64),
         ("stored_digest", np.uint64),
-        ("tally_count", np.int64),
-        ("tally_digest", np.uint64),
+        ("published_count", np.int64),
+        ("published_digest", np.uint64),
         ("hash_key0", np.uint64),
         ("hash_key1", np.uint64),
     ],
     align=True,
 )
 
-DUE = np.dtype([("floor_ms", np.int64), ("stream", np.int64)])
+DUE = np.dtype([("idle_watermark_ms", np.int64), ("stream", np.int64)])
 
 AHEAD = 64
 """So many events are looked at ahead of the walk: what they need stays in the nearest cache until they are taken."""
@@ -135,7 +141,7 @@ class Times(NamedTuple):
     """What a partition remembers besides its streams; None where it is not set."""
 
     partition_time_ms: int | None = None
-    floor_ms: int | None = None
+    idle_watermark_ms: int | None = None
     closed_below_ms: int | None = None
     """Buckets that start before are closed, though rules with more grace that came later would have them open."""
 
@@ -150,13 +156,13 @@ class State(NamedTuple):
     buckets: npt.NDArray[np.void]
     due: npt.NDArray[np.void]
     ahead: npt.NDArray[np.void]
-    audience: Audience
+    viewer_arrays: ViewerArrays
 
 
 def new_state(hash_key: tuple[int, int], *, sessions: bool = False) -> State:
     """An empty partition; `hash_key` are two 64-bit words. Viewers are counted where `sessions` says so."""
     head = np.zeros(1, HEAD)
-    for name in ("partition_time_ms", "floor_ms", "closed_below_ms"):
+    for name in ("partition_time_ms", "idle_watermark_ms", "closed_below_ms"):
         head[name] = NO_TIME_MS
     for name in ("streams_free", "buckets_free"):
         head[name] = NONE
@@ -169,7 +175,9 @@ def new_state(hash_key: tuple[int, int], *, sessions: bool = False) -> State:
         buckets=np.zeros(128, BUCKET),
         due=np.zeros(64, DUE),
         ahead=np.zeros(AHEAD, AHEAD_ROW),
-        audience=new_audience(streams=32, buckets=128) if sessions else new_audience(streams=0, buckets=0),
+        viewer_arrays=new_viewer_arrays(streams=32, buckets=128)
+        if sessions
+        else new_viewer_arrays(streams=0, buckets=0),
     )
 
 
@@ -207,7 +215,7 @@ def has_room(state: State, closed: npt.NDArray[np.void], events: int, id_bytes: 
         and head["buckets_used"] + events + gaps <= len(state.buckets)
         and head["due_size"] + events <= len(state.due)
         and head["buckets_live"] + events + gaps <= len(closed)
-        and has_room_for_signs(state.audience, events)
+        and has_room_for_activities(state.viewer_arrays, events)
     )
 
 
@@ -221,5 +229,5 @@ def bytes_in_use(state: State) -> int:
         + int(head["ids_used"])
         + int(head["buckets_used"]) * BUCKET.itemsize
         + int(head["due_size"]) * DUE.itemsize
-        + audience_bytes(state.audience)
+        + viewer_array_bytes(state.viewer_arrays)
     )

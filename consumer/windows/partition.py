@@ -12,13 +12,13 @@ import numpy.typing as npt
 from consumer.windows.clock_steps import apply_rules, step_partition
 from consumer.windows.closing import END_OF_INPUT, close_everything
 from consumer.windows.events import EventColumns
-from consumer.windows.gaps import most_gaps, most_gaps_of
+from consumer.windows.gaps import most_empty_buckets, most_empty_buckets_of
 from consumer.windows.growth import closed_with_room, with_room_for_events, with_room_for_rows
 from consumer.windows.layout import CLOSED, NO_TIME_MS, NONE, Times, known, new_state, words_of
-from consumer.windows.process import walk, walk_blindly
+from consumer.windows.process import process_events, process_events_without_sessions
 from consumer.windows.rules import WindowRules
-from consumer.windows.stats import PartitionFigures, ViewerTally, figures_of, tally_of
-from consumer.windows.storage.checksum import Checksum, add_to_tally
+from consumer.windows.stats import PartitionStats, SessionCounters, counters_of, stats_of
+from consumer.windows.storage.checksum import Checksum, add_to_checksum
 from consumer.windows.storage.load import LargeRows, Record, finish_rows, load_batch, row_batch, unfinished_error
 from consumer.windows.storage.store import PART_BYTES, ChangedRows, changed_rows, mark_stored
 from consumer.windows.storage.viewer_rows import enter_viewers
@@ -69,13 +69,13 @@ class PartitionWindows:
     ) -> npt.NDArray[np.uint8]:
         """Take rows `begin` to `end` in order; `offsets` has one entry a row of the columns.
 
-        Returns the status of each row taken: a code of `walk.STATUSES`.
+        Returns the status of each row taken: a code of `process_events.STATUSES`.
         """
         status = np.empty(end - begin, np.uint8)
-        kernel = walk if self._rules.sessions else walk_blindly
+        kernel = process_events if self._rules.sessions else process_events_without_sessions
         while not kernel(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows):
             # No two ids share a byte of the text, so its size is room enough for all of them.
-            gaps = most_gaps_of(self._rules, self._state, events, begin, end)
+            gaps = most_empty_buckets_of(self._rules, self._state, events, begin, end)
             self._reserve(end - begin, len(events.text), gaps)
         if self._collect():
             self._state = given_back(self._state)  # viewers leave when buckets close
@@ -87,7 +87,7 @@ class PartitionWindows:
 
     def close_all(self) -> None:
         """Close what is open, as if time had reached its end; no event may follow."""
-        self._reserve(0, 0, most_gaps(self._rules, self._state, NO_TIME_MS, 0))
+        self._reserve(0, 0, most_empty_buckets(self._rules, self._state, NO_TIME_MS, 0))
         close_everything(self._rules, self._state, END_OF_INPUT, self._closed_rows)
         self._collect()
 
@@ -96,7 +96,7 @@ class PartitionWindows:
 
         Nothing happens unless it is ahead of partition time.
         """
-        self._reserve(0, 0, most_gaps(self._rules, self._state, to_ms, 0))
+        self._reserve(0, 0, most_empty_buckets(self._rules, self._state, to_ms, 0))
         step_partition(self._rules, self._state, to_ms, offset, self._closed_rows)
         self._collect()
 
@@ -120,7 +120,7 @@ class PartitionWindows:
             grace_ms=max(rules.grace_ms, self._rules.grace_ms),
             viewer_timeout_ms=max(rules.viewer_timeout_ms, self._rules.viewer_timeout_ms),
         )
-        self._reserve(0, 0, most_gaps(widest, self._state, NO_TIME_MS, 0))
+        self._reserve(0, 0, most_empty_buckets(widest, self._state, NO_TIME_MS, 0))
         apply_rules(self._rules, rules, self._state, offset, self._closed_rows)
         self._rules = rules
         self._collect()
@@ -180,7 +180,7 @@ class PartitionWindows:
         hash_streams(self._state)
         self._state.table.fill(NONE)
         fill_table(self._state, self._state.table)
-        self._state.audience.slots["viewer"] = NONE
+        self._state.viewer_arrays.slots["viewer"] = NONE
         enter_viewers(self._state)
         self._set_times(times)
 
@@ -216,14 +216,14 @@ class PartitionWindows:
             self._head["partition_started"] = 1
             self._head["partition_bucket_end_ms"] = (times.partition_time_ms // bucket_ms + 1) * bucket_ms
 
-    def closed_tally(self) -> Checksum:
+    def published_checksum(self) -> Checksum:
         """Of what has closed since the last reset, in whatever order: stream, figures, reason, offset."""
-        return Checksum(int(self._head["tally_count"]), int(self._head["tally_digest"]))
+        return Checksum(int(self._head["published_count"]), int(self._head["published_digest"]))
 
-    def reset_tally(self) -> None:
+    def reset_published_checksum(self) -> None:
         """Begin a new tally."""
-        self._head["tally_count"] = 0
-        self._head["tally_digest"] = 0
+        self._head["published_count"] = 0
+        self._head["published_digest"] = 0
 
     def take_closed(self) -> ClosedBuckets:
         """The buckets closed since the last call, in closing order."""
@@ -239,19 +239,19 @@ class PartitionWindows:
         size = int(self._head["closed_size"])
         if size == 0:
             return False
-        add_to_tally(self._state, self._closed_rows, words_of(self._closed_rows))
+        add_to_checksum(self._state, self._closed_rows, words_of(self._closed_rows))
         self._head["closed_size"] = 0
         rows = self._closed_rows[:size].copy()
         self._closed.append(ClosedBuckets(ids_of(self._state, rows), rows))
         return True
 
-    def figures(self) -> PartitionFigures:
+    def stats(self) -> PartitionStats:
         """What is held now."""
-        return figures_of(self._state)
+        return stats_of(self._state)
 
-    def tally(self) -> ViewerTally:
+    def counters(self) -> SessionCounters:
         """What counting by viewer has met so far; what closed buckets don't say is counted when they close."""
-        return tally_of(self._state)
+        return counters_of(self._state)
 
     def viewers(self) -> int:
         """The live counts of all streams together."""

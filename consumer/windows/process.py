@@ -8,11 +8,11 @@ from consumer.windows.ahead import look_ahead
 from consumer.windows.buckets import bucket_start_ms, closes_after_ms, drop_outside_window, find_or_open
 from consumer.windows.closing import STREAM_IDLE, WATERMARK, Closed, advance_partition, close_until, schedule
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, EventColumns
-from consumer.windows.gaps import most_gaps_of
+from consumer.windows.gaps import most_empty_buckets_of
 from consumer.windows.layout import AHEAD, LIMB, NONE, State, has_room
 from consumer.windows.rules import WindowRules, blind
 from consumer.windows.streams import add_stream, find_stream
-from consumer.windows.viewers.activity import keep_sign
+from consumer.windows.viewers.activity import add_activity
 from consumer.windows.viewers.table import add_viewer, find_viewer, is_viewer, tag_of
 
 ACCEPTED = 0
@@ -25,7 +25,7 @@ STATUSES = ("accepted", "late", "late_idle", "stream_limit", "rejected")
 
 
 @compiled
-def walk(
+def process_events(
     rules: WindowRules,
     state: State,
     events: EventColumns,
@@ -39,11 +39,11 @@ def walk(
 
     Returns False, with nothing done, where the arrays lack room for the worst that these rows can do.
     """
-    return _walk(rules, state, events, begin, end, offsets, status, closed)
+    return _process_all(rules, state, events, begin, end, offsets, status, closed)
 
 
 @compiled
-def walk_blindly(
+def process_events_without_sessions(
     rules: WindowRules,
     state: State,
     events: EventColumns,
@@ -54,11 +54,11 @@ def walk_blindly(
     closed: Closed,
 ) -> bool:
     """The same for rules without sessions: known when it is compiled, that takes a tenth off an event's time."""
-    return _walk(blind(rules), state, events, begin, end, offsets, status, closed)
+    return _process_all(blind(rules), state, events, begin, end, offsets, status, closed)
 
 
 @inlined
-def _walk(
+def _process_all(
     rules: WindowRules,
     state: State,
     events: EventColumns,
@@ -69,7 +69,7 @@ def _walk(
     closed: Closed,
 ) -> bool:
     head, streams = state.head[0], state.streams
-    gaps = most_gaps_of(rules, state, events, begin, end)
+    gaps = most_empty_buckets_of(rules, state, events, begin, end)
     if not has_room(state, closed, end - begin, len(events.text), gaps):
         return False
     for i in range(begin, end):
@@ -127,8 +127,8 @@ def _judge(rules: WindowRules, state: State, row: int, timestamp_ms: int) -> int
     if open_until_ms < time_ms or (row != NONE and start_ms < state.streams[row]["closed_below_ms"]):
         head["largest_lateness_ms"] = max(head["largest_lateness_ms"], time_ms - timestamp_ms)
         return LATE
-    if open_until_ms < head["floor_ms"] or start_ms < head["closed_below_ms"]:
-        head["largest_lateness_ms"] = max(head["largest_lateness_ms"], head["floor_ms"] - timestamp_ms)
+    if open_until_ms < head["idle_watermark_ms"] or start_ms < head["closed_below_ms"]:
+        head["largest_lateness_ms"] = max(head["largest_lateness_ms"], head["idle_watermark_ms"] - timestamp_ms)
         return LATE_IDLE
     if row == NONE and head["streams_live"] >= rules.max_streams:
         return STREAM_LIMIT
@@ -141,7 +141,7 @@ def _count(rules: WindowRules, state: State, row: int, slot: int, events: EventC
     if rules.sessions:
         _see(rules, state, row, slot, events, i, place)
     elif kind in (JOIN, LEAVE):
-        _count_blindly(state, row, slot, kind)
+        _count_without_sessions(state, row, slot, kind)
     if kind == BITRATE:
         _add_bitrate(state, slot, events.value[i])
     elif kind == BUFFER:
@@ -151,7 +151,7 @@ def _count(rules: WindowRules, state: State, row: int, slot: int, events: EventC
 
 
 @inlined
-def _count_blindly(state: State, row: int, slot: int, kind: int) -> None:
+def _count_without_sessions(state: State, row: int, slot: int, kind: int) -> None:
     """Whoever joins or leaves."""
     stream, bucket = state.streams[row], state.buckets[slot]
     if kind == JOIN:
@@ -166,17 +166,17 @@ def _count_blindly(state: State, row: int, slot: int, kind: int) -> None:
 @inlined
 def _see(rules: WindowRules, state: State, row: int, slot: int, events: EventColumns, i: int, place: int) -> None:
     """Take what an event says of its viewer, within the limits."""
-    audience, tally = state.audience, state.audience.tally[0]
+    viewer_arrays, counters = state.viewer_arrays, state.viewer_arrays.counters[0]
     low, high = state.ahead[place]["low"], state.ahead[place]["high"]
     tag = tag_of(state.ahead[place]["stream"], low)
     viewer = int(state.ahead[place]["viewer"])
-    if viewer == NONE or not is_viewer(audience, viewer, row, low, high):
-        viewer = find_viewer(audience, row, tag, low, high)
-    if viewer == NONE and tally["viewers_live"] < rules.max_viewers:
-        viewer = add_viewer(audience, row, tag, low, high)
-    if viewer == NONE or not keep_sign(rules, state, row, slot, viewer, events.timestamp_ms[i], events.kind[i]):
-        audience.presence[slot]["untracked"] += 1
-        tally["untracked"] += 1
+    if viewer == NONE or not is_viewer(viewer_arrays, viewer, row, low, high):
+        viewer = find_viewer(viewer_arrays, row, tag, low, high)
+    if viewer == NONE and counters["viewers_live"] < rules.max_viewers:
+        viewer = add_viewer(viewer_arrays, row, tag, low, high)
+    if viewer == NONE or not add_activity(rules, state, row, slot, viewer, events.timestamp_ms[i], events.kind[i]):
+        viewer_arrays.presence[slot]["untracked"] += 1
+        counters["untracked"] += 1
 
 
 @inlined

@@ -12,7 +12,7 @@ from consumer.windows.rules import WindowRules
 from consumer.windows.streams import ids_of
 from consumer.windows.viewers.live import live_viewers
 
-FIGURES = np.dtype(
+WINDOW_STATS = np.dtype(
     [
         ("time_ms", np.int64),
         ("viewers", np.int64),
@@ -65,10 +65,10 @@ def largest_streams(rules: WindowRules, state: State) -> npt.NDArray[np.int64]:
 
 def views_of(rules: WindowRules, state: State, rows: npt.NDArray[np.int64]) -> list[WindowView]:
     """The windows of the streams of these rows, in their order."""
-    figures = np.empty(len(rows), FIGURES)
-    window_figures(rules, state, rows, figures)
+    stats = np.empty(len(rows), WINDOW_STATS)
+    window_stats(rules, state, rows, stats)
     ids = ids_of(state, state.streams[rows])
-    return [_view(each.decode(), *values) for each, values in zip(ids, figures.tolist(), strict=True)]
+    return [_view(each.decode(), *values) for each, values in zip(ids, stats.tolist(), strict=True)]
 
 
 def window_rows(rules: WindowRules, state: State, row: int) -> npt.NDArray[np.void]:
@@ -79,7 +79,7 @@ def window_rows(rules: WindowRules, state: State, row: int) -> npt.NDArray[np.vo
     rows = np.zeros(size, CLOSED)
     rows["bucket"], rows["offset"] = state.buckets[slots], NONE
     if rules.sessions:
-        rows["presence"] = state.audience.presence[slots]
+        rows["presence"] = state.viewer_arrays.presence[slots]
     return rows
 
 
@@ -100,7 +100,7 @@ def _view(
     sum_high: int,
     *least_most_buffers_stalls: int,
 ) -> WindowView:
-    """From the fields of `FIGURES`, in their order."""
+    """From the fields of `WINDOW_STATS`, in their order."""
     least_bps, most_bps, buffer_events, stall_ms, last_closed_start_ms = least_most_buffers_stalls
     return WindowView(
         stream_id=stream_id,
@@ -118,18 +118,16 @@ def _view(
 
 
 @compiled
-def window_figures(
-    rules: WindowRules, state: State, rows: npt.NDArray[np.int64], figures: npt.NDArray[np.void]
-) -> None:
-    """Fill `figures[i]` with the window of stream row `rows[i]`."""
+def window_stats(rules: WindowRules, state: State, rows: npt.NDArray[np.int64], stats: npt.NDArray[np.void]) -> None:
+    """Fill `stats[i]` with the window of stream row `rows[i]`."""
     for i in range(len(rows)):
-        _window_of(rules, state, int(rows[i]), figures, i)
+        _window_of(rules, state, int(rows[i]), stats, i)
 
 
 @inlined
-def _window_of(rules: WindowRules, state: State, row: int, figures: npt.NDArray[np.void], i: int) -> None:
-    stream, figure = state.streams[row], figures[i]
-    time_ms = max(int(stream["time_ms"]), int(state.head[0]["floor_ms"]))
+def _window_of(rules: WindowRules, state: State, row: int, stats: npt.NDArray[np.void], i: int) -> None:
+    stream, figure = state.streams[row], stats[i]
+    time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
     figure["time_ms"] = time_ms
     figure["viewers"] = live_viewers(rules, state, row)
     # Of an open bucket the peak isn't known where viewers are counted; those who watch now are the least it has.
@@ -146,15 +144,15 @@ def _window_of(rules: WindowRules, state: State, row: int, figures: npt.NDArray[
     while slot != NONE and leaves_window_at_ms(rules, int(state.buckets[slot]["start_ms"])) > time_ms:
         if not is_open and figure["last_closed_start_ms"] == NO_TIME_MS:
             figure["last_closed_start_ms"] = state.buckets[slot]["start_ms"]
-        _add_bucket(state, slot, figures, i)
+        _add_bucket(state, slot, stats, i)
         if slot == stream["oldest_open"]:
             is_open = False
         slot = int(state.buckets[slot]["older"])
 
 
 @inlined
-def _add_bucket(state: State, slot: int, figures: npt.NDArray[np.void], i: int) -> None:
-    figure, bucket = figures[i], state.buckets[slot]
+def _add_bucket(state: State, slot: int, stats: npt.NDArray[np.void], i: int) -> None:
+    figure, bucket = stats[i], state.buckets[slot]
     figure["peak"] = max(int(figure["peak"]), int(bucket["peak"]))
     figure["buffer_events"] += bucket["buffer_events"]
     figure["stall_ms"] += bucket["stall_ms"]
@@ -190,7 +188,7 @@ def live_rows(rules: WindowRules, state: State, rows: npt.NDArray[np.int64], vie
 def window_buckets(rules: WindowRules, state: State, row: int, slots: npt.NDArray[np.int64]) -> int:
     """Write the slots of a stream's buckets in the window, newest first; returns how many there are."""
     stream = state.streams[row]
-    time_ms = max(int(stream["time_ms"]), int(state.head[0]["floor_ms"]))
+    time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
     size, slot = 0, int(stream["newest"])
     while slot != NONE and leaves_window_at_ms(rules, int(state.buckets[slot]["start_ms"])) > time_ms:
         slots[size] = slot

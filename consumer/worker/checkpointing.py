@@ -8,11 +8,11 @@ from consumer.settings.model import Settings
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.journal import MAX_BYTES, Journal
 from consumer.state.keys import CHECKPOINT, JOURNAL
-from consumer.state.result_settings import shape_of
+from consumer.state.result_settings import result_settings_of
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage.checksum import Checksum
 from consumer.windows.storage.store import ChangedRows
-from consumer.worker.task import OwnedPartition
+from consumer.worker.task import PartitionTask
 
 LEAST_REPLAY_BYTES = 64 * 1024 * 1024
 REPLAY_TO_STATE = 4
@@ -21,30 +21,30 @@ input a checkpoint comes before its time where records come fast, and no more of
 
 
 class StateWriter:
-    """Writes state records; what was written counts once `settle` is told that it was committed."""
+    """Writes state records; what was written counts once `mark_committed` is told that it was committed."""
 
     def __init__(self, settings: Settings, identity: Identity, transactions: Transactions, clocks: Clocks) -> None:
         self._topic = settings.kafka.state_topic
         self._interval_s = settings.commit.checkpoint_interval_ms / 1000
-        self._shape = shape_of(settings)
+        self._result_settings = result_settings_of(settings)
         self._identity = identity
         self._transactions = transactions
         self._clocks = clocks
         self._written: dict[int, ChangedRows] = {}
 
-    def wait_s(self, partition: OwnedPartition) -> float:
+    def wait_s(self, partition: PartitionTask) -> float:
         """How long until a checkpoint is due by its age."""
         return partition.checkpoint_s + self._interval_s - self._clocks.monotonic_s()
 
-    def is_due(self, partition: OwnedPartition) -> bool:
+    def is_due(self, partition: PartitionTask) -> bool:
         """Whether the next commit is to be a checkpoint of this partition."""
         if not partition.to_checkpoint:
             return False
-        most = max(LEAST_REPLAY_BYTES, REPLAY_TO_STATE * partition.windows.figures().state_bytes)
+        most = max(LEAST_REPLAY_BYTES, REPLAY_TO_STATE * partition.windows.stats().state_bytes)
         first_or_asked = partition.checkpoint == 0 or partition.checkpoint_wanted
-        return first_or_asked or partition.taken_bytes > most or self.wait_s(partition) <= 0
+        return first_or_asked or partition.processed_bytes > most or self.wait_s(partition) <= 0
 
-    def write_all(self, partitions: Iterable[OwnedPartition]) -> None:
+    def write_all(self, partitions: Iterable[PartitionTask]) -> None:
         """Add to the transaction the journals of partitions that have something to say, and checkpoints that are due.
 
         Raises:
@@ -55,16 +55,16 @@ class StateWriter:
             if partition.to_commit or self.is_due(partition):
                 self._write(partition)
 
-    def _write(self, partition: OwnedPartition) -> None:
+    def _write(self, partition: PartitionTask) -> None:
         if not self.is_due(partition):
-            published = partition.windows.closed_tally()
+            published = partition.windows.published_checksum()
             value = partition.journal.encoded(partition.checkpoint, partition.next_offset, published)
             if len(value) <= MAX_BYTES:
                 self._produce(partition, JOURNAL, value)
                 return
         self._write_checkpoint(partition)
 
-    def settle(self, partition: OwnedPartition) -> int | None:
+    def mark_committed(self, partition: PartitionTask) -> int | None:
         """The transaction was committed; how many rows were in it, None where it was no checkpoint of the partition."""
         partition.committed_offset = partition.next_offset
         partition.journal_changed = False
@@ -72,15 +72,15 @@ class StateWriter:
         if changed is None:
             return None
         partition.windows.mark_stored(changed)
-        partition.windows.reset_tally()
+        partition.windows.reset_published_checksum()
         partition.journal = Journal()
         partition.checkpoint += 1
         partition.checkpoint_s = self._clocks.monotonic_s()
         partition.checkpoint_wanted = False
-        partition.taken_bytes = 0
+        partition.processed_bytes = 0
         return len(changed.records)
 
-    def _write_checkpoint(self, partition: OwnedPartition) -> None:
+    def _write_checkpoint(self, partition: PartitionTask) -> None:
         changed = partition.windows.changed_rows()
         self._transactions.produce_all(self._topic, changed.records, partition.number)
         number = partition.checkpoint + 1
@@ -89,18 +89,18 @@ class StateWriter:
         self._written[partition.number] = changed
 
     def _checkpoint(
-        self, partition: OwnedPartition, windows: PartitionWindows, changed: ChangedRows, number: int
+        self, partition: PartitionTask, windows: PartitionWindows, changed: ChangedRows, number: int
     ) -> Checkpoint:
         return Checkpoint(
             number=number,
             next_offset=partition.next_offset,
-            times=windows.times()._asdict(),
+            times=windows.times(),
             hash_key=windows.hash_key,
             rows=changed.all_rows,
-            settings=self._shape,
+            settings=self._result_settings,
             identity=self._identity,
             written_ms=self._clocks.wall_ms(),
         )
 
-    def _produce(self, partition: OwnedPartition, key: bytes, value: bytes) -> None:
+    def _produce(self, partition: PartitionTask, key: bytes, value: bytes) -> None:
         self._transactions.produce(self._topic, key, value, None, partition.number)

@@ -31,7 +31,7 @@ That is enough to tell a topic of another kind, or a producer gone wrong, from a
 """
 
 
-class Breaker:
+class CircuitBreaker:
     """Of one partition; once open it stays so. Records before its beginning count as good."""
 
     def __init__(self, limits: tuple[Limit, ...] = LIMITS) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping
 from consumer.kafka.protocols import EndQuery, Input
 from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
-from consumer.worker.task import OwnedPartition
+from consumer.worker.task import PartitionTask
 
 
-class Idling:
+class IdleClosing:
     """Asks where silent partitions end, and moves the time of those of which nothing more is to be read."""
 
     def __init__(self, source: Input, ends: EndQuery, metrics: WorkerMetrics, clocks: Clocks) -> None:
@@ -19,43 +19,43 @@ class Idling:
         self._last_turn_s = clocks.monotonic_s()
         self._asked: frozenset[int] = frozenset()
 
-    def turn(self, owned: Mapping[int, OwnedPartition], heard: Collection[int]) -> None:
-        """Behind each poll: `heard` are the partitions of which it brought something."""
+    def turn(self, tasks: Mapping[int, PartitionTask], record_seen: Collection[int]) -> None:
+        """Behind each poll: `record_seen` are the partitions of which it brought something."""
         now_s = self._clocks.monotonic_s()
         elapsed_ms, self._last_turn_s = (now_s - self._last_turn_s) * 1000, now_s
-        for partition in owned.values():
-            if partition.number in heard or partition.held:
-                partition.idle.heard()
+        for partition in tasks.values():
+            if partition.number in record_seen or partition.held:
+                partition.idle.record_seen()
             else:
                 partition.idle.polled(elapsed_ms)
-        self._take_answers(owned)
-        for partition in owned.values():
+        self._take_answers(tasks)
+        for partition in tasks.values():
             self._step(partition)
-        self._ask(owned)
+        self._ask(tasks)
 
-    def _take_answers(self, owned: Mapping[int, OwnedPartition]) -> None:
+    def _take_answers(self, tasks: Mapping[int, PartitionTask]) -> None:
         ends = self._ends.answers()
         if ends is None and not self._ends.failed():
             return
         for number in self._asked:
-            partition = owned.get(number)
+            partition = tasks.get(number)
             if partition is not None:
                 # Behind the last record there may be markers of transactions, which it was seen to end with.
                 read_to = max(partition.next_offset, self._input.seen_to(number))
                 partition.idle.answered(None if ends is None else ends.get(number), read_to)
         self._asked = frozenset()
 
-    def _step(self, partition: OwnedPartition) -> None:
+    def _step(self, partition: PartitionTask) -> None:
         time_ms = _time_to_move_ms(partition)
         to_ms = None if time_ms is None else partition.idle.step(time_ms)
         if to_ms is not None:
             partition.step(to_ms, self._clocks.wall_ms())
             self._metrics.count_clock_step()
-            self._metrics.count_presence(*partition.tally_to_count())
+            self._metrics.count_presence(*partition.new_session_counts())
 
-    def _ask(self, owned: Mapping[int, OwnedPartition]) -> None:
+    def _ask(self, tasks: Mapping[int, PartitionTask]) -> None:
         wanted = []
-        for number, partition in owned.items():
+        for number, partition in tasks.items():
             time_ms = _time_to_move_ms(partition)
             if time_ms is not None and partition.idle.wants_query(time_ms):
                 wanted.append(number)
@@ -63,7 +63,7 @@ class Idling:
             self._asked = frozenset(wanted)
 
 
-def _time_to_move_ms(partition: OwnedPartition) -> int | None:
+def _time_to_move_ms(partition: PartitionTask) -> int | None:
     """Partition time of one that is quiet and holds something."""
     if not partition.idle.is_quiet or partition.windows.next_step_ms() is None:
         return None

@@ -35,7 +35,7 @@ class IdleClock:
         self._since_answer_ms = float(QUERY_EVERY_MS)
         self._at_end = False
 
-    def heard(self) -> None:
+    def record_seen(self) -> None:
         """A record came, or the partition is paused, or for any other reason nobody knows that nothing came."""
         self._idle_ms = 0.0
         self._stepped_ms = 0
@@ -70,7 +70,7 @@ class IdleClock:
         if end_offset == next_offset:
             self._at_end = True
         else:
-            self.heard()
+            self.record_seen()
 
     def step(self, partition_time_ms: int) -> int | None:
         """To where partition time moves now, the start of a later bucket; None where it stays.

@@ -22,14 +22,14 @@ from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
-from consumer.state.restore import Plan
+from consumer.state.restore import RestoreContext
 from consumer.worker.checkpointing import StateWriter
-from consumer.worker.idle_closing import Idling
-from consumer.worker.processing import BATCH, Taker
+from consumer.worker.idle_closing import IdleClosing
+from consumer.worker.processing import BATCH, RecordProcessor
 from consumer.worker.publishing import Publisher
-from consumer.worker.restoring import Restoring
+from consumer.worker.restoring import PartitionRestorer
 from consumer.worker.status import snapshot_of
-from consumer.worker.task import OwnedPartition
+from consumer.worker.task import PartitionTask
 
 LONGEST_WAIT_S = 0.1
 SHORTEST_WAIT_S = 0.001
@@ -44,7 +44,7 @@ SHOW_EVERY_S = 0.5
 _log = structlog.get_logger(__name__)
 
 
-class Parts(NamedTuple):
+class WorkerDependencies(NamedTuple):
     """What a worker is put together from."""
 
     make_input: Callable[[AssignmentHandler], Input]
@@ -64,27 +64,29 @@ class Parts(NamedTuple):
 class Worker:
     """Reads, counts, publishes and shows, a turn at a time."""
 
-    def __init__(self, settings: Settings, parts: Parts) -> None:
+    def __init__(self, settings: Settings, dependencies: WorkerDependencies) -> None:
         self._settings = settings
-        self._transactions = parts.transactions
-        self._metrics = parts.metrics
-        self._board = parts.board
-        self._clocks = parts.clocks
-        self._owned: dict[int, OwnedPartition] = {}
+        self._transactions = dependencies.transactions
+        self._metrics = dependencies.metrics
+        self._board = dependencies.board
+        self._clocks = dependencies.clocks
+        self._tasks: dict[int, PartitionTask] = {}
         self._last_poll_s = self._last_show_s = self._now_s()
-        self._input = parts.make_input(self)
-        self._taker = Taker(settings, parts.intake, self._input, parts.metrics, parts.clocks)
-        self._idling = Idling(self._input, parts.ends, parts.metrics, parts.clocks)
-        plan = Plan(settings, parts.identity, parts.make_intake)
-        self._restoring = Restoring(plan, parts.reader, parts.metrics, parts.clocks)
+        self._input = dependencies.make_input(self)
+        self._processor = RecordProcessor(
+            settings, dependencies.intake, self._input, dependencies.metrics, dependencies.clocks
+        )
+        self._idle_closing = IdleClosing(self._input, dependencies.ends, dependencies.metrics, dependencies.clocks)
+        plan = RestoreContext(settings, dependencies.identity, dependencies.make_intake)
+        self._restoring = PartitionRestorer(plan, dependencies.reader, dependencies.metrics, dependencies.clocks)
         self._publisher = Publisher(
             settings,
-            parts.transactions,
-            StateWriter(settings, parts.identity, parts.transactions, parts.clocks),
-            parts.encode,
+            dependencies.transactions,
+            StateWriter(settings, dependencies.identity, dependencies.transactions, dependencies.clocks),
+            dependencies.encode,
             self._input.group_metadata,
-            parts.metrics,
-            parts.clocks,
+            dependencies.metrics,
+            dependencies.clocks,
         )
 
     def start(self) -> None:
@@ -95,21 +97,21 @@ class Worker:
 
     def turn(self) -> None:
         """One turn of the loop."""
-        heard = self._taker.take(self._poll(), self._owned)
+        record_seen = self._processor.process(self._poll(), self._tasks)
         if self._publisher.outcome_unknown:
             self._start_over()
-        self._taker.take_held(self._owned)
+        self._processor.process_held(self._tasks)
         self._stop_broken()
         self._restore_some()
-        self._idling.turn(self._owned, heard)
-        self._publisher.publish_some(self._owned.values())
+        self._idle_closing.turn(self._tasks, record_seen)
+        self._publisher.publish_some(self._tasks.values())
         self._show()
 
     def stop(self) -> None:
         """Commit what there is, leave the group, let go."""
         self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
         try:
-            self._publisher.publish_all(self._owned.values(), leaving=self._owned)
+            self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
             self._input.close()
         finally:
             self._publisher.close()
@@ -131,16 +133,16 @@ class Worker:
     def on_revoked(self, partitions: Sequence[int]) -> None:
         """Commit them while they are still ours, checkpoints and all, then drop their memory."""
         self._metrics.count_rebalance("revoked")
-        self._publisher.publish_all(self._owned.values(), leaving=partitions)
-        if any(each.to_commit for each in self._owned.values() if each.number in partitions):
+        self._publisher.publish_all(self._tasks.values(), leaving=partitions)
+        if any(each.to_commit for each in self._tasks.values() if each.number in partitions):
             # What is sent of them must not go out with a later commit, which no longer speaks for them.
-            self._publisher.take_back(self._owned.values())
+            self._publisher.take_back(self._tasks.values())
         self._drop(partitions)
 
     def on_lost(self, partitions: Sequence[int]) -> None:
         """They may be others' by now: take back what is not committed, and drop their memory."""
         self._metrics.count_rebalance("lost")
-        self._publisher.take_back(self._owned.values())
+        self._publisher.take_back(self._tasks.values())
         self._drop(partitions)
 
     # 1. Poll.
@@ -155,24 +157,24 @@ class Worker:
         return messages
 
     def _patience_s(self) -> float:
-        if self._restoring.flowing or any(partition.outbox.unsent for partition in self._owned.values()):
+        if self._restoring.flowing or any(partition.outbox.unsent for partition in self._tasks.values()):
             return 0.0
         longest_s = min(LONGEST_WAIT_S, self._settings.commit.interval_ms / 1000)
         if self._restoring.active:
             longest_s = min(longest_s, RESTORE_LOOK_S)
-        return min(max(self._publisher.wait_s(self._owned.values()), SHORTEST_WAIT_S), longest_s)
+        return min(max(self._publisher.wait_s(self._tasks.values()), SHORTEST_WAIT_S), longest_s)
 
     # 3. Too many rejects.
 
     def _stop_broken(self) -> None:
         """Take back what isn't committed where a breaker has opened, and read no more of those partitions."""
-        newly = [number for number in self._taker.broken if number in self._owned]
+        newly = [number for number in self._processor.tripped if number in self._tasks]
         if not newly:
             return
-        self._publisher.take_back(self._owned.values())
+        self._publisher.take_back(self._tasks.values())
         self._input.pause(newly)
         for number in newly:
-            del self._owned[number]
+            del self._tasks[number]
 
     # 4. Start over, and 5. restore.
 
@@ -187,16 +189,16 @@ class Worker:
     def _restore_some(self) -> None:
         if not self._restoring.active:
             return
-        for partition in self._restoring.turn(0.0 if self._owned else RESTORE_WAIT_S):
-            self._owned[partition.number] = partition
+        for partition in self._restoring.turn(0.0 if self._tasks else RESTORE_WAIT_S):
+            self._tasks[partition.number] = partition
             self._input.begin(partition.number, partition.next_offset)
 
     def _drop(self, partitions: Iterable[int]) -> None:
         partitions = list(partitions)
         self._restoring.drop(partitions)
         for number in partitions:
-            self._owned.pop(number, None)
-            self._taker.broken.pop(number, None)
+            self._tasks.pop(number, None)
+            self._processor.tripped.pop(number, None)
 
     # 9. Show.
 
@@ -205,7 +207,7 @@ class Worker:
         if now_s - self._last_show_s < SHOW_EVERY_S:
             return
         self._last_show_s = now_s
-        partitions = tuple(self._owned.values())
+        partitions = tuple(self._tasks.values())
         self._board.publish(
             snapshot_of(
                 partitions,
@@ -213,8 +215,8 @@ class Worker:
                 self._settings.http.max_stream_series,
                 self._clocks,
                 self._input.end_offsets(),
-                **self._restoring.figures(),
-                broken=len(self._taker.broken),
+                **self._restoring.stats(),
+                tripped=len(self._processor.tripped),
             )
         )
 
@@ -223,8 +225,10 @@ class Worker:
             assigned=bool(self._input.assignment),
             restored=self._restoring.done,
             producer_ready=self._publisher.ready,
-            breaker_closed=not self._taker.broken,
-            reason="; ".join(self._taker.broken.values()) or self._restoring.reason or self._taker.waits_for,
+            breaker_closed=not self._processor.tripped,
+            reason="; ".join(self._processor.tripped.values())
+            or self._restoring.reason
+            or self._processor.waiting_reason,
         )
 
     def _now_s(self) -> float:

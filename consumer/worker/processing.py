@@ -19,7 +19,7 @@ from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.windows.events import KINDS
 from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, STATUSES, STREAM_LIMIT
-from consumer.worker.task import OwnedPartition
+from consumer.worker.task import PartitionTask
 
 BATCH = 1_000
 """Messages at once: more are slower and take more memory."""
@@ -29,7 +29,7 @@ HELD_RETRY_S = 0.25
 _log = structlog.get_logger(__name__)
 
 
-class Taker:
+class RecordProcessor:
     """Takes messages of owned partitions, and holds back those whose schema can't be had yet."""
 
     def __init__(
@@ -43,12 +43,12 @@ class Taker:
         self._clocks = clocks
         self._last_retry_s = clocks.monotonic_s()
         self._uses_breaker = settings.input.breaker
-        self.waits_for = ""
+        self.waiting_reason = ""
         """Why a partition waits, for people; empty where none does."""
-        self.broken: dict[int, str] = {}
+        self.tripped: dict[int, str] = {}
         """Partitions whose breaker has opened, and why, for people: their memory is to be dropped, uncommitted."""
 
-    def take(self, messages: Sequence[Message], owned: Mapping[int, OwnedPartition]) -> frozenset[int]:
+    def process(self, messages: Sequence[Message], tasks: Mapping[int, PartitionTask]) -> frozenset[int]:
         """Take messages; those of partitions that are not owned are left to who owns them.
 
         Returns the partitions of which there were messages.
@@ -59,21 +59,21 @@ class Taker:
         headers = batch.headers() if self._reads_headers else None
         decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers)
         for run in batch.runs:
-            partition = owned.get(run.partition)
-            if partition is None or run.partition in self.broken:
+            partition = tasks.get(run.partition)
+            if partition is None or run.partition in self.tripped:
                 continue  # read before the partition went; its next owner reads it again
             if partition.held:
                 partition.held.extend(batch.messages[run.begin : run.end])
                 continue
-            self._take_run(partition, batch, decoded, run)
+            self._process_run(partition, batch, decoded, run)
         return frozenset(run.partition for run in batch.runs)
 
-    def take_held(self, owned: Mapping[int, OwnedPartition]) -> None:
+    def process_held(self, tasks: Mapping[int, PartitionTask]) -> None:
         """Try again what waits for its schema."""
         now_s = self._clocks.monotonic_s()
-        waiting = [partition for partition in owned.values() if partition.held]
+        waiting = [partition for partition in tasks.values() if partition.held]
         if not waiting:
-            self.waits_for = ""
+            self.waiting_reason = ""
             return
         if now_s - self._last_retry_s < HELD_RETRY_S:
             return
@@ -81,13 +81,13 @@ class Taker:
         for partition in waiting:
             held, partition.held = partition.held, []
             for begin in range(0, len(held), BATCH):
-                self.take(held[begin : begin + BATCH], owned)
+                self.process(held[begin : begin + BATCH], tasks)
             if not partition.held:
                 self._input.resume([partition.number])
-        if not any(partition.held for partition in owned.values()):
-            self.waits_for = ""
+        if not any(partition.held for partition in tasks.values()):
+            self.waiting_reason = ""
 
-    def _take_run(self, partition: OwnedPartition, batch: Batch, decoded: Decoded, run: Run) -> None:
+    def _process_run(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> None:
         # After a step back the client library may still return records that the windows have.
         known = np.searchsorted(batch.offsets[run.begin : run.end], partition.next_offset)
         run = run._replace(begin=run.begin + int(known))
@@ -99,18 +99,18 @@ class Taker:
             return  # the windows are ahead of what may be committed: whoever hears of it drops them
         partition.next_offset = int(batch.offsets[end - 1]) + 1
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
-        partition.taken_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
+        partition.processed_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
         self._count(decoded.events.kind[run.begin : end], status, partition)
         if decoded.ignored:  # those behind a record that waits are decoded again, and counted then
             self._metrics.count_ignored(int(np.count_nonzero(decoded.events.reject[run.begin : end] == IGNORED)))
-        self._bury(partition, batch, decoded, range(run.begin, end), status)
+        self._dead_letter_rejects(partition, batch, decoded, range(run.begin, end), status)
         closed = partition.windows.take_closed()
         if len(closed):
             places = np.searchsorted(batch.offsets[run.begin : end], closed.rows["offset"])
             partition.outbox.add_closed(closed, batch.timestamps_ms[run.begin : end][places])
 
     def _opens_breaker(
-        self, partition: OwnedPartition, decoded: Decoded, run: Run, status: npt.NDArray[np.uint8]
+        self, partition: PartitionTask, decoded: Decoded, run: Run, status: npt.NDArray[np.uint8]
     ) -> bool:
         if not len(decoded.rejects) and not (status == STREAM_LIMIT).any():  # nearly always, and many times a second
             partition.breaker.pass_over(run.end - run.begin)
@@ -123,15 +123,15 @@ class Taker:
             return False
         reasons = np.bincount(np.where(codes == 0, Reject.STREAM_LIMIT, codes)[rejected & (codes != Reject.FUTURE)])
         most = Reject(int(np.argmax(reasons)))
-        self.broken[partition.number] = (
+        self.tripped[partition.number] = (
             f"partition {partition.number}: {partition.breaker.passed.sentence}, most of them {most.label} "
             f"({most.sentence}); it stops where it was last committed. Put right the producers or the settings of "
             "input, or have all of them set aside by input.breaker = false; then restart"
         )
-        _log.error("breaker opened", partition=partition.number, reason=self.broken[partition.number])
+        _log.error("breaker opened", partition=partition.number, reason=self.tripped[partition.number])
         return True
 
-    def _hold_back(self, partition: OwnedPartition, batch: Batch, decoded: Decoded, run: Run) -> int:
+    def _hold_back(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> int:
         """Where the run ends for now: before the first record whose schema can't be had."""
         if decoded.waiting >= run.end:
             return run.end
@@ -141,24 +141,24 @@ class Taker:
         end = run.begin + int(waiting[0])
         partition.held.extend(batch.messages[end : run.end])
         self._input.pause([partition.number])
-        if decoded.waits_for != self.waits_for:
-            _log.warning("partition waits", partition=partition.number, reason=decoded.waits_for)
-        self.waits_for = decoded.waits_for
+        if decoded.waiting_reason != self.waiting_reason:
+            _log.warning("partition waits", partition=partition.number, reason=decoded.waiting_reason)
+        self.waiting_reason = decoded.waiting_reason
         return end
 
-    def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: OwnedPartition) -> None:
+    def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
         by_status = np.bincount(status, minlength=len(STATUSES)).tolist()
         taken = kinds if by_status[ACCEPTED] == len(status) else kinds[status == ACCEPTED]
         self._metrics.count_events(np.bincount(taken, minlength=len(KINDS)))
-        self._metrics.count_presence(*partition.tally_to_count())
+        self._metrics.count_presence(*partition.new_session_counts())
         for code, reason in ((LATE, "stream_time"), (LATE_IDLE, "stream_idle")):
             if by_status[code]:
-                lateness_ms = partition.windows.figures().largest_lateness_ms
+                lateness_ms = partition.windows.stats().largest_lateness_ms
                 self._metrics.count_late(reason, by_status[code], lateness_ms)
 
-    def _bury(
+    def _dead_letter_rejects(
         self,
-        partition: OwnedPartition,
+        partition: PartitionTask,
         batch: Batch,
         decoded: Decoded,
         rows: range,
@@ -179,14 +179,14 @@ class Taker:
 
     def _write(
         self,
-        partition: OwnedPartition,
+        partition: PartitionTask,
         batch: Batch,
         rows: npt.NDArray[np.int64],
         details: Sequence[RejectDetail],
         kinds: npt.NDArray[np.int64],
     ) -> None:
         """Write dead letters of rows in their order; `kinds` says which of the details is that of each."""
-        said = [self._cause(partition, detail).headers() for detail in details]
+        causes = [self._cause(partition, detail).headers() for detail in details]
         places = rows.tolist()
         messages = [batch.messages[row] for row in places]
         rejected = Rejected(
@@ -195,13 +195,13 @@ class Taker:
             keys=keys_of(messages),
             values=[batch.values[row] for row in places],
             headers=headers_of_all(messages),
-            causes=[said[kind] for kind in kinds.tolist()],
+            causes=[causes[kind] for kind in kinds.tolist()],
         )
         partition.outbox.add_rejected(rejected)
         for detail, number in zip(details, np.bincount(kinds).tolist(), strict=True):
             self._metrics.count_rejects(detail.reason.label, number)
 
-    def _cause(self, partition: OwnedPartition, detail: RejectDetail) -> Cause:
+    def _cause(self, partition: PartitionTask, detail: RejectDetail) -> Cause:
         return Cause(
             topic=self._kafka.input_topic,
             partition=partition.number,

@@ -17,7 +17,7 @@ from consumer.output.summary import Encoder, Origin
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.worker.checkpointing import StateWriter
-from consumer.worker.task import OwnedPartition
+from consumer.worker.task import PartitionTask
 
 SEND_AT_ONCE = 5_000
 """Summaries a turn, so that 100,000 buckets that close together don't keep the loop from polling."""
@@ -30,7 +30,7 @@ LEAVE_WITHIN_S = 20.0
 
 _log = structlog.get_logger(__name__)
 
-Partitions = Collection[OwnedPartition]
+Partitions = Collection[PartitionTask]
 
 
 class Publisher:
@@ -86,7 +86,7 @@ class Publisher:
         for partition in partitions:
             partition.checkpoint_wanted |= partition.number in leaving and partition.to_checkpoint
         if any(partition.to_commit for partition in partitions):
-            with self._transactions.hurried(LEAVE_WITHIN_S):
+            with self._transactions.time_limit(LEAVE_WITHIN_S):
                 self._attempt(partitions, None)
 
     def take_back(self, partitions: Partitions) -> None:
@@ -145,20 +145,20 @@ class Publisher:
         self._last_commit_s = self._clocks.monotonic_s()
         self._settle(partitions, self._last_commit_s - began_s)
 
-    def _settle(self, partitions: Iterable[OwnedPartition], duration_s: float) -> None:
+    def _settle(self, partitions: Iterable[PartitionTask], duration_s: float) -> None:
         closed_at_ms = [np.empty(0, np.int64)]
         for partition in partitions:
-            rows = self._state.settle(partition)
+            rows = self._state.mark_committed(partition)
             if rows is not None:
                 self._metrics.count_checkpoint(rows)
-            published = partition.outbox.settle()
+            published = partition.outbox.mark_committed()
             closed_at_ms.append(published.closed_at_ms)
             for reason, number in published.by_close_reason.items():
                 self._metrics.count_summaries(reason, number)
         fresh_ms = np.maximum(self._clocks.wall_ms() - np.concatenate(closed_at_ms), 0)
         self._metrics.observe_commit(duration_s, fresh_ms / 1000)
 
-    def _origin(self, partition: OwnedPartition) -> Origin:
+    def _origin(self, partition: PartitionTask) -> Origin:
         return Origin(self._windows.bucket_ms, self._windows.counting, self._kafka.input_topic, partition.number)
 
 

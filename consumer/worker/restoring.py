@@ -9,10 +9,10 @@ from consumer.kafka.protocols import Message, RestoreReader
 from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
 from consumer.settings.window_rules import window_rules
-from consumer.state.consistency import StateDisagrees
-from consumer.state.restore import Plan, Restore, Restored
+from consumer.state.consistency import StateInconsistent
+from consumer.state.restore import Restore, RestoreContext, Restored
 from consumer.worker.idleness import IdleClock
-from consumer.worker.task import OwnedPartition
+from consumer.worker.task import PartitionTask
 
 BATCH = 1_000
 
@@ -22,10 +22,10 @@ SLICE_S = 0.05
 _log = structlog.get_logger(__name__)
 
 
-class Restoring:
+class PartitionRestorer:
     """The partitions that are ours and not live yet: on their way, or stopped for good."""
 
-    def __init__(self, plan: Plan, reader: RestoreReader, metrics: WorkerMetrics, clocks: Clocks) -> None:
+    def __init__(self, plan: RestoreContext, reader: RestoreReader, metrics: WorkerMetrics, clocks: Clocks) -> None:
         self._plan = plan
         self._reader = reader
         self._metrics = metrics
@@ -59,9 +59,9 @@ class Restoring:
         """Why there are partitions that aren't live, for people; empty where there are none."""
         if self._stopped:
             return "; ".join(self._stopped.values())
-        return next((restore.waits_for for restore, _ in self._restores.values()), "")
+        return next((restore.waiting_reason for restore, _ in self._restores.values()), "")
 
-    def figures(self) -> Mapping[str, int]:
+    def stats(self) -> Mapping[str, int]:
         """Numbers of partitions by what they are at, for metrics."""
         return {"restoring": len(self._restores), "stopped": len(self._stopped)}
 
@@ -83,7 +83,7 @@ class Restoring:
             if restore is not None:
                 restore.drop()
 
-    def turn(self, patience_s: float) -> list[OwnedPartition]:
+    def turn(self, patience_s: float) -> list[PartitionTask]:
         """Go on for a while; the partitions that are restored by now.
 
         Args:
@@ -115,15 +115,15 @@ class Restoring:
             return  # stopped since it was asked for
         try:
             restore.take(topic, messages)
-        except StateDisagrees as error:
+        except StateInconsistent as error:
             self._stop(partition, error)
 
-    def _advance(self) -> list[OwnedPartition]:
+    def _advance(self) -> list[PartitionTask]:
         restored = []
         for partition, (restore, began_s) in list(self._restores.items()):
             try:
                 result = restore.advance(self._clocks.monotonic_s())
-            except StateDisagrees as error:
+            except StateInconsistent as error:
                 self._stop(partition, error)
                 continue
             if result is not None:
@@ -131,13 +131,13 @@ class Restoring:
                 restored.append(self._live(partition, result, began_s))
         return restored
 
-    def _stop(self, partition: int, error: StateDisagrees) -> None:
+    def _stop(self, partition: int, error: StateInconsistent) -> None:
         restore, _ = self._restores.pop(partition)
         restore.drop()
         self._stopped[partition] = str(error)
         _log.error("partition stopped", partition=partition, reason=str(error))
 
-    def _live(self, partition: int, restored: Restored, began_s: float) -> OwnedPartition:
+    def _live(self, partition: int, restored: Restored, began_s: float) -> PartitionTask:
         now_s = self._clocks.monotonic_s()
         self._metrics.observe_restore(now_s - began_s, restored.rows, restored.replayed)
         _log.info(
@@ -149,7 +149,7 @@ class Restoring:
             replayed=restored.replayed,
             seconds=round(now_s - began_s, 3),
         )
-        owned = OwnedPartition(
+        tasks = PartitionTask(
             number=partition,
             windows=restored.windows,
             idle=IdleClock(self._plan.settings.windows.partition_idle_ms, self._plan.settings.windows.bucket_ms),
@@ -158,16 +158,16 @@ class Restoring:
             checkpoint=restored.checkpoint,
             checkpoint_s=now_s,
             journal=restored.journal,
-            taken_bytes=restored.replayed_bytes,
-            counted=restored.windows.tally(),
+            processed_bytes=restored.replayed_bytes,
+            counted=restored.windows.counters(),
         )
         if restored.settings_changed:
-            self._change_rules(owned)
-        return owned
+            self._change_rules(tasks)
+        return tasks
 
-    def _change_rules(self, owned: OwnedPartition) -> None:
+    def _change_rules(self, tasks: PartitionTask) -> None:
         """Settings that shape results are others than before: they rule from here on, behind a checkpoint."""
-        owned.windows.change_rules(window_rules(self._plan.settings.windows), owned.next_offset)
-        owned.add_closed_now(self._clocks.wall_ms())
-        owned.checkpoint_wanted = True
-        _log.info("changed settings take effect", partition=owned.number, offset=owned.next_offset)
+        tasks.windows.change_rules(window_rules(self._plan.settings.windows), tasks.next_offset)
+        tasks.add_closed_now(self._clocks.wall_ms())
+        tasks.checkpoint_wanted = True
+        _log.info("changed settings take effect", partition=tasks.number, offset=tasks.next_offset)

@@ -12,7 +12,7 @@ from consumer import __version__
 from consumer.errors import ViewerConsumerError
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import Reject
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.kafka.admin.topics import check_topics
 from consumer.kafka.clients import library_version
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
@@ -32,7 +32,7 @@ from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
-from consumer.worker.loop import Parts, Worker
+from consumer.worker.loop import Worker, WorkerDependencies
 from consumer.worker.warm_up import warm_up
 
 GC_THRESHOLDS = (100_000, 50, 100)
@@ -79,7 +79,7 @@ class Service:
 
     def _run(self, stop: threading.Event) -> None:
         # What is wrong with files of the settings is told before anything is asked or waited for.
-        intake = Intake(self._settings.input, SchemaBook(self._settings.input))
+        intake = Intake(self._settings.input, SchemaCache(self._settings.input))
         layout = check_topics(self._settings.kafka)
         for topic in layout.topics:
             _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
@@ -88,8 +88,8 @@ class Service:
         encode = encoder_from(self._settings)
         warm_up()
         identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
-        worker = Worker(self._settings, self._parts(intake, encode, identity))
-        _settle_collector()
+        worker = Worker(self._settings, self._dependencies(intake, encode, identity))
+        _tune_garbage_collector()
         try:
             worker.start()
             while not stop.is_set():
@@ -101,11 +101,11 @@ class Service:
         worker.stop()
         _log.info("stopped")
 
-    def _parts(self, intake: Intake, encode: Encoder, identity: Identity) -> Parts:
+    def _dependencies(self, intake: Intake, encode: Encoder, identity: Identity) -> WorkerDependencies:
         settings = self._settings
         process_id = uuid.uuid4().hex[:12]
-        transactions = TransactionOwner(producer_config(settings, process_id), MetricsOfTransactions(self.metrics))
-        return Parts(
+        transactions = TransactionOwner(producer_config(settings, process_id), TransactionMetrics(self.metrics))
+        return WorkerDependencies(
             make_input=partial(_make_input, settings),
             transactions=transactions,
             reader=KafkaRestoreReader(
@@ -130,17 +130,17 @@ def _make_input(settings: Settings, handler: AssignmentHandler) -> InputConsumer
 
 
 def _make_intake(settings: Settings) -> Intake:
-    return Intake(settings.input, SchemaBook(settings.input))
+    return Intake(settings.input, SchemaCache(settings.input))
 
 
-def _settle_collector() -> None:
+def _tune_garbage_collector() -> None:
     """What exists now stays; the collector need not look at it again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-class MetricsOfTransactions:
+class TransactionMetrics:
     """Hears how transactions end, and counts it."""
 
     def __init__(self, metrics: WorkerMetrics) -> None:

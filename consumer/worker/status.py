@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 
-from consumer.observe.snapshot import Health, PartitionFigures, Snapshot, StreamFigures, busiest, merge_streams
+from consumer.observe.snapshot import Health, PartitionStatus, Snapshot, StreamStatus, busiest, merge_streams
 from consumer.runtime.clocks import Clocks
 from consumer.windows.view import WindowView
-from consumer.worker.task import OwnedPartition
+from consumer.worker.task import PartitionTask
 
 
 def snapshot_of(
-    partitions: Sequence[OwnedPartition],
+    partitions: Sequence[PartitionTask],
     health: Health,
     limit: int,
     clocks: Clocks,
     end_offsets: Mapping[int, int] | None = None,
     restoring: int = 0,
     stopped: int = 0,
-    broken: int = 0,
+    tripped: int = 0,
 ) -> Snapshot:
     """What is held now; of the streams the `limit` with the most viewers."""
     streams, held = _streams(partitions, limit)
@@ -28,21 +28,21 @@ def snapshot_of(
         partitions=tuple(_partition(each, ends.get(each.number), clocks) for each in partitions),
         restoring=restoring,
         stopped=stopped,
-        broken=broken,
+        tripped=tripped,
     )
 
 
-def _streams(partitions: Sequence[OwnedPartition], limit: int) -> tuple[tuple[StreamFigures, ...], int]:
+def _streams(partitions: Sequence[PartitionTask], limit: int) -> tuple[tuple[StreamStatus, ...], int]:
     """The largest streams, and how many streams there are."""
     tops = [[_stream(view) for view in each.windows.views(limit)] for each in partitions]
-    merged = merge_streams(figures for top in tops for figures in top)
+    merged = merge_streams(stats for top in tops for stats in top)
     shared = sum(map(len, tops)) - len(merged)
     shown, _ = busiest(merged, limit)
-    return shown, sum(each.windows.figures().streams for each in partitions) - shared
+    return shown, sum(each.windows.stats().streams for each in partitions) - shared
 
 
-def _stream(view: WindowView) -> StreamFigures:
-    return StreamFigures(
+def _stream(view: WindowView) -> StreamStatus:
+    return StreamStatus(
         stream_id=view.stream_id,
         concurrent_viewers=view.concurrent_viewers,
         window_peak_concurrent_viewers=view.peak_concurrent_viewers,
@@ -56,19 +56,19 @@ def _stream(view: WindowView) -> StreamFigures:
     )
 
 
-def _partition(partition: OwnedPartition, end_offset: int | None, clocks: Clocks) -> PartitionFigures:
-    figures = partition.windows.figures()
+def _partition(partition: PartitionTask, end_offset: int | None, clocks: Clocks) -> PartitionStatus:
+    stats = partition.windows.stats()
     lag_s = max(clocks.wall_ms() - partition.last_timestamp_ms, 0) / 1000 if partition.last_timestamp_ms >= 0 else None
-    return PartitionFigures(
+    return PartitionStatus(
         partition=partition.number,
         next_offset=partition.next_offset,
         end_offset=end_offset,
         time_lag_s=lag_s,
-        streams=figures.streams,
-        buckets=figures.buckets,
+        streams=stats.streams,
+        buckets=stats.buckets,
         viewers=partition.windows.viewers(),
-        viewers_held=figures.viewers_held,
-        signs_kept=figures.signs_kept,
-        state_bytes=figures.state_bytes,
+        viewers_held=stats.viewers_held,
+        activities_held=stats.activities_held,
+        state_bytes=stats.state_bytes,
         checkpoint_age_s=clocks.monotonic_s() - partition.checkpoint_s,
     )

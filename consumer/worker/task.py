@@ -8,13 +8,13 @@ from consumer.kafka.protocols import Message
 from consumer.output.outbox import Outbox
 from consumer.state.journal import Journal, Step
 from consumer.windows.partition import PartitionWindows
-from consumer.windows.stats import NO_TALLY, ViewerTally
-from consumer.worker.circuit_breaker import Breaker
+from consumer.windows.stats import NO_COUNTERS, SessionCounters
+from consumer.worker.circuit_breaker import CircuitBreaker
 from consumer.worker.idleness import IdleClock
 
 
 @dataclass
-class OwnedPartition:
+class PartitionTask:
     """Dropped when the partition goes; nothing of it outlives the assignment."""
 
     number: int
@@ -34,12 +34,12 @@ class OwnedPartition:
     """Since that checkpoint."""
     journal_changed: bool = False
     """It says more than was committed."""
-    taken_bytes: int = 0
+    processed_bytes: int = 0
     """About so many of records since the checkpoint: what a replay would have to read."""
-    counted: ViewerTally = NO_TALLY
+    counted: SessionCounters = NO_COUNTERS
     """Of what counting by viewer has met, so much was told to the metrics."""
     outbox: Outbox = field(default_factory=Outbox)
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     held: list[Message] = field(default_factory=list)
     """Read, but their schema can't be had yet; the partition is paused meanwhile, so they don't grow."""
     last_timestamp_ms: int = -1
@@ -59,12 +59,12 @@ class OwnedPartition:
     @property
     def to_checkpoint(self) -> bool:
         """A restore would have something to replay, or nothing to begin with."""
-        return self.checkpoint == 0 or self.taken_bytes > 0 or bool(self.journal.steps) or self.checkpoint_wanted
+        return self.checkpoint == 0 or self.processed_bytes > 0 or bool(self.journal.steps) or self.checkpoint_wanted
 
-    def tally_to_count(self) -> ViewerTally:
+    def new_session_counts(self) -> SessionCounters:
         """What counting by viewer has met since the last call."""
-        before, self.counted = self.counted, self.windows.tally()
-        return ViewerTally(*(now - then for now, then in zip(self.counted, before, strict=True)))
+        before, self.counted = self.counted, self.windows.counters()
+        return SessionCounters(*(now - then for now, then in zip(self.counted, before, strict=True)))
 
     def step(self, to_ms: int, now_ms: int) -> None:
         """Have the clock move partition time on; `now_ms` is the wall clock's, for the freshness of what closes."""

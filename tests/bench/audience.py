@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from consumer.intake.intake import Intake
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.settings.model import load_settings
 from consumer.settings.window_rules import window_rules
 from consumer.simulate.batch import EventBatch
 from consumer.simulate.encode import EventEncoder
 from consumer.windows.events import BITRATE, JOIN, LEAVE
 from consumer.windows.partition import PartitionWindows
-from consumer.windows.viewers.layout import audience_bytes
+from consumer.windows.viewers.layout import viewer_array_bytes
 from consumer.worker.warm_up import warm_up
 from tests.bench.load import AT_ONCE, AUDIENCE, FRAME, Records
 from tests.bench.pinned import SCHEMA
@@ -70,7 +70,7 @@ class Room:
 
     def __init__(self) -> None:
         source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}', "windows.counting=sessions"], {})
-        self._intake = Intake(source.input, SchemaBook(source.input))
+        self._intake = Intake(source.input, SchemaCache(source.input))
         self.rules = window_rules(source.windows)
         self.windows = PartitionWindows(self.rules, (1, 2))
 
@@ -103,8 +103,8 @@ def _say_bytes_at_rest(streams: int) -> None:
     room.take(Heartbeats(AUDIENCE, streams, seen))
     # One viewer a stream goes on, until the buckets of all others are closed and their signs are dropped.
     room.take(Heartbeats(streams, streams, [Visit(BITRATE, start_ms + 3 * HEARTBEAT_MS, HEARTBEAT_MS // 2)]))
-    assert room.windows.figures().viewers_held == AUDIENCE
-    held = audience_bytes(room.windows._state.audience)
+    assert room.windows.stats().viewers_held == AUDIENCE
+    held = viewer_array_bytes(room.windows._state.viewer_arrays)
     say_figure(f"{AUDIENCE:,} viewers at rest: bytes a viewer", [held / AUDIENCE], "", Goal("<=", 64))
 
 

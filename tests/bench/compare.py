@@ -26,7 +26,7 @@ class Figures(NamedTuple):
         return self.events / self.cpu_s
 
 
-def figures_of(process: Measured) -> Figures:
+def stats_of(process: Measured) -> Figures:
     """Of a process that counts to its last event."""
     first, counted = process.mark("first"), process.mark("counted")
     return between(first, counted, counted.events)
@@ -85,11 +85,11 @@ def _fill(made: Stage) -> None:
 def _read(made: Stage) -> Figures:
     options = made.options
     with measured("read", options.cpu, options.events, made.flags(made.new_group())) as process:
-        return figures_of(process)
+        return stats_of(process)
 
 
 def _work(made: Stage, *flags: str) -> Figures:
     with made.worker(made.new_group(), made.options.events, flags) as process:
-        figures = figures_of(process)
+        stats = stats_of(process)
         process.stop()
-        return figures
+        return stats

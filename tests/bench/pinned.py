@@ -25,10 +25,10 @@ LETTERS_MADE = 1_000
 LETTERS_A_TRANSACTION = 50_000
 
 
-def write_mark(name: str, **figures: object) -> None:
+def write_mark(name: str, **stats: object) -> None:
     """Write a milestone: the clocks now, and what else there is to say."""
     mark = {"mark": name, "wall_s": time.perf_counter(), "cpu_s": time.process_time(), "peak_mib": _peak_mib()}
-    sys.stdout.write(json.dumps(mark | figures) + "\n")
+    sys.stdout.write(json.dumps(mark | stats) + "\n")
     sys.stdout.flush()
 
 

@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.bench.compare import Figures, figures_of
+from tests.bench.compare import Figures, stats_of
 from tests.bench.load import Load, Records, load_ending_now
 from tests.bench.measured import measured
 from tests.bench.report import Goal, say_figure
@@ -49,11 +49,11 @@ def measure_rejects(bootstrap_servers: str, options: Namespace) -> None:
 
 def _letters(made: Stage) -> Figures:
     with measured("letters", made.options.cpu, RECORDS // 2, made.flags(made.new_group())) as process:
-        return figures_of(process)
+        return stats_of(process)
 
 
 def _run(made: Stage, events: int) -> Figures:
     with made.worker(made.new_group(), events) as process:
-        figures = figures_of(process)
+        stats = stats_of(process)
         process.stop()
-    return figures
+    return stats

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from tests.bench.compare import between, figures_of
+from tests.bench.compare import between, stats_of
 from tests.bench.load import Load, load_ending_now
 from tests.bench.report import Goal, say, say_figure
 from tests.bench.stage import Stage, stage
@@ -69,7 +69,7 @@ def _killed(made: Stage) -> tuple[float, float]:
     """Events a CPU second, live and replayed."""
     group = made.new_group()
     with made.worker(group, REPLAYED, KILLED) as process:
-        live = figures_of(process)
+        live = stats_of(process)
         made.wait_until_all_is_committed(group)
         process.kill()
     with made.worker(group, 1, KILLED) as process:

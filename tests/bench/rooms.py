@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from consumer.intake.intake import Intake
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.settings.model import load_settings
 from consumer.settings.window_rules import window_rules
 from consumer.windows.events import EventColumns
@@ -28,7 +28,7 @@ class RoomFigures(NamedTuple):
 def measure_rooms(load: Load, batch: int, counting: str) -> RoomFigures:
     """Run the load through the intake, and its columns through the windows, in batches of so many events."""
     source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}', f"windows.counting={counting}"], {})
-    intake = Intake(source.input, SchemaBook(source.input))
+    intake = Intake(source.input, SchemaCache(source.input))
     values = [value for _, more, _ in load.batches() for value in more]
     slices = [values[begin : begin + batch] for begin in range(0, len(values), batch)]
     now_ms = load.start_ms + load.duration_ms
@@ -40,26 +40,26 @@ def measure_rooms(load: Load, batch: int, counting: str) -> RoomFigures:
 
     columns = [_copied(intake.decode(some, stamps[: len(some)], now_ms).events) for some in slices]
 
-    def walk() -> None:
+    def process_events() -> None:
         partition = PartitionWindows(window_rules(source.windows), (1, 2))
         for events in columns:
             partition.apply(events, 0, len(events.kind), offsets)
             partition.take_closed()
 
-    return RoomFigures(_best_ns(decode, len(values)), _best_ns(walk, len(values)))
+    return RoomFigures(_best_ns(decode, len(values)), _best_ns(process_events, len(values)))
 
 
 def state_bytes_per_stream(load: Load, counting: str) -> float:
     """What a stream holds once its window is full, at the default settings of windows."""
     source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}', f"windows.counting={counting}"], {})
-    intake = Intake(source.input, SchemaBook(source.input))
+    intake = Intake(source.input, SchemaCache(source.input))
     partition = PartitionWindows(window_rules(source.windows), (1, 2))
     for _, values, stamps in load.batches():
         events = intake.decode(values, stamps, load.start_ms + load.duration_ms).events
         partition.apply(events, 0, len(values), np.arange(len(values)))
         partition.take_closed()
-    figures = partition.figures()
-    return figures.state_bytes / figures.streams
+    stats = partition.stats()
+    return stats.state_bytes / stats.streams
 
 
 def _copied(events: EventColumns) -> EventColumns:

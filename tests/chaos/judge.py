@@ -27,7 +27,7 @@ KINDS = (
 EXAMPLES_OF_A_KIND = 5
 
 
-class Letter(NamedTuple):
+class DeadLetterRecord(NamedTuple):
     """A dead letter, by what it is of."""
 
     partition: int
@@ -68,13 +68,13 @@ def must_be_published(records: Mapping[int, Iterable[Message]], topic: str, expe
         yield from expect((record for record in ours if _reason_of(record) is None), topic, partition)
 
 
-def must_be_set_aside(records: Mapping[int, Iterable[Message]]) -> Iterator[Letter]:
+def must_be_set_aside(records: Mapping[int, Iterable[Message]]) -> Iterator[DeadLetterRecord]:
     """The dead letters of an input."""
     for partition, ours in records.items():
         for record in ours:
             reason = _reason_of(record)
             if reason is not None:
-                yield Letter(partition, record.offset() or 0, reason)
+                yield DeadLetterRecord(partition, record.offset() or 0, reason)
 
 
 def _reason_of(record: Message) -> str | None:
@@ -82,10 +82,10 @@ def _reason_of(record: Message) -> str | None:
     return next((value.decode() for name, value in headers if name == REASON), None)
 
 
-def letter_of(record: Message) -> Letter:
+def letter_of(record: Message) -> DeadLetterRecord:
     """What a record of the dead-letter topic says that it is of."""
     headers: Any = dict(record.headers() or ())
-    return Letter(
+    return DeadLetterRecord(
         int(headers["__streams.errors.partition"]),
         int(headers["__streams.errors.offset"]),
         headers["__streams.errors.exception"].decode(),
@@ -119,7 +119,7 @@ def judge_summaries(verdict: Verdict, expected: Iterable[Summary], got: Iterable
         verdict.note("lost", f"{place}, closed at offset {wanted[place]['offset']}")
 
 
-def judge_letters(verdict: Verdict, expected: Iterable[Letter], got: Iterable[Letter]) -> None:
+def judge_letters(verdict: Verdict, expected: Iterable[DeadLetterRecord], got: Iterable[DeadLetterRecord]) -> None:
     """Each rejected record must have one dead letter, for the right reason."""
     wanted = set(expected)
     verdict.letters += len(wanted)

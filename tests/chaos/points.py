@@ -40,7 +40,7 @@ _WORKER = "consumer.worker.loop:Worker"
 
 POINTS: dict[str, Point] = {
     "after_poll": Point("consumer.kafka.input_consumer:InputConsumer", "poll", with_result=True),
-    "after_windows": Point("consumer.worker.processing:Taker", "_take_run"),
+    "after_windows": Point("consumer.worker.processing:RecordProcessor", "_process_run"),
     "after_produce": Point(f"{_TRANSACTION}:TransactionOwner", "produce_all", linger_s=SENT_WITHIN_S),
     "before_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit", "before"),
     "after_send_offsets": Point(_TRANSACTION, "_send_offsets", linger_s=SENT_WITHIN_S),
@@ -50,7 +50,7 @@ POINTS: dict[str, Point] = {
     "in_on_assigned": Point(_WORKER, "on_assigned", "before", often=False),
     "in_restore": Point("consumer.state.restore:Restore", "_take_state", often=False),
     "in_replay": Point("consumer.state.replay:Replay", "take", often=False),
-    "after_restore": Point("consumer.worker.restoring:Restoring", "_live", often=False),
+    "after_restore": Point("consumer.worker.restoring:PartitionRestorer", "_live", often=False),
     "after_on_assigned": Point(_WORKER, "on_assigned", often=False),
     "in_on_revoke": Point(_WORKER, "on_revoked", "before", often=False),
     "after_on_revoke": Point(_WORKER, "on_revoked", often=False),

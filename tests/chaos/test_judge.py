@@ -3,7 +3,7 @@
 import pytest
 
 from tests.chaos.counting import Summary
-from tests.chaos.judge import Letter, Verdict, judge_letters, judge_offsets, judge_summaries
+from tests.chaos.judge import DeadLetterRecord, Verdict, judge_letters, judge_offsets, judge_summaries
 from tests.end_to_end import events, viewings
 from tests.reference import events_counting, sessions_counting
 
@@ -87,7 +87,7 @@ def test_two_swapped(expected: list[Summary]) -> None:
 
 
 def test_dead_letters() -> None:
-    first, second, third = (Letter(0, offset, "truncated") for offset in (3, 5, 8))
+    first, second, third = (DeadLetterRecord(0, offset, "truncated") for offset in (3, 5, 8))
     verdict = Verdict()
     judge_letters(verdict, [first, second, third], [first, first, third._replace(reason="future")])
     assert verdict.counts == {"letters lost": 2, "letters duplicated": 1, "letters wrong": 1}

@@ -5,7 +5,7 @@ from collections import Counter
 from tests.chaos.counting import BY_VIEWER, RULES
 from tests.chaos.producer import EventSource
 from tests.end_to_end.viewings import decoded
-from tests.reference.sessions_counting import Figures, Reference, Rules
+from tests.reference.sessions_counting import Reference, Rules, Stats
 
 STEPS = 300
 """What is written in half a minute: event time runs faster."""
@@ -28,5 +28,5 @@ def test_the_audience_joins_leaves_falls_silent_comes_late_and_past_the_limits()
     assert reference.untracked
     assert forgotten
     assert {closed.reason for closed in reference.closed} == {"WATERMARK", "STREAM_IDLE"}
-    totals = Figures(*map(sum, zip(*(closed.figures for closed in reference.closed), strict=True)))
+    totals = Stats(*map(sum, zip(*(closed.stats for closed in reference.closed), strict=True)))
     assert all(totals), totals

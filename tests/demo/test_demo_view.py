@@ -7,21 +7,21 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from consumer.demo.view import Screen, Totals, clock_text, closing_line, lag, log_fields, picture
-from consumer.observe.snapshot import Health, PartitionFigures, Snapshot, StreamFigures
+from consumer.observe.snapshot import Health, PartitionStatus, Snapshot, StreamStatus
 
 READY = Health(assigned=True, restored=True, producer_ready=True)
 URL = "http://localhost:9464/metrics"
 
 
-def stream(stream_id: str = "channel-0001", viewers: int = 1_234) -> StreamFigures:
-    return StreamFigures(stream_id, viewers, 2_345, 10, 3_456_789.0, 1, 9, 17, 65_400, 1_700_000_030_000)
+def stream(stream_id: str = "channel-0001", viewers: int = 1_234) -> StreamStatus:
+    return StreamStatus(stream_id, viewers, 2_345, 10, 3_456_789.0, 1, 9, 17, 65_400, 1_700_000_030_000)
 
 
-def partition(end_offset: int | None = 150) -> PartitionFigures:
-    return PartitionFigures(0, 100, end_offset, 0.5, 7, 42, 5_678, 6_000, 7_000, 9_999)
+def partition(end_offset: int | None = 150) -> PartitionStatus:
+    return PartitionStatus(0, 100, end_offset, 0.5, 7, 42, 5_678, 6_000, 7_000, 9_999)
 
 
-def screen(*streams: StreamFigures, end_offset: int | None = 150) -> Screen:
+def screen(*streams: StreamStatus, end_offset: int | None = 150) -> Screen:
     snapshot = Snapshot(READY, streams or (stream(),), partitions=(partition(end_offset),))
     return Screen(snapshot, Totals(98_765, 432, 3, 1), 1_500.4, 83.9, "in-process broker", URL)
 

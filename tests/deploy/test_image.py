@@ -15,7 +15,7 @@ from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
 from tests.deploy.files import DEPLOY, ROOT, dockerfile
-from tests.observe.figures import Clock, worker_metrics
+from tests.observe.samples import Clock, worker_metrics
 
 
 def final_stage() -> list[tuple[str, str]]:

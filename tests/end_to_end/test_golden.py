@@ -5,7 +5,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from consumer.observe.snapshot import Snapshot, StreamFigures
+from consumer.observe.snapshot import Snapshot, StreamStatus
 from tests.aggregate.files import golden
 from tests.end_to_end.events import assert_same, encoded, judged, summary_of
 from tests.end_to_end.stage import Record, Stage, running, stage
@@ -46,7 +46,7 @@ def run_cases(bootstrap_servers: str, rules: Rules, cases: Cases) -> int:
             kafka.wait_until_all_is_committed(within_s=60)
             written = kafka.ends()
             until(lambda: reached(service.board.latest(), written), "the snapshot shows all that was written")
-            windows = {figures.stream_id: figures for figures in service.board.latest().streams}
+            windows = {stats.stream_id: stats for stats in service.board.latest().streams}
         for partition, case in enumerate(cases):
             assert_window(windows[f"case {partition}"], case["expect"])
         return assert_summaries(kafka, cases)
@@ -56,7 +56,7 @@ def reached(snapshot: Snapshot, written: dict[int, int]) -> bool:
     return {each.partition: each.next_offset for each in snapshot.partitions} == written
 
 
-def assert_window(got: StreamFigures, expect: dict[str, Any]) -> None:
+def assert_window(got: StreamStatus, expect: dict[str, Any]) -> None:
     average, least, most = expect["window_bitrate_stats"]
     assert got.concurrent_viewers == expect["concurrent_viewers"]
     assert got.window_peak_concurrent_viewers == expect["window_peak_concurrent"]

@@ -100,7 +100,7 @@ def test_poison_in_bulk_stops_its_partition_and_no_other(bootstrap_servers: str)
             kafka.wait_until_all_is_committed()
             kafka.write(Record(None, b"\1poison", partition=0) for _ in range(20_000))
             kafka.write([Record(None, later, partition=1), Record(None, b"\1poison", partition=1)])
-            until(lambda: counted(service, "broken_partitions") == 1, "the breaker opens")
+            until(lambda: counted(service, "breaker_open_partitions") == 1, "the breaker opens")
             until(lambda: kafka.committed()[1] == 3, "the other partition goes on")
             assert counted(service, "ready") == 0
             stopped_at = kafka.committed()[0]

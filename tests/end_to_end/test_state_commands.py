@@ -143,11 +143,11 @@ def test_partitions_that_were_never_counted_are_listed_without_figures(
 def test_a_stream_is_shown_as_its_row_has_it(state: Command) -> None:
     (shown,) = state.lines("show", "a")
     assert (shown["partition"], shown["time_ms"], shown["viewers"]) == (0, 3_100, 2)
-    figures = [
+    stats = [
         (each["bucket_start_ms"], each["open"], each["peak_concurrent_viewers"], each["joins"], each["leaves"])
         for each in shown["buckets"]
     ]
-    assert figures == [(0, False, 2, 2, 0), (1_000, False, 0, 0, 1), (3_000, True, 2, 1, 0)]
+    assert stats == [(0, False, 2, 2, 0), (1_000, False, 0, 0, 1), (3_000, True, 2, 1, 0)]
     first, second, _ = shown["buckets"]
     bitrates = ("bitrate_sample_count", "avg_bitrate_bps", "min_bitrate_bps", "max_bitrate_bps")
     assert [first[name] for name in bitrates] == [2, 6_000.0, 4_000, 8_000]

@@ -40,26 +40,26 @@ def judged_events(numbered: Iterable[tuple[int, Event]], rules: Rules) -> Refere
 
 def summary_of(closed: Closed, rules: Rules, topic: str, partition: int) -> dict[str, Any]:
     """The summary that a closed bucket must have, all fields of it."""
-    bucket, figures, bitrates = closed.bucket, closed.figures, closed.bucket.bitrates
+    bucket, stats, bitrates = closed.bucket, closed.stats, closed.bucket.bitrates
     return {
         "stream_id": closed.stream_id,
         "bucket_start_ms": bucket.start_ms,
         "bucket_end_ms": bucket.start_ms + rules.bucket_ms,
-        "peak_concurrent_viewers": figures.peak,
+        "peak_concurrent_viewers": stats.peak,
         "avg_bitrate_bps": sum(bitrates) / len(bitrates) if bitrates else 0.0,
         "min_bitrate_bps": min(bitrates, default=0),
         "max_bitrate_bps": max(bitrates, default=0),
         "buffer_event_count": len(bucket.stalls_ms),
         "buffer_stall_ms": sum(bucket.stalls_ms),
         "bitrate_sample_count": len(bitrates),
-        "joins": figures.joins,
-        "leaves": figures.leaves,
+        "joins": stats.joins,
+        "leaves": stats.leaves,
         "bitrate_sum_bps": sum(bitrates),
-        "timeouts": figures.timeouts,
-        "unique_viewers": figures.unique_viewers,
-        "avg_concurrent_viewers": figures.viewer_ms / rules.bucket_ms,
-        "viewer_ms": figures.viewer_ms,
-        "viewers_at_end": figures.viewers_at_end,
+        "timeouts": stats.timeouts,
+        "unique_viewers": stats.unique_viewers,
+        "avg_concurrent_viewers": stats.viewer_ms / rules.bucket_ms,
+        "viewer_ms": stats.viewer_ms,
+        "viewers_at_end": stats.viewers_at_end,
         "untracked_events": bucket.untracked,
         "close_reason": closed.reason,
         "counting": "sessions",

@@ -10,7 +10,7 @@ import fastavro
 from consumer.intake.compiler.schema_json import parse_schema_json
 from consumer.intake.intake import Intake
 from consumer.intake.schemas.builtin import load_builtin_schema
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.settings.model import InputSettings
 from tests.intake.reference import Judge, encode
 from tests.intake.writers import Writer, WriterMaker
@@ -55,7 +55,7 @@ def make_feed(rng: random.Random, directory: Path) -> Feed:
     # Most random values are no events; those that are lead on to more.
     payloads.sort(key=lambda payload: _is_event(judge, payload), reverse=True)
     seeds = [head + payload for payload in payloads[:SEEDS]]
-    return Feed(source, head, Intake(source, SchemaBook(source)), judge, seeds)
+    return Feed(source, head, Intake(source, SchemaCache(source)), judge, seeds)
 
 
 def _with_full_names(schema: Any) -> Any:

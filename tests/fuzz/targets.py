@@ -13,7 +13,7 @@ from consumer.intake.compiler.program import compile_program
 from consumer.intake.compiler.schema_json import SchemaRefused, parse_schema_text
 from consumer.intake.intake import Intake
 from consumer.intake.schemas.builtin import builtin_schema_text
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import decode_block
 from consumer.intake.vm.instructions import Program
 from consumer.settings.model import InputSettings
@@ -79,7 +79,7 @@ def _feed(number: int) -> Feed:
 @cache
 def _intakes() -> list[Intake]:
     sources = [InputSettings.model_validate({"format": form}) for form in ("confluent", "single-object", "raw")]
-    return [Intake(source, SchemaBook(source)) for source in sources]
+    return [Intake(source, SchemaCache(source)) for source in sources]
 
 
 def seeds(name: str) -> list[bytes]:

@@ -12,7 +12,7 @@ import pytest
 from consumer.intake.compiler.schema_json import parse_schema_text
 from consumer.intake.intake import Intake
 from consumer.intake.schemas.builtin import builtin_schema_text, load_builtin_schema
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.settings.model import InputSettings, load_settings
 from tests.intake.payloads import NO_CLOCK_MS, confluent, join
 from tests.intake.reference import Event, encode, row
@@ -31,7 +31,7 @@ OTHER_JOIN = b"\x08join\x02v\x02s\x04"
 
 def intake(**settings: Any) -> Intake:
     source = InputSettings.model_validate(settings)
-    return Intake(source, SchemaBook(source))
+    return Intake(source, SchemaCache(source))
 
 
 def events(one: Intake, values: list[bytes | None], headers: Any = None) -> list[Event]:
@@ -146,7 +146,7 @@ def test_without_registry_and_files_our_own_schema_is_read_as_fastavro_writes_it
     heads = {"confluent": b"\0\0\0\0\1", "single-object": b"\xc3\x01" + fingerprint, "raw": b""}
     source = load_settings(None, [f"input.format={form}"], {}).input
     values: list[bytes | None] = [heads[form] + payload for payload in written_by_fastavro()]
-    assert events(Intake(source, SchemaBook(source)), values) == [
+    assert events(Intake(source, SchemaCache(source)), values) == [
         Event("Zürich", f"v{kind}", -1 - kind, kind, value) for kind, (_, _, value) in enumerate(KINDS_AND_VALUES)
     ]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from consumer.intake.intake import Decoded, Intake
 from consumer.intake.rejects import Reject
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.settings.model import InputSettings
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
 from tests.intake.payloads import NO_CLOCK_MS, bitrate, buffer, confluent, double, join, leave, number, text
@@ -39,7 +39,7 @@ FlatIntake = Callable[..., Intake]
 
 def intake(**settings: Any) -> Intake:
     source = InputSettings.model_validate(settings)
-    return Intake(source, SchemaBook(source))
+    return Intake(source, SchemaCache(source))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.errors import UsageError
-from consumer.kafka.clients import LastWords, make_admin, make_consumer, make_producer
+from consumer.kafka.clients import LastClientError, make_admin, make_consumer, make_producer
 from consumer.kafka.config import (
     HIDDEN,
     admin_config,
@@ -133,7 +133,7 @@ def test_keys_are_placed_as_by_java_clients_unless_said_otherwise() -> None:
 
 def test_librdkafka_takes_what_it_is_given_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     given = settings(session_timeout_ms=60_000, retries=7, fetch_min_bytes=2, group_instance_id="a", check_crcs=True)
-    words = LastWords()
+    words = LastClientError()
     consumer = make_consumer(consumer_config(given), words)
     producer = make_producer(producer_config(given, "process"), words, lambda _error, _message: None)
     plain = make_producer(plain_producer_config(given.kafka), words, lambda _error, _message: None)
@@ -155,7 +155,7 @@ def test_librdkafka_takes_what_it_is_given_without_a_warning(caplog: pytest.LogC
 )
 def test_what_librdkafka_does_not_take_is_a_usage_error_with_the_name(client: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=r"^kafka\.client: ") as refused:
-        make_consumer(consumer_config(settings(**client)), LastWords())
+        make_consumer(consumer_config(settings(**client)), LastClientError())
     assert said in str(refused.value)
 
 

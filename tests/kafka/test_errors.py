@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.clients import DeliveryReport, LastWords
+from consumer.kafka.clients import DeliveryReport, LastClientError
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.errors import Outcome, TransactionAborted, TransactionLost, outcome_of, outcome_of_record
 from consumer.kafka.failure_budget import FENCE_WINDOW_S, FENCES_ALLOWED, REFUSALS_ALLOWED
@@ -97,7 +97,7 @@ class Troupe:
     def owner(self, limits: TimeLimits = FIVE_SECONDS) -> TransactionOwner:
         return TransactionOwner(CONFIG, self.listened, limits, clock=lambda: self.time_s, make=self._make)
 
-    def _make(self, config: ClientConfig, last_words: LastWords, on_delivery: DeliveryReport) -> Producer:
+    def _make(self, config: ClientConfig, last_words: LastClientError, on_delivery: DeliveryReport) -> Producer:
         assert (config, last_words.error()) == (CONFIG, None)
         self.made += 1
         return cast("Producer", ScriptedProducer(self, on_delivery))
@@ -212,7 +212,7 @@ def test_what_is_hurried_shares_one_deadline(troupe: Troupe) -> None:
     """Two seconds for all: the second transaction has only what the first has left."""
     troupe.fail("offsets", *[retriable()] * 15, None, *[retriable()] * 1000)
     owner = troupe.owner()
-    with owner.hurried(2.0):
+    with owner.time_limit(2.0):
         publish(owner)
         assert 1 < troupe.time_s < 2
         with pytest.raises(TransactionAborted):

@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
 from consumer.observe.collector import MAX_LABEL_CHARS, SnapshotCollector, label_of
-from consumer.observe.snapshot import Health, Snapshot, SnapshotBoard, StreamFigures
-from tests.observe.figures import Clock, families, openmetrics_families, partition, snapshot, stream
+from consumer.observe.snapshot import Health, Snapshot, SnapshotBoard, StreamStatus
+from tests.observe.samples import Clock, families, openmetrics_families, partition, snapshot, stream
 
 Series = dict[tuple[str, str], float]
 
@@ -36,7 +36,7 @@ def series(scraped_families: list[Metric]) -> Series:
 
 
 def test_a_streams_figures_have_the_names_that_are_promised() -> None:
-    found = scraped(snapshot(StreamFigures("live/1", 3, 5, 7, 2500.5, 1000, 4000, 2, 900, 10_000)))
+    found = scraped(snapshot(StreamStatus("live/1", 3, 5, 7, 2500.5, 1000, 4000, 2, 900, 10_000)))
     assert {name: value for (name, label), value in found.items() if label == "live/1"} == {
         "viewer_stream_concurrent_viewers": 3,
         "viewer_stream_window_peak_concurrent_viewers": 5,
@@ -78,7 +78,7 @@ def test_partition_figures() -> None:
                     buckets=5,
                     viewers=6,
                     viewers_held=9,
-                    signs_kept=10,
+                    activities_held=10,
                     state_bytes=7,
                     checkpoint_age_s=8.5,
                 ),
@@ -92,7 +92,7 @@ def test_partition_figures() -> None:
         "viewer_consumer_buckets": 5,
         "viewer_consumer_viewers": 6,
         "viewer_consumer_viewers_held": 9,
-        "viewer_consumer_signs_kept": 10,
+        "viewer_consumer_activities_held": 10,
         "viewer_consumer_state_bytes": 7,
         "viewer_consumer_checkpoint_age_seconds": 8.5,
     }

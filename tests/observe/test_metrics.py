@@ -10,7 +10,7 @@ from consumer.observe import catalogue
 from consumer.observe.catalogue import CATALOGUE, MetricType
 from consumer.observe.metrics import MAX_ERROR_LABELS, BatchHistogram, WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
-from tests.observe.figures import families, openmetrics_families, partition, snapshot, stream, worker_metrics
+from tests.observe.samples import families, openmetrics_families, partition, snapshot, stream, worker_metrics
 
 
 def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:

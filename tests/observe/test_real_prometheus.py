@@ -18,7 +18,7 @@ from consumer.observe.collector import label_of
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
-from tests.observe.figures import partition, snapshot, stream, worker_metrics
+from tests.observe.samples import partition, snapshot, stream, worker_metrics
 from tests.observe.tools import require_tool
 
 DEADLINE_S = 30.0

@@ -5,10 +5,10 @@ import pytest
 
 from consumer.observe.routes import Routes
 from consumer.observe.snapshot import Health, SnapshotBoard
-from tests.observe.figures import Clock, parse_openmetrics, parse_text, snapshot, stream, worker_metrics
+from tests.observe.samples import Clock, parse_openmetrics, parse_text, snapshot, stream, worker_metrics
 
 
-class Site:
+class HttpClient:
     """Routes over a board and a clock that a test moves."""
 
     def __init__(self) -> None:
@@ -19,11 +19,11 @@ class Site:
 
 
 @pytest.fixture
-def site() -> Site:
-    return Site()
+def site() -> HttpClient:
+    return HttpClient()
 
 
-def test_alive_while_the_loop_ticks(site: Site) -> None:
+def test_alive_while_the_loop_ticks(site: HttpClient) -> None:
     assert site.routes.answer("GET", "/healthz").status == HTTPStatus.OK
     site.clock.now_s += 30.0
     assert site.routes.answer("GET", "/healthz").status == HTTPStatus.OK
@@ -35,17 +35,17 @@ def test_alive_while_the_loop_ticks(site: Site) -> None:
     assert site.routes.answer("GET", "/healthz").status == HTTPStatus.OK
 
 
-def test_alive_says_nothing_about_kafka(site: Site) -> None:
+def test_alive_says_nothing_about_kafka(site: HttpClient) -> None:
     site.board.publish(snapshot(health=Health(reason="no broker answers")))
     assert site.routes.answer("GET", "/healthz").body == b"ok\n"
 
 
-def test_ready_names_what_is_missing_and_why(site: Site) -> None:
+def test_ready_names_what_is_missing_and_why(site: HttpClient) -> None:
     starting = site.routes.answer("GET", "/readyz")
     assert starting.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert starting.body == b"not ready\nmissing: producer ready, assigned, restored\nreason: starting\n"
-    broken = Health(assigned=True, restored=True, producer_ready=True, breaker_closed=False)
-    site.board.publish(snapshot(health=broken))
+    tripped = Health(assigned=True, restored=True, producer_ready=True, breaker_closed=False)
+    site.board.publish(snapshot(health=tripped))
     assert site.routes.answer("GET", "/readyz").body == b"not ready\nmissing: breaker closed\n"
     site.board.publish(snapshot())
     ready = site.routes.answer("GET", "/readyz")
@@ -53,23 +53,23 @@ def test_ready_names_what_is_missing_and_why(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "", "/metrics/", "/healthz/x", "//metrics", "/favicon.ico", "*"])
-def test_other_paths_are_not_found(site: Site, path: str) -> None:
+def test_other_paths_are_not_found(site: HttpClient, path: str) -> None:
     assert site.routes.answer("GET", path).status == HTTPStatus.NOT_FOUND
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get"])
-def test_other_methods_are_refused(site: Site, method: str, path: str) -> None:
+def test_other_methods_are_refused(site: HttpClient, method: str, path: str) -> None:
     answer = site.routes.answer(method, path)
     assert answer.status == HTTPStatus.METHOD_NOT_ALLOWED
     assert ("Allow", "GET, HEAD") in answer.headers
 
 
-def test_a_query_does_not_change_the_path(site: Site) -> None:
+def test_a_query_does_not_change_the_path(site: HttpClient) -> None:
     assert site.routes.answer("GET", "/healthz?verbose=1").status == HTTPStatus.OK
 
 
-def test_metrics_come_in_the_format_asked_for(site: Site) -> None:
+def test_metrics_come_in_the_format_asked_for(site: HttpClient) -> None:
     site.board.publish(snapshot(stream("live", 7)))
     plain = site.routes.answer("GET", "/metrics")
     assert dict(plain.headers)["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -81,7 +81,7 @@ def test_metrics_come_in_the_format_asked_for(site: Site) -> None:
     assert any(family.name == "viewer_stream_concurrent_viewers" for family in parse_openmetrics(modern.body.decode()))
 
 
-def test_metrics_are_packed_for_those_who_take_it(site: Site) -> None:
+def test_metrics_are_packed_for_those_who_take_it(site: HttpClient) -> None:
     packed = site.routes.answer("GET", "/metrics", accept_encoding="gzip")
     assert ("Content-Encoding", "gzip") in packed.headers
     assert b"viewer_consumer_build_info" in gzip.decompress(packed.body)

@@ -15,7 +15,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.observe.routes import Routes
 from consumer.observe.server import MAX_CONNECTIONS, MAX_REQUEST_LINE_BYTES, StatusServer
 from consumer.observe.snapshot import SnapshotBoard
-from tests.observe.figures import Clock, snapshot, stream, worker_metrics
+from tests.observe.samples import Clock, snapshot, stream, worker_metrics
 
 DEADLINE_S = 10.0
 

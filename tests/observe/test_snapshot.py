@@ -2,8 +2,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from consumer.observe.snapshot import Health, SnapshotBoard, StreamFigures, busiest, merge_streams
-from tests.observe.figures import READY, snapshot, stream
+from consumer.observe.snapshot import Health, SnapshotBoard, StreamStatus, busiest, merge_streams
+from tests.observe.samples import READY, snapshot, stream
 
 
 def test_before_the_first_snapshot_nothing_is_ready_or_shown() -> None:
@@ -39,19 +39,19 @@ def test_health_names_what_is_missing(health: Health, missing: tuple[str, ...]) 
 
 
 def test_the_busiest_come_first_and_the_rest_is_counted() -> None:
-    figures = [stream("small", 1), stream("big", 9), stream("also-big", 9), stream("middle", 5)]
-    shown, left_out = busiest(figures, 3)
+    stats = [stream("small", 1), stream("big", 9), stream("also-big", 9), stream("middle", 5)]
+    shown, left_out = busiest(stats, 3)
     assert [one.stream_id for one in shown] == ["also-big", "big", "middle"]
     assert left_out == 1
-    assert busiest(figures, 10)[1] == 0
-    assert busiest(figures, 0) == ((), 4)
+    assert busiest(stats, 10)[1] == 0
+    assert busiest(stats, 0) == ((), 4)
 
 
 def test_a_stream_over_two_partitions_is_shown_once() -> None:
-    one = StreamFigures("s", 3, 5, 2, 100.0, 50, 150, 1, 400, 10_000)
-    other = StreamFigures("s", 4, 6, 6, 500.0, 400, 600, 2, 100, 20_000)
+    one = StreamStatus("s", 3, 5, 2, 100.0, 50, 150, 1, 400, 10_000)
+    other = StreamStatus("s", 4, 6, 6, 500.0, 400, 600, 2, 100, 20_000)
     assert merge_streams([one, stream("t", 1), other]) == [
-        StreamFigures("s", 7, 11, 8, 400.0, 50, 600, 3, 500, 20_000),
+        StreamStatus("s", 7, 11, 8, 400.0, 50, 600, 3, 500, 20_000),
         stream("t", 1),
     ]
 
@@ -67,7 +67,7 @@ def test_a_part_without_samples_leaves_the_bitrates_alone() -> None:
 samples = st.lists(st.integers(0, 2**41), max_size=6)
 
 
-def of_samples(values: list[int]) -> StreamFigures:
+def of_samples(values: list[int]) -> StreamStatus:
     if not values:
         return stream("s")
     return stream(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from consumer.output.dead_letter import Cause, Rejected
 from consumer.output.dead_letter_reader import (
     UNKNOWN,
-    Letter,
-    Wanted,
+    DeadLetterFilter,
+    DeadLetterRecord,
     as_counts,
     as_json,
     as_line,
@@ -23,18 +23,18 @@ from consumer.output.dead_letter_reader import (
 
 def letter(
     reason: str = "truncated", input_partition: int = 2, timestamp_ms: int = 1_700_000_001_000, offset: int = 5
-) -> Letter:
+) -> DeadLetterRecord:
     """One as it comes back from Kafka."""
     cause = Cause("viewer-events", input_partition, "my-group", reason, "it ends", "id 7")
     rejected = Rejected([17], [1_700_000_000_000], [b"key"], [b"\0\1ab"], [()], [cause.headers()])
     ((key, value, ours),) = rejected.letters()
     headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in ours]
-    return Letter(3, offset, timestamp_ms, key, value, headers)
+    return DeadLetterRecord(3, offset, timestamp_ms, key, value, headers)
 
 
 def test_a_line_says_where_when_and_why() -> None:
     assert as_line(letter()) == "3:5  2023-11-14T22:13:21.000Z  truncated  from 2:17  id 7  4 bytes"
-    nobodys = Letter(0, 0, -1, None, None, [])
+    nobodys = DeadLetterRecord(0, 0, -1, None, None, [])
     assert as_line(nobodys) == f"0:0  no time  {UNKNOWN}  from :  -  no value"
 
 
@@ -62,16 +62,16 @@ def test_json_has_every_byte() -> None:
 @pytest.mark.parametrize(
     ("wanted", "offsets"),
     [
-        (Wanted(), [0, 1, 2]),
-        (Wanted(reasons=frozenset({"future"})), [1]),
-        (Wanted(reasons=frozenset({"future", "truncated"})), [0, 1, 2]),
-        (Wanted(partitions=frozenset({2})), [0, 1]),
-        (Wanted(since_ms=2_000), [1, 2]),
-        (Wanted(since_ms=2_000, until_ms=3_000), [1]),
-        (Wanted(reasons=frozenset({"truncated"}), partitions=frozenset({4}), until_ms=3_001), [2]),
+        (DeadLetterFilter(), [0, 1, 2]),
+        (DeadLetterFilter(reasons=frozenset({"future"})), [1]),
+        (DeadLetterFilter(reasons=frozenset({"future", "truncated"})), [0, 1, 2]),
+        (DeadLetterFilter(partitions=frozenset({2})), [0, 1]),
+        (DeadLetterFilter(since_ms=2_000), [1, 2]),
+        (DeadLetterFilter(since_ms=2_000, until_ms=3_000), [1]),
+        (DeadLetterFilter(reasons=frozenset({"truncated"}), partitions=frozenset({4}), until_ms=3_001), [2]),
     ],
 )
-def test_what_is_asked_for(wanted: Wanted, offsets: list[int]) -> None:
+def test_what_is_asked_for(wanted: DeadLetterFilter, offsets: list[int]) -> None:
     letters = [letter("truncated", 2, 1_000, 0), letter("future", 2, 2_000, 1), letter("truncated", 4, 3_000, 2)]
     assert [each.offset for each in letters if wanted.takes(each)] == offsets
 
@@ -92,7 +92,7 @@ def test_headers_that_came_with_the_record_are_not_taken_for_ours() -> None:
 
 @given(
     st.builds(
-        Letter,
+        DeadLetterRecord,
         *(st.integers(0, 9), st.integers(0, 9), st.integers(-(2**63), 2**63 - 1)),
         *(st.none() | st.binary(max_size=30), st.none() | st.binary(max_size=30)),
         st.lists(
@@ -106,7 +106,7 @@ def test_headers_that_came_with_the_record_are_not_taken_for_ours() -> None:
         ),
     )
 )
-def test_whatever_a_letter_holds_commands_no_terminal(any_letter: Letter) -> None:
+def test_whatever_a_letter_holds_commands_no_terminal(any_letter: DeadLetterRecord) -> None:
     lines = [as_line(any_letter), *as_text(any_letter), *as_counts([any_letter])]
     assert all(line.isprintable() for line in lines)
     assert json.dumps(as_json(any_letter)).isascii()

@@ -86,7 +86,7 @@ class Reference:
         self.rules = rules
         self.streams: dict[str, Stream] = {}
         self.partition_time_ms: int | None = None
-        self.floor_ms: int | None = None
+        self.idle_watermark_ms: int | None = None
         self.past: list[Instant] = []
         self.closed: list[Closed] = []
         self.late: Counter[str] = Counter()
@@ -95,8 +95,8 @@ class Reference:
     def time_of(self, stream_id: str) -> int:
         stream = self.streams.get(stream_id)
         times = [] if stream is None else [stream.own_time_ms]
-        if self.floor_ms is not None:
-            times.append(self.floor_ms)
+        if self.idle_watermark_ms is not None:
+            times.append(self.idle_watermark_ms)
         return max(times)
 
     def apply(self, event: Event, offset: int | None = None) -> Status:
@@ -125,14 +125,14 @@ class Reference:
         self._move_partition_time(to_ms, "PARTITION_IDLE", offset)
 
     def change_rules(self, rules: Rules, offset: int | None = None) -> None:
-        if self.floor_ms is not None:
-            self.past.append(Instant(self.floor_ms, self.rules.grace_ms))
+        if self.idle_watermark_ms is not None:
+            self.past.append(Instant(self.idle_watermark_ms, self.rules.grace_ms))
         for stream in self.streams.values():
             stream.past.append(Instant(stream.own_time_ms, self.rules.grace_ms))
         self.rules = rules
         for stream_id in list(self.streams):
             self._close(stream_id, "SETTINGS", offset)
-            if self.floor_ms is not None and self._is_forgettable(stream_id):
+            if self.idle_watermark_ms is not None and self._is_forgettable(stream_id):
                 del self.streams[stream_id]
 
     def close_all(self) -> None:
@@ -162,9 +162,9 @@ class Reference:
         return any(start_ms + self.rules.bucket_ms + then.grace_ms < then.time_ms for then in past)
 
     def _is_closed_by_the_floor(self, start_ms: int) -> bool:
-        if self.floor_ms is None:
+        if self.idle_watermark_ms is None:
             return False
-        return self._is_closed(start_ms, self.floor_ms) or self._was_closed(start_ms, self.past)
+        return self._is_closed(start_ms, self.idle_watermark_ms) or self._was_closed(start_ms, self.past)
 
     def _count(self, stream: Stream, bucket: Bucket, event: Event) -> None:
         if event.kind == "J":
@@ -199,23 +199,25 @@ class Reference:
         self.partition_time_ms = max(before_ms, timestamp_ms)
         if self.partition_time_ms // self.rules.bucket_ms == before_ms // self.rules.bucket_ms:
             return
-        floor_ms = self.partition_time_ms - self.rules.stream_idle_ms
-        self.floor_ms = floor_ms if self.floor_ms is None else max(self.floor_ms, floor_ms)
+        idle_watermark_ms = self.partition_time_ms - self.rules.stream_idle_ms
+        self.idle_watermark_ms = (
+            idle_watermark_ms if self.idle_watermark_ms is None else max(self.idle_watermark_ms, idle_watermark_ms)
+        )
         for stream_id in list(self.streams):
             self._close(stream_id, reason, offset)
             if self._is_forgettable(stream_id):
                 del self.streams[stream_id]
 
     def _is_forgettable(self, stream_id: str) -> bool:
-        assert self.floor_ms is not None
+        assert self.idle_watermark_ms is not None
         assert self.partition_time_ms is not None
         stream = self.streams[stream_id]
-        if stream.own_time_ms > self.floor_ms or self.open_buckets(stream_id) or self.window(stream_id):
+        if stream.own_time_ms > self.idle_watermark_ms or self.open_buckets(stream_id) or self.window(stream_id):
             return False
         if not all(self._is_closed_by_the_floor(self._last_closed(then)) for then in stream.past):
             return False  # a new stream would have open what it has closed
         # The floor and stream_idle_ms are partition time when the floor moved, unless changed rules hold it in place.
-        return stream.viewers == 0 or self.floor_ms + self.rules.stream_idle_ms - stream.own_time_ms >= DAY_MS
+        return stream.viewers == 0 or self.idle_watermark_ms + self.rules.stream_idle_ms - stream.own_time_ms >= DAY_MS
 
     def _last_closed(self, then: Instant) -> int:
         """The start of the last bucket that was closed then."""

@@ -43,7 +43,7 @@ class Stay(NamedTuple):
     """No join stands at its begin."""
 
 
-class Figures(NamedTuple):
+class Stats(NamedTuple):
     """What counting by viewer says of one bucket."""
 
     peak: int
@@ -68,7 +68,7 @@ class Bucket:
 class Closed(NamedTuple):
     stream_id: str
     bucket: Bucket
-    figures: Figures
+    stats: Stats
     reason: str
     offset: int | None
 
@@ -78,7 +78,7 @@ class Stream:
     own_time_ms: int
     buckets: dict[int, Bucket] = field(default_factory=dict)
     """Those that an accepted event fell in."""
-    signs: dict[str, dict[tuple[int, bool], bool]] = field(default_factory=lambda: defaultdict(dict))
+    activities: dict[str, dict[tuple[int, bool], bool]] = field(default_factory=lambda: defaultdict(dict))
     """By viewer: (timestamp, is a leave), and whether a join was among them."""
     closed_to_ms: int | None = None
     summaries: list[Closed] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Reference:
         self.rules = rules
         self.streams: dict[str, Stream] = {}
         self.partition_time_ms: int | None = None
-        self.floor_ms: int | None = None
+        self.idle_watermark_ms: int | None = None
         self.closed: list[Closed] = []
         self.late: Counter[str] = Counter()
         self.untracked = 0
@@ -99,8 +99,8 @@ class Reference:
     def time_of(self, stream_id: str) -> int | None:
         stream = self.streams.get(stream_id)
         times = [] if stream is None else [stream.own_time_ms]
-        if self.floor_ms is not None:
-            times.append(self.floor_ms)
+        if self.idle_watermark_ms is not None:
+            times.append(self.idle_watermark_ms)
         return max(times, default=None)
 
     def apply(self, event: Event, offset: int | None = None) -> Status:
@@ -110,7 +110,7 @@ class Reference:
         if self._is_closed(start_ms, now_ms):
             self.late[event.stream_id] += 1
             return "late"
-        if self.floor_ms is not None and self._is_closed(start_ms, self.floor_ms):
+        if self.idle_watermark_ms is not None and self._is_closed(start_ms, self.idle_watermark_ms):
             self.late[event.stream_id] += 1
             return "late_idle"
         if stream is None:
@@ -140,7 +140,7 @@ class Reference:
         stream, now_ms = self.streams.get(stream_id), self.time_of(stream_id)
         if stream is None or now_ms is None:
             return 0
-        newest = [max(signs) for signs in stream.signs.values()]
+        newest = [max(activities) for activities in stream.activities.values()]
         return sum(not leave and time_ms + self.rules.viewer_timeout_ms >= now_ms for time_ms, leave in newest)
 
     def window(self, stream_id: str) -> list[Closed]:
@@ -161,13 +161,13 @@ class Reference:
         """Viewers of all streams who are present where closed buckets end, or have signs in open ones."""
         return sum(len(self._held(stream)) for stream in self.streams.values())
 
-    def signs_kept(self) -> int:
+    def activities_held(self) -> int:
         """Signs of all streams in open buckets."""
         return sum(
             stream.closed_to_ms is None or time_ms >= stream.closed_to_ms
             for stream in self.streams.values()
-            for signs in stream.signs.values()
-            for time_ms, _ in signs
+            for activities in stream.activities.values()
+            for time_ms, _ in activities
         )
 
     def start_of(self, time_ms: int) -> int:
@@ -191,10 +191,10 @@ class Reference:
             bucket.bitrates.append(event.value)
         elif event.kind == "S":
             bucket.stalls_ms.append(event.value)
-        signs = stream.signs.get(event.viewer_id, {})
-        sign = (event.timestamp_ms, event.kind == "L")
-        if sign not in signs:
-            in_bucket = sum(self.start_of(time_ms) == bucket.start_ms for time_ms, _ in signs)
+        activities = stream.activities.get(event.viewer_id, {})
+        activity = (event.timestamp_ms, event.kind == "L")
+        if activity not in activities:
+            in_bucket = sum(self.start_of(time_ms) == bucket.start_ms for time_ms, _ in activities)
             is_held = event.viewer_id in self._held(stream)
             if in_bucket >= self.rules.max_events_per_viewer_bucket or (
                 not is_held and self.viewers_held() >= self.rules.max_viewers
@@ -202,23 +202,23 @@ class Reference:
                 bucket.untracked += 1
                 self.untracked += 1
                 return
-        signs = stream.signs[event.viewer_id]
-        signs[sign] = signs.get(sign, False) or event.kind == "J"
+        activities = stream.activities[event.viewer_id]
+        activities[activity] = activities.get(activity, False) or event.kind == "J"
 
     def _held(self, stream: Stream) -> set[str]:
         closed_to_ms = stream.closed_to_ms
         if closed_to_ms is None:
-            return set(stream.signs)
-        open_ones = {v for v, signs in stream.signs.items() if max(signs)[0] >= closed_to_ms}
+            return set(stream.activities)
+        open_ones = {v for v, activities in stream.activities.items() if max(activities)[0] >= closed_to_ms}
         return open_ones | self._carried(stream, closed_to_ms)
 
-    def _stays(self, signs: dict[tuple[int, bool], bool]) -> list[Stay]:
+    def _stays(self, activities: dict[tuple[int, bool], bool]) -> list[Stay]:
         """A viewer's stays, the last one to its time-out where no leave ended it."""
         timeout_ms = self.rules.viewer_timeout_ms
         stays: list[Stay] = []
         begin_ms: int | None = None
         last_ms, implicit = 0, False
-        for (time_ms, leave), joined in sorted(signs.items()):
+        for (time_ms, leave), joined in sorted(activities.items()):
             if begin_ms is not None and time_ms > last_ms + timeout_ms:
                 stays.append(Stay(begin_ms, last_ms + timeout_ms, by_leave=False, implicit=implicit))
                 begin_ms = None
@@ -237,23 +237,25 @@ class Reference:
     def _carried(self, stream: Stream, at_ms: int) -> set[str]:
         """Who is present at the end of the bucket that ends there, by the signs before it."""
         carried = set()
-        for viewer, signs in stream.signs.items():
-            before = {sign: joined for sign, joined in signs.items() if sign[0] < at_ms}
+        for viewer, activities in stream.activities.items():
+            before = {activity: joined for activity, joined in activities.items() if activity[0] < at_ms}
             if any(stay.begin_ms < at_ms <= stay.end_ms for stay in self._stays(before)):
                 carried.add(viewer)
         return carried
 
-    def _figures(self, stream: Stream, start_ms: int) -> Figures:
+    def _figures(self, stream: Stream, start_ms: int) -> Stats:
         end_ms = start_ms + self.rules.bucket_ms
-        by_viewer = {viewer: self._stays(signs) for viewer, signs in stream.signs.items()}
+        by_viewer = {viewer: self._stays(activities) for viewer, activities in stream.activities.items()}
         stays = [stay for each in by_viewer.values() for stay in each]
         begun = [stay for stay in stays if start_ms <= stay.begin_ms < end_ms]
         ended = [stay for stay in stays if start_ms <= stay.end_ms < end_ms]
         leaves = sum(
-            leave and start_ms <= time_ms < end_ms for signs in stream.signs.values() for time_ms, leave in signs
+            leave and start_ms <= time_ms < end_ms
+            for activities in stream.activities.values()
+            for time_ms, leave in activities
         )
         instants = {start_ms, *(stay.begin_ms for stay in begun)}
-        return Figures(
+        return Stats(
             peak=max(sum(stay.begin_ms <= at < stay.end_ms for stay in stays) for at in instants),
             joins=len(begun),
             leaves=sum(stay.by_leave for stay in ended),
@@ -295,14 +297,14 @@ class Reference:
         self.partition_time_ms = max(before_ms, timestamp_ms)
         if self.start_of(self.partition_time_ms) == self.start_of(before_ms):
             return
-        self.floor_ms = self.partition_time_ms - self.rules.stream_idle_ms
+        self.idle_watermark_ms = self.partition_time_ms - self.rules.stream_idle_ms
         for stream_id in list(self.streams):
             self._close(stream_id, reason, offset)
             if self._is_forgettable(stream_id):
                 del self.streams[stream_id]
 
     def _is_forgettable(self, stream_id: str) -> bool:
-        assert self.floor_ms is not None
-        if self.streams[stream_id].own_time_ms > self.floor_ms:
+        assert self.idle_watermark_ms is not None
+        if self.streams[stream_id].own_time_ms > self.idle_watermark_ms:
             return False
         return not self.open_buckets(stream_id) and not self.window(stream_id)

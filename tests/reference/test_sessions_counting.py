@@ -15,18 +15,18 @@ def rules_of(case: dict[str, Any]) -> Rules:
 
 
 def golden_summary(closed: Closed, rules: Rules) -> dict[str, Any]:
-    bitrates, figures = closed.bucket.bitrates, closed.figures
+    bitrates, stats = closed.bucket.bitrates, closed.stats
     return {
         "bucket_start_ms": closed.bucket.start_ms,
         "bucket_end_ms": closed.bucket.start_ms + rules.bucket_ms,
-        "peak_concurrent_viewers": figures.peak,
-        "joins": figures.joins,
-        "leaves": figures.leaves,
-        "timeouts": figures.timeouts,
-        "unique_viewers": figures.unique_viewers,
-        "viewer_ms": figures.viewer_ms,
-        "avg_concurrent_viewers": figures.viewer_ms / rules.bucket_ms,
-        "viewers_at_end": figures.viewers_at_end,
+        "peak_concurrent_viewers": stats.peak,
+        "joins": stats.joins,
+        "leaves": stats.leaves,
+        "timeouts": stats.timeouts,
+        "unique_viewers": stats.unique_viewers,
+        "viewer_ms": stats.viewer_ms,
+        "avg_concurrent_viewers": stats.viewer_ms / rules.bucket_ms,
+        "viewers_at_end": stats.viewers_at_end,
         "avg_bitrate_bps": sum(bitrates) / len(bitrates) if bitrates else 0.0,
         "min_bitrate_bps": min(bitrates, default=0),
         "max_bitrate_bps": max(bitrates, default=0),

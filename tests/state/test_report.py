@@ -7,7 +7,7 @@ from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.contents import Contents
 from consumer.state.journal import Journal
 from consumer.state.report import Stored, findings
-from consumer.state.result_settings import shape_of
+from consumer.state.result_settings import result_settings_of
 from consumer.windows.layout import Times
 from consumer.windows.storage.checksum import Checksum
 
@@ -20,10 +20,10 @@ def checkpoint(next_offset: int = 5, identity: Identity = IDENTITY, rows: Checks
     return Checkpoint(
         number=3,
         next_offset=next_offset,
-        times=Times()._asdict(),
+        times=Times(),
         hash_key=(1, 2),
         rows=rows,
-        settings=shape_of(SETTINGS),
+        settings=result_settings_of(SETTINGS),
         identity=identity,
         written_ms=0,
     ).encoded()
@@ -102,7 +102,7 @@ def test_all_disagreements_are_found_not_only_the_first() -> None:
     one = stored(committed=9, made=checkpoint(identity=other, rows=Checksum(1, 2)))
     one.contents.others.add(b"what?")
     assert [each.split(",")[0] for each in found(one, changed("windows.bucket_ms", 5_000))] == [
-        "its state topic holds a record that is none of ours: b'what?'",
+        "its state topic holds a record that no worker wrote: b'what?'",
         "its state is of cluster another cluster",
         "the group has committed offset 9",
         "its state was counted with windows.bucket_ms = 10000",

@@ -3,7 +3,7 @@
 import json
 
 from consumer.settings.model import Settings, load_settings
-from consumer.state.result_settings import settings_of, shape_of
+from consumer.state.result_settings import result_settings_of, settings_of
 
 SECRETS = ["hunter2", "eyJ-token", "ann"]
 
@@ -24,15 +24,15 @@ def with_secrets(*more: str) -> Settings:
 
 
 def test_no_secret_is_kept() -> None:
-    kept = json.dumps(shape_of(with_secrets()))
+    kept = json.dumps(result_settings_of(with_secrets()))
     assert not [secret for secret in SECRETS if secret in kept]
 
 
 def test_a_replay_asks_the_registry_as_whom_we_are_now() -> None:
-    before = shape_of(load_settings(None, ["windows.grace_ms=7", "input.max_future_ms=9"], {}))
+    before = result_settings_of(load_settings(None, ["windows.grace_ms=7", "input.max_future_ms=9"], {}))
     now = with_secrets("windows.grace_ms=8", "input.breaker=false")
     replayed = settings_of(json.loads(json.dumps(before)), now)
     assert (replayed.windows.grace_ms, replayed.input.max_future_ms) == (7, 9)
     assert replayed.input.schema_registry_password.get_secret_value() == SECRETS[0]
     assert replayed.input.schema_registry_ca_file == now.input.schema_registry_ca_file
-    assert shape_of(replayed) == before
+    assert result_settings_of(replayed) == before

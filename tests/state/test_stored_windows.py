@@ -7,7 +7,7 @@ from consumer.settings.model import load_settings
 from consumer.settings.window_rules import window_rules
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.contents import Contents
-from consumer.state.result_settings import shape_of
+from consumer.state.result_settings import result_settings_of
 from consumer.state.stored_windows import stored_stream
 from consumer.windows.partition import PartitionWindows
 from tests.reference.sessions_counting import Event
@@ -37,19 +37,19 @@ def test_what_an_open_bucket_does_not_know_yet_is_none(counting: str, open_figur
     checkpoint = Checkpoint(
         number=1,
         next_offset=2,
-        times=windows.times()._asdict(),
+        times=windows.times(),
         hash_key=KEY,
         rows=rows.all_rows,
-        settings=shape_of(settings),
+        settings=result_settings_of(settings),
         identity=Identity("cluster", "topic", "group"),
         written_ms=0,
     )
     stream = stored_stream(contents, checkpoint, settings, b"s")
     assert stream is not None
-    figures = {
+    stats = {
         bucket.bucket_start_ms: (bucket.peak_concurrent_viewers, bucket.joins, bucket.leaves)
         for bucket in stream.buckets
     }
-    assert figures[0] == (1, 1, 0)
-    assert figures[20_000] == open_figures
+    assert stats[0] == (1, 1, 0)
+    assert stats[20_000] == open_figures
     assert {bucket.bucket_start_ms for bucket in stream.buckets if bucket.open} >= {20_000}

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from consumer.intake.schemas.http_client import NoAnswerError, Site
+from consumer.intake.schemas.http_client import HttpClient, NoResponseError
 from tests.support.broker import CACHE, DOWNLOAD_WITHIN_S, free_ports
 from tests.support.waiting import until
 
@@ -78,8 +78,8 @@ class Apicurio:
     def _answers(self) -> bool:
         assert self._process.poll() is None, (self._directory / "registry.log").read_text(errors="replace")[-2_000:]
         try:
-            return Site(self.url).ask("/subjects", {}, 2.0, 1_000).status == 200
-        except NoAnswerError:
+            return HttpClient(self.url).ask("/subjects", {}, 2.0, 1_000).status == 200
+        except NoResponseError:
             return False
 
 

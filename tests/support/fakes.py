@@ -293,7 +293,7 @@ class FakeTransactionOwner:
     def __init__(self, cluster: FakeCluster, listener: TransactionListener | None = None) -> None:
         self.cluster = cluster
         self.closed = False
-        self._listener = listener or _DeafListener()
+        self._listener = listener or SilentListener()
         self._number = 0
         self._outbox: list[Published] = []
         self._in_transaction = False
@@ -334,7 +334,7 @@ class FakeTransactionOwner:
             self.produce(topic, key, value, headers)
 
     @contextlib.contextmanager
-    def hurried(self, seconds: float) -> Iterator[None]:
+    def time_limit(self, seconds: float) -> Iterator[None]:
         del seconds  # nothing here takes any
         yield
 
@@ -401,7 +401,7 @@ class FakeTransactionOwner:
         raise error
 
 
-class _DeafListener:
+class SilentListener:
     def committed(self, seconds: float) -> None: ...
 
     def aborted(self, error: str) -> None: ...

@@ -113,8 +113,8 @@ def test_any_history_in_any_batches_gives_what_the_reference_gives(
         assert [row for row in closed if row[0] == stream_id] == [row for row in expected if row[0] == stream_id]
 
     assert {view.stream_id for view in windows.views()} == set(reference.streams)
-    assert windows.figures().floor_ms == reference.floor_ms
-    assert windows.figures().partition_time_ms == reference.partition_time_ms
+    assert windows.stats().idle_watermark_ms == reference.idle_watermark_ms
+    assert windows.stats().partition_time_ms == reference.partition_time_ms
     for stream_id, stream in reference.streams.items():
         window = reference.window(stream_id)
         samples = [bps for bucket in window for bps in bucket.bitrates]
@@ -147,6 +147,6 @@ def test_what_is_freed_is_all_that_was_held(history: tuple[Rules, list[Event]]) 
     newest_ms = max((event.timestamp_ms for event in events), default=0)
     far = newest_ms + 10 * 86_400_000 + drawn.stream_idle_ms + drawn.window_duration_ms
     run(windows, [Event("last", "B", far), Event("last", "B", far + 10 * drawn.bucket_ms)], [])
-    figures = windows.figures()
-    assert figures.streams <= 1
-    assert figures.buckets <= 2
+    stats = windows.stats()
+    assert stats.streams <= 1
+    assert stats.buckets <= 2

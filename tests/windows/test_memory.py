@@ -30,10 +30,10 @@ def test_a_stream_costs_less_than_a_kilobyte_at_the_default_settings() -> None:
         for number in range(1_000)
     ]
     feed(windows, rounds)
-    figures = windows.figures()
-    assert figures.streams == 1_000
-    assert figures.buckets >= 6_000
-    assert figures.state_bytes / figures.streams < 1_024
+    stats = windows.stats()
+    assert stats.streams == 1_000
+    assert stats.buckets >= 6_000
+    assert stats.state_bytes / stats.streams < 1_024
 
 
 def test_a_flood_of_one_off_streams_takes_the_room_of_one_wave() -> None:
@@ -42,8 +42,8 @@ def test_a_flood_of_one_off_streams_takes_the_room_of_one_wave() -> None:
     for wave in range(10):
         start_ms = wave * 1_000_000
         feed(windows, [Event(f"wave-{wave}-{number}-{'x' * 40}", "B", start_ms) for number in range(2_000)])
-        sizes.append(windows.figures().state_bytes)
-    assert windows.figures().streams <= 2 * 2_000
+        sizes.append(windows.stats().state_bytes)
+    assert windows.stats().streams <= 2 * 2_000
     assert max(sizes[5:]) <= 2 * sizes[2]
 
 
@@ -52,13 +52,13 @@ def test_rows_and_ids_may_move_in_the_same_moment() -> None:
     windows = PartitionWindows(WindowRules(2, 1, 0, 1, 1_000_000), (1, 2))
     feed(windows, [Event(f"gone {number}", "B", 0) for number in range(10)])
     feed(windows, [Event(f"stays {number}", "B", 100 + number) for number in range(3)])
-    assert windows.figures().streams < 10, "the first are forgotten, and their ids garbage"
+    assert windows.stats().streams < 10, "the first are forgotten, and their ids garbage"
     held = {view.stream_id for view in windows.views()}
     feed(windows, [Event(f"new {number}", "B", 102) for number in range(900)])
     assert {view.stream_id for view in windows.views()} >= held
-    before = windows.figures().streams
+    before = windows.stats().streams
     feed(windows, [Event(stream_id, "B", 102) for stream_id in sorted(held)])
-    assert windows.figures().streams == before, "they are found, not made again"
+    assert windows.stats().streams == before, "they are found, not made again"
 
 
 def audience(at_ms: int, viewers: int, stream_id: str = "s") -> list[sessions_counting.Event]:
@@ -67,25 +67,25 @@ def audience(at_ms: int, viewers: int, stream_id: str = "s") -> list[sessions_co
 
 def test_a_viewer_at_rest_takes_no_more_than_64_bytes() -> None:
     windows = PartitionWindows(DEFAULTS._replace(sessions=True), (1, 2))
-    empty = windows.figures().state_bytes
+    empty = windows.stats().state_bytes
     for at_ms in (0, 30_000, 60_000):
         feed(windows, audience(at_ms, 50_000))
     feed(windows, audience(90_000, 1))
-    figures = windows.figures()
-    assert (figures.viewers_held, figures.signs_kept) == (50_000, 1)
-    assert (figures.state_bytes - empty) / figures.viewers_held <= 64
+    stats = windows.stats()
+    assert (stats.viewers_held, stats.activities_held) == (50_000, 1)
+    assert (stats.state_bytes - empty) / stats.viewers_held <= 64
 
 
 def test_what_an_audience_held_is_given_back_when_it_has_left() -> None:
     windows = PartitionWindows(DEFAULTS._replace(sessions=True), (1, 2))
     feed(windows, audience(0, 50_000))
-    held = windows.figures().state_bytes
+    held = windows.stats().state_bytes
     # Ten of them stay; the others time out, by buckets that close one after the other.
     for at_ms in range(30_000, 200_000, 10_000):
         feed(windows, audience(at_ms, 10))
-    figures = windows.figures()
-    assert figures.viewers_held == 10
-    assert figures.state_bytes < held / 20
+    stats = windows.stats()
+    assert stats.viewers_held == 10
+    assert stats.state_bytes < held / 20
     view = windows.view_of(b"s")
     assert view is not None
     assert view.concurrent_viewers == 10

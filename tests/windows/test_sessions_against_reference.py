@@ -12,7 +12,7 @@ from consumer.windows.closing import CLOSE_REASONS
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
 from consumer.windows.process import STATUSES
 from consumer.windows.rules import WindowRules
-from consumer.windows.stats import ViewerTally
+from consumer.windows.stats import SessionCounters
 from consumer.windows.viewers import room
 from tests.reference.sessions_counting import Closed, Event, Reference, Rules
 from tests.windows.columns import columns
@@ -71,10 +71,10 @@ def closed_rows(closed: ClosedBuckets) -> list[Row]:
 
 def _row(stream_id: str, row: np.void) -> Row:
     bucket, presence = row["bucket"], row["presence"]
-    figures = [bucket[name] for name in ("start_ms", "peak", "joins", "leaves")]
-    figures += [presence[name] for name in ("timeouts", "unique_viewers", "viewer_ms", "viewers_at_end", "untracked")]
-    figures += [bucket[name] for name in ("bitrate_samples", "bitrate_sum_low", "buffer_events", "stall_ms")]
-    return (stream_id, *map(int, figures), CLOSE_REASONS[row["reason"]], int(row["offset"]))
+    stats = [bucket[name] for name in ("start_ms", "peak", "joins", "leaves")]
+    stats += [presence[name] for name in ("timeouts", "unique_viewers", "viewer_ms", "viewers_at_end", "untracked")]
+    stats += [bucket[name] for name in ("bitrate_samples", "bitrate_sum_low", "buffer_events", "stall_ms")]
+    return (stream_id, *map(int, stats), CLOSE_REASONS[row["reason"]], int(row["offset"]))
 
 
 def judged_rows(closed: Sequence[Closed]) -> list[Row]:
@@ -82,7 +82,7 @@ def judged_rows(closed: Sequence[Closed]) -> list[Row]:
         (
             each.stream_id,
             each.bucket.start_ms,
-            *each.figures[:7],
+            *each.stats[:7],
             each.bucket.untracked,
             len(each.bucket.bitrates),
             sum(each.bucket.bitrates),
@@ -95,12 +95,12 @@ def judged_rows(closed: Sequence[Closed]) -> list[Row]:
     ]
 
 
-def judged_tally(reference: Reference) -> ViewerTally:
-    figures = [each.figures for each in reference.closed]
-    return ViewerTally(
-        timeouts=sum(each.timeouts for each in figures),
-        orphan_leaves=sum(each.orphan_leaves for each in figures),
-        implicit_joins=sum(each.implicit_joins for each in figures),
+def judged_counters(reference: Reference) -> SessionCounters:
+    stats = [each.stats for each in reference.closed]
+    return SessionCounters(
+        timeouts=sum(each.timeouts for each in stats),
+        orphan_leaves=sum(each.orphan_leaves for each in stats),
+        implicit_joins=sum(each.implicit_joins for each in stats),
         untracked=reference.untracked,
     )
 
@@ -139,11 +139,11 @@ def assert_same_as_the_judge(drawn: Rules, events: Sequence[Event], cuts: Sequen
     assert statuses == [reference.apply(event, offset) for offset, event in enumerate(events)]
     assert_same_closed(closed, judged_rows(reference.closed))
 
-    assert windows.tally() == judged_tally(reference)
-    assert windows.figures().viewers_held == reference.viewers_held()
-    assert windows.figures().signs_kept == reference.signs_kept()
+    assert windows.counters() == judged_counters(reference)
+    assert windows.stats().viewers_held == reference.viewers_held()
+    assert windows.stats().activities_held == reference.activities_held()
     assert {view.stream_id for view in windows.views()} == set(reference.streams)
-    assert windows.figures().floor_ms == reference.floor_ms
+    assert windows.stats().idle_watermark_ms == reference.idle_watermark_ms
     assert windows.viewers() == sum(map(reference.live, reference.streams))
     for stream_id in reference.streams:
         view = windows.view_of(stream_id.encode())
@@ -151,7 +151,7 @@ def assert_same_as_the_judge(drawn: Rules, events: Sequence[Event], cuts: Sequen
         assert view.time_ms == reference.time_of(stream_id)
         assert view.concurrent_viewers == reference.live(stream_id)
         window = reference.window(stream_id)
-        peaks = [each.figures.peak for each in window]
+        peaks = [each.stats.peak for each in window]
         assert view.peak_concurrent_viewers == max([*peaks, reference.live(stream_id)])
 
     reference.closed.clear()

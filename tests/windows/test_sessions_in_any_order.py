@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
 from consumer.windows.rules import WindowRules
-from consumer.windows.stats import ViewerTally
+from consumer.windows.stats import SessionCounters
 from consumer.windows.view import WindowView
 from tests.reference.sessions_counting import Event
 from tests.windows.columns import columns
@@ -40,7 +40,7 @@ EVENTS = st.lists(
 )
 
 
-def outcome(events: Sequence[Event], cuts: Sequence[int]) -> tuple[list[Row], ViewerTally, list[WindowView]]:
+def outcome(events: Sequence[Event], cuts: Sequence[int]) -> tuple[list[Row], SessionCounters, list[WindowView]]:
     """Figures of all buckets without why and where they closed, and what the gauges show before they do."""
     windows = PartitionWindows(RULES, HASH_KEY)
     # Stream time is the same in the end, and so are the gauges.
@@ -50,7 +50,7 @@ def outcome(events: Sequence[Event], cuts: Sequence[int]) -> tuple[list[Row], Vi
     views = sorted(windows.views())
     windows.close_all()
     closed += closed_rows(windows.take_closed())
-    return sorted((row[:-2] for row in closed), key=repr), windows.tally(), views
+    return sorted((row[:-2] for row in closed), key=repr), windows.counters(), views
 
 
 @given(EVENTS, st.data())

@@ -40,4 +40,4 @@ def test_live_counts_and_summaries_of_a_simulated_audience() -> None:
     assert taken > 2_000
     assert lives > 1_000
     assert len(closed) > 80
-    assert sum(each.figures.leaves for each in reference.closed) > 0
+    assert sum(each.stats.leaves for each in reference.closed) > 0

@@ -59,7 +59,7 @@ def test_an_event_of_a_closed_bucket_is_late_and_changes_nothing(drawn: Drawn) -
     view = drawn.windows.view_of(b"a")
     assert view is not None
     assert view.concurrent_viewers == 1
-    assert drawn.windows.figures().largest_lateness_ms == 7
+    assert drawn.windows.stats().largest_lateness_ms == 7
 
 
 def test_buckets_below_zero_are_floored(drawn: Drawn) -> None:
@@ -74,12 +74,12 @@ def test_the_first_record_sets_no_floor_and_a_new_bucket_does(drawn: Drawn) -> N
     #  quiet: 3                     floor = 63 - 40 = 23 > 15: closed, by the other stream's record
     #  busy:  4 ..... 59 | 63
     drawn.see("quiet", 3)
-    assert drawn.windows.figures().floor_ms is None
+    assert drawn.windows.stats().idle_watermark_ms is None
     drawn.see("busy", 4)
     drawn.see("busy", 9)
-    assert drawn.windows.figures().floor_ms is None  # no new bucket yet
+    assert drawn.windows.stats().idle_watermark_ms is None  # no new bucket yet
     drawn.see("busy", 63)
-    assert drawn.windows.figures().floor_ms == 23
+    assert drawn.windows.stats().idle_watermark_ms == 23
     assert drawn.closed() == [("busy", 0, "WATERMARK", 3), ("quiet", 0, "STREAM_IDLE", 3)]
 
 
@@ -95,8 +95,8 @@ def test_the_floor_stands_still_inside_a_bucket(drawn: Drawn) -> None:
     drawn.see("a", 0)
     drawn.see("a", 91)
     drawn.see("a", 99)
-    assert drawn.windows.figures().floor_ms == 51
-    assert drawn.windows.figures().partition_time_ms == 99
+    assert drawn.windows.stats().idle_watermark_ms == 51
+    assert drawn.windows.stats().partition_time_ms == 99
 
 
 def test_a_stream_is_forgotten_when_nothing_of_it_is_left(drawn: Drawn) -> None:
@@ -107,7 +107,7 @@ def test_a_stream_is_forgotten_when_nothing_of_it_is_left(drawn: Drawn) -> None:
     assert drawn.held() == {"once", "a"}
     drawn.see("a", 80)
     assert drawn.held() == {"a"}
-    assert drawn.windows.figures().buckets == len(drawn.windows.window_of(b"a"))
+    assert drawn.windows.stats().buckets == len(drawn.windows.window_of(b"a"))
 
 
 def test_a_count_above_zero_keeps_a_stream_for_a_day_of_partition_time(drawn: Drawn) -> None:
@@ -134,7 +134,7 @@ def test_a_rejected_row_moves_no_time(drawn: Drawn) -> None:
     events.reject[1] = 7
     status = drawn.windows.apply(events, 0, 3, np.arange(3))
     assert [STATUSES[code] for code in status] == ["accepted", "rejected", "accepted"]
-    assert drawn.windows.figures().partition_time_ms == 1
+    assert drawn.windows.stats().partition_time_ms == 1
 
 
 def test_a_closed_bucket_stays_in_the_window_until_it_leaves_it(drawn: Drawn) -> None:
@@ -152,10 +152,10 @@ def test_a_step_of_the_clock_does_what_a_record_of_nobody_would(drawn: Drawn) ->
     drawn.see("quiet", 3)
     assert drawn.windows.next_step_ms() == 10
     drawn.windows.step(50, 1)
-    assert (drawn.windows.times().floor_ms, drawn.closed()) == (10, [])
+    assert (drawn.windows.times().idle_watermark_ms, drawn.closed()) == (10, [])
     drawn.windows.step(60, 1)
     assert drawn.closed() == [("quiet", 0, "PARTITION_IDLE", 1)]
-    assert drawn.windows.times() == Times(partition_time_ms=60, floor_ms=20)
+    assert drawn.windows.times() == Times(partition_time_ms=60, idle_watermark_ms=20)
     assert drawn.windows.next_step_ms() == 70
 
 
@@ -201,7 +201,7 @@ def test_with_less_grace_the_floor_closes_too(drawn: Drawn) -> None:
     #  quiet: |0..10| at floor 14: open with grace 5, over with grace 3
     drawn.see("quiet", 3)
     drawn.see("busy", 54)
-    assert (drawn.windows.times().floor_ms, drawn.closed()) == (14, [])
+    assert (drawn.windows.times().idle_watermark_ms, drawn.closed()) == (14, [])
     drawn.windows.change_rules(RULES._replace(grace_ms=3), 2)
     assert drawn.closed() == [("quiet", 0, "SETTINGS", 2)]
 
@@ -235,9 +235,9 @@ def test_the_floor_never_goes_back_when_streams_may_be_idle_for_longer(drawn: Dr
     drawn.see("a", 0)
     drawn.see("a", 100)
     drawn.windows.change_rules(RULES._replace(stream_idle_ms=80), 2)
-    for time_ms, floor_ms in ((110, 60), (139, 60), (141, 61)):
+    for time_ms, idle_watermark_ms in ((110, 60), (139, 60), (141, 61)):
         drawn.see("a", time_ms)
-        assert drawn.windows.times().floor_ms == floor_ms
+        assert drawn.windows.times().idle_watermark_ms == idle_watermark_ms
 
 
 def test_a_longer_window_takes_in_nothing_that_had_left_it() -> None:

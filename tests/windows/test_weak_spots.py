@@ -8,7 +8,7 @@ import pytest
 
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import Reject
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.settings.model import InputSettings
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.process import STATUSES
@@ -40,8 +40,8 @@ class Drawn:
         found = []
         for each, row in zip(ids, rows, strict=True):
             if each == stream_id.encode():
-                figures = (row["bucket"][n] if n in row["bucket"].dtype.names else row["presence"][n] for n in names)
-                found.append((int(row["bucket"]["start_ms"]) // 1000, *map(int, figures)))
+                stats = (row["bucket"][n] if n in row["bucket"].dtype.names else row["presence"][n] for n in names)
+                found.append((int(row["bucket"]["start_ms"]) // 1000, *map(int, stats)))
         return found
 
 
@@ -113,7 +113,7 @@ def test_7_one_event_from_the_future_is_a_reject_and_the_others_count() -> None:
     #  now 100 s, 60 s ahead are allowed:  J 10^9, then a hundred joins at 100
     source = InputSettings(format="raw")
     payloads = [join("s", "far", 10**9 * 1000), *(join("s", f"v{number}", 100_000) for number in range(100))]
-    events = Intake(source, SchemaBook(source)).decode(payloads, [100_000] * 101, 100_000).events
+    events = Intake(source, SchemaCache(source)).decode(payloads, [100_000] * 101, 100_000).events
     assert events.reject[0] == Reject.FUTURE
     drawn = Drawn()
     status = drawn.windows.apply(events, 0, 101, np.arange(101))

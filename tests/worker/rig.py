@@ -8,7 +8,7 @@ from typing import Any
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.access import RegistryAccess
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.schemas.registry import Registry
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input, Message
 from consumer.observe.metrics import WorkerMetrics
@@ -25,8 +25,8 @@ from consumer.settings.model import (
 )
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
-from consumer.worker.loop import Parts, Worker
-from consumer.worker.service import MetricsOfTransactions
+from consumer.worker.loop import Worker, WorkerDependencies
+from consumer.worker.service import TransactionMetrics
 from tests.intake.payloads import confluent, join, leave
 from tests.support.fakes import (
     FakeCluster,
@@ -61,7 +61,7 @@ class Transactions(FakeTransactionOwner):
     """Writes down which offsets each commit carried, failed ones too."""
 
     def __init__(self, cluster: FakeCluster, metrics: WorkerMetrics) -> None:
-        super().__init__(cluster, MetricsOfTransactions(metrics))
+        super().__init__(cluster, TransactionMetrics(metrics))
         self.carried: list[dict[int, int]] = []
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
@@ -125,7 +125,7 @@ class Rig:
         self.transactions = Transactions(self.cluster, self.metrics)
         self.ends = FakeEndQuery(self.cluster)
         self.reader = FakeRestoreReader(self.cluster, self.settings.kafka.state_topic)
-        return Worker(self.settings, self._parts(self.registry_url))
+        return Worker(self.settings, self._dependencies(self.registry_url))
 
     def kill(self) -> None:
         """The worker is gone with all its memory; another takes its place, by the settings of the rig as they are."""
@@ -133,10 +133,10 @@ class Rig:
         self.worker = self._new_worker()
         self.start()
 
-    def _parts(self, registry_url: str) -> Parts:
+    def _dependencies(self, registry_url: str) -> WorkerDependencies:
         registry = Registry(RegistryAccess(registry_url), self.clock.time) if registry_url else None
-        book = SchemaBook(self.settings.input, registry, self.clock.time)
-        return Parts(
+        book = SchemaCache(self.settings.input, registry, self.clock.time)
+        return WorkerDependencies(
             make_input=self._make_input,
             transactions=self.transactions,
             reader=self.reader,

@@ -4,7 +4,7 @@ import json
 import sys
 
 from consumer.intake.intake import Intake
-from consumer.intake.schemas.cache import SchemaBook
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.settings.model import InputSettings
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage.store import PART_BYTES
@@ -40,10 +40,10 @@ def work(counting: str) -> None:
     rig.turn(1.0, times=2 * STREAMS // 1_000 + 5)
     rig.join(3_600_000_000 // BUCKET_MS)
     rig.turn(1.0, times=2)
-    store_and_load(rig.worker._owned[0].windows)
+    store_and_load(rig.worker._tasks[0].windows)
     rig.worker.stop()
     for source in (InputSettings(format="raw"), InputSettings(format="single-object"), InputSettings(time="kafka")):
-        Intake(source, SchemaBook(source)).decode([join(), None], [1, -1], 5, [[("h", b"1")], []])
+        Intake(source, SchemaCache(source)).decode([join(), None], [1, -1], 5, [[("h", b"1")], []])
 
 
 def store_and_load(windows: PartitionWindows) -> None:

@@ -46,7 +46,7 @@ def test_the_worker_is_unready_but_up_and_says_why(rig: Rig) -> None:
     assert health.missing() == ("breaker closed",)
     assert health.reason.startswith("partition 0: 1,000 records in a row are rejects, most of them bad_framing (the ")
     assert "input.breaker = false" in health.reason
-    assert rig.board.latest().broken == 1
+    assert rig.board.latest().tripped == 1
 
 
 def test_other_partitions_go_on_and_lose_nothing(rig: Rig) -> None:
@@ -148,7 +148,7 @@ def test_its_next_owner_begins_where_it_stopped_and_stops_again(rig: Rig) -> Non
     rig.turn(1.0, times=2)
     rig.kill()
     rig.turn(1.0, times=3)
-    assert rig.board.latest().broken == 1
+    assert rig.board.latest().tripped == 1
     assert (rig.dead_letters(), rig.cluster.committed[0]) == ([], 1)
 
 
@@ -157,5 +157,5 @@ def test_after_an_unknown_outcome_it_is_read_and_stopped_again(rig: Rig) -> None
     rig.turn(1.0, times=2)
     rig.worker._publisher.outcome_unknown = True
     rig.turn(1.0, times=5)
-    assert rig.board.latest().broken == 1
+    assert rig.board.latest().tripped == 1
     assert rig.dead_letters() == []

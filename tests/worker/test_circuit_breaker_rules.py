@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.worker.circuit_breaker import LIMITS, Breaker, Limit
+from consumer.worker.circuit_breaker import LIMITS, CircuitBreaker, Limit
 
 IN_A_ROW, RATIO = LIMITS
 SMALL = (Limit(most=2, among=3), Limit(most=4, among=8))
@@ -13,7 +13,7 @@ SMALL = (Limit(most=2, among=3), Limit(most=4, among=8))
 
 def opens_at(history: str, limits: tuple[Limit, ...] = SMALL) -> int | None:
     """The record at which one opens that hears of a history in one batch; `x` is a reject."""
-    return Breaker(limits).take(flags(history))
+    return CircuitBreaker(limits).take(flags(history))
 
 
 def flags(history: str) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
@@ -58,7 +58,7 @@ def test_when_it_opens(history: str, at: int | None) -> None:
 def test_any_history_in_any_batches_opens_it_where_the_judge_says(
     history: str, cuts: list[int], limits: tuple[Limit, ...]
 ) -> None:
-    breaker, found = Breaker(limits), None
+    breaker, found = CircuitBreaker(limits), None
     edges = sorted({0, *(min(cut, len(history)) for cut in cuts), len(history)})
     for begin, end in zip(edges, [*edges[1:], len(history)], strict=True):
         part = history[begin:end]
@@ -82,7 +82,7 @@ def test_the_limits_of_a_worker() -> None:
 
 
 def test_it_keeps_a_bounded_number_of_figures() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(100):
         breaker.take(flags("xx." * 1_000))
     assert len(breaker._rejected_at) == RATIO.most

@@ -208,7 +208,7 @@ def test_an_error_between_two_steps_commits_nothing(rig: Rig, monkeypatch: pytes
 
     rig.join(0)
     rig.join(1)
-    monkeypatch.setattr(rig.worker._taker, "_bury", fail)
+    monkeypatch.setattr(rig.worker._processor, "_dead_letter_rejects", fail)
     with pytest.raises(RuntimeError):
         rig.turn(INTERVAL_S)
     rig.worker.abandon()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.observe.snapshot import PartitionFigures
+from consumer.observe.snapshot import PartitionStatus
 from tests.intake.payloads import bitrate, confluent, join
 from tests.worker.rig import BUCKET_MS, Rig
 
@@ -13,19 +13,19 @@ BATCHES = pytest.mark.parametrize("at_once", [97, 1_000])
 """What is past a limit must not depend on how records come in batches."""
 
 
-def figures(rig: Rig) -> PartitionFigures:
+def stats(rig: Rig) -> PartitionStatus:
     (partition,) = rig.board.latest().partitions
     return partition
 
 
-def flood(rig: Rig, payloads: list[bytes], at_once: int) -> list[PartitionFigures]:
+def flood(rig: Rig, payloads: list[bytes], at_once: int) -> list[PartitionStatus]:
     """Write them, so many to a turn; what the partition held behind each turn."""
     held = []
     for begin in range(0, len(payloads), at_once):
         for payload in payloads[begin : begin + at_once]:
             rig.write(payload)
         rig.turn(TURN_S)
-        held.append(figures(rig))
+        held.append(stats(rig))
     assert held[-1].next_offset == len(payloads), "all of them are taken"
     return held
 
@@ -105,4 +105,4 @@ def test_signs_of_one_viewer_past_the_limit_are_said_to_be_untracked_and_hold_no
     summary = rig.summaries()[0]
     assert (summary["untracked_events"], summary["bitrate_sample_count"]) == (count - most, count)
     assert rig.counted("untracked_events_total") == count - most
-    assert {each.signs_kept for each in held} == {most}
+    assert {each.activities_held for each in held} == {most}

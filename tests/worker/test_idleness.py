@@ -92,7 +92,7 @@ def test_a_record_makes_idle_time_start_anew_from_where_time_stands() -> None:
     clock = quiet_for(36_000)
     clock.answered(NEXT, NEXT)
     assert clock.step(TIME_MS) == 1_010_000
-    clock.heard()
+    clock.record_seen()
     poll(clock, 30_900)
     clock.answered(NEXT + 1, NEXT + 1)
     assert clock.step(1_019_000) is None
@@ -195,7 +195,7 @@ def test_a_partition_that_has_a_record_now_and_then_is_asked_about_every_five_se
     for at_ms in range(0, 20_000, 100):
         clock.polled(100)
         if at_ms % 2_000 == 0:
-            clock.heard()
+            clock.record_seen()
         elif clock.wants_query(TIME_MS):
             asked_at_ms.append(at_ms)
             clock.answered(NEXT, NEXT)
@@ -265,7 +265,7 @@ def test_time_runs_no_further_than_the_polls_without_records_behind_partition_id
                 clock.polled(250)
                 judge.polled(250)
         elif what == "record" and value is not None:
-            clock.heard()
+            clock.record_seen()
             judge.anew()
             time_ms += value
         elif what == "answer" or clock.wants_query(time_ms):

@@ -80,7 +80,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: not self.waiting and not self.letters_waiting)
     def settle(self) -> None:
-        published = self.outbox.settle()
+        published = self.outbox.mark_committed()
         assert published.closed_at_ms.tolist() == [number * 10 for number in self.sent]
         idle = sum(number % 3 == 0 for number in self.sent)
         counts = {CLOSE_REASONS[STREAM_IDLE]: idle, CLOSE_REASONS[WATERMARK]: len(self.sent) - idle}
@@ -92,7 +92,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting or self.letters_waiting)
     def settle_too_early(self) -> None:
         with pytest.raises(ValueError, match="not in the transaction"):
-            self.outbox.settle()
+            self.outbox.mark_committed()
 
     @invariant()
     def knows_what_is_not_sent(self) -> None:

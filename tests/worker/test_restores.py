@@ -131,9 +131,9 @@ def test_where_the_group_s_offset_has_expired_the_journal_s_stands(rig: Rig) -> 
 
 def test_a_committed_offset_that_somebody_moved(rig: Rig) -> None:
     rig.cluster.committed[0] = 1
-    said = stopped(rig)
-    assert "the group has committed offset 1, but its state goes to offset 3" in said
-    assert "viewer-consumer state reset --partition 0" in said
+    causes = stopped(rig)
+    assert "the group has committed offset 1, but its state goes to offset 3" in causes
+    assert "viewer-consumer state reset --partition 0" in causes
 
 
 def test_an_offset_without_a_state(rig: Rig) -> None:
@@ -170,9 +170,9 @@ def test_another_cluster(rig: Rig) -> None:
 def test_a_second_group_on_the_same_state_topic(rig: Rig) -> None:
     rig.identity = IDENTITY.__class__("cluster", "topic", "another-group")
     rig.cluster.committed.clear()
-    said = stopped(rig)
-    assert 'its state is that of group "viewer-consumer", and this worker is of group "another-group"' in said
-    assert "kafka.state_topic" in said
+    causes = stopped(rig)
+    assert 'its state is that of group "viewer-consumer", and this worker is of group "another-group"' in causes
+    assert "kafka.state_topic" in causes
 
 
 def test_a_cluster_that_does_not_tell_who_it_is_is_believed(rig: Rig) -> None:
@@ -199,7 +199,7 @@ def test_a_journal_of_another_checkpoint(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "fields", "said"),
+    ("key", "fields", "causes"),
     [
         (JOURNAL, {"version": 2}, "the journal is of no version that this release reads"),
         (JOURNAL, {"steps": [[1]]}, "the journal can't be read"),
@@ -210,15 +210,15 @@ def test_a_journal_of_another_checkpoint(rig: Rig) -> None:
     ],
 )
 def test_records_that_no_worker_of_this_release_wrote(
-    rig: Rig, key: bytes, fields: dict[str, object], said: str
+    rig: Rig, key: bytes, fields: dict[str, object], causes: str
 ) -> None:
     change(rig, key, **fields)
-    assert said in stopped(rig)
+    assert causes in stopped(rig)
 
 
 def test_a_record_that_is_none_of_ours(rig: Rig) -> None:
     replace_newest(rig, b"their key", b"their value")
-    assert "none of ours: b'their key'" in stopped(rig)
+    assert "no worker wrote: b'their key'" in stopped(rig)
 
 
 @pytest.mark.parametrize("key", [b"their key", b"r\0\0another stream"])
@@ -305,13 +305,13 @@ def test_a_checkpoint_comes_by_age_and_only_where_something_happened() -> None:
 def test_an_aborted_checkpoint_is_made_again(rig: Rig) -> None:
     rig.join(2, stream_id="t")
     rig.turn()
-    rig.worker._owned[0].checkpoint_wanted = True
+    rig.worker._tasks[0].checkpoint_wanted = True
     rig.transactions.fail("commit", TransactionAborted("_TIMED_OUT", "in a test"))
     rig.turn(1.0)
     rig.turn(1.0)
     rig.kill()
     assert rig.counted("replayed_records_total") == 0
-    assert rig.worker._owned[0].windows.figures().streams == 2
+    assert rig.worker._tasks[0].windows.stats().streams == 2
 
 
 # Changed settings.
@@ -354,6 +354,6 @@ def test_a_replay_goes_by_the_settings_of_its_checkpoint() -> None:
 @pytest.mark.parametrize("changed", [{"bucket_ms": 500}])
 def test_a_length_of_buckets_can_t_change_while_there_is_state(rig: Rig, changed: dict[str, int]) -> None:
     rig.settings = rig.settings.model_copy(update={"windows": rig.settings.windows.model_copy(update=changed)})
-    said = stopped(rig)
-    assert "was counted with windows.bucket_ms = 1000, which can't change while there is state" in said
-    assert "set it as it was" in said
+    causes = stopped(rig)
+    assert "was counted with windows.bucket_ms = 1000, which can't change while there is state" in causes
+    assert "set it as it was" in causes

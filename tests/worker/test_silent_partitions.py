@@ -56,7 +56,7 @@ def test_streams_end_and_then_time_stands_still() -> None:
     rig.leave(1)
     rig.turn(0.5)
     pass_s(rig, IDLE_S + STREAM_IDLE_S + 30)
-    assert rig.worker._owned[0].windows.figures().streams == 0
+    assert rig.worker._tasks[0].windows.stats().streams == 0
     stepped = rig.counted("clock_steps_total")
     pass_s(rig, 60)
     assert rig.counted("clock_steps_total") == stepped, "nothing is held"
@@ -65,14 +65,14 @@ def test_streams_end_and_then_time_stands_still() -> None:
 def test_a_killed_worker_s_steps_are_taken_again_at_their_place() -> None:
     rig = quiet_rig()
     pass_s(rig, IDLE_S + STREAM_IDLE_S + 4)
-    time_ms = rig.worker._owned[0].windows.times().partition_time_ms
+    time_ms = rig.worker._tasks[0].windows.times().partition_time_ms
     rig.join(2)  # its bucket would be open by its stream's time alone, and is closed by the clock's
     rig.turn(1.5)
     assert rig.counted("late_events_total", reason="stream_idle") == 1
     assert steps(rig) == [(2, time_ms)]
     rig.kill()
     assert rig.counted("replayed_records_total") == 1, "the two before the steps are in the first checkpoint"
-    assert rig.worker._owned[0].windows.times().partition_time_ms == time_ms
+    assert rig.worker._tasks[0].windows.times().partition_time_ms == time_ms
     rig.join(20)
     rig.join(21)
     rig.turn(1.5)
@@ -83,22 +83,22 @@ def test_steps_behind_the_last_record_are_taken_again_too() -> None:
     rig = quiet_rig()
     pass_s(rig, IDLE_S + STREAM_IDLE_S + 4)
     rig.turn(1.5)
-    time_ms = rig.worker._owned[0].windows.times().partition_time_ms
+    time_ms = rig.worker._tasks[0].windows.times().partition_time_ms
     rig.turn(0.1)
     rig.kill()
     assert rig.buckets() == [0, 1]
-    assert rig.worker._owned[0].windows.times().partition_time_ms == time_ms
-    assert len(rig.worker._owned[0].journal.steps) == 1
+    assert rig.worker._tasks[0].windows.times().partition_time_ms == time_ms
+    assert len(rig.worker._tasks[0].journal.steps) == 1
 
 
 def test_a_record_takes_the_larger_of_the_two_times() -> None:
     rig = quiet_rig()
     pass_s(rig, IDLE_S + 10)
-    moved_ms = rig.worker._owned[0].windows.times().partition_time_ms or 0
+    moved_ms = rig.worker._tasks[0].windows.times().partition_time_ms or 0
     assert moved_ms > 2 * BUCKET_MS
     rig.join(3, stream_id="t")
     rig.turn(0.5)
-    assert rig.worker._owned[0].windows.times().partition_time_ms == moved_ms
+    assert rig.worker._tasks[0].windows.times().partition_time_ms == moved_ms
 
 
 def test_a_process_that_stood_still_has_not_waited() -> None:
@@ -133,13 +133,13 @@ def test_records_that_are_there_and_not_read_yet_are_no_silence() -> None:
 def test_an_empty_partition_stays_as_it_is_beside_one_with_records() -> None:
     rig = quiet_rig(partitions=2)
     pass_s(rig, IDLE_S + 10)
-    assert len(rig.worker._owned[0].journal.steps) == 1
-    assert rig.worker._owned[1].windows.times().partition_time_ms is None
-    assert rig.worker._owned[1].journal.steps == []
+    assert len(rig.worker._tasks[0].journal.steps) == 1
+    assert rig.worker._tasks[1].windows.times().partition_time_ms is None
+    assert rig.worker._tasks[1].journal.steps == []
 
 
 def test_every_step_without_a_record_between_is_one_entry_of_the_journal() -> None:
     rig = quiet_rig()
     pass_s(rig, IDLE_S + 20)
     assert rig.counted("clock_steps_total") > 5
-    assert len(rig.worker._owned[0].journal.steps) == 1
+    assert len(rig.worker._tasks[0].journal.steps) == 1

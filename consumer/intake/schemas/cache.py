@@ -56,7 +56,7 @@ class _Unknown(NamedTuple):
     asked_s: float
 
 
-class SchemaBook:
+class SchemaCache:
     """Programs by reference (see `consumer.intake.framing`); asks the registry only for what records name."""
 
     def __init__(
@@ -134,7 +134,7 @@ class SchemaBook:
         if changed or self._unknown:
             self._rebuild()
 
-    def waits_for(self, reference: int) -> str:
+    def waiting_reason(self, reference: int) -> str:
         """Why a record with this reference has to wait, for people."""
         if self._down_because:
             return self._down_because

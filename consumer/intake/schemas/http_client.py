@@ -13,17 +13,17 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Answer(NamedTuple):
-    """What came back; `body` may be cut, see `Site.ask`."""
+    """What came back; `body` may be cut, see `HttpClient.ask`."""
 
     status: int
     body: bytes
 
 
-class NoAnswerError(Exception):
+class NoResponseError(Exception):
     """There was none in time, or none that is HTTP; says what kind of trouble it was, and nothing of what was sent."""
 
 
-class Site:
+class HttpClient:
     """One address, and no other: redirects are answers like all others.
 
     Args:
@@ -53,9 +53,9 @@ class Site:
         threading.Thread(target=exchange.run, args=arguments, daemon=True, name="http-call").start()
         if not exchange.done.wait(within_s):
             exchange.give_up()
-            raise NoAnswerError("timed out")
+            raise NoResponseError("timed out")
         if exchange.answer is None:
-            raise NoAnswerError(exchange.trouble)
+            raise NoResponseError(exchange.trouble)
         return exchange.answer
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from consumer.errors import ViewerConsumerError
 from consumer.intake.compiler.schema_json import SchemaRefused
 from consumer.intake.schemas.access import HOW_TO_LOG_IN, RegistryAccess
-from consumer.intake.schemas.http_client import Answer, NoAnswerError, Site
+from consumer.intake.schemas.http_client import Answer, HttpClient, NoResponseError
 
 MAX_ANSWER_BYTES = 2**22
 MAX_REFERENCES = 64
@@ -58,7 +58,7 @@ class Registry:
         self._headers = {"Accept": _ACCEPTED, "Connection": "close"}
         if access.authorization:
             self._headers["Authorization"] = access.authorization
-        self._site = Site(access.address, access.tls())
+        self._site = HttpClient(access.address, access.tls())
         self._monotonic_s = monotonic_s
 
     def schema_by_id(self, schema_id: int, budget_s: float) -> RegisteredSchema | None:
@@ -158,7 +158,7 @@ class Registry:
             each_s = max((deadline_s - self._monotonic_s()) / tries_left, _SHORTEST_S)
             try:
                 answer = self._site.ask(path, headers, each_s, MAX_ANSWER_BYTES, body)
-            except NoAnswerError as error:
+            except NoResponseError as error:
                 if tries_left == 1:
                     raise self._unavailable(f"gives no answer ({error})") from None
             else:

@@ -12,7 +12,7 @@ from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.admin._topic import TopicDescription
 from confluent_kafka.cimpl import NewTopic
 
-from consumer.kafka.clients import ACCESS_DENIED, TOO_OLD, LastWords, explain, kafka_error, make_admin
+from consumer.kafka.clients import ACCESS_DENIED, TOO_OLD, LastClientError, explain, kafka_error, make_admin
 from consumer.kafka.config import admin_config
 from consumer.kafka.deadline import Deadline
 from consumer.settings.model import KafkaSettings
@@ -48,7 +48,7 @@ class Cluster:
     def __init__(self, kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S) -> None:
         self._servers = kafka.bootstrap_servers
         self._deadline = Deadline.after(answer_within_s)
-        self._last_words = LastWords()
+        self._last_words = LastClientError()
         self._admin: AdminClient = make_admin(admin_config(kafka), self._last_words)
 
     def partitions(self, topic: str) -> int | None:

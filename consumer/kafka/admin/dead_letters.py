@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.batch import headers_of
-from consumer.kafka.clients import LastWords, explain, kafka_error, make_consumer
+from consumer.kafka.clients import LastClientError, explain, kafka_error, make_consumer
 from consumer.kafka.config import reader_config
 from consumer.kafka.deadline import Deadline
 from consumer.kafka.protocols import Record
@@ -67,15 +67,15 @@ class DeadLetters:
         return found if found is not None and found.offset == offset else None
 
     @contextmanager
-    def _consumer(self) -> Iterator[tuple[Consumer, LastWords]]:
-        last_words = LastWords()
+    def _consumer(self) -> Iterator[tuple[Consumer, LastClientError]]:
+        last_words = LastClientError()
         consumer = make_consumer(reader_config(self._kafka), last_words)
         try:
             yield consumer, last_words
         finally:
             consumer.close()
 
-    def _partitions(self, consumer: Consumer, last_words: LastWords) -> list[int]:
+    def _partitions(self, consumer: Consumer, last_words: LastClientError) -> list[int]:
         with self._told(last_words):
             found = consumer.list_topics(self._topic, timeout=self._answer_within_s).topics[self._topic]
             if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -87,7 +87,9 @@ class DeadLetters:
                 raise KafkaException(found.error)
         return sorted(found.partitions)
 
-    def _read(self, consumer: Consumer, last_words: LastWords, starts: Iterable[TopicPartition]) -> Iterator[Record]:
+    def _read(
+        self, consumer: Consumer, last_words: LastClientError, starts: Iterable[TopicPartition]
+    ) -> Iterator[Record]:
         starts = list(starts)
         unfinished = {start.partition for start in starts}
         consumer.assign(starts)
@@ -107,13 +109,13 @@ class DeadLetters:
                 raise self._explained(KafkaError(KafkaError._TIMED_OUT), last_words)  # noqa: SLF001  # as above
 
     @contextmanager
-    def _told(self, last_words: LastWords) -> Iterator[None]:
+    def _told(self, last_words: LastClientError) -> Iterator[None]:
         try:
             yield
         except KafkaException as error:
             raise self._explained(kafka_error(error), last_words) from None
 
-    def _explained(self, error: KafkaError, last_words: LastWords) -> ViewerConsumerError:
+    def _explained(self, error: KafkaError, last_words: LastClientError) -> ViewerConsumerError:
         return explain("can't read the dead letters", self._kafka.bootstrap_servers, error, last_words.error())
 
 

@@ -16,7 +16,7 @@ JOIN_WITHIN_S = 60.0
 _POLL_S = 0.1
 
 
-class SoleMember:
+class ExclusiveMember:
     """Within a `with` block, all of some partitions of the input belong to this process, or nothing can be committed.
 
     It reads nothing. Brokers refuse its commits as soon as another has joined, which an offset that is set from outside
@@ -43,7 +43,7 @@ class SoleMember:
         config.pop("group.instance.id", None)
         self._input = InputConsumer(config, settings.kafka.input_topic, _Nobody())
 
-    def __enter__(self) -> "SoleMember":
+    def __enter__(self) -> "ExclusiveMember":
         try:
             self._join()
         except BaseException:

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.clients import ACCESS_DENIED, LastWords, explain, kafka_error, make_admin, make_consumer
+from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, kafka_error, make_admin, make_consumer
 from consumer.kafka.config import admin_config, restore_config
 from consumer.kafka.deadline import Clock, Deadline
 from consumer.kafka.end_offsets import end_of, latest_spec
@@ -69,7 +69,7 @@ class StoredState:
         self._answer_within_s = answer_within_s
         self._call_within_s = min(_CALL_WITHIN_S, answer_within_s)
         self._clock = clock
-        self._last_words = LastWords()
+        self._last_words = LastClientError()
         # Without the library's own lines for every attempt: why brokers don't answer is in the error, once.
         config = {**restore_config(settings), "log_level": 2, "enable.partition.eof": True}
         self._consumer: Consumer = make_consumer(config, self._last_words)

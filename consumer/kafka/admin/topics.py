@@ -64,7 +64,7 @@ def check_topics(kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S)
     state = _state_config(cluster, kafka, found[kafka.state_topic], created)
     problems = [line for topic in ours for line in _problems(kafka, topic, found[topic.name], partitions)]
     problems += state_topic_errors(kafka, state)
-    problems += _letter_errors(cluster, kafka, found[kafka.dead_letter_topic], created)
+    problems += _dead_letter_topic_errors(cluster, kafka, found[kafka.dead_letter_topic], created)
     if problems:
         raise ViewerConsumerError("\n".join(problems))
     warnings = {kafka.state_topic: tuple(state_topic_warnings(kafka, state))}
@@ -95,7 +95,9 @@ def _state_config(
     return cluster.config(kafka.state_topic) or {}
 
 
-def _letter_errors(cluster: Cluster, kafka: KafkaSettings, found: int | None, created: Container[str]) -> Iterator[str]:
+def _dead_letter_topic_errors(
+    cluster: Cluster, kafka: KafkaSettings, found: int | None, created: Container[str]
+) -> Iterator[str]:
     """A dead letter topic of somebody else's that would not take a large one; nothing where the cluster won't tell."""
     name = kafka.dead_letter_topic
     config = {} if found is None or name in created else cluster.config(name) or {}

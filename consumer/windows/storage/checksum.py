@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from consumer.runtime.jit import compiled, inlined
 from consumer.windows.hashing import U64, siphash13
-from consumer.windows.layout import FIRST_FIGURE, State
+from consumer.windows.layout import FIRST_STAT, State
 
 KEY0, KEY1 = U64(0x6B65657073207761), U64(0x746368206F766572)
 _ODD = U64(0x9E3779B97F4A7C15)
@@ -34,16 +34,16 @@ def record_hash(text: npt.NDArray[np.uint8], key_at: int, key_size: int, value_a
 
 
 @compiled
-def add_to_tally(state: State, closed: npt.NDArray[np.void], words: npt.NDArray[np.int64]) -> None:
+def add_to_checksum(state: State, closed: npt.NDArray[np.void], words: npt.NDArray[np.int64]) -> None:
     """Add what has closed: stream id, start, all figures, reason and offset; `words` are those of `closed`."""
     head = state.head[0]
     for i in range(head["closed_size"]):
         hash_ = siphash13(KEY0, KEY1, state.ids, int(closed[i]["id_start"]), int(closed[i]["id_size"]))
         hash_ = _mixed(hash_, words[i, _BUCKET_WORD])
-        for word in range(_BUCKET_WORD + FIRST_FIGURE, words.shape[1]):
+        for word in range(_BUCKET_WORD + FIRST_STAT, words.shape[1]):
             hash_ = _mixed(hash_, words[i, word])
-        head["tally_digest"] += hash_
-    head["tally_count"] += head["closed_size"]
+        head["published_digest"] += hash_
+    head["published_count"] += head["closed_size"]
 
 
 @inlined

@@ -185,7 +185,7 @@ class Needs(NamedTuple):
     """Of what so many there are at most."""
 
     viewers: int
-    signs: int
+    activities: int
     open_buckets: int
 
 
@@ -202,9 +202,9 @@ def count_needs(batch: RowBatch, needs: npt.NDArray[np.int64]) -> None:
     for i in range(len(batch.key_at)):
         at, size = int(batch.value_at[i]), int(batch.value_size[i])
         if size >= HEADER_BYTES and get_two_bytes(batch.text, at + 1) == 1:
-            viewers, signs, still_open = count_viewers(batch.text, at + HEADER_BYTES, at + size)
+            viewers, activities, still_open = count_viewers(batch.text, at + HEADER_BYTES, at + size)
             needs[0] += viewers
-            needs[1] += signs
+            needs[1] += activities
             needs[2] += still_open
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from consumer.runtime.jit import inlined
 from consumer.windows.buckets import append_oldest
 from consumer.windows.events import MAX_ABS_TIMESTAMP_MS
-from consumer.windows.layout import BUCKET, FIRST_FIGURE, NO_TIME_MS, NONE, State
+from consumer.windows.layout import BUCKET, FIRST_STAT, NO_TIME_MS, NONE, State
 from consumer.windows.rules import WindowRules
 from consumer.windows.storage.varints import MOST_BYTES, get_varint, put_varint, unzigzag, zigzag
 from consumer.windows.storage.viewer_rows import (
@@ -40,7 +40,7 @@ STREAM_SECTION = 1
 BUCKETS_SECTION = 2
 
 WORDS = BUCKET.itemsize // 8
-MIN_BUCKET_BYTES = 1 + WORDS - FIRST_FIGURE
+MIN_BUCKET_BYTES = 1 + WORDS - FIRST_STAT
 """Start and figures take a byte each at least."""
 MAX_BUCKET_BYTES = MOST_BYTES * MIN_BUCKET_BYTES
 MAX_OTHER_BYTES = 2 + 5 * MOST_BYTES
@@ -125,7 +125,7 @@ def _put_buckets(rules: WindowRules, state: State, words: Words, row: int, out: 
         number = int(buckets[slot]["start_ms"]) // rules.bucket_ms
         at = put_varint(out, at, zigzag(number) if slot == newest else newer_number - number)
         newer_number, slot = number, int(buckets[slot]["older"])
-    for word in range(FIRST_FIGURE, WORDS):
+    for word in range(FIRST_STAT, WORDS):
         slot = newest
         while slot != NONE:
             at = put_varint(out, at, words[slot, word])
@@ -178,7 +178,7 @@ def _take_buckets(rules: WindowRules, state: State, words: Words, row: int, text
     at = _take_starts(rules, state, row, held, still_open, text, at, end)
     if at < 0:
         return at
-    for word in range(FIRST_FIGURE, WORDS):
+    for word in range(FIRST_STAT, WORDS):
         slot = int(stream["newest"])
         while slot != NONE:
             words[slot, word], at = get_varint(text, at, end)
@@ -228,5 +228,5 @@ def count_viewers(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
         _, at = get_varint(text, at, end)
     if at == NONE:
         return 0, 0, 0
-    viewers, signs, _ = get_counts(text, at, end)
-    return viewers, signs, still_open
+    viewers, activities, _ = get_counts(text, at, end)
+    return viewers, activities, still_open

@@ -146,7 +146,7 @@ def encode_rows(
         if size >= 0:
             parts = _encode(rules, state, words, part_bytes, row, records, marks, totals)
         for part in range(parts, stream["stored_parts"]):
-            _bury(state, row, part, dead, totals)
+            _put_tombstone(state, row, part, dead, totals)
 
 
 @inlined
@@ -167,7 +167,7 @@ def _encode(
     at = int(total["bytes"])
     end = put_stream(rules, state, words, row, text, at + front)
     parts = max(1, (end - at - front + part_bytes - 1) // part_bytes)
-    _make_gaps(text, at + front, end, part_bytes, parts, front)
+    _reserve_key_space(text, at + front, end, part_bytes, parts, front)
     end += (parts - 1) * front
     digest = np.uint64(0)
     for part in range(parts):
@@ -194,7 +194,7 @@ def _encode(
 
 
 @inlined
-def _make_gaps(text: Bytes, begin: int, end: int, part_bytes: int, parts: int, gap: int) -> None:
+def _reserve_key_space(text: Bytes, begin: int, end: int, part_bytes: int, parts: int, gap: int) -> None:
     """Move every part but the first to the right, so that a key and a header fit before each."""
     for part in range(parts - 1, 0, -1):
         part_begin = begin + part * part_bytes
@@ -204,7 +204,7 @@ def _make_gaps(text: Bytes, begin: int, end: int, part_bytes: int, parts: int, g
 
 
 @inlined
-def _bury(state: State, row: int, part: int, dead: Keys, totals: Totals) -> None:
+def _put_tombstone(state: State, row: int, part: int, dead: Keys, totals: Totals) -> None:
     total = totals[0]
     total["dead_bytes"] = _put_key(state, row, part, dead.text, int(total["dead_bytes"]))
     total["dead_records"] += 1

@@ -17,7 +17,7 @@ from consumer.windows.events import MAX_ABS_TIMESTAMP_MS
 from consumer.windows.layout import NO_TIME_MS, NONE, State
 from consumer.windows.rules import WindowRules
 from consumer.windows.storage.varints import MOST_BYTES, get_varint, put_varint
-from consumer.windows.viewers.activity import add_newest, drop_signs, is_leave, latest_at, time_of
+from consumer.windows.viewers.activity import add_newest, drop_activities, is_leave, latest_at, time_of
 from consumer.windows.viewers.layout import CHUNK
 from consumer.windows.viewers.present import enter
 from consumer.windows.viewers.table import add_viewer, find_viewer, put_viewer, remove_viewer, tag_of
@@ -40,35 +40,39 @@ Bytes = npt.NDArray[np.uint8]
 @inlined
 def most_viewer_bytes(state: State, row: int) -> int:
     """As much as the section can take."""
-    carried, signs, still_open = int(state.audience.crowds[row]["carried"]), 0, 0
+    carried, activities, still_open = int(state.viewer_arrays.present_lists[row]["carried"]), 0, 0
     slot = int(state.streams[row]["oldest_open"])
     while slot != NONE:
-        signs += int(state.audience.presence[slot]["kept"])
+        activities += int(state.viewer_arrays.presence[slot]["kept"])
         still_open += 1
         slot = int(state.buckets[slot]["newer"])
-    return 1 + (2 + still_open + signs) * MOST_BYTES + (carried + signs) * (HASH_BYTES + MOST_BYTES + 1)
+    return 1 + (2 + still_open + activities) * MOST_BYTES + (carried + activities) * (HASH_BYTES + MOST_BYTES + 1)
 
 
 @inlined
 def put_viewers(state: State, row: int, out: Bytes, at: int) -> int:
     """Write the section; returns the position behind it."""
-    crowd, viewers, presence = state.audience.crowds[row], state.audience.viewers, state.audience.presence
-    count, signs, slot = int(crowd["carried"]), 0, int(state.streams[row]["oldest_open"])
+    present_list, viewers, presence = (
+        state.viewer_arrays.present_lists[row],
+        state.viewer_arrays.viewers,
+        state.viewer_arrays.presence,
+    )
+    count, activities, slot = int(present_list["carried"]), 0, int(state.streams[row]["oldest_open"])
     while slot != NONE:
         count += _newcomers(state, slot)
-        signs += int(presence[slot]["kept"])
+        activities += int(presence[slot]["kept"])
         slot = int(state.buckets[slot]["newer"])
     out[at] = VIEWERS_SECTION
     at = put_varint(out, at + 1, count)
-    at = put_varint(out, at, signs)
+    at = put_varint(out, at, activities)
     slot = int(state.streams[row]["oldest_open"])
     while slot != NONE:
         at = put_varint(out, at, presence[slot]["untracked"])
         slot = int(state.buckets[slot]["newer"])
-    viewer = int(crowd["quietest"])
+    viewer = int(present_list["first_present"])
     while viewer != NONE:
         at = _put_viewer(state, row, viewer, out, at)
-        viewer = int(viewers[viewer]["fresher"])
+        viewer = int(viewers[viewer]["next_present"])
     slot = int(state.streams[row]["oldest_open"])
     while slot != NONE:
         at = _put_newcomers(state, row, slot, out, at)
@@ -79,7 +83,7 @@ def put_viewers(state: State, row: int, out: Bytes, at: int) -> int:
 @inlined
 def _is_newcomer(state: State, node: int) -> bool:
     """Whether a sign is its viewer's newest, and the viewer is not in the crowd: so each is met once."""
-    viewer = state.audience.viewers[state.audience.kept[node]["viewer"]]
+    viewer = state.viewer_arrays.viewers[state.viewer_arrays.kept[node]["viewer"]]
     return bool(viewer["kept"] == node and viewer["seen_ms"] == NO_TIME_MS)
 
 
@@ -87,32 +91,35 @@ def _is_newcomer(state: State, node: int) -> bool:
 def _newcomers(state: State, slot: int) -> int:
     count, left, chunk = (
         0,
-        int(state.audience.presence[slot]["kept"]),
-        int(state.audience.presence[slot]["first_chunk"]),
+        int(state.viewer_arrays.presence[slot]["kept"]),
+        int(state.viewer_arrays.presence[slot]["first_chunk"]),
     )
     while left > 0:
         for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
             count += _is_newcomer(state, node)
         left -= CHUNK
-        chunk = int(state.audience.chunks[chunk])
+        chunk = int(state.viewer_arrays.chunks[chunk])
     return count
 
 
 @inlined
 def _put_newcomers(state: State, row: int, slot: int, out: Bytes, at: int) -> int:
-    left, chunk = int(state.audience.presence[slot]["kept"]), int(state.audience.presence[slot]["first_chunk"])
+    left, chunk = (
+        int(state.viewer_arrays.presence[slot]["kept"]),
+        int(state.viewer_arrays.presence[slot]["first_chunk"]),
+    )
     while left > 0:
         for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
             if _is_newcomer(state, node):
-                at = _put_viewer(state, row, int(state.audience.kept[node]["viewer"]), out, at)
+                at = _put_viewer(state, row, int(state.viewer_arrays.kept[node]["viewer"]), out, at)
         left -= CHUNK
-        chunk = int(state.audience.chunks[chunk])
+        chunk = int(state.viewer_arrays.chunks[chunk])
     return at
 
 
 @inlined
 def _put_viewer(state: State, row: int, viewer: int, out: Bytes, at: int) -> int:
-    viewers, kept, time_ms = state.audience.viewers, state.audience.kept, int(state.streams[row]["time_ms"])
+    viewers, kept, time_ms = state.viewer_arrays.viewers, state.viewer_arrays.kept, int(state.streams[row]["time_ms"])
     at = _put_word(out, at, viewers[viewer]["hash_low"])
     at = _put_word(out, at, viewers[viewer]["hash_high"])
     seen_ms = int(viewers[viewer]["seen_ms"])
@@ -120,10 +127,10 @@ def _put_viewer(state: State, row: int, viewer: int, out: Bytes, at: int) -> int
     newest = int(viewers[viewer]["kept"])
     if newest != NONE:
         node = int(kept[newest]["later"])
-        at = put_varint(out, at, latest_at(time_ms) + 1 - int(kept[node]["sign"]))
+        at = put_varint(out, at, latest_at(time_ms) + 1 - int(kept[node]["activity"]))
         while node != newest:
-            before, node = int(kept[node]["sign"]), int(kept[node]["later"])
-            at = put_varint(out, at, int(kept[node]["sign"]) - before)
+            before, node = int(kept[node]["activity"]), int(kept[node]["later"])
+            at = put_varint(out, at, int(kept[node]["activity"]) - before)
     return put_varint(out, at, 0)
 
 
@@ -148,26 +155,26 @@ def get_counts(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
     if at >= end or text[at] != VIEWERS_SECTION:
         return 0, 0, UNKNOWN_SECTION
     count, at = get_varint(text, at + 1, end)
-    signs, at = get_varint(text, at, end)
+    activities, at = get_varint(text, at, end)
     if at == NONE:
         return 0, 0, TRUNCATED
-    if count > (end - at) // MIN_VIEWER_BYTES or signs > end - at:
+    if count > (end - at) // MIN_VIEWER_BYTES or activities > end - at:
         return 0, 0, BAD_VIEWERS
-    return count, signs, at
+    return count, activities, at
 
 
 @inlined
 def take_viewers(rules: WindowRules, state: State, row: int, text: Bytes, at: int, end: int) -> int:
     """Fill in a stream's viewers, who have room; returns the position behind the section, or a problem."""
-    stream, presence = state.streams[row], state.audience.presence
-    count, signs, at = get_counts(text, at, end)
+    stream, presence = state.streams[row], state.viewer_arrays.presence
+    count, activities, at = get_counts(text, at, end)
     if at < 0:
         return at
     slot = int(stream["oldest_open"])
     while slot != NONE:
         presence[slot]["untracked"], at = get_varint(text, at, end)
         slot = int(state.buckets[slot]["newer"])
-    live, left = 0, signs
+    live, left = 0, activities
     for _ in range(count):
         if at == NONE:
             return TRUNCATED
@@ -177,7 +184,7 @@ def take_viewers(rules: WindowRules, state: State, row: int, text: Bytes, at: in
         live += there
     if at == NONE:
         return TRUNCATED
-    is_carried = state.audience.crowds[row]["carried"] > 0
+    is_carried = state.viewer_arrays.present_lists[row]["carried"] > 0
     if left != 0 or live != stream["viewers"] or (is_carried and stream["oldest_open"] == NONE):
         return BAD_VIEWERS
     return at
@@ -188,86 +195,86 @@ def _take_viewer(
     rules: WindowRules, state: State, row: int, left: int, text: Bytes, at: int, end: int
 ) -> tuple[int, int, int]:
     """1 where the newest sign is of life, how many of the section's signs are left, and the position or problem."""
-    audience, stream = state.audience, state.streams[row]
+    viewer_arrays, stream = state.viewer_arrays, state.streams[row]
     if end - at < HASH_BYTES:
         return 0, left, TRUNCATED
     low, high = _get_word(text, at), _get_word(text, at + 8)
     tag = tag_of(stream["hash"], low)
-    if find_viewer(audience, row, tag, low, high) != NONE:
+    if find_viewer(viewer_arrays, row, tag, low, high) != NONE:
         return 0, left, BAD_VIEWERS
     behind, at = get_varint(text, at + HASH_BYTES, end)
     if at == NONE:
         return 0, left, TRUNCATED
     if behind > 2 * MAX_ABS_TIMESTAMP_MS:
         return 0, left, BAD_VIEWERS
-    viewer = add_viewer(audience, row, tag, low, high)
+    viewer = add_viewer(viewer_arrays, row, tag, low, high)
     if behind > 0:
-        audience.viewers[viewer]["seen_ms"] = int(stream["time_ms"]) + 1 - behind
-        enter(audience, row, viewer)
-    left, at = _take_signs(rules, state, row, viewer, left, text, at, end)
-    newest = int(audience.viewers[viewer]["kept"])
+        viewer_arrays.viewers[viewer]["seen_ms"] = int(stream["time_ms"]) + 1 - behind
+        enter(viewer_arrays, row, viewer)
+    left, at = _read_activities(rules, state, row, viewer, left, text, at, end)
+    newest = int(viewer_arrays.viewers[viewer]["kept"])
     if at >= 0 and newest == NONE and behind == 0:
         return 0, left, BAD_VIEWERS
-    return int(behind > 0 if newest == NONE else not is_leave(audience.kept[newest]["sign"])), left, at
+    return int(behind > 0 if newest == NONE else not is_leave(viewer_arrays.kept[newest]["activity"])), left, at
 
 
 @inlined
-def _take_signs(
+def _read_activities(
     rules: WindowRules, state: State, row: int, viewer: int, left: int, text: Bytes, at: int, end: int
 ) -> tuple[int, int]:
     stream, buckets, slot = state.streams[row], state.buckets, int(state.streams[row]["oldest_open"])
     latest = latest_at(int(stream["time_ms"]))
-    sign, first = latest + 1, True
+    activity, first = latest + 1, True
     while True:
         distance, at = get_varint(text, at, end)
         if at == NONE or distance == 0:
             return left, at
         if left == 0 or slot == NONE or distance > _MOST_DISTANT:
             return left, BAD_VIEWERS
-        sign, first = sign - distance if first else sign + distance, False
-        if sign > latest:
+        activity, first = activity - distance if first else activity + distance, False
+        if activity > latest:
             return left, BAD_VIEWERS
-        while time_of(sign) >= buckets[slot]["start_ms"] + rules.bucket_ms and slot != stream["newest"]:
+        while time_of(activity) >= buckets[slot]["start_ms"] + rules.bucket_ms and slot != stream["newest"]:
             slot = int(buckets[slot]["newer"])
-        if not 0 <= time_of(sign) - buckets[slot]["start_ms"] < rules.bucket_ms:
+        if not 0 <= time_of(activity) - buckets[slot]["start_ms"] < rules.bucket_ms:
             return left, BAD_VIEWERS
-        add_newest(state.audience, slot, viewer, sign)
+        add_newest(state.viewer_arrays, slot, viewer, activity)
         left -= 1
 
 
 @inlined
 def drop_viewers(state: State, row: int) -> None:
     """Forget all viewers of a stream, and their signs."""
-    audience = state.audience
-    viewers, crowd = audience.viewers, audience.crowds[row]
+    viewer_arrays = state.viewer_arrays
+    viewers, present_list = viewer_arrays.viewers, viewer_arrays.present_lists[row]
     slot = int(state.streams[row]["oldest_open"])
     while slot != NONE:
-        left, chunk = int(audience.presence[slot]["kept"]), int(audience.presence[slot]["first_chunk"])
+        left, chunk = int(viewer_arrays.presence[slot]["kept"]), int(viewer_arrays.presence[slot]["first_chunk"])
         while left > 0:
             for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
-                viewer = int(audience.kept[node]["viewer"])
+                viewer = int(viewer_arrays.kept[node]["viewer"])
                 if viewers[viewer]["stream"] == row and viewers[viewer]["seen_ms"] == NO_TIME_MS:
                     remove_viewer(state, viewer)
             left -= CHUNK
-            chunk = int(audience.chunks[chunk])
-        drop_signs(audience, slot)
+            chunk = int(viewer_arrays.chunks[chunk])
+        drop_activities(viewer_arrays, slot)
         slot = int(state.buckets[slot]["newer"])
-    viewer = int(crowd["quietest"])
+    viewer = int(present_list["first_present"])
     while viewer != NONE:
-        fresher = int(viewers[viewer]["fresher"])
+        next_present = int(viewers[viewer]["next_present"])
         remove_viewer(state, viewer)
-        viewer = fresher
-    crowd["quietest"] = NONE
-    crowd["freshest"] = NONE
-    crowd["carried"] = 0
+        viewer = next_present
+    present_list["first_present"] = NONE
+    present_list["last_present"] = NONE
+    present_list["carried"] = 0
 
 
 @compiled
 def enter_viewers(state: State) -> None:
     """Enter all viewers into their table, which is empty: their streams have other hashes now."""
-    audience = state.audience
-    for viewer in range(audience.tally[0]["viewers_used"]):
-        row = audience.viewers[viewer]["stream"]
+    viewer_arrays = state.viewer_arrays
+    for viewer in range(viewer_arrays.counters[0]["viewers_used"]):
+        row = viewer_arrays.viewers[viewer]["stream"]
         if row != NONE:
-            tag = tag_of(state.streams[row]["hash"], audience.viewers[viewer]["hash_low"])
-            put_viewer(audience.slots, tag, viewer)
+            tag = tag_of(state.streams[row]["hash"], viewer_arrays.viewers[viewer]["hash_low"])
+            put_viewer(viewer_arrays.slots, tag, viewer)

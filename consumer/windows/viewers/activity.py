@@ -11,7 +11,7 @@ from consumer.runtime.jit import inlined
 from consumer.windows.events import JOIN, LEAVE
 from consumer.windows.layout import NO_TIME_MS, NONE, State
 from consumer.windows.rules import WindowRules
-from consumer.windows.viewers.layout import CHUNK, Audience
+from consumer.windows.viewers.layout import CHUNK, ViewerArrays
 
 _RANKS = 256
 """A sign knows how many signs of its viewer and bucket come before it, so that none are counted when one arrives."""
@@ -23,14 +23,14 @@ def _packed(order: int, joined: bool, rank: int) -> int:
 
 
 @inlined
-def _order(sign: int) -> int:
-    return sign >> 9
+def _order(activity: int) -> int:
+    return activity >> 9
 
 
 @inlined
-def time_of(sign: int) -> int:
+def time_of(activity: int) -> int:
     """When it was."""
-    return sign >> 10
+    return activity >> 10
 
 
 @inlined
@@ -40,69 +40,71 @@ def latest_at(time_ms: int) -> int:
 
 
 @inlined
-def is_leave(sign: int) -> bool:
+def is_leave(activity: int) -> bool:
     """Gone, else there."""
-    return sign & 512 != 0
+    return activity & 512 != 0
 
 
 @inlined
-def is_joined(sign: int) -> bool:
+def is_joined(activity: int) -> bool:
     """Whether a join was among the events that gave it."""
-    return sign & _RANKS != 0
+    return activity & _RANKS != 0
 
 
 @inlined
-def _rank(sign: int) -> int:
-    return sign & (_RANKS - 1)
+def _rank(activity: int) -> int:
+    return activity & (_RANKS - 1)
 
 
 @inlined
-def keep_sign(rules: WindowRules, state: State, row: int, slot: int, viewer: int, timestamp_ms: int, kind: int) -> bool:
+def add_activity(
+    rules: WindowRules, state: State, row: int, slot: int, viewer: int, timestamp_ms: int, kind: int
+) -> bool:
     """Keep what an event in an open bucket says of a viewer, unless that is known; False past the limit."""
-    kept, start_ms = state.audience.kept, state.buckets[slot]["start_ms"]
+    kept, start_ms = state.viewer_arrays.kept, state.buckets[slot]["start_ms"]
     order = timestamp_ms * 2 + (kind == LEAVE)
-    newest = int(state.audience.viewers[viewer]["kept"])
-    if newest != NONE and _order(kept[newest]["sign"]) >= order:
-        return _keep_earlier_sign(rules, state, slot, newest, order, kind == JOIN)
+    newest = int(state.viewer_arrays.viewers[viewer]["kept"])
+    if newest != NONE and _order(kept[newest]["activity"]) >= order:
+        return _add_earlier_activity(rules, state, slot, newest, order, kind == JOIN)
     rank = 0
-    if newest != NONE and time_of(kept[newest]["sign"]) >= start_ms:
-        rank = _rank(kept[newest]["sign"]) + 1
+    if newest != NONE and time_of(kept[newest]["activity"]) >= start_ms:
+        rank = _rank(kept[newest]["activity"]) + 1
         if rank >= rules.max_events_per_viewer_bucket:
             return False
     was_there = bool(
-        state.audience.viewers[viewer]["seen_ms"] != NO_TIME_MS
+        state.viewer_arrays.viewers[viewer]["seen_ms"] != NO_TIME_MS
         if newest == NONE
-        else not is_leave(kept[newest]["sign"])
+        else not is_leave(kept[newest]["activity"])
     )
-    add_newest(state.audience, slot, viewer, _packed(order, kind == JOIN, rank))
+    add_newest(state.viewer_arrays, slot, viewer, _packed(order, kind == JOIN, rank))
     state.streams[row]["viewers"] += int(kind != LEAVE) - int(was_there)
     return True
 
 
 @inlined
-def _keep_earlier_sign(rules: WindowRules, state: State, slot: int, newest: int, order: int, joined: bool) -> bool:
+def _add_earlier_activity(rules: WindowRules, state: State, slot: int, newest: int, order: int, joined: bool) -> bool:
     """The same for a sign that is not to be the newest."""
-    kept, start_ms = state.audience.kept, state.buckets[slot]["start_ms"]
+    kept, start_ms = state.viewer_arrays.kept, state.buckets[slot]["start_ms"]
     before, at = newest, int(kept[newest]["later"])
-    while _order(kept[at]["sign"]) < order:
+    while _order(kept[at]["activity"]) < order:
         before, at = at, int(kept[at]["later"])
-    if _order(kept[at]["sign"]) == order:
+    if _order(kept[at]["activity"]) == order:
         if joined:
-            kept[at]["sign"] |= _RANKS
+            kept[at]["activity"] |= _RANKS
         return True
     rank = 0
-    if before != newest and time_of(kept[before]["sign"]) >= start_ms:
-        rank = _rank(kept[before]["sign"]) + 1
+    if before != newest and time_of(kept[before]["activity"]) >= start_ms:
+        rank = _rank(kept[before]["activity"]) + 1
     behind = _behind_in_bucket(state, at, newest, start_ms + rules.bucket_ms)
     if rank + behind >= rules.max_events_per_viewer_bucket:
         return False
-    node = new_node(state.audience, slot)
-    kept[node]["sign"] = _packed(order, joined, rank)
+    node = new_node(state.viewer_arrays, slot)
+    kept[node]["activity"] = _packed(order, joined, rank)
     kept[node]["viewer"] = kept[at]["viewer"]
     kept[node]["later"] = at
     kept[before]["later"] = node
     for _ in range(behind):
-        kept[at]["sign"] += 1  # of its rank
+        kept[at]["activity"] += 1  # of its rank
         at = int(kept[at]["later"])
     return True
 
@@ -110,8 +112,8 @@ def _keep_earlier_sign(rules: WindowRules, state: State, slot: int, newest: int,
 @inlined
 def _behind_in_bucket(state: State, at: int, newest: int, end_ms: int) -> int:
     """How many signs from `at` on are before that time."""
-    kept, size = state.audience.kept, 0
-    while time_of(kept[at]["sign"]) < end_ms:
+    kept, size = state.viewer_arrays.kept, 0
+    while time_of(kept[at]["activity"]) < end_ms:
         size += 1
         if at == newest:
             break
@@ -120,11 +122,11 @@ def _behind_in_bucket(state: State, at: int, newest: int, end_ms: int) -> int:
 
 
 @inlined
-def add_newest(audience: Audience, slot: int, viewer: int, sign: int) -> None:
+def add_newest(viewer_arrays: ViewerArrays, slot: int, viewer: int, activity: int) -> None:
     """Keep a sign that comes behind all others of its viewer."""
-    viewers, kept = audience.viewers, audience.kept
-    node, newest = new_node(audience, slot), int(viewers[viewer]["kept"])
-    kept[node]["sign"] = sign
+    viewers, kept = viewer_arrays.viewers, viewer_arrays.kept
+    node, newest = new_node(viewer_arrays, slot), int(viewers[viewer]["kept"])
+    kept[node]["activity"] = activity
     kept[node]["viewer"] = viewer
     if newest == NONE:
         kept[node]["later"] = node
@@ -135,21 +137,21 @@ def add_newest(audience: Audience, slot: int, viewer: int, sign: int) -> None:
 
 
 @inlined
-def new_node(audience: Audience, slot: int) -> int:
+def new_node(viewer_arrays: ViewerArrays, slot: int) -> int:
     """Room for one more sign of a bucket."""
-    tally, presence, chunks = audience.tally[0], audience.presence[slot], audience.chunks
+    counters, presence, chunks = viewer_arrays.counters[0], viewer_arrays.presence[slot], viewer_arrays.chunks
     inside = int(presence["kept"]) & (CHUNK - 1)
     presence["kept"] += 1
-    tally["kept_live"] += 1
+    counters["activities_live"] += 1
     if inside != 0:
         return int(presence["last_chunk"]) * CHUNK + inside
-    chunk = int(tally["chunks_free"])
+    chunk = int(counters["chunks_free"])
     if chunk == NONE:
-        chunk = int(tally["chunks_used"])
-        tally["chunks_used"] += 1
+        chunk = int(counters["chunks_used"])
+        counters["chunks_used"] += 1
     else:
-        tally["chunks_free"] = chunks[chunk]
-    tally["chunks_live"] += 1
+        counters["chunks_free"] = chunks[chunk]
+    counters["chunks_live"] += 1
     if presence["last_chunk"] == NONE:
         presence["first_chunk"] = chunk
     else:
@@ -160,15 +162,15 @@ def new_node(audience: Audience, slot: int) -> int:
 
 
 @inlined
-def drop_signs(audience: Audience, slot: int) -> None:
+def drop_activities(viewer_arrays: ViewerArrays, slot: int) -> None:
     """Free the chunks of a bucket that is settled: no chain has its signs any more."""
-    tally, presence = audience.tally[0], audience.presence[slot]
+    counters, presence = viewer_arrays.counters[0], viewer_arrays.presence[slot]
     if presence["kept"] == 0:
         return
-    tally["kept_live"] -= presence["kept"]
-    tally["chunks_live"] -= (presence["kept"] + CHUNK - 1) // CHUNK
-    audience.chunks[presence["last_chunk"]] = tally["chunks_free"]
-    tally["chunks_free"] = presence["first_chunk"]
+    counters["activities_live"] -= presence["kept"]
+    counters["chunks_live"] -= (presence["kept"] + CHUNK - 1) // CHUNK
+    viewer_arrays.chunks[presence["last_chunk"]] = counters["chunks_free"]
+    counters["chunks_free"] = presence["first_chunk"]
     presence["kept"] = 0
     presence["first_chunk"] = NONE
     presence["last_chunk"] = NONE

@@ -1,15 +1,15 @@
-"""What counting by viewer remembers, as arrays: one row a viewer, one a kept sign, no object for either.
+"""The arrays of sessions counting: one row per viewer and one per kept activity, with no Python object for either.
 
 ```
-slots ──► viewers row ──► kept ──► kept ──► …      a viewer's signs in open buckets: a ring, from the newest
-            ▲  │ ▲                   ▲
-   quietest ┘  ▼ │ fresher           │ first_chunk ⇄ … last_chunk
-   crowds ──► the viewers present    presence ──► the signs of one open bucket, by arrival, in chunks
-   (by stream) where open buckets begin, the longest silent first
+slots ──► viewers row ──► kept ──► kept ──► …      a viewer's activities in open buckets: a ring, from the newest
+                 ▲  │ ▲                   ▲
+   first_present ┘  ▼ │ next_present      │ first_chunk ⇄ … last_chunk
+   present_lists ──► viewers who          presence ──► the activities of one open bucket, by arrival, in chunks
+   (by stream)       were present when the open buckets began, the longest silent first
 ```
-A *sign* is what an event says of its viewer: there (any event but a leave) or gone, at a time. Each distinct one is
-kept until its bucket closes. `crowds` has a row for each row of `streams`, `presence` one for each of `buckets`; with
-events counting all arrays are empty.
+An *activity* is what one event says about its viewer at a time: present (any event but a leave) or absent. Each
+distinct activity is kept until its bucket closes. `present_lists` has a row for each row of `streams`; `presence` has
+a row for each row of `buckets`. With events counting all these arrays are empty.
 """
 
 from typing import NamedTuple
@@ -31,17 +31,17 @@ VIEWER = np.dtype(
         ("seen_ms", np.int64),  # the last sign of life before the open buckets; NO_TIME_MS where absent by then
         ("stream", np.int32),  # NONE marks a free row
         ("kept", np.int32),  # the newest sign in an open bucket
-        ("quieter", np.int32),
-        ("fresher", np.int32),  # of a free row: the next free one
+        ("previous_present", np.int32),
+        ("next_present", np.int32),  # of a free row: the next free one
     ],
     align=True,
 )
 
 SLOT = np.dtype([("tag", np.uint32), ("viewer", np.int32)])
 
-KEPT = np.dtype([("sign", np.int64), ("viewer", np.int32), ("later", np.int32)], align=True)
+ACTIVITY = np.dtype([("activity", np.int64), ("viewer", np.int32), ("later", np.int32)], align=True)
 
-CROWD = np.dtype([("quietest", np.int32), ("freshest", np.int32), ("carried", np.int32)])
+PRESENT = np.dtype([("first_present", np.int32), ("last_present", np.int32), ("carried", np.int32)])
 
 PRESENCE = np.dtype(
     [
@@ -58,7 +58,7 @@ PRESENCE = np.dtype(
 )
 """Of one bucket; all but `untracked` are filled when it closes."""
 
-TALLY = np.dtype(
+COUNTERS = np.dtype(
     [
         ("viewers_used", np.int64),
         ("viewers_free", np.int64),
@@ -66,7 +66,7 @@ TALLY = np.dtype(
         ("chunks_used", np.int64),
         ("chunks_free", np.int64),
         ("chunks_live", np.int64),
-        ("kept_live", np.int64),
+        ("activities_live", np.int64),
         ("gone", np.int64),  # while a bucket is settled: how many viewers in `ahead` are to be forgotten
         ("timeouts", np.int64),
         ("orphan_leaves", np.int64),
@@ -77,11 +77,11 @@ TALLY = np.dtype(
 )
 
 
-class Audience(NamedTuple):
-    """All that the kernels read and write of viewers; `tally` has one row, the scalars."""
+class ViewerArrays(NamedTuple):
+    """All that the kernels read and write of viewers; `counters` has one row, the scalars."""
 
-    tally: npt.NDArray[np.void]
-    crowds: npt.NDArray[np.void]
+    counters: npt.NDArray[np.void]
+    present_lists: npt.NDArray[np.void]
     presence: npt.NDArray[np.void]
     viewers: npt.NDArray[np.void]
     slots: npt.NDArray[np.void]
@@ -94,18 +94,18 @@ class Audience(NamedTuple):
     digits: npt.NDArray[np.int64]
 
 
-def new_audience(*, streams: int, buckets: int) -> Audience:
+def new_viewer_arrays(*, streams: int, buckets: int) -> ViewerArrays:
     """Nobody; with so many rows of `streams` and `buckets`, or 0 of each where viewers aren't counted."""
-    tally = np.zeros(1, TALLY)
-    tally["viewers_free"] = tally["chunks_free"] = _NONE
+    counters = np.zeros(1, COUNTERS)
+    counters["viewers_free"] = counters["chunks_free"] = _NONE
     some = 64 if streams else 0
-    return Audience(
-        tally=tally,
-        crowds=empty_crowds(streams),
+    return ViewerArrays(
+        counters=counters,
+        present_lists=empty_present_lists(streams),
         presence=np.zeros(buckets, PRESENCE),
         viewers=np.zeros(some, VIEWER),
         slots=empty_slots(some),
-        kept=np.zeros(some * CHUNK, KEPT),
+        kept=np.zeros(some * CHUNK, ACTIVITY),
         chunks=np.zeros(some, np.int32),
         changes=np.zeros(some, np.int64),
         sorted_changes=np.zeros(some, np.int64),
@@ -113,11 +113,11 @@ def new_audience(*, streams: int, buckets: int) -> Audience:
     )
 
 
-def empty_crowds(rows: int) -> npt.NDArray[np.void]:
+def empty_present_lists(rows: int) -> npt.NDArray[np.void]:
     """Rows of streams that nobody watches; a stream leaves its row like that when it is forgotten."""
-    crowds = np.zeros(rows, CROWD)
-    crowds["quietest"] = crowds["freshest"] = _NONE
-    return crowds
+    present_lists = np.zeros(rows, PRESENT)
+    present_lists["first_present"] = present_lists["last_present"] = _NONE
+    return present_lists
 
 
 def empty_slots(size: int) -> npt.NDArray[np.void]:
@@ -128,30 +128,31 @@ def empty_slots(size: int) -> npt.NDArray[np.void]:
 
 
 @inlined
-def has_room_for_signs(audience: Audience, signs: int) -> bool:
+def has_room_for_activities(viewer_arrays: ViewerArrays, activities: int) -> bool:
     """Whether every sign could be a new viewer's and open a chunk, and any bucket be settled, without growing."""
-    if len(audience.presence) == 0:
+    if len(viewer_arrays.presence) == 0:
         return True  # viewers aren't counted
-    tally = audience.tally[0]
+    counters = viewer_arrays.counters[0]
     return bool(
-        tally["viewers_used"] + signs <= len(audience.viewers)
-        and 4 * (tally["viewers_live"] + signs) <= 3 * len(audience.slots)
-        and tally["chunks_used"] + signs <= len(audience.chunks)
-        and most_changes(tally["viewers_live"], tally["kept_live"], signs) <= len(audience.changes)
+        counters["viewers_used"] + activities <= len(viewer_arrays.viewers)
+        and 4 * (counters["viewers_live"] + activities) <= 3 * len(viewer_arrays.slots)
+        and counters["chunks_used"] + activities <= len(viewer_arrays.chunks)
+        and most_changes(counters["viewers_live"], counters["activities_live"], activities)
+        <= len(viewer_arrays.changes)
     )
 
 
 @compiled
-def most_changes(viewers: int, kept: int, signs: int) -> int:
+def most_changes(viewers: int, kept: int, activities: int) -> int:
     """How often viewers can come and go in one bucket at most: twice a sign, and each may time out."""
-    return 2 * (kept + signs) + viewers + signs
+    return 2 * (kept + activities) + viewers + activities
 
 
-def audience_bytes(audience: Audience) -> int:
+def viewer_array_bytes(viewer_arrays: ViewerArrays) -> int:
     """Bytes of the rows in use or used before, but for those that go with streams and buckets."""
-    tally = audience.tally[0]
+    counters = viewer_arrays.counters[0]
     return (
-        audience.slots.nbytes
-        + int(tally["viewers_used"]) * VIEWER.itemsize
-        + int(tally["chunks_used"]) * (CHUNK * KEPT.itemsize + audience.chunks.itemsize)
+        viewer_arrays.slots.nbytes
+        + int(counters["viewers_used"]) * VIEWER.itemsize
+        + int(counters["chunks_used"]) * (CHUNK * ACTIVITY.itemsize + viewer_arrays.chunks.itemsize)
     )

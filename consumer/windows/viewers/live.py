@@ -18,39 +18,39 @@ def live_viewers(rules: WindowRules, state: State, row: int) -> int:
     stream = state.streams[row]
     if not rules.sessions:
         return int(stream["viewers"])
-    time_ms = max(int(stream["time_ms"]), int(state.head[0]["floor_ms"]))
+    time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
     since_ms = time_ms - rules.viewer_timeout_ms
-    return int(stream["viewers"]) - _silent_in_crowd(rules, state, row, since_ms) - _silent_open(state, row, since_ms)
+    return int(stream["viewers"]) - _silent_present(rules, state, row, since_ms) - _silent_open(state, row, since_ms)
 
 
 @inlined
-def _silent_in_crowd(rules: WindowRules, state: State, row: int, since_ms: int) -> int:
+def _silent_present(rules: WindowRules, state: State, row: int, since_ms: int) -> int:
     """Viewers without a sign in an open bucket, and none after that time."""
-    viewers = state.audience.viewers
-    silent, viewer = 0, int(state.audience.crowds[row]["quietest"])
+    viewers = state.viewer_arrays.viewers
+    silent, viewer = 0, int(state.viewer_arrays.present_lists[row]["first_present"])
     while viewer != NONE:
         seen_ms = viewers[viewer]["seen_ms"]
         if bucket_start_ms(seen_ms, rules.bucket_ms) >= since_ms:
             break
         silent += seen_ms < since_ms and viewers[viewer]["kept"] == NONE
-        viewer = int(viewers[viewer]["fresher"])
+        viewer = int(viewers[viewer]["next_present"])
     return silent
 
 
 @inlined
 def _silent_open(state: State, row: int, since_ms: int) -> int:
     """Viewers whose newest sign is of life, in an open bucket, and before that time."""
-    audience, buckets = state.audience, state.buckets
-    kept, viewers = audience.kept, audience.viewers
+    viewer_arrays, buckets = state.viewer_arrays, state.buckets
+    kept, viewers = viewer_arrays.kept, viewer_arrays.viewers
     silent, slot = 0, int(state.streams[row]["oldest_open"])
     while slot != NONE and buckets[slot]["start_ms"] < since_ms:
-        left, chunk = int(audience.presence[slot]["kept"]), int(audience.presence[slot]["first_chunk"])
+        left, chunk = int(viewer_arrays.presence[slot]["kept"]), int(viewer_arrays.presence[slot]["first_chunk"])
         while left > 0:
             for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
-                sign = kept[node]["sign"]
+                activity = kept[node]["activity"]
                 is_newest = viewers[kept[node]["viewer"]]["kept"] == node
-                silent += is_newest and not is_leave(sign) and time_of(sign) < since_ms
+                silent += is_newest and not is_leave(activity) and time_of(activity) < since_ms
             left -= CHUNK
-            chunk = int(audience.chunks[chunk])
+            chunk = int(viewer_arrays.chunks[chunk])
         slot = int(buckets[slot]["newer"])
     return silent

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from consumer.runtime.jit import compiled, inlined
 from consumer.windows.layout import NO_TIME_MS, NONE, State
-from consumer.windows.viewers.layout import CHUNK, Audience
+from consumer.windows.viewers.layout import CHUNK, ViewerArrays
 from consumer.windows.viewers.table import put_viewer
 
 Places = npt.NDArray[np.int32]
@@ -13,10 +13,10 @@ Places = npt.NDArray[np.int32]
 
 
 @compiled
-def pack_viewers(old: Audience, viewers: npt.NDArray[np.void], slots: npt.NDArray[np.void], places: Places) -> None:
+def pack_viewers(old: ViewerArrays, viewers: npt.NDArray[np.void], slots: npt.NDArray[np.void], places: Places) -> None:
     """Copy the viewers in use to the front of `viewers`, and enter them into the empty table `slots`."""
-    tally, size = old.tally[0], 0
-    for viewer in range(tally["viewers_used"]):
+    counters, size = old.counters[0], 0
+    for viewer in range(counters["viewers_used"]):
         places[viewer] = NONE
         if old.viewers[viewer]["stream"] != NONE:
             places[viewer] = size
@@ -24,26 +24,28 @@ def pack_viewers(old: Audience, viewers: npt.NDArray[np.void], slots: npt.NDArra
             size += 1
     for viewer in range(size):
         present = viewers[viewer]["seen_ms"] != NO_TIME_MS
-        viewers[viewer]["quieter"] = _moved(places, int(viewers[viewer]["quieter"])) if present else NONE
-        viewers[viewer]["fresher"] = _moved(places, int(viewers[viewer]["fresher"])) if present else NONE
-    for row in range(len(old.crowds)):
-        old.crowds[row]["quietest"] = _moved(places, int(old.crowds[row]["quietest"]))
-        old.crowds[row]["freshest"] = _moved(places, int(old.crowds[row]["freshest"]))
+        viewers[viewer]["previous_present"] = (
+            _moved(places, int(viewers[viewer]["previous_present"])) if present else NONE
+        )
+        viewers[viewer]["next_present"] = _moved(places, int(viewers[viewer]["next_present"])) if present else NONE
+    for row in range(len(old.present_lists)):
+        old.present_lists[row]["first_present"] = _moved(places, int(old.present_lists[row]["first_present"]))
+        old.present_lists[row]["last_present"] = _moved(places, int(old.present_lists[row]["last_present"]))
     for at in range(len(old.slots)):
         if old.slots[at]["viewer"] != NONE:
             put_viewer(slots, old.slots[at]["tag"], _moved(places, int(old.slots[at]["viewer"])))
-    for node in range(tally["chunks_used"] * CHUNK):
+    for node in range(counters["chunks_used"] * CHUNK):
         # A node that is free may name any row.
-        named = min(max(int(old.kept[node]["viewer"]), 0), int(tally["viewers_used"]) - 1)
+        named = min(max(int(old.kept[node]["viewer"]), 0), int(counters["viewers_used"]) - 1)
         old.kept[node]["viewer"] = places[named]
-    tally["viewers_used"] = size
-    tally["viewers_free"] = NONE
+    counters["viewers_used"] = size
+    counters["viewers_free"] = NONE
 
 
 @compiled
 def pack_chunks(state: State, kept: npt.NDArray[np.void], chunks: npt.NDArray[np.int32], places: Places) -> None:
     """Copy the chunks in use to the front of `kept` and `chunks`, those of a bucket side by side."""
-    old, size = state.audience, 0
+    old, size = state.viewer_arrays, 0
     for row in range(state.head[0]["streams_used"]):
         if state.streams[row]["id_size"] >= 0:
             slot = int(state.streams[row]["oldest_open"])
@@ -52,15 +54,15 @@ def pack_chunks(state: State, kept: npt.NDArray[np.void], chunks: npt.NDArray[np
                 slot = int(state.buckets[slot]["newer"])
     for node in range(size * CHUNK):
         kept[node]["later"] = _moved_node(places, int(kept[node]["later"]))
-    for viewer in range(old.tally[0]["viewers_used"]):
+    for viewer in range(old.counters[0]["viewers_used"]):
         old.viewers[viewer]["kept"] = _moved_node(places, int(old.viewers[viewer]["kept"]))
-    old.tally[0]["chunks_used"] = size
-    old.tally[0]["chunks_free"] = NONE
+    old.counters[0]["chunks_used"] = size
+    old.counters[0]["chunks_free"] = NONE
 
 
 @inlined
 def _pack_bucket(
-    old: Audience,
+    old: ViewerArrays,
     slot: int,
     kept: npt.NDArray[np.void],
     chunks: npt.NDArray[np.int32],

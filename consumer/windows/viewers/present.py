@@ -6,35 +6,35 @@ ordered by the bucket of the last sign, though not within a bucket.
 
 from consumer.runtime.jit import inlined
 from consumer.windows.layout import NONE
-from consumer.windows.viewers.layout import Audience
+from consumer.windows.viewers.layout import ViewerArrays
 
 
 @inlined
-def enter(audience: Audience, row: int, viewer: int) -> None:
+def enter(viewer_arrays: ViewerArrays, row: int, viewer: int) -> None:
     """Put a viewer who is not in the list at its end."""
-    crowd, viewers = audience.crowds[row], audience.viewers
-    freshest = int(crowd["freshest"])
-    viewers[viewer]["quieter"] = freshest
-    viewers[viewer]["fresher"] = NONE
-    if freshest == NONE:
-        crowd["quietest"] = viewer
+    present_list, viewers = viewer_arrays.present_lists[row], viewer_arrays.viewers
+    last_present = int(present_list["last_present"])
+    viewers[viewer]["previous_present"] = last_present
+    viewers[viewer]["next_present"] = NONE
+    if last_present == NONE:
+        present_list["first_present"] = viewer
     else:
-        viewers[freshest]["fresher"] = viewer
-    crowd["freshest"] = viewer
-    crowd["carried"] += 1
+        viewers[last_present]["next_present"] = viewer
+    present_list["last_present"] = viewer
+    present_list["carried"] += 1
 
 
 @inlined
-def quit_crowd(audience: Audience, row: int, viewer: int) -> None:
+def remove_present(viewer_arrays: ViewerArrays, row: int, viewer: int) -> None:
     """Take a viewer out of the list."""
-    crowd, viewers = audience.crowds[row], audience.viewers
-    quieter, fresher = int(viewers[viewer]["quieter"]), int(viewers[viewer]["fresher"])
-    if quieter == NONE:
-        crowd["quietest"] = fresher
+    present_list, viewers = viewer_arrays.present_lists[row], viewer_arrays.viewers
+    previous_present, next_present = int(viewers[viewer]["previous_present"]), int(viewers[viewer]["next_present"])
+    if previous_present == NONE:
+        present_list["first_present"] = next_present
     else:
-        viewers[quieter]["fresher"] = fresher
-    if fresher == NONE:
-        crowd["freshest"] = quieter
+        viewers[previous_present]["next_present"] = next_present
+    if next_present == NONE:
+        present_list["last_present"] = previous_present
     else:
-        viewers[fresher]["quieter"] = quieter
-    crowd["carried"] -= 1
+        viewers[next_present]["previous_present"] = previous_present
+    present_list["carried"] -= 1

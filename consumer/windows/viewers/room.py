@@ -4,7 +4,15 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.windows.layout import State, grown
-from consumer.windows.viewers.layout import CHUNK, KEPT, VIEWER, Audience, empty_crowds, empty_slots, most_changes
+from consumer.windows.viewers.layout import (
+    ACTIVITY,
+    CHUNK,
+    VIEWER,
+    ViewerArrays,
+    empty_present_lists,
+    empty_slots,
+    most_changes,
+)
 from consumer.windows.viewers.packing import pack_chunks, pack_viewers
 from consumer.windows.viewers.table import fill_slots
 
@@ -14,29 +22,29 @@ FREE_SHARE = 0.75
 """Of more, so many must be free."""
 
 
-def with_room(audience: Audience, streams: int, buckets: int, signs: int, chunks: int) -> Audience:
+def with_room(viewer_arrays: ViewerArrays, streams: int, buckets: int, activities: int, chunks: int) -> ViewerArrays:
     """The audience with room for so many rows of `streams` and `buckets`, and more signs in so many more chunks."""
-    tally = audience.tally[0]
-    viewers_used, chunks_used = int(tally["viewers_used"]), int(tally["chunks_used"])
-    changes = most_changes(int(tally["viewers_live"]), int(tally["kept_live"]), signs)
-    rows = grown(audience.viewers, viewers_used, viewers_used + signs)
-    chunk_links = grown(audience.chunks, chunks_used, chunks_used + chunks)
-    return audience._replace(
-        crowds=_crowds_with_room(audience.crowds, streams),
-        presence=grown(audience.presence, len(audience.presence), buckets),
+    counters = viewer_arrays.counters[0]
+    viewers_used, chunks_used = int(counters["viewers_used"]), int(counters["chunks_used"])
+    changes = most_changes(int(counters["viewers_live"]), int(counters["activities_live"]), activities)
+    rows = grown(viewer_arrays.viewers, viewers_used, viewers_used + activities)
+    chunk_links = grown(viewer_arrays.chunks, chunks_used, chunks_used + chunks)
+    return viewer_arrays._replace(
+        present_lists=_present_lists_with_room(viewer_arrays.present_lists, streams),
+        presence=grown(viewer_arrays.presence, len(viewer_arrays.presence), buckets),
         viewers=rows,
-        slots=_slots_with_room(audience.slots, int(tally["viewers_live"]) + signs),
-        kept=grown(audience.kept, chunks_used * CHUNK, len(chunk_links) * CHUNK),
+        slots=_slots_with_room(viewer_arrays.slots, int(counters["viewers_live"]) + activities),
+        kept=grown(viewer_arrays.kept, chunks_used * CHUNK, len(chunk_links) * CHUNK),
         chunks=chunk_links,
-        changes=grown(audience.changes, 0, changes),
-        sorted_changes=grown(audience.sorted_changes, 0, changes),
+        changes=grown(viewer_arrays.changes, 0, changes),
+        sorted_changes=grown(viewer_arrays.sorted_changes, 0, changes),
     )
 
 
-def _crowds_with_room(crowds: npt.NDArray[np.void], streams: int) -> npt.NDArray[np.void]:
-    if streams == len(crowds):  # as for most batches of a restore
-        return crowds
-    return np.concatenate([crowds, empty_crowds(streams - len(crowds))])
+def _present_lists_with_room(present_lists: npt.NDArray[np.void], streams: int) -> npt.NDArray[np.void]:
+    if streams == len(present_lists):  # as for most batches of a restore
+        return present_lists
+    return np.concatenate([present_lists, empty_present_lists(streams - len(present_lists))])
 
 
 def _slots_with_room(slots: npt.NDArray[np.void], viewers: int) -> npt.NDArray[np.void]:
@@ -53,10 +61,10 @@ def _slots_for(viewers: int) -> int:
 
 def given_back(state: State) -> State:
     """The state without the rows that nobody needs any more, where they are many; nothing else of it changes."""
-    tally = state.audience.tally[0]
-    if _is_mostly_free(int(tally["viewers_used"]), int(tally["viewers_live"])):
+    counters = state.viewer_arrays.counters[0]
+    if _is_mostly_free(int(counters["viewers_used"]), int(counters["viewers_live"])):
         state = with_fewer_viewers(state)
-    if _is_mostly_free(int(tally["chunks_used"]), int(tally["chunks_live"])):
+    if _is_mostly_free(int(counters["chunks_used"]), int(counters["chunks_live"])):
         state = with_fewer_chunks(state)
     return state
 
@@ -67,24 +75,24 @@ def _is_mostly_free(used: int, live: int) -> bool:
 
 def with_fewer_viewers(state: State) -> State:
     """The state with room for twice the viewers that it has."""
-    audience, tally = state.audience, state.audience.tally[0]
-    size = 2 * int(tally["viewers_live"]) + KEPT_ANYWAY // 2
+    viewer_arrays, counters = state.viewer_arrays, state.viewer_arrays.counters[0]
+    size = 2 * int(counters["viewers_live"]) + KEPT_ANYWAY // 2
     viewers, slots = np.empty(size, VIEWER), empty_slots(_slots_for(size))
-    pack_viewers(audience, viewers, slots, np.empty(int(tally["viewers_used"]), np.int32))
-    changes = most_changes(int(tally["viewers_live"]), int(tally["kept_live"]), 0)
-    audience = audience._replace(
+    pack_viewers(viewer_arrays, viewers, slots, np.empty(int(counters["viewers_used"]), np.int32))
+    changes = most_changes(int(counters["viewers_live"]), int(counters["activities_live"]), 0)
+    viewer_arrays = viewer_arrays._replace(
         viewers=viewers,
         slots=slots,
         changes=np.empty(changes, np.int64),
         sorted_changes=np.empty(changes, np.int64),
     )
-    return state._replace(audience=audience)
+    return state._replace(viewer_arrays=viewer_arrays)
 
 
 def with_fewer_chunks(state: State) -> State:
     """The state with room for twice the chunks of signs that it has."""
-    tally = state.audience.tally[0]
-    size = 2 * int(tally["chunks_live"]) + KEPT_ANYWAY // 2
-    kept, chunks = np.empty(size * CHUNK, KEPT), np.empty(size, np.int32)
-    pack_chunks(state, kept, chunks, np.empty(int(tally["chunks_used"]), np.int32))
-    return state._replace(audience=state.audience._replace(kept=kept, chunks=chunks))
+    counters = state.viewer_arrays.counters[0]
+    size = 2 * int(counters["chunks_live"]) + KEPT_ANYWAY // 2
+    kept, chunks = np.empty(size * CHUNK, ACTIVITY), np.empty(size, np.int32)
+    pack_chunks(state, kept, chunks, np.empty(int(counters["chunks_used"]), np.int32))
+    return state._replace(viewer_arrays=state.viewer_arrays._replace(kept=kept, chunks=chunks))

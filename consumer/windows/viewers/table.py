@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from consumer.runtime.jit import compiled, inlined
 from consumer.windows.layout import NO_TIME_MS, NONE, State
-from consumer.windows.viewers.layout import Audience
+from consumer.windows.viewers.layout import ViewerArrays
 
 
 @inlined
@@ -25,22 +25,22 @@ def home_of(tag: np.uint32, slots: int) -> int:
 
 
 @inlined
-def find_viewer(audience: Audience, row: int, tag: np.uint32, low: np.uint64, high: np.uint64) -> int:
+def find_viewer(viewer_arrays: ViewerArrays, row: int, tag: np.uint32, low: np.uint64, high: np.uint64) -> int:
     """The row of the viewer of stream row `row` with that hash, or NONE."""
-    slots = audience.slots
+    slots = viewer_arrays.slots
     mask = len(slots) - 1
     at = home_of(tag, len(slots))
     while True:
         viewer = int(slots[at]["viewer"])
-        if viewer == NONE or (slots[at]["tag"] == tag and is_viewer(audience, viewer, row, low, high)):
+        if viewer == NONE or (slots[at]["tag"] == tag and is_viewer(viewer_arrays, viewer, row, low, high)):
             return viewer
         at = (at + 1) & mask
 
 
 @inlined
-def is_viewer(audience: Audience, viewer: int, row: int, low: np.uint64, high: np.uint64) -> bool:
+def is_viewer(viewer_arrays: ViewerArrays, viewer: int, row: int, low: np.uint64, high: np.uint64) -> bool:
     """Whether that is the row of the viewer of stream row `row` with that hash."""
-    one = audience.viewers[viewer]
+    one = viewer_arrays.viewers[viewer]
     return bool(one["hash_low"] == low and one["hash_high"] == high and one["stream"] == row)
 
 
@@ -55,24 +55,24 @@ def likely_viewer(slots: npt.NDArray[np.void], tag: np.uint32) -> int:
 
 
 @inlined
-def add_viewer(audience: Audience, row: int, tag: np.uint32, low: np.uint64, high: np.uint64) -> int:
+def add_viewer(viewer_arrays: ViewerArrays, row: int, tag: np.uint32, low: np.uint64, high: np.uint64) -> int:
     """A new row for an absent viewer who is not there yet; room was reserved before the walk."""
-    tally, viewers = audience.tally[0], audience.viewers
-    viewer = int(tally["viewers_free"])
+    counters, viewers = viewer_arrays.counters[0], viewer_arrays.viewers
+    viewer = int(counters["viewers_free"])
     if viewer == NONE:
-        viewer = int(tally["viewers_used"])
-        tally["viewers_used"] += 1
+        viewer = int(counters["viewers_used"])
+        counters["viewers_used"] += 1
     else:
-        tally["viewers_free"] = viewers[viewer]["fresher"]
-    tally["viewers_live"] += 1
+        counters["viewers_free"] = viewers[viewer]["next_present"]
+    counters["viewers_live"] += 1
     viewers[viewer]["hash_low"] = low
     viewers[viewer]["hash_high"] = high
     viewers[viewer]["seen_ms"] = NO_TIME_MS
     viewers[viewer]["stream"] = row
     viewers[viewer]["kept"] = NONE
-    viewers[viewer]["quieter"] = NONE
-    viewers[viewer]["fresher"] = NONE
-    put_viewer(audience.slots, tag, viewer)
+    viewers[viewer]["previous_present"] = NONE
+    viewers[viewer]["next_present"] = NONE
+    put_viewer(viewer_arrays.slots, tag, viewer)
     return viewer
 
 
@@ -90,14 +90,14 @@ def put_viewer(slots: npt.NDArray[np.void], tag: np.uint32, viewer: int) -> None
 @inlined
 def remove_viewer(state: State, viewer: int) -> None:
     """Free the row of a viewer who is absent and has no signs in open buckets."""
-    audience = state.audience
-    tally, viewers = audience.tally[0], audience.viewers
+    viewer_arrays = state.viewer_arrays
+    counters, viewers = viewer_arrays.counters[0], viewer_arrays.viewers
     tag = tag_of(state.streams[viewers[viewer]["stream"]]["hash"], viewers[viewer]["hash_low"])
-    _take_out(audience.slots, tag, viewer)
+    _take_out(viewer_arrays.slots, tag, viewer)
     viewers[viewer]["stream"] = NONE
-    viewers[viewer]["fresher"] = tally["viewers_free"]
-    tally["viewers_free"] = viewer
-    tally["viewers_live"] -= 1
+    viewers[viewer]["next_present"] = counters["viewers_free"]
+    counters["viewers_free"] = viewer
+    counters["viewers_live"] -= 1
 
 
 @inlined

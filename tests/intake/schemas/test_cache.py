@@ -14,7 +14,7 @@ from consumer.intake.compiler.schema_json import SchemaRefused
 from consumer.intake.intake import Decoded, Intake
 from consumer.intake.rejects import WAITING, Reject
 from consumer.intake.schemas.builtin import builtin_schema_text
-from consumer.intake.schemas.cache import ASK_AGAIN_S, MAX_SCHEMAS, MAX_UNKNOWN, REMEMBER_UNKNOWN_S, SchemaBook
+from consumer.intake.schemas.cache import ASK_AGAIN_S, MAX_SCHEMAS, MAX_UNKNOWN, REMEMBER_UNKNOWN_S, SchemaCache
 from consumer.settings.model import InputSettings
 from tests.intake.payloads import NO_CLOCK_MS, confluent, join
 from tests.intake.reference import Event, row
@@ -41,7 +41,7 @@ class Reader:
     def __init__(self, url: str, **settings: Any) -> None:
         source = InputSettings.model_validate({"schema_registry_url": url, **settings})
         self.clock = Clock()
-        self.book = SchemaBook(source, monotonic_s=self.clock)
+        self.book = SchemaCache(source, monotonic_s=self.clock)
         self._intake = Intake(source, self.book)
 
     def decode(self, *ids: int) -> Decoded:
@@ -69,7 +69,7 @@ def test_an_unknown_id_waits_until_it_is_registered(registry: RegistryServer) ->
     reader = Reader(registry.url)
     decoded = reader.decode(7, 8, 7)
     assert decoded.waiting == 1
-    assert decoded.waits_for == "the schema registry doesn't know id 8 yet"
+    assert decoded.waiting_reason == "the schema registry doesn't know id 8 yet"
     assert [int(one) for one in decoded.events.reject] == [0, WAITING, 0]
     assert len(decoded.rejects) == 0
     registry.add(8, OURS)
@@ -144,8 +144,8 @@ def test_a_registry_in_trouble_rejects_nothing(registry: RegistryServer, fault: 
     decoded = reader.decode(7)
     assert decoded.waiting == 0
     assert len(decoded.rejects) == 0
-    assert words in decoded.waits_for
-    assert registry.url in decoded.waits_for
+    assert words in decoded.waiting_reason
+    assert registry.url in decoded.waiting_reason
     registry.fault = None
     assert reader.decode(7).waiting == 0, "not asked again so soon"
     reader.clock.now_s += ASK_AGAIN_S
@@ -177,7 +177,7 @@ def test_a_registry_that_is_down_rejects_nothing(registry: RegistryServer) -> No
     registry.close()
     decoded = reader.decode(7)
     assert decoded.waiting == 0
-    assert f"the schema registry at {url} gives no answer" in decoded.waits_for
+    assert f"the schema registry at {url} gives no answer" in decoded.waiting_reason
 
 
 def test_a_registry_that_is_silent_holds_nobody_up_for_long(registry: RegistryServer) -> None:
@@ -185,7 +185,7 @@ def test_a_registry_that_is_silent_holds_nobody_up_for_long(registry: RegistrySe
     reader = Reader(registry.url)
     reader.clock.now_s = 0.0
     began = time.monotonic()
-    assert "gives no answer" in reader.decode(*range(100, 200)).waits_for
+    assert "gives no answer" in reader.decode(*range(100, 200)).waiting_reason
     assert time.monotonic() - began < LONGEST_CALL_S
 
 
@@ -193,11 +193,11 @@ def test_a_registry_that_trickles_holds_nobody_up_for_long(registry: RegistrySer
     registry.add(7, OURS)
     registry.trickle = True
     source = InputSettings.model_validate({"schema_registry_url": registry.url})
-    intake = Intake(source, SchemaBook(source))
+    intake = Intake(source, SchemaCache(source))
     began = time.monotonic()
     decoded = intake.decode([confluent(join(), 7)], [-1], NO_CLOCK_MS)
     assert time.monotonic() - began < LONGEST_CALL_S
-    assert "gives no answer (timed out)" in decoded.waits_for
+    assert "gives no answer (timed out)" in decoded.waiting_reason
 
 
 def test_a_refused_schema_rejects_its_records_alone(registry: RegistryServer) -> None:
@@ -275,8 +275,8 @@ def test_user_and_password_are_sent_and_never_shown(registry: RegistryServer) ->
     registry.fault = Answer(401, b"{}")
     decoded = Reader(f"http://worker:s3cr%40t@{host}").decode(7)
     assert registry.credentials() == {"Basic d29ya2VyOnMzY3JAdA=="}
-    assert "s3cr" not in decoded.waits_for
-    assert host in decoded.waits_for
+    assert "s3cr" not in decoded.waiting_reason
+    assert host in decoded.waiting_reason
 
 
 def test_a_flood_of_schemas_stays_bounded(registry: RegistryServer) -> None:
@@ -301,8 +301,8 @@ def test_pinned_ids_are_not_asked_for(registry: RegistryServer, tmp_path: Path) 
 def test_a_schema_file_that_cannot_be_used_is_told_at_once(tmp_path: Path, name: str) -> None:
     path = tmp_path / "bad.avsc"
 
-    def load() -> SchemaBook:
-        return SchemaBook(InputSettings.model_validate({name: {1: str(path)} if name == "ids" else str(path)}))
+    def load() -> SchemaCache:
+        return SchemaCache(InputSettings.model_validate({name: {1: str(path)} if name == "ids" else str(path)}))
 
     with pytest.raises(ViewerConsumerError, match=r"bad\.avsc: can't be read: No such file"):
         load()
@@ -322,17 +322,17 @@ def test_several_files_need_ids(tmp_path: Path) -> None:
     for path in paths:
         path.write_text(OURS)
     with pytest.raises(UsageError, match=r"input\.ids must say which id is whose"):
-        SchemaBook(InputSettings.model_validate({"schemas": [str(path) for path in paths]}))
+        SchemaCache(InputSettings.model_validate({"schemas": [str(path) for path in paths]}))
 
 
 def test_a_registry_that_has_no_guids_rejects_them_and_one_that_is_none_does_not(registry: RegistryServer) -> None:
     source = InputSettings.model_validate({"schema_registry_url": registry.url, "unknown_schema_wait_ms": 0})
     headers = [[("__value_schema_id", b"\1" + bytes(16))]]
     registry.faults[f"/schemas/guids/{UUID(int=0)}"] = Answer(404, b"")
-    decoded = Intake(source, SchemaBook(source)).decode([join()], [-1], NO_CLOCK_MS, headers)
+    decoded = Intake(source, SchemaCache(source)).decode([join()], [-1], NO_CLOCK_MS, headers)
     assert decoded.explain(0).reason is Reject.UNKNOWN_SCHEMA
     registry.faults["/schemas/ids/1"] = Answer(404, b"<html>")
-    decoded = Intake(source, SchemaBook(source)).decode([join()], [-1], NO_CLOCK_MS, headers)
+    decoded = Intake(source, SchemaCache(source)).decode([join()], [-1], NO_CLOCK_MS, headers)
     assert (decoded.waiting, len(decoded.rejects)) == (0, 0), "the address is wrong: that is no record's fault"
 
 
@@ -363,7 +363,7 @@ def test_large_schemas_are_bounded_by_what_they_take_together(
 
 def test_floods_of_ids_and_guids_that_nobody_knows_stay_bounded(registry: RegistryServer) -> None:
     source = InputSettings.model_validate({"schema_registry_url": registry.url, "unknown_schema_wait_ms": 0})
-    book = SchemaBook(source)
+    book = SchemaCache(source)
     intake = Intake(source, book)
     for begin in range(0, 2 * MAX_UNKNOWN, 1_000):
         values = [confluent(join(), 2**31 + begin + i) for i in range(1_000)]

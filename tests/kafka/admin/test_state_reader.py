@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.admin.exclusive_member import SoleMember
+from consumer.kafka.admin.exclusive_member import ExclusiveMember
 from consumer.kafka.admin.state_reader import Place, Record, StoredState
 from consumer.kafka.config import consumer_config
 from consumer.kafka.errors import TransactionAborted
@@ -111,7 +111,7 @@ def test_brokers_that_are_away_are_one_line(settings: Settings) -> None:
 
 
 def test_a_sole_member_commits_for_all_partitions(kafka_stage: KafkaStage, settings: Settings) -> None:
-    with SoleMember(settings, range(PARTITIONS)) as member:
+    with ExclusiveMember(settings, range(PARTITIONS)) as member:
         kafka_stage.owner().commit(
             {(kafka_stage.topic, partition): 5 for partition in range(PARTITIONS)}, member.group_metadata()
         )
@@ -121,7 +121,7 @@ def test_a_sole_member_commits_for_all_partitions(kafka_stage: KafkaStage, setti
 def test_who_is_not_alone_any_more_can_t_commit(kafka_stage: KafkaStage, settings: Settings) -> None:
     #  sole member   joins ─── metadata ────────────────── commit: refused ─── metadata: refused
     #  a worker                          joins, is served
-    with SoleMember(settings, range(PARTITIONS)) as member:
+    with ExclusiveMember(settings, range(PARTITIONS)) as member:
         metadata = member.group_metadata()
         worker = InputConsumer(consumer_config(settings), kafka_stage.topic, RecordingHandler())
         worker.subscribe()
@@ -144,5 +144,8 @@ def test_who_is_not_alone_any_more_can_t_commit(kafka_stage: KafkaStage, setting
 
 def test_partitions_that_others_have_are_not_taken_from_them(kafka_stage: KafkaStage, settings: Settings) -> None:
     joined(kafka_stage.input(RecordingHandler()))
-    with pytest.raises(ViewerConsumerError, match="stop its workers first"), SoleMember(settings, [0, 1], within_s=5.0):
+    with (
+        pytest.raises(ViewerConsumerError, match="stop its workers first"),
+        ExclusiveMember(settings, [0, 1], within_s=5.0),
+    ):
         pass

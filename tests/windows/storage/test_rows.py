@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.windows.layout import BUCKET, FIRST_FIGURE, Times
+from consumer.windows.layout import BUCKET, FIRST_STAT, Times
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage import rows as row_format
 from consumer.windows.storage.checksum import Checksum
@@ -13,7 +13,7 @@ from tests.windows.topic import Topic, loaded
 KEY = (1, 2)
 
 
-def figures(count: int, **by_name: list[int]) -> bytes:
+def stats(count: int, **by_name: list[int]) -> bytes:
     """Columns of figures in their order, 0 where not given."""
     names = (BUCKET.names or ())[3:]
     return b"".join(bytes(by_name.get(name, [0] * count)) for name in names)
@@ -22,7 +22,7 @@ def figures(count: int, **by_name: list[int]) -> bytes:
 def row_of_two_buckets() -> bytes:
     """Own time 13, one viewer; |10..20| and |0..10|, both open."""
     starts = bytes([2 * 1, 1])
-    columns = figures(2, peak=[0, 1], joins=[0, 1], buffer_events=[1, 0], stall_ms=[7, 0])
+    columns = stats(2, peak=[0, 1], joins=[0, 1], buffer_events=[1, 0], stall_ms=[7, 0])
     return bytes([1, 0, 1, 1, 2 * 13, 1, 0, 2, 2, 2]) + starts + columns
 
 
@@ -49,7 +49,7 @@ def test_every_figure_of_a_bucket_is_a_word_of_its_own() -> None:
     names = BUCKET.names or ()
     fields = dict(BUCKET.fields or {})
     assert [fields[name][:2] for name in names[3:]] == [
-        (fields["start_ms"][0], 8 * word) for word in range(FIRST_FIGURE, BUCKET.itemsize // 8)
+        (fields["start_ms"][0], 8 * word) for word in range(FIRST_STAT, BUCKET.itemsize // 8)
     ]
 
 
@@ -214,7 +214,7 @@ def test_a_stream_of_many_parts_is_buried_whole() -> None:
     store(drawn.windows, topic)
     assert topic.newest() == {}
     windows, checksum = loaded(RULES, KEY, drawn.windows.times(), topic.records)
-    assert (windows.figures().streams, checksum) == (0, Checksum(0, 0))
+    assert (windows.stats().streams, checksum) == (0, Checksum(0, 0))
 
 
 WHOLE = row_of_two_buckets()
@@ -270,17 +270,17 @@ def test_what_is_wrong_with_parts_is_said(records: list[Record], problem: str) -
 
 
 def test_the_tally_counts_every_bucket_and_what_is_in_it() -> None:
-    tallies = set()
+    checksums = set()
     for stream_id, value, end_ms in (("a", 1, 30), ("b", 1, 30), ("a", 2, 30), ("a", 1, 20)):
         drawn = Drawn()
         drawn.see(stream_id, 3, "B", value)
         drawn.see(stream_id, end_ms)
-        tallies.add(drawn.windows.closed_tally())
-        drawn.windows.reset_tally()
-        assert drawn.windows.closed_tally() == Checksum(0, 0)
+        checksums.add(drawn.windows.published_checksum())
+        drawn.windows.reset_published_checksum()
+        assert drawn.windows.published_checksum() == Checksum(0, 0)
     # The time at which a bucket closes is no part of it.
-    assert len(tallies) == 3
-    assert {tally.count for tally in tallies} == {1}
+    assert len(checksums) == 3
+    assert {counters.count for counters in checksums} == {1}
 
 
 def test_the_tally_knows_reasons_and_offsets() -> None:
@@ -290,5 +290,5 @@ def test_the_tally_knows_reasons_and_offsets() -> None:
     by_step.windows.step(60, 1)
     later.windows.step(60, 2)
     by_record.see("b", 60)
-    tallies = {drawn.windows.closed_tally() for drawn in (by_step, later, by_record)}
-    assert len(tallies) == 3
+    checksums = {drawn.windows.published_checksum() for drawn in (by_step, later, by_record)}
+    assert len(checksums) == 3

@@ -143,25 +143,25 @@ class Life:
 
     def _restart(self, chance: random.Random) -> None:
         records = self.topic.half_compacted(chance)
-        tally, at_once = self.stored.closed_tally(), chance.choice([1, 3, 1_000])
+        counters, at_once = self.stored.published_checksum(), chance.choice([1, 3, 1_000])
         self.stored, checksum = loaded(self.rules, HASH_KEY, self.stored.times(), records, at_once)
         assert checksum == self.topic.checksum()
         assert self.stored.changed_rows().records == []
-        assert self.stored.closed_tally().count == 0
-        self._tally_so_far(tally)
+        assert self.stored.published_checksum().count == 0
+        self._check_published_checksum(counters)
 
-    def _tally_so_far(self, tally: object) -> None:
-        assert tally == self.steady.closed_tally()
-        self.steady.reset_tally()
+    def _check_published_checksum(self, counters: object) -> None:
+        assert counters == self.steady.published_checksum()
+        self.steady.reset_published_checksum()
 
     def compare(self) -> None:
         expected = [(c.stream_id, reference_row(c.bucket), c.reason, c.offset) for c in self.reference.closed]
         for closed in self.closed:
             assert sorted(closed, key=repr) == sorted(expected, key=repr)
-        assert self.steady.closed_tally() == self.stored.closed_tally()
+        assert self.steady.published_checksum() == self.stored.published_checksum()
         assert self.steady.times() == self.stored.times()
-        assert self.steady.times()[:2] == (self.reference.partition_time_ms, self.reference.floor_ms)
-        assert self.steady.figures().streams == self.stored.figures().streams
+        assert self.steady.times()[:2] == (self.reference.partition_time_ms, self.reference.idle_watermark_ms)
+        assert self.steady.stats().streams == self.stored.stats().streams
         assert {view.stream_id for view in self.steady.views()} == set(self.reference.streams)
         for stream_id in self.reference.streams:
             self._compare_stream(stream_id)
@@ -274,7 +274,7 @@ def test_the_tally_is_the_same_in_any_batches_and_orders(history: tuple[Rules, l
     other.finish_load()
     run(one, events, [])
     run(other, events, range(60))
-    assert one.closed_tally() == other.closed_tally()
+    assert one.published_checksum() == other.published_checksum()
 
 
 def test_rows_are_marked_only_while_the_windows_stand_still() -> None:

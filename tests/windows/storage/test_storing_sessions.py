@@ -160,11 +160,11 @@ class Life:
         assert sorted(self.closed[0], key=repr) == sorted(self.closed[1], key=repr)
         if self.is_judged:
             assert sorted(self.closed[0], key=repr) == sorted(judged_rows(self.reference.closed), key=repr)
-        steady, stored = self.steady.figures(), self.stored.figures()
-        assert (steady.streams, steady.viewers_held, steady.signs_kept) == (
+        steady, stored = self.steady.stats(), self.stored.stats()
+        assert (steady.streams, steady.viewers_held, steady.activities_held) == (
             stored.streams,
             stored.viewers_held,
-            stored.signs_kept,
+            stored.activities_held,
         )
         assert sorted(self.steady.views()) == sorted(self.stored.views())
         for windows in (self.steady, self.stored):

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.observe.collector import SnapshotCollector
 from consumer.observe.metrics import WorkerMetrics
-from consumer.observe.snapshot import Health, PartitionFigures, Snapshot, SnapshotBoard, StreamFigures
+from consumer.observe.snapshot import Health, PartitionStatus, Snapshot, SnapshotBoard, StreamStatus
 
 READY = Health(assigned=True, restored=True, producer_ready=True, breaker_closed=True)
 REJECT_REASONS = ("truncated", "unknown_schema")
@@ -26,18 +26,18 @@ class Clock:
         return self.now_s
 
 
-def stream(stream_id: str, viewers: int = 0, **figures: Any) -> StreamFigures:
-    blank = StreamFigures(stream_id, viewers, 0, 0, 0.0, 0, 0, 0, 0, None)
-    return blank._replace(**figures)
+def stream(stream_id: str, viewers: int = 0, **stats: Any) -> StreamStatus:
+    blank = StreamStatus(stream_id, viewers, 0, 0, 0.0, 0, 0, 0, 0, None)
+    return blank._replace(**stats)
 
 
-def partition(number: int, **figures: Any) -> PartitionFigures:
-    return PartitionFigures(number, 0, 0, 0.0, 0, 0, 0, 0, 0, 0)._replace(**figures)
+def partition(number: int, **stats: Any) -> PartitionStatus:
+    return PartitionStatus(number, 0, 0, 0.0, 0, 0, 0, 0, 0, 0)._replace(**stats)
 
 
 def snapshot(
-    *streams: StreamFigures,
-    partitions: tuple[PartitionFigures, ...] = (),
+    *streams: StreamStatus,
+    partitions: tuple[PartitionStatus, ...] = (),
     left_out: int = 0,
     health: Health = READY,
 ) -> Snapshot:
