@@ -131,7 +131,7 @@ def aggregate_files(
 
     Raises:
         UsageError: the settings ask for what files don't have.
-        ViewerConsumerError: a file can't be read, or is no file of events.
+        ViewerConsumerError: a file cannot be read, or is no file of events.
     """
     if settings.input.time == "kafka":
         raise UsageError('input.time: must be "event" to aggregate files, which have no Kafka timestamps')
@@ -160,7 +160,7 @@ def _writable(path: Path) -> TextIO:
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
-        raise ViewerConsumerError(f"{path}: can't be written: {error.strerror}") from None
+        raise ViewerConsumerError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _read_all(names: Sequence[str], source: InputSettings, run: _Run) -> None:
@@ -194,7 +194,7 @@ def _view(run: _Run) -> dict[str, Any]:
     """The window view of every stream seen, by name."""
     reasons = run.summaries.reasons()
     held = {view.stream_id.encode(): _entry(run, view, reasons) for view in run.windows.views()}
-    # A stream that is not held has been forgotten, or had late events only; its time is the floor.
+    # A stream that is not held has been forgotten, or had late events only; its time is the idle watermark.
     gone = {*run.summaries.streams(), *run.dropped.late, *run.dropped.past_limit} - held.keys()
     idle_watermark_ms = run.windows.stats().idle_watermark_ms
     entries = held | {stream_id: _entry_of_none(run, stream_id, idle_watermark_ms) for stream_id in gone}

@@ -24,7 +24,7 @@ def list_dead_letters(
     """Print the letters that are asked for, one a line; or how many there are by reason and partition.
 
     Raises:
-        ViewerConsumerError: they can't be read.
+        ViewerConsumerError: they cannot be read.
     """
     letters = islice(_dead_letters(source, wanted), most)
     if count:
@@ -40,7 +40,7 @@ def show_dead_letter(source: DeadLetterSource, place: str, say: Say, *, as_json_
 
     Raises:
         UsageError: that is no place.
-        ViewerConsumerError: there is no letter there, or it can't be read.
+        ViewerConsumerError: there is no letter there, or it cannot be read.
     """
     partition, offset = _parsed(place)
     record = source.at(partition, offset)

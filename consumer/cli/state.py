@@ -12,7 +12,7 @@ from consumer.cli.options import Config, Overrides, read_kafka_settings
 from consumer.errors import ViewerConsumerError
 
 state_app = typer.Typer(
-    name="state", help="Look at what is stored of the partitions, check it, or forget it.", no_args_is_help=False
+    name="state", help="List, show, check or reset the stored state of partitions.", no_args_is_help=False
 )
 
 Partitions = Annotated[

@@ -24,7 +24,7 @@ _STARTS = {"committed": "what the group has committed", "earliest": "the first r
 
 
 class ListRow(NamedTuple):
-    """A partition in the list; None is what is not there, or can't be read."""
+    """A partition in the list; None is what is not there, or cannot be read."""
 
     partition: int
     checkpoint: int | None
@@ -109,8 +109,8 @@ def question(plans: Sequence[ResetPlan], start: From) -> Iterator[str]:
     """What a reset is about to do."""
     for plan in plans:
         yield (
-            f"partition {plan.partition}: forgets {plan.streams:,} streams with all that is open of them, and goes on "
-            f"with empty windows at offset {plan.offset} ({_STARTS[start]})"
+            f"partition {plan.partition}: deletes the state of {plan.streams:,} streams with their open buckets, "
+            f"and continues with empty windows at offset {plan.offset} ({_STARTS[start]})"
         )
     if start == "earliest":
         yield "Records from there on that were counted before are counted and published again."
@@ -120,7 +120,7 @@ def question(plans: Sequence[ResetPlan], start: From) -> Iterator[str]:
 
 def done(plan: ResetPlan) -> str:
     """What a reset has done."""
-    return f"partition {plan.partition}: forgotten, goes on at offset {plan.offset} with checkpoint {plan.checkpoint}"
+    return f"partition {plan.partition}: reset; continues at offset {plan.offset} with checkpoint {plan.checkpoint}"
 
 
 def _row_of(stored: Stored, now_s: float) -> ListRow:

@@ -77,7 +77,7 @@ def run_demo(
         embedded: with a broker in this process; else on that of the settings, in topics and a group of the demo's own.
 
     Raises:
-        ViewerConsumerError: a part failed, as a port that can't be had.
+        ViewerConsumerError: a part failed, as a port that is not available.
     """
     began_s, over = time.monotonic(), threading.Event()
     with _terminal_for_the_picture(console), _broker(settings.kafka, embedded=embedded) as kafka:

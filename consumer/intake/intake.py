@@ -32,7 +32,7 @@ class Decoded(NamedTuple):
 
     events: EventColumns
     waiting: int
-    """The first record whose schema can't be had now, or the number of records. It and others that say WAITING in
+    """The first record whose schema is not available now, or the number of records. It and others that say WAITING in
     `events.reject` are to be decoded again later; all others are final."""
     waiting_reason: str
     """Why that one waits, for people; empty where none does."""

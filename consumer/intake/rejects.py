@@ -1,4 +1,4 @@
-"""Why a record is no event that we can take: the closed list of reasons."""
+"""Why a record is not an event that we can take: the closed list of reasons."""
 
 from enum import IntEnum
 
@@ -40,7 +40,7 @@ class Reject(IntEnum):
 
 
 WAITING = 254
-"""Stands in `EventColumns.reject` of a record whose schema can't be had now: it is to be decoded again later."""
+"""Stands in `EventColumns.reject` of a record whose schema is not available now: it is to be decoded again later."""
 
 IGNORED = 255
 """Stands in `EventColumns.reject` of a record of a type that the settings ignore: no event, and no reject."""
@@ -49,8 +49,8 @@ _SENTENCES = {
     Reject.NULL_VALUE: "the record has no value (a tombstone)",
     Reject.OVERSIZED: "the record has more bytes than input.max_payload_bytes (a line, than its limit)",
     Reject.BAD_FRAMING: "the record doesn't begin as input.format says",
-    Reject.UNKNOWN_SCHEMA: "nobody knows the schema that the record names",
-    Reject.SCHEMA_REFUSED: "the record's schema can't be mapped to viewer events",
+    Reject.UNKNOWN_SCHEMA: "the schema that the record names is unknown",
+    Reject.SCHEMA_REFUSED: "the record's schema cannot be mapped to viewer events",
     Reject.TRUNCATED: "the payload ends inside a value",
     Reject.TRAILING_BYTES: "bytes are left behind the last value",
     Reject.BAD_NUMBER: "a number takes more than 10 bytes or 64 bits",
@@ -66,5 +66,5 @@ _SENTENCES = {
     Reject.TIMESTAMP_OUT_OF_RANGE: "the timestamp is outside -2^52 to 2^52 ms",
     Reject.FUTURE: "the timestamp is more than input.max_future_ms ahead of the record or of the clock",
     Reject.STREAM_LIMIT: "the partition holds windows.max_streams streams, and this is one more",
-    Reject.MALFORMED: "the line is no JSON object that an event can be read from",
+    Reject.MALFORMED: "the line is not a JSON object of an event",
 }

@@ -1,1 +1,1 @@
-"""The only room that knows Kafka's client."""
+"""The only package that imports the Kafka client library."""

@@ -1,4 +1,4 @@
-"""Messages as columns: what the intake and the windows take, and the runs of one partition in it."""
+"""Messages as columns, and the runs of consecutive records of one partition among them."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
@@ -16,7 +16,7 @@ RecordHeaders = Sequence[tuple[str, bytes | None]]
 _NO_HEADERS: RecordHeaders = ()
 
 UNREADABLE_HEADERS = "viewer_consumer.headers_unreadable"
-"""Stands for all headers of a record where the name of one is no UTF-8."""
+"""Stands for all headers of a record where the name of one is not UTF-8."""
 
 
 class Run(NamedTuple):
@@ -51,12 +51,12 @@ def keys_of(messages: Sequence[Message]) -> list[bytes | None]:
 def headers_of_all(messages: Sequence[Message]) -> list[RecordHeaders]:
     """The headers of messages that were read, in their order.
 
-    A name that is no UTF-8 keeps the client library from giving any of its record; `UNREADABLE_HEADERS` then stands
+    A name that is not UTF-8 keeps the client library from giving any of its record; `UNREADABLE_HEADERS` then stands
     alone.
     """
     found: list[RecordHeaders | None] = []
-    # For such a name the library returns a list with a hole in it, and sets an error that nobody has asked for. An
-    # ordinary call may be so fast that it doesn't look; map looks, goes on with the next, and the list stays untouched.
+    # For such a name the library returns a broken list and sets a pending exception. An ordinary call may not check for
+    # it; `map` checks, so the exception is raised here and the broken list is never touched.
     one_by_one = cast("Iterator[RecordHeaders | None]", map(Message.headers, messages))
     while len(found) < len(messages):
         try:

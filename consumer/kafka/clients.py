@@ -1,4 +1,4 @@
-"""Making the client library's clients: their logs, their last words, and errors that people can act on."""
+"""Create the clients of the client library, with their logs, their last error, and error messages for people."""
 
 import logging
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
-"""What librdkafka is told: from the settings to the configuration of each client, with what exactly-once needs fixed.
+"""Translate settings into the configuration of each librdkafka client, and fix what exactly-once needs.
 
-`kafka.client` goes to librdkafka as it stands, each key only to the clients that know it. Keys that would break
-exactly-once are refused here, before anything is started. This module doesn't load the client library.
+`kafka.client` is passed to librdkafka unchanged, each key only to the clients that know it. Keys that would break
+exactly-once are refused before anything starts. This module does not load the client library.
 """
 
 import re
@@ -50,7 +50,11 @@ _FIXED: Mapping[str, tuple[frozenset[str], str]] = {
         ),
         (("group.protocol",), ("classic",), "the worker follows the classic protocol's generations"),
         (("allow.auto.create.topics",), ("false",), "a misspelt topic would come into being"),
-        (("enable.partition.eof",), ("true",), "a quiet partition is told from one that is not read to its end"),
+        (
+            ("enable.partition.eof",),
+            ("true",),
+            "only then a quiet partition can be told from one that is not read to its end",
+        ),
     )
     for key in keys
 }
@@ -250,7 +254,7 @@ def _key_errors(client: Mapping[str, Value]) -> Iterator[str]:
 
 def _size_errors(kafka: KafkaSettings) -> Iterator[str]:
     given = str(kafka.client.get("message.max.bytes", MESSAGE_BYTES))
-    if given.isdecimal() and int(given) < MESSAGE_BYTES:  # librdkafka says what is no number
+    if given.isdecimal() and int(given) < MESSAGE_BYTES:  # librdkafka says what is not a number
         yield (
             f"kafka.client.message.max.bytes: must be at least {MESSAGE_BYTES}, not {given}: dead letters are cut for "
             "that, and one that isn't taken would abort its transaction for ever"
@@ -262,7 +266,7 @@ def _timeout_errors(settings: Settings) -> Iterator[str]:
         transaction_ms = int(settings.kafka.client.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS))
         session_ms = int(settings.kafka.client.get("session.timeout.ms", SESSION_TIMEOUT_MS))
     except ValueError:
-        return  # librdkafka says which is no number
+        return  # librdkafka says which is not a number
     least = settings.commit.interval_ms + COMMIT_MARGIN_MS
     if transaction_ms < least:
         yield (

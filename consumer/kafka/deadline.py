@@ -1,4 +1,4 @@
-"""Time limits: one deadline over many waits, and a limit for calls into the client library that keep none."""
+"""Time limits: one deadline over many waits, and a limit for client calls that ignore theirs."""
 
 import threading
 import time

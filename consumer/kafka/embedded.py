@@ -1,7 +1,7 @@
-"""Kafka in this process, for a demonstration: librdkafka's mock cluster, which other clients reach over TCP.
+"""A broker in this process for demonstrations: librdkafka's mock cluster, reachable over TCP.
 
-It keeps topics in memory and trims them, stores no transactional offset commits and hides nothing that was aborted:
-good to see the worker run, no proof of exactly-once.
+It keeps topics in memory and trims them, does not store transactional offsets, and does not hide aborted records. It
+shows the worker at work; it does not prove exactly-once.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Where partitions end, asked of the brokers while the loop goes on: a question now, the answer some turns later."""
+"""Query end offsets without blocking the loop: ask in one turn, read the answer some turns later."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""How often transactions may end badly before that is no accident any more."""
+"""How many failed transactions in a row are accepted before the worker gives up."""
 
 from collections import deque
 

@@ -1,7 +1,7 @@
-"""The input: batches of messages of the partitions this worker owns, and the changes of what it owns.
+"""The input: batches of messages of the owned partitions, and the rebalances.
 
-Rebalance callbacks run inside `poll` and `close`. They never raise into the client library, which would throw away the
-batch it has in hand; what goes wrong in them is raised by `poll` instead, and the batch comes with the next one.
+Rebalance callbacks run inside `poll` and `close`. They never raise into the client library, which would lose the batch
+that it is about to return. `poll` raises their errors instead, and the batch comes with the next call.
 """
 
 import logging

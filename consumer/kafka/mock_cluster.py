@@ -1,6 +1,6 @@
-"""librdkafka's mock cluster by its C functions, which its Python binding leaves out.
+"""librdkafka's mock cluster through its C functions, which the Python binding does not offer.
 
-With them topics have as many partitions as asked for, and a group doesn't wait three seconds for more members first.
+They allow topics with any number of partitions, and groups that do not wait three seconds for more members.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""What a worker needs of Kafka: an input and transactions. `InputConsumer` and `TransactionOwner` are the real ones."""
+"""What a worker needs from Kafka, as protocols. `InputConsumer` and `TransactionOwner` are the real implementations."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager

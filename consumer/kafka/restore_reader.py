@@ -1,7 +1,7 @@
-"""Reading what partitions are restored from: where things stand, then state and input, beside the live reading.
+"""Read what a restore needs, beside the live reading: offsets first, then state and input.
 
-Nothing here waits for long: offsets are looked up in a thread, since those of a transaction that a dead worker left
-open are told only when the broker has ended it, and other partitions go on meanwhile.
+Nothing here blocks for long. Offsets are looked up in a thread, because offsets of an open transaction of a dead worker
+are known only after the broker has ended it; other partitions continue meanwhile.
 """
 
 import contextlib

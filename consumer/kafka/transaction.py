@@ -89,7 +89,7 @@ class TransactionOwner:
         self._failed_delivery: KafkaError | None = None
         self._produced = 0
         self._topics: set[str] = set()
-        """Of what is in the transaction, to name them where they can't be written to."""
+        """Of what is in the transaction, to name them where they cannot be written to."""
         self._failure_budget = FailureBudget(self._servers, str(config["transactional.id"]), clock)
         self._hurry: Deadline | None = None
 

@@ -21,7 +21,7 @@ from consumer.observe.catalogue import MetricSpec
 from consumer.windows.events import KINDS
 
 LATE_REASONS = ("stream_time", "stream_idle")
-"""Closed by the stream's own time, or by the floor that its partition's time sets."""
+"""Closed by the stream's own time, or by the idle watermark that its partition's time sets."""
 REBALANCE_KINDS = ("assigned", "revoked", "lost")
 MAX_ERROR_LABELS = 32
 OTHER_ERROR = "other"

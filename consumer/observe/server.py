@@ -34,7 +34,7 @@ class StatusServer:
         monotonic: clock for the age of connections, in seconds.
 
     Raises:
-        ViewerConsumerError: the address can't be had.
+        ViewerConsumerError: the address is not available.
     """
 
     def __init__(self, host: str, port: int, routes: Routes, monotonic: Callable[[], float]) -> None:

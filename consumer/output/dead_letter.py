@@ -1,6 +1,6 @@
-"""Dead letters: a record that is no event we can take, as it came, with headers that say why.
+"""Dead letters: a rejected record as it was received, with headers that give the reason.
 
-Header names are those of Kafka Streams (KIP-1034), with our own beside them.
+Header names are those of Kafka Streams (KIP-1034), plus some of this project.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
-"""Dead letters as they are read back: what their headers say, what is asked for, and how they are shown to people.
+"""Read dead letters back: parse their headers, filter them, and print them.
 
-Whatever stands in them came from outside. Text is shown with all that a terminal could take for a command escaped.
+Their content is untrusted. Text is printed with every terminal control sequence escaped.
 """
 
 import base64
@@ -96,7 +96,7 @@ def as_text(letter: DeadLetterRecord) -> Iterator[str]:
     yield f"came from    {visible(letter.said(TOPIC))} {visible(letter.came_from)}"
     yield f"at           {visible(time_text(_number(letter.said(TIMESTAMP_MS))))}"
     yield f"schema       {visible(letter.said(SCHEMA) or '-')}"
-    yield f"set aside by {visible(letter.said(APPLICATION))}"
+    yield f"rejected by {visible(letter.said(APPLICATION))}"
     for name, content in letter.headers:
         yield f"header       {visible(name)} = {'null' if content is None else shown(content)}"
     yield f"key          {'null' if letter.key is None else shown(letter.key)}"

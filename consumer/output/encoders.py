@@ -1,4 +1,4 @@
-"""Which encoder the settings ask for."""
+"""Choose the encoder of summaries that the settings ask for."""
 
 import json
 from functools import partial

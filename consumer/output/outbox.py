@@ -1,4 +1,4 @@
-"""What a partition has to publish with its next commit, kept until that is known to have happened."""
+"""Output of a partition for its next commit, kept until the commit is known to have succeeded."""
 
 from collections.abc import Iterator
 from itertools import chain

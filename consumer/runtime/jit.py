@@ -12,8 +12,8 @@ from numba.core import config
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Kernels allocate nothing, so numba need not count references to arrays (half of a walk's time); a call between
-# kernels would hand over dozens of words, so all are inlined (a quarter).
+# Kernels allocate nothing, so numba need not count references to arrays (that would take half of the
+# time). A call between kernels would pass dozens of words, so all are inlined (that saves a quarter).
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False, "forceinline": True}
 _OPTIONS_OF_CALLS: dict[str, Any] = {"nogil": True, "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _OPTIONS_OF_PARTS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -49,7 +49,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _or_nothing(load_index: Callable[[], dict[Any, Any]]) -> Callable[[], dict[Any, Any]]:
-    """What a release left that had other modules can't be read; then all is compiled anew, and written over it."""
+    """What a release left that had other modules cannot be read; then all is compiled anew, and written over it."""
 
     def load() -> dict[Any, Any]:
         try:

@@ -79,7 +79,7 @@ class Layers(NamedTuple):
 
 
 def read_layers(config: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> Layers:
-    """Read and merge the three layers; what can't be read becomes an error line, the rest is still merged."""
+    """Read and merge the three layers; what cannot be read becomes an error line, the rest is still merged."""
     layers = Layers({}, {}, [])
     if config is not None:
         try:
@@ -112,9 +112,9 @@ def _merge_file(layers: Layers, name: str, path: Path, environ: Mapping[str, str
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        layers.errors.append(f"{name}: {path}: can't be read: {error.strerror}")
+        layers.errors.append(f"{name}: {path}: cannot be read: {error.strerror}")
     except UnicodeDecodeError:
-        layers.errors.append(f"{name}: {path}: is no UTF-8 text")
+        layers.errors.append(f"{name}: {path}: is not UTF-8 text")
     else:
         leaf = (_variable_path(variable.removeprefix(ENV_PREFIX)), text.removesuffix("\n").removesuffix("\r"))
         _merge(layers, iter([leaf]), name)
@@ -140,11 +140,11 @@ def _read_toml(config: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{config}: can't be read: {error.strerror}") from None
+        raise UsageError(f"{config}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{config}: is no UTF-8 text") from None
+        raise UsageError(f"{config}: is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{config}: is no valid TOML: {error}") from None
+        raise UsageError(f"{config}: is not valid TOML: {error}") from None
 
 
 def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

@@ -50,7 +50,7 @@ def simulate(
         console: stderr; progress is shown there when it is a terminal.
 
     Raises:
-        ViewerConsumerError: the file can't be written, or Kafka can't be reached.
+        ViewerConsumerError: the file cannot be written, or Kafka can't be reached.
     """
     began_ms = clock.now_ms()
     pace = choose_pace(options, began_ms)
@@ -88,7 +88,7 @@ def open_sink(options: SimulateOptions, settings: Settings, stream_ids: tuple[st
             with path.open("wb") as file:
                 yield AvroFileSink(file, encoder, event_schema(), options.seed)
     except OSError as error:
-        raise ViewerConsumerError(f"{path}: can't be written: {error.strerror or error}") from None
+        raise ViewerConsumerError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def frame(source: InputSettings, schema_id: int) -> bytes:

@@ -1,1 +1,1 @@
-"""What a partition's state is in its topic: rows, a checkpoint, a journal; and the way back from them."""
+"""The stored state of a partition: rows, a checkpoint and a journal, and how a worker restores it."""

@@ -1,4 +1,4 @@
-"""The checkpoint record of a partition: which rows are its state, at which place of the input, under which settings."""
+"""The checkpoint record of a partition: which rows are its state, at which input offset, under which settings."""
 
 import json
 from collections.abc import Mapping
@@ -82,4 +82,4 @@ def decoded(value: bytes) -> Checkpoint:
             written_ms=int(record["written_ms"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise StateError(f"the checkpoint can't be read: {type(error).__name__}: {error}") from None
+        raise StateError(f"the checkpoint cannot be read: {type(error).__name__}: {error}") from None

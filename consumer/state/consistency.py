@@ -1,4 +1,4 @@
-"""Whether what is stored of a partition fits together: each disagreement stops the partition, none is guessed away."""
+"""Check that the stored state of a partition agrees with Kafka and with this worker; each disagreement stops it."""
 
 from consumer.kafka.protocols import Bounds
 from consumer.state.checkpoint import Checkpoint, Identity
@@ -6,7 +6,7 @@ from consumer.state.journal import JournalRecord
 from consumer.state.result_settings import FIXED, ResultSettings, changed_keys
 
 
-class StateInconsistent(Exception):  # noqa: N818  # a finding, which a worker goes on with for its other partitions
+class StateInconsistent(Exception):  # noqa: N818  # a finding, which a worker continues with for its other partitions
     """What is stored of a partition does not fit together, or not to this worker."""
 
     def __init__(self, partition: int, what: str, advice: str = "") -> None:
@@ -20,7 +20,7 @@ def check_identity(partition: int, stored: Identity, ours: Identity) -> None:
     """The state is of this cluster, topic and group.
 
     Raises:
-        StateDisagrees: it is another's.
+        StateInconsistent: it is another's.
     """
     if stored.group != ours.group:
         raise StateInconsistent(
@@ -35,7 +35,8 @@ def check_identity(partition: int, stored: Identity, ours: Identity) -> None:
     if stored.topic_id and ours.topic_id and stored.topic_id != ours.topic_id:
         raise StateInconsistent(
             partition,
-            f"the input topic was made anew: its id is {ours.topic_id}, and the state is of {stored.topic_id}",
+            f"the input topic was deleted and created again: its id is {ours.topic_id}, "
+            f"and the state is of {stored.topic_id}",
         )
 
 
@@ -43,7 +44,7 @@ def check_offsets(partition: int, bounds: Bounds, checkpoint: Checkpoint, journa
     """Log start ≤ checkpoint ≤ committed = journal; where the group's offset has expired, the journal's stands.
 
     Raises:
-        StateDisagrees: they don't.
+        StateInconsistent: they don't.
     """
     committed = journal.next_offset if bounds.committed is None else bounds.committed
     if committed != journal.next_offset:
@@ -73,7 +74,7 @@ def check_settings(partition: int, stored: ResultSettings, ours: ResultSettings)
     """What can't change while there is state has not.
 
     Raises:
-        StateDisagrees: it has.
+        StateInconsistent: it has.
     """
     changed = [key for key in changed_keys(stored, ours) if key in FIXED]
     if changed:
@@ -81,7 +82,7 @@ def check_settings(partition: int, stored: ResultSettings, ours: ResultSettings)
         raise StateInconsistent(
             partition,
             f"its state was counted with {was}, which can't change while there is state",
-            f"set it as it was, or forget the state by: viewer-consumer state reset --partition {partition}",
+            f"set it as it was, or reset the state with: viewer-consumer state reset --partition {partition}",
         )
 
 

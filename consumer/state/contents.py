@@ -1,4 +1,4 @@
-"""What the records of a partition's state come to: the newest of each key, as compaction will leave them."""
+"""The newest record of each key of a state partition, as compaction will leave them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

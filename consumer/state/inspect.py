@@ -1,4 +1,4 @@
-"""What is stored of partitions, read beside workers that may be at work: one partition at a time, each as one cut."""
+"""Read the stored state while workers run: one partition at a time, each as one consistent cut."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -74,7 +74,7 @@ def find_stream(view: View, settings: Settings, stream_id: str) -> Iterator[Foun
     """A stream in all partitions that have it.
 
     Raises:
-        ViewerConsumerError: what is stored can't be read.
+        ViewerConsumerError: what is stored cannot be read.
     """
     for stored in read_stored(view.state, view.partitions):
         contents = stored.contents

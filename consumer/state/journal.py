@@ -1,6 +1,6 @@
-"""The journal of a partition: what a replay from the checkpoint can't know from the records alone.
+"""The journal of a partition: what a replay from the checkpoint cannot derive from the records alone.
 
-It is rewritten in every commit, so the newest one holds all that happened since the checkpoint.
+Every commit rewrites it, so the newest one holds everything since the checkpoint.
 """
 
 import json
@@ -86,14 +86,14 @@ def decoded(value: bytes) -> JournalRecord:
             published=Checksum(int(record["summaries"]), int(record["summaries_digest"], 16)),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise StateError(f"the journal can't be read: {type(error).__name__}: {error}") from None
+        raise StateError(f"the journal cannot be read: {type(error).__name__}: {error}") from None
 
 
 def _json_object(what: str, value: bytes) -> dict[str, Any]:
     try:
         record = json.loads(value)
     except ValueError as error:
-        raise StateError(f"the {what} is no JSON: {error}") from None
+        raise StateError(f"the {what} is not JSON: {error}") from None
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise StateError(f"the {what} is of no version that this release reads (it reads {VERSION})")
     return record

@@ -1,4 +1,4 @@
-"""Keys of the state topic's records; those of rows begin with `b"r"` and are the windows' affair."""
+"""Keys of the records of the state topic; those of rows begin with `b"r"` (see `windows.storage.rows`)."""
 
 CHECKPOINT = b"c"
 JOURNAL = b"j"

@@ -1,4 +1,4 @@
-"""Offsets as ranges: what a journal keeps of rejects, which mostly come in runs."""
+"""Offsets as ranges: how the journal keeps the offsets of rejected records, which mostly come in runs."""
 
 from collections.abc import Sequence
 

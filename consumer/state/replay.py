@@ -1,7 +1,7 @@
-"""Taking again what was taken before: from a checkpoint to the journal's offset, with all outputs muted.
+"""Replay records from a checkpoint to the journal's offset, with all outputs muted.
 
-A replay judges nothing. What was a reject then is one now, time moves on by the clock where it did, and in the end the
-same summaries must have come out.
+A replay decides nothing anew: journalled rejects are skipped, journalled clock steps are applied where they happened,
+and in the end the same summaries must result.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ _JOURNALLED = 253
 """Stands in `EventColumns.reject` of what the journal calls a reject."""
 
 
-class ReplayFailed(ViewerConsumerError):  # noqa: N818  # as StateDisagrees, a finding
+class ReplayFailed(ViewerConsumerError):  # noqa: N818  # as StateInconsistent, a finding
     """The replay did not give what was published; going on would publish something else."""
 
     def __init__(self, partition: int, what: str) -> None:
         super().__init__(
             f"partition {partition}: the replay does not give what was published before: {what}; nothing more is "
-            f"published. Look at it by: viewer-consumer state check; go on without its state by: "
+            f"published. Look at it with: viewer-consumer state check; go on without its state by: "
             f"viewer-consumer state reset --partition {partition}"
         )
 
@@ -71,7 +71,7 @@ class Replay:
         """The next records, in order; those from the journal's offset on are left to who comes next.
 
         Raises:
-            ReplayFailed: a record can't be decoded that could before.
+            ReplayFailed: a record cannot be decoded that could before.
         """
         batch = batch_of(messages)
         begin, end = np.searchsorted(batch.offsets, (self.next_offset, self.journal.next_offset)).tolist()
@@ -129,7 +129,7 @@ class Replay:
         new = np.flatnonzero((rejected != 0) & (rejected != _JOURNALLED) & (rejected != IGNORED))
         if len(new):
             offset = int(offsets[begin + int(new[0])])
-            raise ReplayFailed(self._partition, f"the record at offset {offset} can't be decoded any more")
+            raise ReplayFailed(self._partition, f"the record at offset {offset} cannot be decoded any more")
 
     def _apply(self, decoded: Decoded, offsets: npt.NDArray[np.int64], begin: int, end: int) -> None:
         """Between two steps of the clock at a time."""

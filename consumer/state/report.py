@@ -1,4 +1,4 @@
-"""What disagrees in what is stored of a partition: all of it, where a restore stops at the first."""
+"""Report everything that disagrees in the stored state of a partition; a restore stops at the first disagreement."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -74,7 +74,7 @@ def _decoded(stored: Stored) -> tuple[Checkpoint | None, JournalRecord | None]:
     """Both, or None of both where nothing was ever committed.
 
     Raises:
-        StateDisagrees: one is missing or can't be read.
+        StateInconsistent: one is missing or cannot be read.
     """
     contents, committed = stored.contents, stored.committed
     if contents.checkpoint is None:

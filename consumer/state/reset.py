@@ -1,7 +1,7 @@
-"""Forgetting the state of partitions: empty windows, at an offset of the input that is chosen.
+"""Reset partitions: delete their stored state and set the group to a chosen input offset.
 
-A partition is forgotten in one transaction: tombstones for all that is stored of it, an empty checkpoint and journal,
-and the group's offset. It is committed as a worker's are, as a member of the group: nobody else can have it meanwhile.
+Each partition is reset in one transaction: tombstones for its rows, an empty checkpoint and journal, and the group's
+offset. It is committed as a member of the group, so no other member can own the partition at that time.
 """
 
 import secrets
@@ -126,7 +126,7 @@ def _journal_offset(value: bytes | None) -> int | None:
     try:
         return None if value is None else journals.decoded(value).next_offset
     except StateError:
-        return None  # what can't be read is what may be to be forgotten
+        return None  # what cannot be read is what may be to be forgotten
 
 
 def _number(value: bytes | None) -> int:

@@ -5,7 +5,7 @@
                                 │                          │
                                 │ nothing there            └─ does not end on the journal's digest: ReplayFailed
                                 ├───────────────────────────► restored, empty, at input.start
-                                └─ offsets or settings disagree: StateDisagrees
+                                └─ offsets or settings disagree: StateInconsistent
 ```
 It never waits: `advance` looks how far things are, and messages are handed to it as they come.
 """
@@ -82,7 +82,7 @@ class Restore:
         self._state = plan.settings.kafka.state_topic
         self._phase = _Phase.LOOKING
         self._bounds = Bounds(None, 0, 0, 0)
-        # By the rules in force: rows depend on `bucket_ms` alone, and with another one nothing is gone on with.
+        # By the rules in force: rows depend on `bucket_ms` alone, and with another one nothing is continued.
         self._windows = PartitionWindows.loading(window_rules(plan.settings.windows), _new_key(), Times())
         self._doubtful = False
         self._settled_contents: Contents | None = None
@@ -116,7 +116,7 @@ class Restore:
             now_s: monotonic seconds.
 
         Raises:
-            StateDisagrees: this partition can't be gone on with; says why, and what resolves it.
+            StateInconsistent: this partition can't be continued; says why, and what resolves it.
             ReplayFailed: what was replayed is not what was published.
             ViewerConsumerError: bounds can't be looked up.
         """
@@ -141,7 +141,7 @@ class Restore:
         """Messages of this partition, of its state or of its input, in order.
 
         Raises:
-            StateDisagrees, ReplayFailed: as `advance`.
+            StateInconsistent, ReplayFailed: as `advance`.
         """
         if topic == self._state:
             self._take_state(messages)
@@ -275,7 +275,7 @@ class Restore:
         return None
 
     def _read_again(self, replay: Replay, now_s: float) -> None:
-        """A schema can't be had now: what came meanwhile is let go, and read again a little later."""
+        """A schema is not available now: what came meanwhile is let go, and read again a little later."""
         if self._read_again_at_s is None:
             self._reader.stop(self._input, self.partition)
             self._read_again_at_s = now_s + READ_AGAIN_S

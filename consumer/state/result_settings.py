@@ -1,4 +1,4 @@
-"""The settings that shape results: kept with each checkpoint, since a replay goes by those that ruled before."""
+"""The settings that shape results. Each checkpoint keeps them, because a replay runs under the settings before it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,7 +50,7 @@ def settings_of(shape: ResultSettings, current: Settings) -> Settings:
         windows = WindowSettings.model_validate({**_kept(current.windows, _NOT_OF_WINDOWS), **shape["windows"]})
         source = InputSettings.model_validate({**_kept(current.input, _NOT_OF_INPUT), **shape["input"]})
     except (KeyError, TypeError, ValidationError) as error:
-        raise StateError(f"the settings of the checkpoint can't be read: {error}") from None
+        raise StateError(f"the settings of the checkpoint cannot be read: {error}") from None
     return current.model_copy(update={"windows": windows, "input": source})
 
 

@@ -1,4 +1,4 @@
-"""Stored rows as windows again, to be looked at; a worker's own restore reads them as they come."""
+"""Load stored rows into windows to inspect them; a worker's own restore reads them as they arrive."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class StoredStream(NamedTuple):
     """A stream as of the checkpoint."""
 
     time_ms: int
-    """The partition's floor included."""
+    """The partition's idle watermark included."""
     viewers: int
     buckets: list[StoredBucket]
     """Oldest first."""
@@ -54,8 +54,8 @@ def loaded_windows(
         widest: take the window for as long as can be, so that it has all buckets.
 
     Raises:
-        RowError: a row can't be read.
-        StateError: the checkpoint's settings can't be read.
+        RowError: a row cannot be read.
+        StateError: the checkpoint's settings cannot be read.
     """
     rules = window_rules(settings_of(checkpoint.settings, settings).windows)
     windows = PartitionWindows.loading(_widest(rules) if widest else rules, checkpoint.hash_key, checkpoint.times)

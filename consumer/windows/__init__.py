@@ -1,1 +1,1 @@
-"""The heart: pure functions and arrays that turn event columns into closed buckets."""
+"""The window core: pure functions and arrays that turn event columns into closed buckets."""

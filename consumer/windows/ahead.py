@@ -1,8 +1,8 @@
-"""Looking ahead: what the next events need is read now, many at a time, so that the processor waits for it once.
+"""Prefetching: read what the next events need many at a time, so that the processor waits for memory once.
 
-An audience is larger than the caches, and each event needs places all over it: waiting for one after the other takes
-most of the time. The loops here are so short that the processor has several reads on their way. Most of what they find
-is dropped: it is at hand when the walk asks for it.
+The viewer table is larger than the caches, and each event touches random places in it. Waiting for them one by one
+takes most of the time. These loops are so short that the processor keeps several reads in flight. Their results are
+mostly dropped; the data is in the cache when `process_events` needs it.
 """
 
 from consumer.runtime.jit import inlined
@@ -38,7 +38,7 @@ def look_ahead(rules: WindowRules, state: State, events: EventColumns, begin: in
 
 @inlined
 def _read_viewers(state: State, size: int) -> None:
-    """The viewers' places in the table, their rows, their newest signs."""
+    """The viewers' places in the table, their rows, their newest activities."""
     ahead, slots = state.ahead, state.viewer_arrays.slots
     viewers, kept = state.viewer_arrays.viewers, state.viewer_arrays.kept
     for i in range(size):
@@ -57,9 +57,9 @@ def _read_viewers(state: State, size: int) -> None:
 
 @inlined
 def read_activities(state: State, chunk: int, size: int) -> int:
-    """Leave the viewers of so many signs, from that chunk on, in `state.ahead`, and have at hand what settling needs.
+    """Write the viewers of the next `size` activities of a bucket to `state.ahead`, and prefetch their rows.
 
-    Returns the chunk behind.
+    Returns the chunk after them.
     """
     ahead, viewers, kept = state.ahead, state.viewer_arrays.viewers, state.viewer_arrays.kept
     for begin in range(0, size, CHUNK):

@@ -1,4 +1,4 @@
-"""A stream's buckets: a list ordered by start, newest first, of which the older part may be closed already."""
+"""The buckets of a stream: a list ordered by start, newest first. The older part may be closed already."""
 
 from consumer.runtime.jit import inlined
 from consumer.windows.layout import NONE, State

@@ -1,4 +1,4 @@
-"""What closes buckets without a record: the clock of a silent partition, and rules that change."""
+"""What closes buckets without a record: steps of the clock on a quiet partition, and changed rules."""
 
 from consumer.runtime.jit import compiled, inlined
 from consumer.windows.buckets import drop_outside_window, first_open_ms
@@ -24,7 +24,7 @@ def step_partition(rules: WindowRules, state: State, to_ms: int, offset: int, cl
 
 @compiled
 def apply_rules(before: WindowRules, rules: WindowRules, state: State, offset: int, closed: Closed) -> None:
-    """Settle every stream by new rules, at its own time or the floor; the floor stays, the heap is made anew."""
+    """Close what the new rules close in every stream, and rebuild the heap; the idle watermark does not change."""
     head = state.head[0]
     idle_watermark_ms = int(head["idle_watermark_ms"])
     if rules.grace_ms > before.grace_ms and idle_watermark_ms != NO_TIME_MS:

@@ -1,8 +1,8 @@
-"""What time does: buckets close, streams go quiet and are forgotten.
+"""Closing: buckets close, streams go quiet and are forgotten.
 
-A stream's time moves with its own events, and with the partition's floor when it has none. The floor visits only the
-streams that have something due: a heap holds, for each stream, the lowest floor at which something happens to it. An
-entry may be too low, never too high; one that no longer matches its stream's `scheduled_ms` is left over and dropped.
+A stream's time moves with its own events and, without events, with the partition's idle watermark. A heap holds for
+each stream the lowest idle watermark at which something happens to it, so only those streams are visited. Heap entries
+are lower bounds; an entry that does not match its stream's `scheduled_ms` is stale and is skipped.
 """
 
 import numpy as np
@@ -67,7 +67,7 @@ def _publish(state: State, row: int, bucket: int, reason: int, offset: int, clos
 
 @inlined
 def due_watermark_ms(rules: WindowRules, state: State, row: int) -> int:
-    """The lowest floor at which a stream has a bucket to close, an empty window, or is to be forgotten."""
+    """The lowest idle watermark at which a stream has a bucket to close, an empty window, or is to be forgotten."""
     stream, buckets = state.streams[row], state.buckets
     oldest_open = int(stream["oldest_open"])
     if oldest_open != NONE:
@@ -81,7 +81,7 @@ def due_watermark_ms(rules: WindowRules, state: State, row: int) -> int:
 
 @inlined
 def schedule(rules: WindowRules, state: State, row: int) -> None:
-    """Have the heap look at a stream no later than its next due floor."""
+    """Have the heap look at a stream no later than its next due idle watermark."""
     idle_watermark_ms = due_watermark_ms(rules, state, row)
     if idle_watermark_ms < state.streams[row]["scheduled_ms"]:
         state.streams[row]["scheduled_ms"] = idle_watermark_ms
@@ -92,7 +92,7 @@ def schedule(rules: WindowRules, state: State, row: int) -> None:
 def advance_partition(
     rules: WindowRules, state: State, timestamp_ms: int, reason: int, offset: int, closed: Closed
 ) -> None:
-    """Take a time into partition time; when that enters a new bucket, raise the floor and settle the quiet streams."""
+    """Advance partition time; when it enters a new bucket, raise the idle watermark and close quiet streams."""
     head = state.head[0]
     before_ms = int(head["partition_time_ms"])
     if timestamp_ms <= before_ms:

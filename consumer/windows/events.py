@@ -1,4 +1,4 @@
-"""The columns that the intake hands to the windows: one row an event, no object an event."""
+"""The columns that the intake passes to the windows: one row per event, no Python object per event."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Buckets without events: where viewers are counted a stream has them, too, for as long as anybody may be present."""
+"""Buckets without events: with sessions counting a stream has them too, as long as a viewer may be present."""
 
 from consumer.runtime.jit import compiled
 from consumer.windows.events import EventColumns

@@ -1,4 +1,4 @@
-"""Room in the arrays of a partition, made between two walks: compiled code never has to ask for any."""
+"""Growth of a partition's arrays, between two calls of compiled code, which never allocates."""
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,7 @@ def closed_with_room(closed: npt.NDArray[np.void], state: State, events: int, ga
     wanted = int(state.head[0]["buckets_live"]) + events + gaps
     if wanted <= len(closed):
         return closed
-    # Zeros, since what is never written is in the tally too.
+    # Zeros, since what is never written is in the checksum too.
     return np.zeros(max(wanted, 3 * len(closed) // 2), CLOSED)
 
 

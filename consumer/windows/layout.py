@@ -1,11 +1,11 @@
 """What a partition remembers, as arrays: one row a stream, one row an active bucket, no object for either.
 
 ```
-table ──► streams row ──► newest bucket ⇄ … ⇄ oldest_open ⇄ … ⇄ oldest      due: a heap of (floor, stream)
+table ──► streams row ──► newest bucket ⇄ … ⇄ oldest_open ⇄ … ⇄ oldest      due: a heap of (idle watermark, stream)
    ids ◄──┘ id_start          open buckets        closed, still in the window
 ```
 A stream's buckets are a list ordered by start. Rows are reused through free lists; arrays grow by half, and only
-between two walks, so that compiled code never has to ask for room.
+between two calls of compiled code, so that compiled code never has to ask for room.
 """
 
 from typing import NamedTuple, TypeVar
@@ -37,9 +37,12 @@ LIMB = 2**62
 STREAM = np.dtype(
     [
         ("hash", np.uint64),
-        ("time_ms", np.int64),  # the largest accepted timestamp of its own; the floor is added where it is read
+        (
+            "time_ms",
+            np.int64,
+        ),  # the largest accepted timestamp of its own; the idle watermark is added where it is read
         ("viewers", np.int64),
-        ("scheduled_ms", np.int64),  # the floor at which the heap looks at it next
+        ("scheduled_ms", np.int64),  # the idle watermark at which the heap looks at it next
         ("id_start", np.int64),
         ("id_size", np.int32),
         ("newest", np.int32),
@@ -91,9 +94,9 @@ HEAD = np.dtype(
     [
         ("partition_time_ms", np.int64),
         ("partition_bucket_end_ms", np.int64),
-        ("partition_started", np.int64),  # the first record sets partition time and no floor
+        ("partition_started", np.int64),  # the first record sets partition time and no idle watermark
         ("idle_watermark_ms", np.int64),
-        ("closed_below_ms", np.int64),  # as a stream's, for the floor
+        ("closed_below_ms", np.int64),  # as a stream's, for the idle watermark
         ("streams_used", np.int64),
         ("streams_free", np.int64),
         ("streams_live", np.int64),
@@ -118,7 +121,7 @@ HEAD = np.dtype(
 DUE = np.dtype([("idle_watermark_ms", np.int64), ("stream", np.int64)])
 
 AHEAD = 64
-"""So many events are looked at ahead of the walk: what they need stays in the nearest cache until they are taken."""
+"""So many events are looked at ahead of processing: what they need stays in the nearest cache until they are taken."""
 
 AHEAD_ROW = np.dtype(
     [
@@ -132,8 +135,8 @@ AHEAD_ROW = np.dtype(
         ("hint_too", np.int64),
     ]
 )
-"""Of an event, the hashes of its stream and, in two words, of its viewer, and the row that this one seems to have; of a
-bucket that is settled meanwhile, the row of who has a sign in it, and of who is to be forgotten. Hints are never used.
+"""For an event: the hashes of its stream and of its viewer (two words), and the viewer's probable row. For a bucket
+that is being finalized: the rows of viewers with activities in it, and of viewers to remove. Hints are never read back.
 """
 
 

@@ -1,6 +1,6 @@
-"""One input partition's windows: the arrays, their growth, and the walk over them.
+"""The windows of one input partition: its arrays, their growth, and the calls of the compiled code.
 
-Nothing here reads a clock, does I/O or draws a random number: state is a function of rules, hash key and events.
+Nothing here reads a clock, does I/O or draws random numbers. State is a function of rules, hash key and events.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ class PartitionWindows:
         self._collect()
 
     def step(self, to_ms: int, offset: int) -> None:
-        """Have the clock of a silent partition move partition time, floor and all, before the record at `offset`.
+        """Advance partition time and idle watermark of a quiet partition by the clock, before the record at `offset`.
 
         Nothing happens unless it is ahead of partition time.
         """
@@ -107,7 +107,7 @@ class PartitionWindows:
     def change_rules(self, rules: WindowRules, offset: int) -> None:
         """Go on by new rules before the record at `offset`; what is over by them closes, what has closed stays closed.
 
-        The floor stays where it is until partition time enters its next bucket, and never goes back.
+        The idle watermark stays where it is until partition time enters its next bucket, and never goes back.
 
         Raises:
             ValueError: `bucket_ms` or the counting is another one.
@@ -132,7 +132,7 @@ class PartitionWindows:
 
     @property
     def counts_sessions(self) -> bool:
-        """By viewer, which is settled when a bucket closes."""
+        """By viewer, which is finalized when a bucket closes."""
         return self._rules.sessions
 
     def times(self) -> Times:
@@ -160,7 +160,7 @@ class PartitionWindows:
         """Take stored rows and tombstones in the order of their topic; a later record of a key stands.
 
         Raises:
-            RowError: a record can't be read; these windows are of no use then.
+            RowError: a record cannot be read; these windows are of no use then.
         """
         for aside in self._load(records):
             self._large_rows.take(*records[aside])
@@ -221,7 +221,7 @@ class PartitionWindows:
         return Checksum(int(self._head["published_count"]), int(self._head["published_digest"]))
 
     def reset_published_checksum(self) -> None:
-        """Begin a new tally."""
+        """Begin a new checksum."""
         self._head["published_count"] = 0
         self._head["published_digest"] = 0
 

@@ -1,4 +1,4 @@
-"""The walk: every event of a batch, in record order, into the buckets of its stream."""
+"""Process every event of a batch, in record order, into the buckets of its stream."""
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ LATE_IDLE = 2
 STREAM_LIMIT = 3
 REJECTED = 4
 STATUSES = ("accepted", "late", "late_idle", "stream_limit", "rejected")
-"""What became of an event, by code: late by its stream's own time or by the floor, a new stream past the limit."""
+"""Outcome of an event, by code: late by its stream's own time or by the idle watermark; a stream past the limit."""
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""The settings that shape results, as plain numbers that compiled code can take."""
+"""The settings that shape results, as plain numbers for compiled code."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class WindowRules(NamedTuple):
     viewer_timeout_ms: int = 90_000
     max_viewers: int = 5_000_000
     max_events_per_viewer_bucket: int = 64
-    """At most 255: signs carry their rank in a byte."""
+    """At most 255: activities carry their rank in a byte."""
 
 
 @inlined

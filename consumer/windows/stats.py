@@ -1,4 +1,4 @@
-"""What a partition holds and has met, in numbers."""
+"""Statistics of a partition: what it holds now, and what it has counted since it was assigned."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from consumer.windows.layout import State, bytes_in_use, known
 
 
 class PartitionStats(NamedTuple):
-    """What a partition holds now; times are None before the first event and the first floor."""
+    """What a partition holds now; times are None before the first event and the first idle watermark."""
 
     streams: int
     buckets: int
@@ -15,7 +15,7 @@ class PartitionStats(NamedTuple):
     idle_watermark_ms: int | None
     largest_lateness_ms: int
     viewers_held: int
-    """Who is present where open buckets begin, or has signs in them; 0 where viewers aren't counted."""
+    """Who is present where open buckets begin, or has activities in them; 0 where viewers aren't counted."""
     activities_held: int
 
 
@@ -27,7 +27,7 @@ class SessionCounters(NamedTuple):
     orphan_leaves: int
     """Leaves of viewers who were absent."""
     implicit_joins: int
-    """Viewers who became present by an event that is no join."""
+    """Viewers who became present by an event that is not a join."""
     untracked: int
     """Events past a limit, which say nothing of their viewer's presence."""
 

@@ -1,4 +1,4 @@
-"""Stream ids to rows: open addressing with linear probing over a keyed hash, deletion by shifting back."""
+"""Map stream ids to rows: open addressing with linear probing over a keyed hash; deletion shifts entries back."""
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,7 @@ def put_in_table(table: npt.NDArray[np.int32], hash_: np.uint64, row: int) -> No
 
 @inlined
 def add_stream(state: State, hash_: np.uint64, text: npt.NDArray[np.uint8], at: int, size: int) -> int:
-    """A new row for an id that is not there yet; room was reserved before the walk."""
+    """A new row for an id that is not there yet; room was reserved before processing."""
     head = state.head[0]
     row = int(head["streams_free"])
     if row == NONE:

@@ -1,4 +1,4 @@
-"""The window view: what the gauges show of a stream, from the buckets that overlap its window."""
+"""What the gauges show of a stream, computed from the buckets that overlap its window."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Journals and checkpoints in the open transaction: the state of a partition goes out with what came of it."""
+"""Write journals and checkpoints into the open transaction, together with the summaries they belong to."""
 
 from collections.abc import Iterable
 

@@ -1,7 +1,6 @@
-"""The breaker: says when so many records of a partition are rejects that going on would empty it into the dead letters.
+"""The circuit breaker: stops a partition when nearly all of its records are rejected.
 
-Pure: whether it opens, and at which record, depends on the records in their order alone, never on how they came in
-batches.
+Pure: whether it opens, and at which record, depends only on the records in their order, not on batches.
 """
 
 from typing import NamedTuple

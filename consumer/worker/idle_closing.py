@@ -1,4 +1,4 @@
-"""Moving the time of silent partitions by the clock, so that their last buckets come out and silent streams end."""
+"""Advance the time of quiet partitions by the clock, so that their last buckets close and silent streams end."""
 
 from collections.abc import Collection, Mapping
 

@@ -1,6 +1,7 @@
-"""Taking messages: decoded into columns, walked into the windows of their partitions, rejects made dead letters.
+"""Process messages: decode them into columns, apply them to the windows, and turn rejected records into dead letters.
 
-Behind each run of one partition, windows, outbox, journal and next offset agree: that is a cut, which may be committed.
+After each run of records of one partition, windows, outbox, journal and next offset agree. Such a consistent cut may be
+committed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, STATUSES, STREAM
 from consumer.worker.task import PartitionTask
 
 BATCH = 1_000
-"""Messages at once: more are slower and take more memory."""
+"""Messages per batch; more are slower and take more memory."""
 
 HELD_RETRY_S = 0.25
 
@@ -30,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RecordProcessor:
-    """Takes messages of owned partitions, and holds back those whose schema can't be had yet."""
+    """Processes messages of owned partitions, and holds back those whose schema is not available yet."""
 
     def __init__(
         self, settings: Settings, intake: Intake, source: Input, metrics: WorkerMetrics, clocks: Clocks
@@ -44,14 +45,14 @@ class RecordProcessor:
         self._last_retry_s = clocks.monotonic_s()
         self._uses_breaker = settings.input.breaker
         self.waiting_reason = ""
-        """Why a partition waits, for people; empty where none does."""
+        """Why a partition waits for a schema; empty if none waits."""
         self.tripped: dict[int, str] = {}
-        """Partitions whose breaker has opened, and why, for people: their memory is to be dropped, uncommitted."""
+        """Partitions whose circuit breaker has opened, with the reason; the caller drops their memory uncommitted."""
 
     def process(self, messages: Sequence[Message], tasks: Mapping[int, PartitionTask]) -> frozenset[int]:
-        """Take messages; those of partitions that are not owned are left to who owns them.
+        """Process messages; skip those of partitions that this worker does not own.
 
-        Returns the partitions of which there were messages.
+        Returns the partitions that had messages.
         """
         if not messages:
             return frozenset()
@@ -69,7 +70,7 @@ class RecordProcessor:
         return frozenset(run.partition for run in batch.runs)
 
     def process_held(self, tasks: Mapping[int, PartitionTask]) -> None:
-        """Try again what waits for its schema."""
+        """Process again the messages that wait for a schema, at most every `HELD_RETRY_S`."""
         now_s = self._clocks.monotonic_s()
         waiting = [partition for partition in tasks.values() if partition.held]
         if not waiting:
@@ -88,7 +89,7 @@ class RecordProcessor:
             self.waiting_reason = ""
 
     def _process_run(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> None:
-        # After a step back the client library may still return records that the windows have.
+        # After a rewind the client library may still return records that are already in the windows.
         known = np.searchsorted(batch.offsets[run.begin : run.end], partition.next_offset)
         run = run._replace(begin=run.begin + int(known))
         end = self._hold_back(partition, batch, decoded, run)
@@ -96,7 +97,7 @@ class RecordProcessor:
             return
         status = partition.windows.apply(decoded.events, run.begin, end, batch.offsets)
         if self._uses_breaker and self._opens_breaker(partition, decoded, run._replace(end=end), status):
-            return  # the windows are ahead of what may be committed: whoever hears of it drops them
+            return  # the windows are ahead of what may be committed; the caller drops them
         partition.next_offset = int(batch.offsets[end - 1]) + 1
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
         partition.processed_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
@@ -112,12 +113,12 @@ class RecordProcessor:
     def _opens_breaker(
         self, partition: PartitionTask, decoded: Decoded, run: Run, status: npt.NDArray[np.uint8]
     ) -> bool:
-        if not len(decoded.rejects) and not (status == STREAM_LIMIT).any():  # nearly always, and many times a second
+        if not len(decoded.rejects) and not (status == STREAM_LIMIT).any():  # the usual case, many times a second
             partition.breaker.pass_over(run.end - run.begin)
             return False
         codes = decoded.events.reject[run.begin : run.end]
         rejected = ((codes != 0) & (codes < WAITING)) | (status == STREAM_LIMIT)
-        # One that is ahead of its time is neither: a clock that is wrong says nothing of the topic.
+        # Records from the future do not count: a wrong clock says nothing about the topic.
         opened = partition.breaker.take(rejected[codes != Reject.FUTURE])
         if opened is None or partition.breaker.passed is None:
             return False
@@ -125,14 +126,14 @@ class RecordProcessor:
         most = Reject(int(np.argmax(reasons)))
         self.tripped[partition.number] = (
             f"partition {partition.number}: {partition.breaker.passed.sentence}, most of them {most.label} "
-            f"({most.sentence}); it stops where it was last committed. Put right the producers or the settings of "
-            "input, or have all of them set aside by input.breaker = false; then restart"
+            f"({most.sentence}); it stops where it was last committed. Correct the producers or the settings of "
+            "input, or send all of them to the dead-letter topic with input.breaker = false; then restart"
         )
         _log.error("breaker opened", partition=partition.number, reason=self.tripped[partition.number])
         return True
 
     def _hold_back(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> int:
-        """Where the run ends for now: before the first record whose schema can't be had."""
+        """Return where the run ends for now: before the first record whose schema is not available."""
         if decoded.waiting >= run.end:
             return run.end
         waiting = np.flatnonzero(decoded.events.reject[run.begin : run.end] == WAITING)
@@ -164,11 +165,11 @@ class RecordProcessor:
         rows: range,
         status: npt.NDArray[np.uint8],
     ) -> None:
-        """Write dead letters for the rejects among the rows."""
+        """Write dead letters for the rejected records among the rows."""
         begin, end = np.searchsorted(decoded.rejects, (rows.start, rows.stop))
         rejects = decoded.rejects[begin:end]
         if len(rejects):
-            # Whatever the decoding of a later day would say of them, a replay skips them.
+            # A replay skips these offsets, even if the records could be decoded by then.
             partition.journal.rejects.add(batch.offsets[rejects])
             one_of_each, kinds = decoded.kinds(rejects)
             self._write(partition, batch, rejects, [decoded.explain(int(row)) for row in one_of_each], kinds)
@@ -185,7 +186,7 @@ class RecordProcessor:
         details: Sequence[RejectDetail],
         kinds: npt.NDArray[np.int64],
     ) -> None:
-        """Write dead letters of rows in their order; `kinds` says which of the details is that of each."""
+        """Write dead letters for the rows in order; `kinds` is the index of each row's detail."""
         causes = [self._cause(partition, detail).headers() for detail in details]
         places = rows.tolist()
         messages = [batch.messages[row] for row in places]

@@ -1,7 +1,7 @@
-"""Publishing: what the outboxes hold goes out a slice at a time, then a commit covers it with state and input offsets.
+"""Publish: send the outboxes a slice at a time, then commit them together with state and input offsets.
 
-An aborted transaction is sent again from the outboxes. Where it is not known what became of one, `outcome_unknown` is
-set: the caller drops its memory and reads again from the group's offsets.
+After an abort the outboxes are sent again. If the outcome of a transaction is unknown, `outcome_unknown` is set: the
+caller drops its memory and restores from the committed offsets.
 """
 
 import math

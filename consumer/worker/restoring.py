@@ -1,4 +1,4 @@
-"""Restoring beside the live work: a slice at a time, so that live partitions don't wait for those that come."""
+"""Restore partitions beside the live ones, a slice per turn, so that live partitions do not wait."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -91,7 +91,7 @@ class PartitionRestorer:
 
         Raises:
             ReplayFailed: what was replayed is not what was published.
-            ViewerConsumerError: state or offsets can't be read.
+            ViewerConsumerError: state or offsets cannot be read.
         """
         restored = self._advance()
         end_s = self._clocks.monotonic_s() + SLICE_S

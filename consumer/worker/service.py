@@ -1,4 +1,4 @@
-"""A worker of real parts, from settings: what `viewer-consumer run` runs."""
+"""Build a worker of real parts from settings; this is what `viewer-consumer run` runs."""
 
 import contextlib
 import gc
@@ -46,7 +46,7 @@ class Service:
 
     Raises:
         UsageError: the settings don't fit together, or librdkafka doesn't take them.
-        ViewerConsumerError: the address to listen on can't be had.
+        ViewerConsumerError: the address to listen on is not available.
     """
 
     def __init__(self, settings: Settings, clocks: Clocks | None = None) -> None:
@@ -68,7 +68,7 @@ class Service:
         """Work until `stop` is set, then commit, leave the group and return.
 
         Raises:
-            ViewerConsumerError: what can't be gone on with; says what to do.
+            ViewerConsumerError: what can't be continued; says what to do.
         """
         self._server.start()
         _log.info("metrics", address=f"{self.address}/metrics")

@@ -1,4 +1,4 @@
-"""The loop's own picture of itself: a snapshot of the partitions it owns."""
+"""Build the snapshot of the worker that metrics and `/readyz` read."""
 
 from collections.abc import Mapping, Sequence
 

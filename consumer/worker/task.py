@@ -1,4 +1,4 @@
-"""A partition that this worker owns: its windows, its place in the input, and what it has yet to publish."""
+"""One partition that this worker owns: its windows, its position in the input, and its unpublished output."""
 
 from dataclasses import dataclass, field
 
@@ -15,39 +15,39 @@ from consumer.worker.idleness import IdleClock
 
 @dataclass
 class PartitionTask:
-    """Dropped when the partition goes; nothing of it outlives the assignment."""
+    """Created when a partition is restored; dropped when it is revoked. Nothing of it outlives the assignment."""
 
     number: int
     windows: PartitionWindows
     idle: IdleClock
     next_offset: int
-    """Of the first record that is not in the windows yet."""
+    """Offset of the first record that is not in the windows yet."""
     committed_offset: int | None
-    """None where the group has none for it."""
+    """The group's committed offset; None if there is none."""
     checkpoint: int = 0
-    """Number of the last one that was committed; 0 where there is none, and then the first commit makes one."""
+    """Number of the last committed checkpoint; 0 if there is none: then the first commit writes one."""
     checkpoint_s: float = 0.0
-    """Monotonic seconds at which it was committed, or the partition was restored."""
+    """Monotonic time of that checkpoint, or of the restore, in seconds."""
     checkpoint_wanted: bool = False
-    """With the next commit, whatever its age."""
+    """The next commit writes a checkpoint, whatever the age of the last one."""
     journal: Journal = field(default_factory=Journal)
-    """Since that checkpoint."""
+    """What happened since that checkpoint."""
     journal_changed: bool = False
-    """It says more than was committed."""
+    """The journal holds something that is not committed yet."""
     processed_bytes: int = 0
-    """About so many of records since the checkpoint: what a replay would have to read."""
+    """Bytes of records since the checkpoint, approximately: what a replay would read."""
     counted: SessionCounters = NO_COUNTERS
-    """Of what counting by viewer has met, so much was told to the metrics."""
+    """The session counters already added to the metrics."""
     outbox: Outbox = field(default_factory=Outbox)
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     held: list[Message] = field(default_factory=list)
-    """Read, but their schema can't be had yet; the partition is paused meanwhile, so they don't grow."""
+    """Read, but their schema is not available yet; the partition is paused meanwhile, so they don't grow."""
     last_timestamp_ms: int = -1
-    """Kafka timestamp of the newest record taken, -1 before the first."""
+    """Kafka timestamp of the last processed record; -1 before the first."""
 
     @property
     def to_commit(self) -> bool:
-        """Something would be lost without a commit."""
+        """Whether something is not committed yet."""
         return (
             self.next_offset != self.committed_offset
             or not self.outbox.empty
@@ -58,23 +58,23 @@ class PartitionTask:
 
     @property
     def to_checkpoint(self) -> bool:
-        """A restore would have something to replay, or nothing to begin with."""
+        """Whether a restore would have to replay records, or would find no checkpoint."""
         return self.checkpoint == 0 or self.processed_bytes > 0 or bool(self.journal.steps) or self.checkpoint_wanted
 
     def new_session_counts(self) -> SessionCounters:
-        """What counting by viewer has met since the last call."""
+        """Return what the session counters have counted since the last call."""
         before, self.counted = self.counted, self.windows.counters()
         return SessionCounters(*(now - then for now, then in zip(self.counted, before, strict=True)))
 
     def step(self, to_ms: int, now_ms: int) -> None:
-        """Have the clock move partition time on; `now_ms` is the wall clock's, for the freshness of what closes."""
+        """Advance partition time by the clock; `now_ms` is wall-clock time, used for the freshness of what closes."""
         self.windows.step(to_ms, self.next_offset)
         self.journal.add_step(Step(self.next_offset, to_ms))
         self.journal_changed = True
         self.add_closed_now(now_ms)
 
     def add_closed_now(self, now_ms: int) -> None:
-        """Put into the outbox what closed without a record: by the clock, or by changed settings; `now_ms` is when."""
+        """Add buckets to the outbox that closed without a record: by the clock, or by changed settings, at `now_ms`."""
         closed = self.windows.take_closed()
         if len(closed):
             self.outbox.add_closed(closed, np.full(len(closed), now_ms, np.int64))

@@ -1,4 +1,4 @@
-"""Compile every kernel, or load it from the cache: before a worker joins its group, and once when an image is built."""
+"""Compile every kernel, or load it from the cache: before a worker joins its group, and when an image is built."""
 
 import numpy as np
 

@@ -106,8 +106,8 @@ def test_files_that_cannot_be_read_are_a_line_each_before_anything_is_read(
     done = run_here(capsys, "aggregate", str(events), str(tmp_path / "none"), str(tmp_path))
     assert (done.code, done.out) == (1, "")
     assert done.error_lines == [
-        f"error: {tmp_path / 'none'}: can't be read: No such file or directory",
-        f"error: {tmp_path}: can't be read: Is a directory",
+        f"error: {tmp_path / 'none'}: cannot be read: No such file or directory",
+        f"error: {tmp_path}: cannot be read: Is a directory",
     ]
 
 
@@ -116,7 +116,7 @@ def test_a_view_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture
     done = run_here(capsys, "aggregate", str(events), "--view", str(tmp_path / "none" / "view.json"))
     assert (done.code, done.out) == (1, "")
     assert done.error_lines == [
-        f"error: {tmp_path / 'none' / 'view.json'}: can't be written: No such file or directory"
+        f"error: {tmp_path / 'none' / 'view.json'}: cannot be written: No such file or directory"
     ]
 
 

@@ -73,4 +73,4 @@ def test_wrong_wishes_are_one_line(capsys: pytest.CaptureFixture[str], arguments
 def test_a_file_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     missing = tmp_path / "none" / "events.jsonl"
     assert run_command(["simulate", "--to", str(missing), *SMALL]) == 1
-    assert capsys.readouterr().err == f"error: {missing}: can't be written: No such file or directory\n"
+    assert capsys.readouterr().err == f"error: {missing}: cannot be written: No such file or directory\n"

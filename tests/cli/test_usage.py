@@ -45,7 +45,7 @@ def test_help_and_config_load_nothing_heavy() -> None:
         (["state", "list", "--partition", "-1"], "Invalid value for '--partition'"),
         (["config", "--jsn"], "No such option: --jsn (Possible options: --json, --set)"),
         (["aggregate", "x", "--at-end", "never"], "Invalid value for '--at-end'"),
-        (["config", "--config", "none.toml"], "none.toml: can't be read: No such file or directory"),
+        (["config", "--config", "none.toml"], "none.toml: cannot be read: No such file or directory"),
         (["config", "--set", "http.port"], "--set http.port: must be section.key=value"),
         (["run", "--set", "windows.bucket_ms=0"], '--set: windows.bucket_ms: must be at least 1, not "0"'),
         (

@@ -129,5 +129,5 @@ def test_the_health_check_asks_the_default_port_where_none_is_set() -> None:
 
 
 def test_no_file_of_this_directory_is_left_untried() -> None:
-    tried = {"Dockerfile", "Dockerfile.dockerignore", "compose.yaml", "viewer-consumer.toml"}
+    tried = {"Dockerfile", "Dockerfile.dockerignore", "compose.yaml", "viewer-consumer.toml", "README.md"}
     assert {path.name for path in Path(DEPLOY).iterdir() if path.is_file()} == tried

@@ -229,7 +229,7 @@ def test_settings_that_can_t_change_are_found_and_others_are_told(state: Command
     assert done.code == 1
     assert done.out == (
         "partition 0: its state was counted with windows.bucket_ms = 1000, which can't change while there is state; "
-        "set it as it was, or forget the state by: viewer-consumer state reset --partition 0\n"
+        "set it as it was, or reset the state with: viewer-consumer state reset --partition 0\n"
     )
 
 
@@ -269,7 +269,8 @@ def test_who_is_asked_and_says_no_loses_nothing(state: Command, monkeypatch: pyt
     assert (done.code, done.out) == (1, "")
     question = done.err.splitlines()
     assert question[0] == (
-        "partition 1: forgets 2 streams with all that is open of them, and goes on with empty windows at offset 2 "
+        "partition 1: deletes the state of 2 streams with their open buckets, "
+        "and continues with empty windows at offset 2 "
         "(what the group has committed)"
     )
     assert question[1:] == ["Forget it? [y/N] error: nothing was changed"]
@@ -281,7 +282,7 @@ def test_a_partition_that_was_forgotten_goes_on_with_empty_windows_where_it_was(
     #  viewers of b  1                   0
     number = state.lines("list")[1]["checkpoint"]
     done = state("reset", "--partition", "1", "--yes")
-    assert (done.code, done.out) == (0, f"partition 1: forgotten, goes on at offset 2 with checkpoint {number + 1}\n")
+    assert (done.code, done.out) == (0, f"partition 1: reset; continues at offset 2 with checkpoint {number + 1}\n")
     first, second = state.lines("list")
     assert (first["streams"], second["streams"], second["row_bytes"]) == (1, 0, 0)
     assert second["checkpoint_offset"] == second["journal_offset"] == second["committed_offset"] == 2

@@ -46,7 +46,7 @@ def test_one_is_shown_with_all_that_it_holds() -> None:
         "came from    viewer-events 2:17",
         "at           2023-11-14T22:13:20.000Z",
         "schema       id 7",
-        "set aside by my-group",
+        "rejected by my-group",
     ]
     assert lines[-3] == "key          key"
     assert lines[-2] == "value        4 bytes"

@@ -235,18 +235,18 @@ def test_a_conflict_names_the_place_that_set_it_and_not_the_default() -> None:
 
 def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
     missing = tmp_path / "none.toml"
-    assert errors_of(missing) == [f"{missing}: can't be read: No such file or directory"]
-    assert errors_of(tmp_path) == [f"{tmp_path}: can't be read: Is a directory"]
+    assert errors_of(missing) == [f"{missing}: cannot be read: No such file or directory"]
+    assert errors_of(tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
 
 
 def test_a_file_that_is_no_toml_is_one_line_and_hides_no_other_error(tmp_path: Path) -> None:
     config = written(tmp_path, "[windows\nbucket_ms = 1\n")
     lines = errors_of(config, ["http.port=x"])
     assert len(lines) == 2
-    assert lines[0].startswith(f"{config}: is no valid TOML: ")
+    assert lines[0].startswith(f"{config}: is not valid TOML: ")
     assert "line 1" in lines[0]
     config.write_bytes(b"\xff\xfe")
-    assert errors_of(config) == [f"{config}: is no UTF-8 text"]
+    assert errors_of(config) == [f"{config}: is not UTF-8 text"]
 
 
 @pytest.mark.parametrize(
@@ -291,9 +291,9 @@ def test_a_variable_may_name_a_file_that_holds_the_setting(tmp_path: Path) -> No
 def test_a_file_that_cannot_be_read_is_told_by_the_variable(tmp_path: Path) -> None:
     name = "VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN__FILE"
     gone = tmp_path / "gone"
-    assert errors_of(environ={name: str(gone)}) == [f"{name}: {gone}: can't be read: No such file or directory"]
+    assert errors_of(environ={name: str(gone)}) == [f"{name}: {gone}: cannot be read: No such file or directory"]
     gone.write_bytes(b"\xff")
-    assert errors_of(environ={name: str(gone)}) == [f"{name}: {gone}: is no UTF-8 text"]
+    assert errors_of(environ={name: str(gone)}) == [f"{name}: {gone}: is not UTF-8 text"]
     both = {name: str(gone), "VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN": "x"}
     both["VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_URL"] = "http://registry"
     assert errors_of(environ=both) == [

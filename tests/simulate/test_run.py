@@ -159,7 +159,7 @@ def test_a_terminal_sees_progress_and_a_pipe_sees_none(tmp_path: Path, most: int
 
 @pytest.mark.parametrize("name", ["missing/events.avro", "missing/events.jsonl"])
 def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ViewerConsumerError, match="can't be written: No such file or directory"):
+    with pytest.raises(ViewerConsumerError, match="cannot be written: No such file or directory"):
         simulate(replace(SMALL, out=str(tmp_path / name)), Settings(), TestClock())
 
 

@@ -94,7 +94,7 @@ def test_nothing_at_all_agrees_but_an_offset_without_a_checkpoint_does_not() -> 
 def test_a_checkpoint_without_journal_or_that_can_t_be_read_is_found() -> None:
     assert found(stored(10, journal_to=None)) == ["there is a checkpoint, but no journal"]
     (what,) = found(stored(10, made=b"{"))
-    assert what.startswith("the checkpoint can't be read")
+    assert what.startswith("the checkpoint cannot be read")
 
 
 def test_all_disagreements_are_found_not_only_the_first() -> None:

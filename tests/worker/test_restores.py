@@ -159,7 +159,7 @@ def test_an_input_that_ends_before_what_was_counted(rig: Rig) -> None:
 
 def test_a_topic_that_was_made_anew(rig: Rig) -> None:
     rig.identity = IDENTITY.__class__("cluster", "another", IDENTITY.group)
-    assert "the input topic was made anew" in stopped(rig)
+    assert "the input topic was deleted and created again" in stopped(rig)
 
 
 def test_another_cluster(rig: Rig) -> None:
@@ -202,10 +202,10 @@ def test_a_journal_of_another_checkpoint(rig: Rig) -> None:
     ("key", "fields", "causes"),
     [
         (JOURNAL, {"version": 2}, "the journal is of no version that this release reads"),
-        (JOURNAL, {"steps": [[1]]}, "the journal can't be read"),
-        (JOURNAL, {"rejects": [1]}, "the journal can't be read"),
+        (JOURNAL, {"steps": [[1]]}, "the journal cannot be read"),
+        (JOURNAL, {"rejects": [1]}, "the journal cannot be read"),
         (CHECKPOINT, {"rules_version": 99}, "the checkpoint is of version 1, rules 99"),
-        (CHECKPOINT, {"hash_key": []}, "the checkpoint can't be read"),
+        (CHECKPOINT, {"hash_key": []}, "the checkpoint cannot be read"),
         (CHECKPOINT, {"settings": {"windows": {"bucket_ms": 1000, "counting": "events", "grace_ms": "x"}}}, "settings"),
     ],
 )
@@ -253,7 +253,7 @@ def test_a_record_that_can_t_be_decoded_any_more_stops_the_worker(rig: Rig) -> N
     rig.cluster.log[0][2] = rig.cluster.log[0][2].__class__(
         topic=rig.cluster.topic, partition=0, offset=2, value=b"no event", timestamp=(1, 0)
     )
-    with pytest.raises(ReplayFailed, match="the record at offset 2 can't be decoded any more"):
+    with pytest.raises(ReplayFailed, match="the record at offset 2 cannot be decoded any more"):
         rig.kill()
 
 

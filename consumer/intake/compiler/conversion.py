@@ -22,7 +22,7 @@ _OTHER_UNITS = frozenset({"date", "time-millis", "time-micros", "decimal"})
 
 
 class NotANumber(Exception):  # noqa: N818  # no error, but what the compiler tells the reader
-    """A field's type is no number that can be meant; the message says what it is."""
+    """A field's type is not a number that can be meant; the message says what it is."""
 
 
 class Conversion(NamedTuple):
@@ -54,7 +54,7 @@ def conversion_of(schema: Schema, field: int, scale: int | float) -> Conversion:
     if not isinstance(scale, int):
         return Conversion(SCALED_INTEGER, low, high, scale=scale)
     divisor = ticks or 1
-    # floor(number * scale / divisor) is within low to high just where number is within these.
+    # idle watermark(number * scale / divisor) is within low to high just where number is within these.
     return Conversion(
         EXACT,
         low=max(-(-low * divisor // scale), -_LARGEST - 1),

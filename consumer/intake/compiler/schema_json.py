@@ -24,7 +24,7 @@ Schema = Any
 
 
 class SchemaRefused(ViewerConsumerError):  # noqa: N818  # what is refused is no error of ours, but the answer to a schema
-    """A writer schema can't be mapped to our events; the message says which field, and why.
+    """A writer schema cannot be mapped to our events; the message says which field, and why.
 
     What it quotes of the schema is made one line of text that can be encoded, and cut to `MAX_REASON_CHARS`.
     """
@@ -86,12 +86,12 @@ def read_schema_file(path: Path) -> ParsedSchema:
     """Read and parse a schema file.
 
     Raises:
-        ViewerConsumerError: it can't be read, or is no schema.
+        ViewerConsumerError: it cannot be read, or is no schema.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ViewerConsumerError(f"schema file {path}: can't be read: {error.strerror or error}") from None
+        raise ViewerConsumerError(f"schema file {path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ViewerConsumerError(f"schema file {path}: is not UTF-8 text") from None
     try:
@@ -108,7 +108,7 @@ def _admitted(text: str) -> Schema:
     except RecursionError:
         raise SchemaRefused(f"the schema is nested more than {MAX_JSON_DEPTH} levels deep") from None
     except ValueError as error:
-        raise SchemaRefused(f"the schema is no JSON: {error}") from None
+        raise SchemaRefused(f"the schema is not JSON: {error}") from None
     return _without_defaults(schema)
 
 
@@ -131,4 +131,4 @@ def _parse(schema: Schema, named: dict[str, Schema]) -> Schema:
     try:
         return parse_schema(schema, named)
     except Exception as error:  # noqa: BLE001  # whatever fastavro stumbles over, it is the schema's fault
-        raise SchemaRefused(f"it is no Avro schema: {type(error).__name__}: {error}") from None
+        raise SchemaRefused(f"it is not an Avro schema: {type(error).__name__}: {error}") from None

@@ -22,14 +22,14 @@ MAGIC = b"Obj\x01"
 
 
 class ContainerError(ViewerConsumerError):
-    """A container is cut off or damaged, or its schema can't be mapped to events."""
+    """A container is cut off or damaged, or its schema cannot be mapped to events."""
 
 
 def read_container(file: BinaryIO, name: str, source: InputSettings) -> Iterator[FileBatch]:
     """The records of a container, a batch a block; `name` is the file's, for errors.
 
     Raises:
-        ContainerError: it can't be read to its end.
+        ContainerError: it cannot be read to its end.
     """
     blocks = _opened(file, name)
     program = _program(blocks.writer_schema, name, source)
@@ -45,11 +45,11 @@ def read_container(file: BinaryIO, name: str, source: InputSettings) -> Iterator
 
 def _opened(file: BinaryIO, name: str) -> Any:
     if not file.seekable():
-        raise ContainerError(f"{name}: an Avro container can't be read from a pipe; give it as a file")
+        raise ContainerError(f"{name}: an Avro container cannot be read from a pipe; give it as a file")
     try:
         return fastavro.block_reader(file)
     except Exception as error:  # noqa: BLE001  # whatever fastavro stumbles over, it is the file's fault
-        raise ContainerError(f"{name}: the container can't be opened: {error}") from None
+        raise ContainerError(f"{name}: the container cannot be opened: {error}") from None
 
 
 def _program(schema: object, name: str, source: InputSettings) -> Program:

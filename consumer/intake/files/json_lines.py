@@ -39,7 +39,7 @@ _VALUES = {
 
 
 class Fault(NamedTuple):
-    """A record that is no event: its number in the file, from 1, and why."""
+    """A record that is not an event: its number in the file, from 1, and why."""
 
     number: int
     reason: Reject
@@ -73,7 +73,7 @@ class _NoEventError(Exception):
 
 
 def read_json_lines(file: BinaryIO, max_line_bytes: int) -> Iterator[FileBatch]:
-    """The file's lines in batches; empty lines are passed over, a line that is no event is a fault."""
+    """The file's lines in batches; empty lines are passed over, a line that is not an event is a fault."""
     rows: list[_Row | Fault] = []
     for number, line in _lines(file, max_line_bytes):
         rows.append(_row_or_fault(number, line, max_line_bytes))
@@ -116,9 +116,9 @@ def _row(line: bytes) -> _Row:
     try:
         event = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and numbers of too many digits are ValueErrors
-        raise _NoEventError(Reject.MALFORMED, f"is no JSON: {error}") from None
+        raise _NoEventError(Reject.MALFORMED, f"is not JSON: {error}") from None
     if not isinstance(event, dict):
-        raise _NoEventError(Reject.MALFORMED, "is no JSON object")
+        raise _NoEventError(Reject.MALFORMED, "is not a JSON object")
     kind = _KIND_CODES.get(name) if isinstance(name := event.get("type"), str) else None
     if kind is None:
         raise _NoEventError(Reject.UNKNOWN_EVENT_TYPE, f"type must be one of {', '.join(KINDS)}")

@@ -37,7 +37,7 @@ class EventFile:
         """The file's records in order.
 
         Raises:
-            ViewerConsumerError: it can't be read to its end, or holds no events that we know.
+            ViewerConsumerError: it cannot be read to its end, or holds no events that we know.
         """
         try:
             if self._begins_with(MAGIC):
@@ -45,7 +45,7 @@ class EventFile:
             else:
                 yield from read_json_lines(self._file, self._source.max_payload_bytes)
         except OSError as error:
-            raise ViewerConsumerError(f"{self.name}: can't be read: {error.strerror or error}") from None
+            raise ViewerConsumerError(f"{self.name}: cannot be read: {error.strerror or error}") from None
 
     def position(self) -> int:
         """Bytes read so far; 0 where that can't be known."""
@@ -60,21 +60,21 @@ def open_event_file(name: str, source: InputSettings) -> EventFile:
     """Open a file by its path, or stdin by `-`.
 
     Raises:
-        ViewerConsumerError: it can't be opened.
+        ViewerConsumerError: it cannot be opened.
     """
     if name == STDIN:
         return EventFile(name, sys.stdin.buffer, source)
     try:
         return EventFile(name, Path(name).open("rb"), source)
     except OSError as error:
-        raise ViewerConsumerError(f"{name}: can't be read: {error.strerror}") from None
+        raise ViewerConsumerError(f"{name}: cannot be read: {error.strerror}") from None
 
 
 def check_readable(names: Sequence[str]) -> None:
     """Look at all files before the first is read, so that a wrong name doesn't show after an hour.
 
     Raises:
-        ViewerConsumerError: naming every one that can't be read.
+        ViewerConsumerError: naming every one that cannot be read.
     """
     errors = []
     for name in names:
@@ -82,11 +82,11 @@ def check_readable(names: Sequence[str]) -> None:
         if name == STDIN:
             continue
         if not path.exists():
-            errors.append(f"{name}: can't be read: {os.strerror(errno.ENOENT)}")
+            errors.append(f"{name}: cannot be read: {os.strerror(errno.ENOENT)}")
         elif path.is_dir():
-            errors.append(f"{name}: can't be read: {os.strerror(errno.EISDIR)}")
+            errors.append(f"{name}: cannot be read: {os.strerror(errno.EISDIR)}")
         elif not os.access(path, os.R_OK):
-            errors.append(f"{name}: can't be read: {os.strerror(errno.EACCES)}")
+            errors.append(f"{name}: cannot be read: {os.strerror(errno.EACCES)}")
     if errors:
         raise ViewerConsumerError("\n".join(errors))
 

@@ -68,7 +68,7 @@ class SchemaCache:
         """Load and compile the schemas of the settings.
 
         Raises:
-            ViewerConsumerError: one of them can't be read, or not mapped.
+            ViewerConsumerError: one of them cannot be read, or not mapped.
             UsageError: the settings don't say which schema is meant.
         """
         self._mapping = mapping_from(source)
@@ -120,7 +120,7 @@ class SchemaCache:
             self._rebuild()
 
     def resolve(self, references: Iterable[int]) -> None:
-        """Ask for schemas that aren't known; takes two seconds at most, and leaves out what can't be had now."""
+        """Ask for schemas that aren't known; takes two seconds at most, and leaves out what is not available now."""
         started_s = self._monotonic_s()
         changed = False
         for reference in references:

@@ -45,7 +45,7 @@ class HttpClient:
         """The answer to a GET, or to a POST where there is a body; its body ends after `most_bytes` and one more.
 
         Raises:
-            NoAnswerError: none came within that time.
+            NoResponseError: none came within that time.
         """
         kind = HTTPSConnection if self._is_secure else HTTPConnection
         exchange = _Exchange(kind(self._host, self._port, timeout=within_s), self._tls, most_bytes)

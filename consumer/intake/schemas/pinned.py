@@ -31,7 +31,7 @@ def load_pinned(source: InputSettings, mapping: Mapping) -> Pinned:
     own schema as id 1. Single-object: those of `schemas` by fingerprint, or our own. Raw: the one file, or our own.
 
     Raises:
-        ViewerConsumerError: one of them can't be read, or not mapped.
+        ViewerConsumerError: one of them cannot be read, or not mapped.
         UsageError: the settings don't say which schema is meant.
     """
     if source.format == "confluent":

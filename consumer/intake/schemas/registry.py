@@ -176,7 +176,7 @@ def _references(answer: dict[str, Any]) -> list[tuple[str, int]]:
     """Subject and version of the schemas that an answer refers to."""
     references = answer.get("references") or []
     if not isinstance(references, list):
-        raise SchemaRefused("its references are no list")
+        raise SchemaRefused("its references are not a list")
     return [_reference(one) for one in references]
 
 

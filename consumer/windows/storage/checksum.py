@@ -1,6 +1,6 @@
-"""Sums of hashes, modulo 2^64: whether two sets of rows, or of closed buckets, are the same, whatever their order.
+"""Order-free checksums: sums of hashes, modulo 2^64, over sets of rows or of closed buckets.
 
-A check against damage and mistakes, no defence: the keys of the hash are known.
+They detect damage and mistakes. They are no protection against an attacker, since the keys of the hash are public.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""Rows back to state. Every bound is checked: what is damaged is an error, or else differs in the checksum.
+"""Load rows into state. Every bound is checked: damaged rows are an error, or change the checksum.
 
-A topic that is not compacted yet holds many rows of a stream; the last of a key stands. Rows of one part are read at
-once by compiled code. Parts of larger ones are put aside until all records are read, since only then it is known which
-of them belong together.
+A topic that is not compacted yet holds several rows of a stream; the last record of a key is valid. Compiled code
+loads rows of one part at once. Parts of larger rows wait until all records are read, because only then it is known
+which of them belong together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ _ASIDE = 1
 
 
 class RowError(ValueError):
-    """A row that can't be read: the windows that were to be loaded from it are of no use."""
+    """A row that cannot be read: the windows that were to be loaded from it are of no use."""
 
 
 class RowBatch(NamedTuple):
@@ -85,7 +85,7 @@ def load_batch(rules: WindowRules, state: State, batch: RowBatch) -> list[int]:
     """Take the records into the state, which has room for all of them; returns those that are put aside.
 
     Raises:
-        RowError: a record can't be read.
+        RowError: a record cannot be read.
     """
     aside, problem = np.empty(len(batch.key_at), np.int64), np.zeros(2, np.int64)
     size = load_rows(rules, state, words_of(state.buckets), batch, aside, problem)
@@ -117,7 +117,7 @@ def load_rows(
     aside: npt.NDArray[np.int64],
     problem: npt.NDArray[np.int64],
 ) -> int:
-    """Take the records, up to one that can't be read: its code and number go to `problem`.
+    """Take the records, up to one that cannot be read: its code and number go to `problem`.
 
     Returns how many were put aside, their numbers in `aside`: tombstones, and parts of several.
     """

@@ -58,13 +58,13 @@ PROBLEMS = {
     TRAILING: "has bytes behind its end",
     UNKNOWN_VERSION: "is of a version that this program doesn't know",
     UNKNOWN_SECTION: "has a section that this program doesn't know, or lacks one",
-    BAD_COUNT: "has a number of buckets that can't be",
+    BAD_COUNT: "has an impossible number of buckets",
     BAD_TIME: "has a time that no event can have",
     BAD_ORDER: "has buckets that are not in order of time, or are ahead of their stream",
     BAD_KEY: "has a key that is not one of a row",
     BAD_PART: "has a part that is not one of its parts",
     OVERDUE: "has an open bucket that would have closed by its time",
-    BAD_VIEWERS: "has viewers or signs that can't be",
+    BAD_VIEWERS: "has viewers or activities that are out of range",
 }
 """What can be wrong with a row, by code; a position is never below 0, so that one number tells both."""
 
@@ -204,7 +204,7 @@ def _take_starts(
         number = unzigzag(value) if i == 0 else number - value
         if abs(number) > most:
             return BAD_TIME
-        # Viewers are carried into buckets that only the floor has reached.
+        # Viewers are carried into buckets that only the idle watermark has reached.
         if number * rules.bucket_ms > stream["time_ms"] and not rules.sessions:
             return BAD_ORDER
         slot = append_oldest(state, row, number * rules.bucket_ms)
@@ -215,7 +215,7 @@ def _take_starts(
 
 @inlined
 def count_viewers(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
-    """How many viewers, signs and open buckets an encoding has; what can't be read has none."""
+    """How many viewers, activities and open buckets an encoding has; what cannot be read has none."""
     at += 1  # the section's tag
     for _ in range(3):
         _, at = get_varint(text, at, end)

@@ -1,4 +1,4 @@
-"""Changed streams to rows: all of them into one buffer, cut into records."""
+"""Encode changed streams as rows: all of them into one buffer, which is then cut into records."""
 
 from dataclasses import dataclass
 from itertools import pairwise

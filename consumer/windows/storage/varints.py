@@ -1,4 +1,4 @@
-"""Numbers in as few bytes as they need: seven bits a byte, lowest first; a set eighth bit says that more follow."""
+"""Variable-length integers: seven bits per byte, lowest first; a set eighth bit means that more bytes follow."""
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ def get_varint(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int
 
 @inlined
 def zigzag(value: int) -> int:
-    """Numbers of either sign, those near 0 first: 0, -1, 1, -2 are 0, 1, 2, 3."""
+    """Numbers of either activity, those near 0 first: 0, -1, 1, -2 are 0, 1, 2, 3."""
     return 2 * value if value >= 0 else -2 * value - 1
 
 

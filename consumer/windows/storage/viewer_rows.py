@@ -1,10 +1,11 @@
 """The viewers of a stream as a section of its row.
 
 ```
-VIEWERS  · how many viewers, how many signs · untracked events of each open bucket, oldest first
-         · of each viewer, the longest silent first: hash (16 bytes) · last sign before the open buckets · signs · 0
+VIEWERS  · how many viewers, how many activities · untracked events of each open bucket, oldest first
+         · of each viewer, the longest silent first: hash (16 bytes) · last activity before the open buckets ·
+           activities · 0
 ```
-Times are told by how far they lie behind the stream's own; but of a viewer's signs, which come oldest first, this holds
+Times are stored as distances behind the stream's own. Of a viewer's activities, which come oldest first, this holds
 for the first, and each other is the distance from the one before it. What is made of rows differs from what they were
 made of by the places of things alone.
 """
@@ -23,12 +24,12 @@ from consumer.windows.viewers.present import enter
 from consumer.windows.viewers.table import add_viewer, find_viewer, put_viewer, remove_viewer, tag_of
 
 VIEWERS_SECTION = 4
-"""Behind 3 signs came newest first: such a row is refused, not misread."""
+"""Behind 3 activities came newest first: such a row is refused, not misread."""
 
 HASH_BYTES = 16
 MIN_VIEWER_BYTES = HASH_BYTES + 2
 _MOST_DISTANT = 2**60
-"""Signs of one stream's open buckets are never so far apart, and sums of this stay within 64 bits."""
+"""Activities of one stream's open buckets are never so far apart, and sums of this stay within 64 bits."""
 
 TRUNCATED = NONE
 UNKNOWN_SECTION = -4
@@ -82,7 +83,7 @@ def put_viewers(state: State, row: int, out: Bytes, at: int) -> int:
 
 @inlined
 def _is_newcomer(state: State, node: int) -> bool:
-    """Whether a sign is its viewer's newest, and the viewer is not in the crowd: so each is met once."""
+    """Whether an activity is its viewer's newest and the viewer is not in the list of present viewers."""
     viewer = state.viewer_arrays.viewers[state.viewer_arrays.kept[node]["viewer"]]
     return bool(viewer["kept"] == node and viewer["seen_ms"] == NO_TIME_MS)
 
@@ -151,7 +152,7 @@ def _get_word(text: Bytes, at: int) -> np.uint64:
 
 @inlined
 def get_counts(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
-    """How many viewers and signs a section has, no more than fit into it, and the position behind; or a problem."""
+    """Return how many viewers and activities a section has, and the position after the counts; or a problem code."""
     if at >= end or text[at] != VIEWERS_SECTION:
         return 0, 0, UNKNOWN_SECTION
     count, at = get_varint(text, at + 1, end)
@@ -194,7 +195,7 @@ def take_viewers(rules: WindowRules, state: State, row: int, text: Bytes, at: in
 def _take_viewer(
     rules: WindowRules, state: State, row: int, left: int, text: Bytes, at: int, end: int
 ) -> tuple[int, int, int]:
-    """1 where the newest sign is of life, how many of the section's signs are left, and the position or problem."""
+    """Return 1 if the newest activity is not a leave, the number of activities left, and the position or problem."""
     viewer_arrays, stream = state.viewer_arrays, state.streams[row]
     if end - at < HASH_BYTES:
         return 0, left, TRUNCATED
@@ -244,7 +245,7 @@ def _read_activities(
 
 @inlined
 def drop_viewers(state: State, row: int) -> None:
-    """Forget all viewers of a stream, and their signs."""
+    """Forget all viewers of a stream, and their activities."""
     viewer_arrays = state.viewer_arrays
     viewers, present_list = viewer_arrays.viewers, viewer_arrays.present_lists[row]
     slot = int(state.streams[row]["oldest_open"])

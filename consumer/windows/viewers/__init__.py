@@ -1,1 +1,1 @@
-"""Sessions counting: which viewers are present, and the presence figures of each bucket."""
+"""Sessions counting: which viewers are present, and the presence statistics of each bucket."""

@@ -1,10 +1,10 @@
-"""Signs of viewers: packed into one word, kept in their bucket until it closes, and linked to the viewer's next.
+"""Activities of viewers: packed into one word, kept until their bucket closes, linked per viewer.
 
-They are a ring: a viewer's row names the newest, which is linked to the oldest. Nearly every event comes behind the
-newest, and buckets are settled from the oldest on.
+The activities of a viewer form a ring: the viewer's row points to the newest, which links to the oldest. Nearly every
+event is newer than the newest, and buckets are finalized from the oldest on.
 
-A sign's order is its time, a leave behind all else at the same time. Which signs are kept, and in which order, does
-not depend on when they come, except past the limits.
+Activities are ordered by time; a leave comes after everything else at the same time. Which activities are kept, and in
+which order, does not depend on the order in which events arrive.
 """
 
 from consumer.runtime.jit import inlined
@@ -14,7 +14,7 @@ from consumer.windows.rules import WindowRules
 from consumer.windows.viewers.layout import CHUNK, ViewerArrays
 
 _RANKS = 256
-"""A sign knows how many signs of its viewer and bucket come before it, so that none are counted when one arrives."""
+"""Each activity stores how many activities of its viewer and bucket precede it, so that arrivals need no counting."""
 
 
 @inlined
@@ -35,7 +35,7 @@ def time_of(activity: int) -> int:
 
 @inlined
 def latest_at(time_ms: int) -> int:
-    """No sign of that time is larger."""
+    """No activity of that time is larger."""
     return (time_ms + 1) * 4 * _RANKS - 1
 
 
@@ -83,7 +83,7 @@ def add_activity(
 
 @inlined
 def _add_earlier_activity(rules: WindowRules, state: State, slot: int, newest: int, order: int, joined: bool) -> bool:
-    """The same for a sign that is not to be the newest."""
+    """The same for an activity that is not to be the newest."""
     kept, start_ms = state.viewer_arrays.kept, state.buckets[slot]["start_ms"]
     before, at = newest, int(kept[newest]["later"])
     while _order(kept[at]["activity"]) < order:
@@ -111,7 +111,7 @@ def _add_earlier_activity(rules: WindowRules, state: State, slot: int, newest: i
 
 @inlined
 def _behind_in_bucket(state: State, at: int, newest: int, end_ms: int) -> int:
-    """How many signs from `at` on are before that time."""
+    """How many activities from `at` on are before that time."""
     kept, size = state.viewer_arrays.kept, 0
     while time_of(kept[at]["activity"]) < end_ms:
         size += 1
@@ -123,7 +123,7 @@ def _behind_in_bucket(state: State, at: int, newest: int, end_ms: int) -> int:
 
 @inlined
 def add_newest(viewer_arrays: ViewerArrays, slot: int, viewer: int, activity: int) -> None:
-    """Keep a sign that comes behind all others of its viewer."""
+    """Keep an activity that comes behind all others of its viewer."""
     viewers, kept = viewer_arrays.viewers, viewer_arrays.kept
     node, newest = new_node(viewer_arrays, slot), int(viewers[viewer]["kept"])
     kept[node]["activity"] = activity
@@ -138,7 +138,7 @@ def add_newest(viewer_arrays: ViewerArrays, slot: int, viewer: int, activity: in
 
 @inlined
 def new_node(viewer_arrays: ViewerArrays, slot: int) -> int:
-    """Room for one more sign of a bucket."""
+    """Room for one more activity of a bucket."""
     counters, presence, chunks = viewer_arrays.counters[0], viewer_arrays.presence[slot], viewer_arrays.chunks
     inside = int(presence["kept"]) & (CHUNK - 1)
     presence["kept"] += 1
@@ -163,7 +163,7 @@ def new_node(viewer_arrays: ViewerArrays, slot: int) -> int:
 
 @inlined
 def drop_activities(viewer_arrays: ViewerArrays, slot: int) -> None:
-    """Free the chunks of a bucket that is settled: no chain has its signs any more."""
+    """Free the chunks of a bucket that is finalized: no chain has its activities any more."""
     counters, presence = viewer_arrays.counters[0], viewer_arrays.presence[slot]
     if presence["kept"] == 0:
         return

@@ -1,7 +1,7 @@
-"""A bucket is settled when it closes: every viewer's signs in order, then those who were silent for too long.
+"""Finalize the presence statistics of a bucket when it closes.
 
-Only viewers with signs in the bucket and those who time out in it are looked at; the others are there from its start to
-its end, and are counted as one number.
+Only viewers with activities in the bucket, and viewers who time out in it, are visited. All others are present from
+its start to its end and are counted as one number.
 """
 
 from consumer.runtime.jit import called, inlined
@@ -58,7 +58,7 @@ def _finalize_viewer(rules: WindowRules, state: State, row: int, slot: int, view
     end_ms = bucket["start_ms"] + rules.bucket_ms
     newest = int(viewers[viewer]["kept"])
     if newest == NONE or time_of(kept[kept[newest]["later"]]["activity"]) >= end_ms:
-        return size  # was settled by an earlier sign
+        return size  # was settled by an earlier activity
     seen_ms = viewers[viewer]["seen_ms"]
     carried = seen_ms != NO_TIME_MS
     present, counted = carried, carried
@@ -102,7 +102,7 @@ def _finalize_viewer(rules: WindowRules, state: State, row: int, slot: int, view
 
 @inlined
 def _time_out_silent(rules: WindowRules, state: State, row: int, slot: int, size: int) -> int:
-    """Those without a sign in the bucket whose time is over in it; returns the number of changes, with theirs."""
+    """Those without an activity in the bucket whose time is over in it; returns the number of changes, with theirs."""
     viewer_arrays, presence = state.viewer_arrays, state.viewer_arrays.presence[slot]
     viewers = viewer_arrays.viewers
     silent_since_ms = state.buckets[slot]["start_ms"] + rules.bucket_ms - rules.viewer_timeout_ms
@@ -128,7 +128,7 @@ def _time_out_silent(rules: WindowRules, state: State, row: int, slot: int, size
 
 @inlined
 def _mark_absent(state: State, viewer: int) -> None:
-    """A viewer is absent where the open buckets begin; without signs in them, nothing is left to know."""
+    """A viewer is absent where the open buckets begin; without activities in them, nothing is left to know."""
     viewers, counters = state.viewer_arrays.viewers, state.viewer_arrays.counters[0]
     viewers[viewer]["seen_ms"] = NO_TIME_MS
     if viewers[viewer]["kept"] == NONE:

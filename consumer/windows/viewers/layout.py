@@ -22,15 +22,15 @@ from consumer.runtime.jit import compiled, inlined
 _NONE = -1  # state.NONE; that module imports this one
 
 CHUNK = 8
-"""Signs that lie together: a small bucket wastes little, and a large one is read in strides."""
+"""Activities that lie together: a small bucket wastes little, and a large one is read in strides."""
 
 VIEWER = np.dtype(
     [
         ("hash_low", np.uint64),
         ("hash_high", np.uint64),
-        ("seen_ms", np.int64),  # the last sign of life before the open buckets; NO_TIME_MS where absent by then
+        ("seen_ms", np.int64),  # the last activity before the open buckets; NO_TIME_MS where absent by then
         ("stream", np.int32),  # NONE marks a free row
-        ("kept", np.int32),  # the newest sign in an open bucket
+        ("kept", np.int32),  # the newest activity in an open bucket
         ("previous_present", np.int32),
         ("next_present", np.int32),  # of a free row: the next free one
     ],
@@ -67,7 +67,7 @@ COUNTERS = np.dtype(
         ("chunks_free", np.int64),
         ("chunks_live", np.int64),
         ("activities_live", np.int64),
-        ("gone", np.int64),  # while a bucket is settled: how many viewers in `ahead` are to be forgotten
+        ("gone", np.int64),  # while a bucket is finalized: how many viewers in `ahead` are to be forgotten
         ("timeouts", np.int64),
         ("orphan_leaves", np.int64),
         ("implicit_joins", np.int64),
@@ -129,7 +129,7 @@ def empty_slots(size: int) -> npt.NDArray[np.void]:
 
 @inlined
 def has_room_for_activities(viewer_arrays: ViewerArrays, activities: int) -> bool:
-    """Whether every sign could be a new viewer's and open a chunk, and any bucket be settled, without growing."""
+    """Whether every activity could be a new viewer's and open a chunk, and any bucket be settled, without growing."""
     if len(viewer_arrays.presence) == 0:
         return True  # viewers aren't counted
     counters = viewer_arrays.counters[0]
@@ -144,7 +144,7 @@ def has_room_for_activities(viewer_arrays: ViewerArrays, activities: int) -> boo
 
 @compiled
 def most_changes(viewers: int, kept: int, activities: int) -> int:
-    """How often viewers can come and go in one bucket at most: twice a sign, and each may time out."""
+    """How often viewers can come and go in one bucket at most: twice an activity, and each may time out."""
     return 2 * (kept + activities) + viewers + activities
 
 

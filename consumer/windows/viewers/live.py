@@ -1,7 +1,7 @@
-"""How many watch now: right at once, without a bucket having to close.
+"""The number of viewers present now, without waiting for a bucket to close.
 
-A stream's `viewers` are those whose newest sign is no leave; that takes no clock. Of them go those whose time-out has
-passed but whose bucket has not closed: they are found at the front of the crowd, and in open buckets that are old.
+A stream's `viewers` counts those whose newest activity is not a leave. Viewers whose time-out has passed in a bucket
+that is still open are subtracted; they are at the front of the list of present viewers, and in old open buckets.
 """
 
 from consumer.runtime.jit import inlined
@@ -25,7 +25,7 @@ def live_viewers(rules: WindowRules, state: State, row: int) -> int:
 
 @inlined
 def _silent_present(rules: WindowRules, state: State, row: int, since_ms: int) -> int:
-    """Viewers without a sign in an open bucket, and none after that time."""
+    """Viewers without an activity in an open bucket, and none after that time."""
     viewers = state.viewer_arrays.viewers
     silent, viewer = 0, int(state.viewer_arrays.present_lists[row]["first_present"])
     while viewer != NONE:
@@ -39,7 +39,7 @@ def _silent_present(rules: WindowRules, state: State, row: int, since_ms: int) -
 
 @inlined
 def _silent_open(state: State, row: int, since_ms: int) -> int:
-    """Viewers whose newest sign is of life, in an open bucket, and before that time."""
+    """Viewers whose newest activity is of life, in an open bucket, and before that time."""
     viewer_arrays, buckets = state.viewer_arrays, state.buckets
     kept, viewers = viewer_arrays.kept, viewer_arrays.viewers
     silent, slot = 0, int(state.streams[row]["oldest_open"])

@@ -1,4 +1,4 @@
-"""Rows in use moved together, so that what an audience held is given back when it has left."""
+"""Compaction: move used rows together, so that memory is freed after many viewers have left."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,7 +1,7 @@
-"""Who of a stream is present where its open buckets begin: a list, the longest silent first.
+"""The viewers of a stream who were present when its open buckets began: a list, the longest silent first.
 
-Viewers are put at its end when a bucket with a sign of theirs closes, and buckets close in order; so the list is
-ordered by the bucket of the last sign, though not within a bucket.
+A viewer is appended when a bucket with one of its activities closes, and buckets close in order. So the list is ordered
+by the bucket of the last activity, but not within a bucket.
 """
 
 from consumer.runtime.jit import inlined

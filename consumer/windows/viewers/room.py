@@ -1,4 +1,4 @@
-"""Room for viewers and their signs: grown before a walk needs it, given back when an audience has left."""
+"""Grow the viewer arrays before compiled code needs it, and shrink them after many viewers have left."""
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ FREE_SHARE = 0.75
 
 
 def with_room(viewer_arrays: ViewerArrays, streams: int, buckets: int, activities: int, chunks: int) -> ViewerArrays:
-    """The audience with room for so many rows of `streams` and `buckets`, and more signs in so many more chunks."""
+    """Return arrays with room for that many streams and buckets, and that many more activities in more chunks."""
     counters = viewer_arrays.counters[0]
     viewers_used, chunks_used = int(counters["viewers_used"]), int(counters["chunks_used"])
     changes = most_changes(int(counters["viewers_live"]), int(counters["activities_live"]), activities)
@@ -90,7 +90,7 @@ def with_fewer_viewers(state: State) -> State:
 
 
 def with_fewer_chunks(state: State) -> State:
-    """The state with room for twice the chunks of signs that it has."""
+    """The state with room for twice the chunks of activities that it has."""
     counters = state.viewer_arrays.counters[0]
     size = 2 * int(counters["chunks_live"]) + KEPT_ANYWAY // 2
     kept, chunks = np.empty(size * CHUNK, ACTIVITY), np.empty(size, np.int32)

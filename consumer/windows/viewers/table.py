@@ -1,7 +1,7 @@
-"""Viewers to rows: open addressing with linear probing over keyed hashes, deletion by shifting back.
+"""Map viewers to rows: open addressing with linear probing over keyed hashes; deletion shifts entries back.
 
-A viewer is one of one stream; in the table its tag mixes both hashes, so that one viewer of many streams, too, has
-places all over the table. A slot holds the tag, so that probing, deleting and growing hardly touch the rows.
+A viewer belongs to one stream. Its tag in the table mixes both hashes, so that one viewer of many streams has places
+all over the table. A slot holds the tag, so probing, deleting and growing rarely touch the rows.
 """
 
 import numpy as np
@@ -56,7 +56,7 @@ def likely_viewer(slots: npt.NDArray[np.void], tag: np.uint32) -> int:
 
 @inlined
 def add_viewer(viewer_arrays: ViewerArrays, row: int, tag: np.uint32, low: np.uint64, high: np.uint64) -> int:
-    """A new row for an absent viewer who is not there yet; room was reserved before the walk."""
+    """A new row for an absent viewer who is not there yet; room was reserved before processing."""
     counters, viewers = viewer_arrays.counters[0], viewer_arrays.viewers
     viewer = int(counters["viewers_free"])
     if viewer == NONE:
@@ -89,7 +89,7 @@ def put_viewer(slots: npt.NDArray[np.void], tag: np.uint32, viewer: int) -> None
 
 @inlined
 def remove_viewer(state: State, viewer: int) -> None:
-    """Free the row of a viewer who is absent and has no signs in open buckets."""
+    """Free the row of a viewer who is absent and has no activities in open buckets."""
     viewer_arrays = state.viewer_arrays
     counters, viewers = viewer_arrays.counters[0], viewer_arrays.viewers
     tag = tag_of(state.streams[viewers[viewer]["stream"]]["hash"], viewers[viewer]["hash_low"])

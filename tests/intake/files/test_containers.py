@@ -155,5 +155,5 @@ def test_a_pipe_is_refused_by_name() -> None:
         def seekable(self) -> bool:
             return False
 
-    with pytest.raises(ContainerError, match=r"can't be read from a pipe"):
+    with pytest.raises(ContainerError, match=r"cannot be read from a pipe"):
         list(read_container(Pipe(container(OURS, [])), "a.avro", DEFAULT))

@@ -39,11 +39,11 @@ def test_files_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(ViewerConsumerError) as caught:
         check_readable([str(path), str(tmp_path), str(tmp_path / "none")])
     assert str(caught.value).splitlines() == [
-        f"{tmp_path}: can't be read: Is a directory",
-        f"{tmp_path / 'none'}: can't be read: No such file or directory",
+        f"{tmp_path}: cannot be read: Is a directory",
+        f"{tmp_path / 'none'}: cannot be read: No such file or directory",
     ]
 
 
 def test_one_that_is_gone_when_its_turn_comes_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ViewerConsumerError, match=r"none: can't be read: No such file or directory"):
+    with pytest.raises(ViewerConsumerError, match=r"none: cannot be read: No such file or directory"):
         open_event_file(str(tmp_path / "none"), InputSettings())

@@ -211,7 +211,7 @@ def test_a_refused_schema_rejects_its_records_alone(registry: RegistryServer) ->
     messages = [decoded.explain(i).message for i in (1, 2, 3)]
     assert messages[0].startswith('id 8: schema "Order": stream_id: there is no field "stream_id"')
     assert messages[1] == "id 9: it is a schema of type PROTOBUF; only AVRO is read"
-    assert messages[2].startswith("id 10: the schema is no JSON")
+    assert messages[2].startswith("id 10: the schema is not JSON")
     assert {decoded.explain(i).reason for i in (1, 2, 3)} == {Reject.SCHEMA_REFUSED}
     reader.decode(8, 9, 10)
     assert len(registry.asked()) == 4, "refusals are remembered"
@@ -304,13 +304,13 @@ def test_a_schema_file_that_cannot_be_used_is_told_at_once(tmp_path: Path, name:
     def load() -> SchemaCache:
         return SchemaCache(InputSettings.model_validate({name: {1: str(path)} if name == "ids" else str(path)}))
 
-    with pytest.raises(ViewerConsumerError, match=r"bad\.avsc: can't be read: No such file"):
+    with pytest.raises(ViewerConsumerError, match=r"bad\.avsc: cannot be read: No such file"):
         load()
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ViewerConsumerError, match=r"bad\.avsc: is not UTF-8"):
         load()
     path.write_text("{")
-    with pytest.raises(SchemaRefused, match=r"bad\.avsc: the schema is no JSON"):
+    with pytest.raises(SchemaRefused, match=r"bad\.avsc: the schema is not JSON"):
         load()
     path.write_text('{"type": "record", "name": "Order", "fields": []}')
     with pytest.raises(SchemaRefused, match=r'bad\.avsc: schema "Order": stream_id: there is no field'):
