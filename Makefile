@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # Most of what is installed is never imported: bytecode is made when it is.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test check format bench chaos fuzz lock clean
@@ -22,8 +23,9 @@ endif
 
 install: $(VENV)/.installed ## Set up .venv with the command viewer-consumer
 
-test: $(VENV)/.installed-dev ## Run the tests (ARGS: for pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev ## Run the tests (ARGS: for pytest; JOBS: test processes, 2)
+	@$(BIN)/python -m consumer.worker.warm_up # once, before the test processes would each compile the same kernels
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, unused code
 	@$(BIN)/ruff format --check .

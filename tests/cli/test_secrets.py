@@ -1,10 +1,11 @@
 """A canary for every secret that the settings know, and all that the commands print when they are used."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import run_here
+from tests.cli.command import run, run_here
 
 CANARIES = {
     "kafka.client.sasl.password": "canary-1",
@@ -41,14 +42,16 @@ def test_config_hides_a_token_and_what_stands_in_an_address(
     assert (ran.code, "canary" in ran.out + ran.err) == (0, False)
 
 
-@pytest.mark.parametrize("command", [["run"], ["topics"], ["dlq", "list"], ["dlq", "show", "0:0"], ["state", "list"]])
-def test_errors_show_none(capfd: pytest.CaptureFixture[str], command: list[str]) -> None:
+def test_errors_show_none() -> None:
     unreachable = ("kafka.bootstrap_servers=localhost:1", "kafka.client.sasl.username=ann", "http.port=0")
     secure = ("kafka.client.security.protocol=SASL_PLAINTEXT", "kafka.client.sasl.mechanism=PLAIN")
-    ran = run_here(capfd, *command, *flags(*unreachable, *secure))
-    assert ran.code != 0
-    assert "error: " in ran.err
-    assert "canary" not in ran.out + ran.err
+    commands = [["run"], ["topics"], ["dlq", "list"], ["dlq", "show", "0:0"], ["state", "list"]]
+    with ThreadPoolExecutor(len(commands)) as pool:  # each waits for Kafka as long as it may: all at once
+        ended = pool.map(lambda words: run(*words, *flags(*unreachable, *secure)), commands)
+        for words, ran in zip(commands, ended, strict=True):
+            assert ran.code != 0, words
+            assert "error: " in ran.err, words
+            assert "canary" not in ran.out + ran.err, words
 
 
 def test_what_is_wrong_with_settings_shows_none(capsys: pytest.CaptureFixture[str]) -> None:

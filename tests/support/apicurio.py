@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from consumer.intake.schemas.http_client import HttpClient, NoResponseError
-from tests.support.broker import CACHE, DOWNLOAD_WITHIN_S, free_ports
+from tests.support.broker import CACHE, DOWNLOAD_WITHIN_S, fetching, free_ports
 from tests.support.waiting import until
 
 VERSION = "3.3.3"
@@ -122,13 +122,18 @@ def _candidates() -> Iterator[str]:
 
 
 def _fetched() -> Path:
-    """The unpacked release, fetched beside its place and renamed, so that half a download never counts."""
+    """Return the folder of the unpacked release, which is fetched at the first call on this machine."""
     home = CACHE / f"apicurio-registry-{VERSION}"
-    if home.is_dir():
-        return home
+    with fetching():
+        if not home.is_dir():
+            _fetch(home)
+    return home
+
+
+def _fetch(home: Path) -> None:
+    """Fetch beside the place and rename, so that half a download never counts."""
     if shutil.which("mvn") is None:
         raise NoRegistryError(f"mvn, which fetches Apicurio into {home}, is not on the PATH")
-    CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{home.name}-") as unfinished:
         copy = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={unfinished}"]
         try:
@@ -138,6 +143,4 @@ def _fetched() -> Path:
         (archive,) = Path(unfinished).glob("*.tar.gz")
         with tarfile.open(archive) as packed:
             packed.extractall(Path(unfinished) / "app", filter="data")
-        if not home.is_dir():  # another run was faster
-            (Path(unfinished) / "app").rename(home)
-    return home
+        (Path(unfinished) / "app").rename(home)

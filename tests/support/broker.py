@@ -6,6 +6,7 @@ jars that Maven fetches once into `.cache/`. Where there is none of these, `NoBr
 
 import base64
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -148,9 +149,19 @@ def kafka_jars() -> Path:
     """The directory with Kafka's jars, fetched at the first call on this machine."""
     _need_java()
     jars = CACHE / f"kafka-{KAFKA_VERSION}"
-    if not jars.is_dir():
-        _fetch(jars)
+    with fetching():
+        if not jars.is_dir():
+            _fetch(jars)
     return jars
+
+
+@contextlib.contextmanager
+def fetching() -> Iterator[None]:
+    """Hold a lock while something is fetched: tests run in several processes, and Maven's repository allows one."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "fetching.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _need_java() -> None:
@@ -163,10 +174,9 @@ def _need_java() -> None:
 
 
 def _fetch(jars: Path) -> None:
-    """Fetch beside the place and rename: two runs at once don't disturb each other, half a download never counts."""
+    """Fetch beside the place and rename, so that half a download never counts."""
     if shutil.which("mvn") is None:
         raise NoBrokerError(f"mvn, which fetches Kafka's jars into {jars}, is not on the PATH")
-    CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{jars.name}-") as unfinished:
         pom = Path(unfinished) / "pom.xml"
         pom.write_text(_POM)
@@ -185,8 +195,7 @@ def _fetch(jars: Path) -> None:
             ) from None
         except subprocess.TimeoutExpired:
             raise NoBrokerError(f"mvn did not fetch Kafka's jars within {DOWNLOAD_WITHIN_S:.0f} s") from None
-        with contextlib.suppress(OSError):  # another run was faster
-            (Path(unfinished) / "jars").rename(jars)
+        (Path(unfinished) / "jars").rename(jars)
 
 
 @contextlib.contextmanager
