@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 
 _SERVE_EVERY = 1_000
 _ROOM_POLL_S = 0.05
+_REPORT_POLLS = 10
+"""How often a delivery report is polled for, a pause each, when it should name the reason of an error."""
 _RETRY_PAUSE_S = 0.1
 
 
@@ -310,7 +312,7 @@ class TransactionOwner:
     def _end_badly(self, error: KafkaError, outcome: Outcome) -> NoReturn:
         # A delivery report says what was wrong where the call only says that something was; it may be on its way.
         if error.code() == KafkaError._STATE and self._producer is not None:  # noqa: SLF001  # the library's name
-            _serve(self._producer, _RETRY_PAUSE_S)
+            self._await_failed_delivery(self._producer)
         if outcome is Outcome.ABORT and self._failed_delivery is not None:
             error, outcome = self._failed_delivery, outcome_of_record(self._failed_delivery)
         if outcome is Outcome.GIVE_UP:
@@ -326,6 +328,12 @@ class TransactionOwner:
             self._failure_budget.refused(error)
         self._listener.aborted(error.name())
         raise TransactionAborted(error.name(), error.str())
+
+    def _await_failed_delivery(self, producer: Producer) -> None:
+        for _ in range(_REPORT_POLLS):
+            if self._failed_delivery is not None:
+                return
+            _serve(producer, _RETRY_PAUSE_S)
 
     def _abort(self) -> None:
         producer, deadline = self._ready_producer(), self._deadline(self._limits.end_s)
