@@ -70,6 +70,7 @@ def test_all_that_is_committed_is_read_each_partition_in_order(source: DeadLette
 @pytest.mark.parametrize(
     ("since_ms", "places"),
     [(0, 4), (BEGIN_MS, 4), (BEGIN_MS + 1, 3), (BEGIN_MS + 1_500, 2), (BEGIN_MS + 1_501, 1), (BEGIN_MS + 2_001, 0)],
+    ids=["always", "first", "second", "third", "fourth", "none"],  # not the times: all test processes need the same ids
 )
 def test_from_a_time_on(source: DeadLetterSource, since_ms: int, places: int) -> None:
     assert in_order(source.read(since_ms)) == [each for each in WRITTEN if each.timestamp_ms >= since_ms]
