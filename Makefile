@@ -14,7 +14,7 @@ JOBS ?= 2
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
-run: $(VENV)/.installed ## Show it at work: embedded broker, simulated audience, live table (KAFKA=host:port: on your broker)
+run: $(VENV)/.installed ## Show the worker: embedded broker, simulated audience, live table (KAFKA=host:port: on your broker)
 ifdef KAFKA
 	@$(BIN)/viewer-consumer run --demo --set kafka.bootstrap_servers="$(KAFKA)" $(ARGS)
 else
@@ -33,7 +33,7 @@ check: $(VENV)/.installed-dev ## Format, lint, types, unused code
 	@$(BIN)/mypy
 	@$(BIN)/vulture
 
-format: $(VENV)/.installed-dev ## Put the code into its format
+format: $(VENV)/.installed-dev ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
@@ -46,7 +46,7 @@ bench: $(VENV)/.installed-dev ## Measure on a real broker (ARGS: see tests/bench
 chaos: $(VENV)/.installed-dev ## Kill workers and brokers, cut the network; judge what was published (ARGS: see tests/chaos)
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-lock: ## Pin the dependencies again; needs uv
+lock: ## Update the pinned dependencies; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --group build -o requirements.lock pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --group dev -c requirements.lock -o requirements-dev.lock
 

@@ -4,7 +4,7 @@
 ViewerConsumerError      one clear line on stderr, exit code 1
 └── UsageError           what was asked for is wrong: exit code 2
 ```
-Rooms derive their own from these; every message says what is wrong, where, and what to do.
+Packages derive their own errors from these; every message says what is wrong, where, and what to do.
 """
 
 

@@ -1,7 +1,7 @@
 """The commands: each reads its settings, hands over to a module that does the work, and ends with an exit code.
 
-stdout is data, stderr is for people; exit codes are 0 ok, 1 failed, 2 asked for wrongly, 130 interrupted. What a
-command needs is imported inside it, so that `--help` and `config` answer at once.
+stdout is data, stderr is for people. Exit codes: 0 ok, 1 failed, 2 usage or configuration error, 130 interrupted. Each
+command imports what it needs inside its function, so that `--help` and `config` answer at once.
 """
 
 # ruff: noqa: PLC0415  # see above
@@ -264,7 +264,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _one_line(error: TyperException) -> str:
-    """What was asked for wrongly, and the command whose help says how it goes."""
+    """Return the usage error and the command whose help explains it."""
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see {context.command_path} --help" if context else message

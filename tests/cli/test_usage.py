@@ -1,4 +1,4 @@
-"""What is asked for wrongly: exit code 2, one clear line an error, nothing on stdout, no traceback."""
+"""Usage errors: exit code 2, one clear line per error, nothing on stdout, no traceback."""
 
 import tomllib
 from pathlib import Path
