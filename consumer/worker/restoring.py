@@ -149,7 +149,7 @@ class PartitionRestorer:
             replayed=restored.replayed,
             seconds=round(now_s - began_s, 3),
         )
-        tasks = PartitionTask(
+        task = PartitionTask(
             number=partition,
             windows=restored.windows,
             idle=IdleClock(self._plan.settings.windows.partition_idle_ms, self._plan.settings.windows.bucket_ms),
@@ -162,12 +162,12 @@ class PartitionRestorer:
             counted=restored.windows.counters(),
         )
         if restored.settings_changed:
-            self._change_rules(tasks)
-        return tasks
+            self._change_rules(task)
+        return task
 
-    def _change_rules(self, tasks: PartitionTask) -> None:
-        """Settings that shape results are others than before: they rule from here on, behind a checkpoint."""
-        tasks.windows.change_rules(window_rules(self._plan.settings.windows), tasks.next_offset)
-        tasks.add_closed_now(self._clocks.wall_ms())
-        tasks.checkpoint_wanted = True
-        _log.info("changed settings take effect", partition=tasks.number, offset=tasks.next_offset)
+    def _change_rules(self, task: PartitionTask) -> None:
+        """Put changed settings that shape results into effect after the replay; the next commit writes a checkpoint."""
+        task.windows.change_rules(window_rules(self._plan.settings.windows), task.next_offset)
+        task.add_closed_now(self._clocks.wall_ms())
+        task.checkpoint_wanted = True
+        _log.info("changed settings take effect", partition=task.number, offset=task.next_offset)

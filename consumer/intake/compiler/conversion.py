@@ -54,7 +54,7 @@ def conversion_of(schema: Schema, field: int, scale: int | float) -> Conversion:
     if not isinstance(scale, int):
         return Conversion(SCALED_INTEGER, low, high, scale=scale)
     divisor = ticks or 1
-    # idle watermark(number * scale / divisor) is within low to high just where number is within these.
+    # floor(number * scale / divisor) is within low to high just where number is within these.
     return Conversion(
         EXACT,
         low=max(-(-low * divisor // scale), -_LARGEST - 1),

@@ -50,7 +50,7 @@ END = 18
 
 # Ways of conversion.
 EXACT = 0
-"""`idle watermark(number * TIMES / DIVISOR)`, for a number from LOW to HIGH."""
+"""`floor(number * TIMES / DIVISOR)`, for a number from LOW to HIGH."""
 SCALED_INTEGER = 1
 """`round(number * scale)`, within LOW to HIGH."""
 SCALED_FLOAT = 2

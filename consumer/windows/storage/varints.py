@@ -41,7 +41,7 @@ def get_varint(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int
 
 @inlined
 def zigzag(value: int) -> int:
-    """Numbers of either activity, those near 0 first: 0, -1, 1, -2 are 0, 1, 2, 3."""
+    """Map signed numbers to unsigned ones, those near 0 first: 0, -1, 1, -2 are 0, 1, 2, 3."""
     return 2 * value if value >= 0 else -2 * value - 1
 
 
