@@ -12,7 +12,7 @@ from consumer.output.dead_letter_reader import DeadLetterFilter, DeadLetterRecor
 Say = Callable[[str], None]
 
 
-def list_dead_letters(
+def print_dead_letters(
     source: DeadLetterSource,
     wanted: DeadLetterFilter,
     say: Say,
@@ -21,7 +21,7 @@ def list_dead_letters(
     count: bool = False,
     json_lines: bool = False,
 ) -> None:
-    """Print the letters that are asked for, one a line; or how many there are by reason and partition.
+    """Print the dead letters that pass the filter, one per line; or their number by reason and partition.
 
     Raises:
         ViewerConsumerError: they cannot be read.
@@ -35,12 +35,12 @@ def list_dead_letters(
         say(_json(letter) if json_lines else as_line(letter))
 
 
-def show_dead_letter(source: DeadLetterSource, place: str, say: Say, *, as_json_line: bool = False) -> None:
-    """Print one letter, by the place that a list gives.
+def print_dead_letter(source: DeadLetterSource, place: str, say: Say, *, as_json_line: bool = False) -> None:
+    """Print one dead letter; `place` is the partition:offset that `dlq list` prints.
 
     Raises:
-        UsageError: that is no place.
-        ViewerConsumerError: there is no letter there, or it cannot be read.
+        UsageError: `place` is malformed.
+        ViewerConsumerError: there is no dead letter there, or it cannot be read.
     """
     partition, offset = _parsed(place)
     record = source.at(partition, offset)
@@ -52,10 +52,10 @@ def show_dead_letter(source: DeadLetterSource, place: str, say: Say, *, as_json_
 
 
 def known_reasons(reasons: Iterable[str]) -> frozenset[str]:
-    """Reasons to ask for.
+    """Return the reasons as a set, after checking that each exists.
 
     Raises:
-        UsageError: one of them is no reason that there is.
+        UsageError: one of them does not exist.
     """
     known = [reject.label for reject in Reject]
     for reason in reasons:

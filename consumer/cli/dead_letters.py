@@ -1,4 +1,4 @@
-"""`viewer-consumer dlq`: the dead letters, listed, counted, and shown one by one."""
+"""`viewer-consumer dlq`: list, count and show dead letters."""
 
 # ruff: noqa: PLC0415  # what a command needs is imported inside it, so that `--help` answers at once
 
@@ -8,9 +8,7 @@ import typer
 
 from consumer.cli.options import Config, Overrides, read_kafka_settings
 
-dlq_app = typer.Typer(
-    name="dlq", help="Look at dead letters: records that were no events to take.", no_args_is_help=False
-)
+dlq_app = typer.Typer(name="dlq", help="List and show dead letters: records that were rejected.", no_args_is_help=False)
 
 
 @dlq_app.command("list")
@@ -25,16 +23,16 @@ def list_dead_letters(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="TIME", help="Set aside from then on, as 2026-01-31T20:15:00Z or in ms."),
+        typer.Option("--since", metavar="TIME", help="Written from then on, as 2026-01-31T20:15:00Z or in ms."),
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Set aside before then.")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Written before then.")] = None,
     most: Annotated[int | None, typer.Option("--most", min=1, help="End after so many.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Count them by reason and partition instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON lines rather than text.")] = False,
 ) -> None:
-    """List dead letters: where each is, when and why it was set aside, and where it came from."""
+    """List dead letters: where each is, when and why it was rejected, and where it came from."""
     settings = read_kafka_settings(config, overrides)
-    from consumer.cli.dead_letter_text import known_reasons, list_dead_letters
+    from consumer.cli.dead_letter_text import known_reasons, print_dead_letters
     from consumer.kafka.admin.dead_letters import DeadLetters
     from consumer.output.dead_letter_reader import DeadLetterFilter
     from consumer.runtime.durations import parse_time_ms
@@ -45,7 +43,7 @@ def list_dead_letters(
         since_ms=None if since is None else parse_time_ms("--since", since),
         until_ms=None if until is None else parse_time_ms("--until", until),
     )
-    list_dead_letters(DeadLetters(settings.kafka), wanted, typer.echo, most=most, count=count, json_lines=as_json)
+    print_dead_letters(DeadLetters(settings.kafka), wanted, typer.echo, most=most, count=count, json_lines=as_json)
 
 
 @dlq_app.command("show")
@@ -57,7 +55,7 @@ def show_dead_letter(
 ) -> None:
     """Show one dead letter with its headers, its key and its value."""
     settings = read_kafka_settings(config, overrides)
-    from consumer.cli.dead_letter_text import show_dead_letter
+    from consumer.cli.dead_letter_text import print_dead_letter
     from consumer.kafka.admin.dead_letters import DeadLetters
 
-    show_dead_letter(DeadLetters(settings.kafka), place, typer.echo, as_json_line=as_json)
+    print_dead_letter(DeadLetters(settings.kafka), place, typer.echo, as_json_line=as_json)

@@ -254,7 +254,7 @@ def _key_errors(client: Mapping[str, Value]) -> Iterator[str]:
 
 def _size_errors(kafka: KafkaSettings) -> Iterator[str]:
     given = str(kafka.client.get("message.max.bytes", MESSAGE_BYTES))
-    if given.isdecimal() and int(given) < MESSAGE_BYTES:  # librdkafka says what is not a number
+    if given.isdecimal() and int(given) < MESSAGE_BYTES:  # librdkafka reports a value that is not a number
         yield (
             f"kafka.client.message.max.bytes: must be at least {MESSAGE_BYTES}, not {given}: dead letters are cut for "
             "that, and one that isn't taken would abort its transaction for ever"
@@ -266,7 +266,7 @@ def _timeout_errors(settings: Settings) -> Iterator[str]:
         transaction_ms = int(settings.kafka.client.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS))
         session_ms = int(settings.kafka.client.get("session.timeout.ms", SESSION_TIMEOUT_MS))
     except ValueError:
-        return  # librdkafka says which is not a number
+        return  # librdkafka reports it
     least = settings.commit.interval_ms + COMMIT_MARGIN_MS
     if transaction_ms < least:
         yield (

@@ -41,8 +41,8 @@ _log = logging.getLogger(__name__)
 
 _SERVE_EVERY = 1_000
 _ROOM_POLL_S = 0.05
-_REPORT_POLLS = 10
-"""How often a delivery report is polled for, a pause each, when it should name the reason of an error."""
+_REPORT_WAIT_S = 1.0
+"""How long to wait for the delivery report that names the reason of an error."""
 _RETRY_PAUSE_S = 0.1
 
 
@@ -330,9 +330,8 @@ class TransactionOwner:
         raise TransactionAborted(error.name(), error.str())
 
     def _await_failed_delivery(self, producer: Producer) -> None:
-        for _ in range(_REPORT_POLLS):
-            if self._failed_delivery is not None:
-                return
+        deadline = self._deadline(_REPORT_WAIT_S)
+        while self._failed_delivery is None and not deadline.passed:
             _serve(producer, _RETRY_PAUSE_S)
 
     def _abort(self) -> None:

@@ -6,13 +6,13 @@ from consumer.state.journal import JournalRecord
 from consumer.state.result_settings import FIXED, ResultSettings, changed_keys
 
 
-class StateInconsistent(Exception):  # noqa: N818  # a finding, which a worker continues with for its other partitions
+class StateInconsistent(Exception):  # noqa: N818  # a finding: only this partition stops
     """What is stored of a partition does not fit together, or not to this worker."""
 
     def __init__(self, partition: int, what: str, advice: str = "") -> None:
         self.what = what
-        self.advice = advice or f"go on without it by: viewer-consumer state reset --partition {partition}"
-        look = "" if advice else "look at it by: viewer-consumer state check; "
+        self.advice = advice or f"continue without its state with: viewer-consumer state reset --partition {partition}"
+        look = "" if advice else "look at it with: viewer-consumer state check; "
         super().__init__(f"partition {partition}: {what}; {look}{self.advice}")
 
 

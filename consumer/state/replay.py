@@ -31,7 +31,7 @@ class ReplayFailed(ViewerConsumerError):  # noqa: N818  # as StateInconsistent, 
     def __init__(self, partition: int, what: str) -> None:
         super().__init__(
             f"partition {partition}: the replay does not give what was published before: {what}; nothing more is "
-            f"published. Look at it with: viewer-consumer state check; go on without its state by: "
+            f"published. Look at it with: viewer-consumer state check; continue without its state with: "
             f"viewer-consumer state reset --partition {partition}"
         )
 

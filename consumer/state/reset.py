@@ -161,7 +161,7 @@ def _reset_in_transaction(
         raise ViewerConsumerError(f"partition {plan.partition}: nothing was changed: {error}") from None
     except TransactionLost as error:
         raise ViewerConsumerError(
-            f"partition {plan.partition}: it is not known whether its state was forgotten: {error}; look at it by: "
+            f"partition {plan.partition}: it is not known whether its state was reset: {error}; look at it with: "
             "viewer-consumer state list"
         ) from None
 

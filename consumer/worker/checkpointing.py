@@ -16,12 +16,11 @@ from consumer.worker.task import PartitionTask
 
 LEAST_REPLAY_BYTES = 64 * 1024 * 1024
 REPLAY_TO_STATE = 4
-"""Of records, a replay is never longer than so many times the state, or than that many bytes: by size of the journal's
-input a checkpoint comes before its time where records come fast, and no more often than its own size is worth."""
+"""A checkpoint is written early once a replay would read more than this many bytes and this many times the state."""
 
 
 class StateWriter:
-    """Writes state records; what was written counts once `mark_committed` is told that it was committed."""
+    """Writes state records into the open transaction; `mark_committed` makes them count after the commit."""
 
     def __init__(self, settings: Settings, identity: Identity, transactions: Transactions, clocks: Clocks) -> None:
         self._topic = settings.kafka.state_topic
@@ -45,7 +44,7 @@ class StateWriter:
         return first_or_asked or partition.processed_bytes > most or self.wait_s(partition) <= 0
 
     def write_all(self, partitions: Iterable[PartitionTask]) -> None:
-        """Add to the transaction the journals of partitions that have something to say, and checkpoints that are due.
+        """Add the journals of partitions with something to commit, and the checkpoints that are due.
 
         Raises:
             TransactionAborted, TransactionLost, ViewerConsumerError: as the transaction's `produce`.
@@ -65,7 +64,7 @@ class StateWriter:
         self._write_checkpoint(partition)
 
     def mark_committed(self, partition: PartitionTask) -> int | None:
-        """The transaction was committed; how many rows were in it, None where it was no checkpoint of the partition."""
+        """Take over what was committed; return the number of rows, or None if the commit held no checkpoint of it."""
         partition.committed_offset = partition.next_offset
         partition.journal_changed = False
         changed = self._written.pop(partition.number, None)

@@ -31,26 +31,26 @@ That is enough to tell a topic of another kind, or a producer gone wrong, from a
 
 
 class CircuitBreaker:
-    """Of one partition; once open it stays so. Records before its beginning count as good."""
+    """The circuit breaker of one partition; once open it stays open. Records before the first count as good."""
 
     def __init__(self, limits: tuple[Limit, ...] = LIMITS) -> None:
         self._limits = limits
         self._kept = max(limit.most for limit in limits)
         self._seen = 0
         self._rejected_at: npt.NDArray[np.int64] = np.empty(0, np.int64)
-        """Which of the records seen were rejects, the last `_kept` of them."""
+        """Indexes of the last `_kept` rejected records."""
         self.passed: Limit | None = None
         """The limit that opened it; None while it is closed."""
 
     def pass_over(self, records: int) -> None:
-        """Hear of so many records that are no rejects, which can't open it."""
+        """Record that many records were not rejected; this never opens the circuit breaker."""
         self._seen += records
 
     def take(self, rejected: npt.NDArray[np.bool_]) -> int | None:
-        """Hear of the next records; the row of the one at which it opens, None while it stays closed or was open.
+        """Record which of the next records were rejected; return the index that opens it, or None if none does.
 
         Args:
-            rejected: for each whether it is a reject; those ahead of their time belong to neither and are left out.
+            rejected: one flag per record; leave out records from the future, which count neither way.
         """
         new = np.flatnonzero(rejected) + self._seen
         first, self._seen = self._seen, self._seen + len(rejected)
@@ -66,7 +66,7 @@ class CircuitBreaker:
 
 
 def _passed_at(rejected_at: npt.NDArray[np.int64], limit: Limit) -> int | None:
-    """The first reject before which there were too many others too near."""
+    """Return the index of the first rejected record that passes the limit, None if none does."""
     distances = rejected_at[limit.most :] - rejected_at[: max(0, len(rejected_at) - limit.most)]
     near = np.flatnonzero(distances < limit.among)
     return int(rejected_at[limit.most + near[0]]) if len(near) else None

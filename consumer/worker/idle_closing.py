@@ -19,12 +19,12 @@ class IdleClosing:
         self._last_turn_s = clocks.monotonic_s()
         self._asked: frozenset[int] = frozenset()
 
-    def turn(self, tasks: Mapping[int, PartitionTask], record_seen: Collection[int]) -> None:
-        """Behind each poll: `record_seen` are the partitions of which it brought something."""
+    def turn(self, tasks: Mapping[int, PartitionTask], with_records: Collection[int]) -> None:
+        """Advance the clocks after each poll; `with_records` are the partitions that it returned records of."""
         now_s = self._clocks.monotonic_s()
         elapsed_ms, self._last_turn_s = (now_s - self._last_turn_s) * 1000, now_s
         for partition in tasks.values():
-            if partition.number in record_seen or partition.held:
+            if partition.number in with_records or partition.held:
                 partition.idle.record_seen()
             else:
                 partition.idle.polled(elapsed_ms)

@@ -97,13 +97,13 @@ class Worker:
 
     def turn(self) -> None:
         """One turn of the loop."""
-        record_seen = self._processor.process(self._poll(), self._tasks)
+        with_records = self._processor.process(self._poll(), self._tasks)
         if self._publisher.outcome_unknown:
             self._start_over()
         self._processor.process_held(self._tasks)
         self._stop_broken()
         self._restore_some()
-        self._idle_closing.turn(self._tasks, record_seen)
+        self._idle_closing.turn(self._tasks, with_records)
         self._publisher.publish_some(self._tasks.values())
         self._show()
 

@@ -188,7 +188,7 @@ def test_a_row_that_is_gone_is_found_with_the_command_that_resolves_it(state: Co
     assert fine == "partition 0: rows, checkpoint, journal and offsets agree"
     assert bad.startswith("partition 1: its state has 1 rows with digest ")
     assert ", but the checkpoint was made of 2 with " in bad
-    assert bad.endswith("go on without it by: viewer-consumer state reset --partition 1")
+    assert bad.endswith("continue without its state with: viewer-consumer state reset --partition 1")
 
 
 def test_an_offset_that_was_set_from_outside_is_found(state: Command) -> None:
@@ -197,7 +197,7 @@ def test_an_offset_that_was_set_from_outside_is_found(state: Command) -> None:
     assert first["problems"] == [
         {
             "what": "the group has committed offset 3, but its state goes to offset 7",
-            "advice": "go on without it by: viewer-consumer state reset --partition 0",
+            "advice": "continue without its state with: viewer-consumer state reset --partition 0",
         }
     ]
     assert second == {"partition": 1, "agrees": True, "problems": [], "changed_settings": []}

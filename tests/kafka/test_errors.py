@@ -88,6 +88,7 @@ class Troupe:
         self.time_s = 0.0
         self.listened = Listened()
         self.undelivered: KafkaError | None = None
+        self.polls_before_report = 0
         self.hold = threading.Event()
 
     def fail(self, call: str, *errors: KafkaError | BaseException | None) -> None:
@@ -153,7 +154,9 @@ class ScriptedProducer:
 
     def poll(self, timeout: float) -> int:
         self._troupe.time_s += timeout
-        if self._troupe.undelivered is not None:
+        if self._troupe.polls_before_report > 0:
+            self._troupe.polls_before_report -= 1
+        elif self._troupe.undelivered is not None:
             self._on_delivery(self._troupe.undelivered, None)
             self._troupe.undelivered = None
         return 0
@@ -263,6 +266,26 @@ def test_the_report_of_a_failed_delivery_is_waited_for_where_a_call_says_only_th
     with pytest.raises(TransactionAborted) as aborted:
         publish(troupe.owner())
     assert aborted.value.error == "MSG_SIZE_TOO_LARGE"
+
+
+def test_a_delivery_report_that_comes_late_still_names_the_reason(troupe: Troupe) -> None:
+    troupe.undelivered, troupe.polls_before_report = bare(KafkaError.MSG_SIZE_TOO_LARGE), 8
+    troupe.fail("offsets", abortable(KafkaError._STATE))
+    with pytest.raises(TransactionAborted) as aborted:
+        publish(troupe.owner())
+    assert aborted.value.error == "MSG_SIZE_TOO_LARGE"
+
+
+@pytest.mark.parametrize(("time_limit_s", "most_s"), [(60.0, 1.2), (0.3, 0.5)])
+def test_a_delivery_report_that_never_comes_is_not_waited_for_long(
+    troupe: Troupe, time_limit_s: float, most_s: float
+) -> None:
+    troupe.fail("offsets", abortable(KafkaError._STATE))
+    owner = troupe.owner()
+    with owner.time_limit(time_limit_s), pytest.raises(TransactionAborted) as aborted:
+        publish(owner)
+    assert aborted.value.error == "_STATE"
+    assert troupe.time_s <= most_s
 
 
 def test_a_failed_delivery_ends_a_long_transaction_before_it_is_complete(troupe: Troupe) -> None:

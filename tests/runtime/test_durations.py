@@ -2,6 +2,7 @@ import pytest
 
 from consumer.errors import UsageError
 from consumer.runtime.durations import parse_span_ms, parse_time_ms
+from consumer.windows.events import MAX_ABS_TIMESTAMP_MS
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,9 @@ def test_a_time_is_iso_8601_or_milliseconds(text: str, expected: int) -> None:
 def test_a_time_that_is_none_is_refused_by_name(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--start: must be "):
         parse_time_ms("--start", text)
+
+
+def test_a_time_may_be_what_an_event_may_have_and_no_more() -> None:
+    assert parse_time_ms("--since", str(MAX_ABS_TIMESTAMP_MS)) == MAX_ABS_TIMESTAMP_MS
+    with pytest.raises(UsageError):
+        parse_time_ms("--since", str(MAX_ABS_TIMESTAMP_MS + 1))

@@ -129,4 +129,4 @@ def test_settings_that_may_change_are_told_and_are_no_disagreement() -> None:
 
 def test_what_is_found_says_how_to_resolve_it() -> None:
     (first,) = findings(stored(committed=9), SETTINGS, IDENTITY).disagreements
-    assert first.advice == "go on without it by: viewer-consumer state reset --partition 0"
+    assert first.advice == "continue without its state with: viewer-consumer state reset --partition 0"
