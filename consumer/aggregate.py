@@ -1,7 +1,6 @@
-"""The engine over files: all records as one partition in file order, no Kafka, no clock and so no future guard."""
+"""Compute summaries from files: all records as one partition in file order, without Kafka, clock or future check."""
 
 import json
-import secrets
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from consumer.errors import UsageError, ViewerConsumerError
 from consumer.intake.files.json_lines import Fault, FileBatch
 from consumer.intake.files.open import check_readable, open_event_file
 from consumer.output.summary import Origin, json_records, summary_dicts
+from consumer.runtime.secret import new_hash_key
 from consumer.settings.model import InputSettings, Settings
 from consumer.settings.window_rules import window_rules
 from consumer.windows.closing import CLOSE_REASONS
@@ -26,7 +26,7 @@ from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, REJECTED, STATUS
 from consumer.windows.view import WindowView
 
 FAULTS_NAMED = 5
-"""So many faults are told one by one, the others as a sum by reason."""
+"""Number of faults reported one by one; the others are counted by reason."""
 
 _AT_ONCE = 1_000
 
@@ -40,7 +40,7 @@ _KNOWN_AT_CLOSE = (
     "viewer_ms",
     "viewers_at_end",
 )
-"""Where viewers are counted, an open bucket has these as null."""
+"""With sessions counting, these are null in an open bucket."""
 
 
 class _Summaries:
@@ -70,14 +70,14 @@ class _Summaries:
         return set(self._ids)
 
     def reasons(self) -> dict[tuple[bytes, int], str]:
-        """Why each closed, by stream and start."""
+        """The close reason by stream and start."""
         rows = np.concatenate(self._rows)
         starts, codes = rows["bucket"]["start_ms"].tolist(), rows["reason"].tolist()
         return {(i, start): CLOSE_REASONS[code] for i, start, code in zip(self._ids, starts, codes, strict=True)}
 
 
 class _Dropped:
-    """What did not count, and why."""
+    """Rejected and late records by reason."""
 
     def __init__(self) -> None:
         self.late: Counter[bytes] = Counter()
@@ -89,17 +89,17 @@ class _Dropped:
         for i in np.flatnonzero((status != ACCEPTED) & (status != REJECTED)).tolist():
             start, size = int(events.stream_start[i]), int(events.stream_size[i])
             stream_id = events.text[start : start + size].tobytes()
-            tally = self.late if status[i] in {LATE, LATE_IDLE} else self.past_limit
-            tally[stream_id] += 1
+            counters = self.late if status[i] in {LATE, LATE_IDLE} else self.past_limit
+            counters[stream_id] += 1
         self.faults.update(fault.reason.label for fault in batch.faults)
 
     def named(self, file_name: str, faults: Sequence[Fault]) -> list[str]:
-        """The first faults of the run, as lines; to be called before they are added."""
+        """The first faults of the run, as lines; call before `add`."""
         left = max(FAULTS_NAMED - self.faults.total(), 0)
         return [f"{file_name}:{fault.number}: {fault.reason.label}: {fault.detail}" for fault in faults[:left]]
 
     def report(self) -> list[str]:
-        """What a person must not miss; nothing where all counted."""
+        """Warning lines; none if all records counted."""
         lines = []
         rejected = self.faults + Counter({STATUSES[STREAM_LIMIT]: self.past_limit.total()})
         if rejected:
@@ -127,18 +127,18 @@ def aggregate_files(
     close_at_end: bool = True,
     out: TextIO | None = None,
 ) -> None:
-    """Read the files in the order given and write one JSON object a summary, by stream, then bucket.
+    """Read the files in order and write one JSON object per summary, by stream, then bucket.
 
     Raises:
-        UsageError: the settings ask for what files don't have.
-        ViewerConsumerError: a file cannot be read, or is no file of events.
+        UsageError: the settings do not apply to files.
+        ViewerConsumerError: a file cannot be read, or is not a file of events.
     """
     if settings.input.time == "kafka":
         raise UsageError('input.time: must be "event" to aggregate files, which have no Kafka timestamps')
     check_readable(names)
     with ExitStack() as stack:
         view_file = None if view_path is None else stack.enter_context(_writable(view_path))
-        windows = PartitionWindows(window_rules(settings.windows), _hash_key())
+        windows = PartitionWindows(window_rules(settings.windows), new_hash_key())
         run = _Run(Origin(settings.windows.bucket_ms, settings.windows.counting), windows, _Summaries(), _Dropped())
         _read_all(names, settings.input, run)
         if view_file is not None:
@@ -152,10 +152,6 @@ def aggregate_files(
     _write(run.summaries, run.origin, out or sys.stdout)
 
 
-def _hash_key() -> tuple[int, int]:
-    return secrets.randbits(64), secrets.randbits(64)
-
-
 def _writable(path: Path) -> TextIO:
     try:
         return path.open("w", encoding="utf-8")
@@ -164,7 +160,7 @@ def _writable(path: Path) -> TextIO:
 
 
 def _read_all(names: Sequence[str], source: InputSettings, run: _Run) -> None:
-    """Every record of every file through the windows."""
+    """Process every record of every file."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -194,7 +190,7 @@ def _view(run: _Run) -> dict[str, Any]:
     """The window view of every stream seen, by name."""
     reasons = run.summaries.reasons()
     held = {view.stream_id.encode(): _entry(run, view, reasons) for view in run.windows.views()}
-    # A stream that is not held has been forgotten, or had late events only; its time is the idle watermark.
+    # A stream that is not held was forgotten, or had only late events; its time is the idle watermark.
     gone = {*run.summaries.streams(), *run.dropped.late, *run.dropped.past_limit} - held.keys()
     idle_watermark_ms = run.windows.stats().idle_watermark_ms
     entries = held | {stream_id: _entry_of_none(run, stream_id, idle_watermark_ms) for stream_id in gone}

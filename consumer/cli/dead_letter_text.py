@@ -1,4 +1,4 @@
-"""The command `dlq`: dead letters listed, counted and shown."""
+"""Text output of the command `dlq`."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -9,13 +9,13 @@ from consumer.intake.rejects import Reject
 from consumer.kafka.protocols import DeadLetterSource
 from consumer.output.dead_letter_reader import DeadLetterFilter, DeadLetterRecord, as_counts, as_json, as_line, as_text
 
-Say = Callable[[str], None]
+Print = Callable[[str], None]
 
 
 def print_dead_letters(
     source: DeadLetterSource,
     wanted: DeadLetterFilter,
-    say: Say,
+    write_line: Print,
     *,
     most: int | None = None,
     count: bool = False,
@@ -26,16 +26,16 @@ def print_dead_letters(
     Raises:
         ViewerConsumerError: they cannot be read.
     """
-    letters = islice(_dead_letters(source, wanted), most)
+    dead_letters = islice(_dead_letters(source, wanted), most)
     if count:
-        for line in as_counts(letters):
-            say(line)
+        for line in as_counts(dead_letters):
+            write_line(line)
         return
-    for letter in letters:
-        say(_json(letter) if json_lines else as_line(letter))
+    for dead_letter in dead_letters:
+        write_line(_json(dead_letter) if json_lines else as_line(dead_letter))
 
 
-def print_dead_letter(source: DeadLetterSource, place: str, say: Say, *, as_json_line: bool = False) -> None:
+def print_dead_letter(source: DeadLetterSource, place: str, write_line: Print, *, as_json_line: bool = False) -> None:
     """Print one dead letter; `place` is the partition:offset that `dlq list` prints.
 
     Raises:
@@ -46,9 +46,9 @@ def print_dead_letter(source: DeadLetterSource, place: str, say: Say, *, as_json
     record = source.at(partition, offset)
     if record is None:
         raise ViewerConsumerError(f"there is no dead letter at {place}; viewer-consumer dlq list shows where there are")
-    letter = DeadLetterRecord(*record)
-    for line in [_json(letter)] if as_json_line else as_text(letter):
-        say(line)
+    dead_letter = DeadLetterRecord(*record)
+    for line in [_json(dead_letter)] if as_json_line else as_text(dead_letter):
+        write_line(line)
 
 
 def known_reasons(reasons: Iterable[str]) -> frozenset[str]:
@@ -65,12 +65,12 @@ def known_reasons(reasons: Iterable[str]) -> frozenset[str]:
 
 
 def _dead_letters(source: DeadLetterSource, wanted: DeadLetterFilter) -> Iterator[DeadLetterRecord]:
-    letters = (DeadLetterRecord(*record) for record in source.read(wanted.since_ms))
-    return filter(wanted.takes, letters)
+    dead_letters = (DeadLetterRecord(*record) for record in source.read(wanted.since_ms))
+    return filter(wanted.matches, dead_letters)
 
 
-def _json(letter: DeadLetterRecord) -> str:
-    return json.dumps(as_json(letter))
+def _json(dead_letter: DeadLetterRecord) -> str:
+    return json.dumps(as_json(dead_letter))
 
 
 def _parsed(place: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What several commands take: where the settings come from, and the settings themselves."""
+"""Options that several commands share, and reading the settings."""
 
 # ruff: noqa: PLC0415  # what a command needs is imported inside it, so that `--help` and `config` answer at once
 
@@ -11,24 +11,27 @@ import typer
 
 from consumer.settings.model import Settings, load_settings
 
+INTERRUPTED = 130
+"""The exit code of a process ended by SIGINT, as in shells."""
+
 Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings as TOML.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting, over file and environment; may be repeated."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key, over file and environment; may be repeated."),
 ]
 
 
 def read_settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
-    """The settings in force.
+    """Read the settings.
 
     Raises:
-        UsageError: they are wrong; a line an error.
+        UsageError: they are invalid; one line per error.
     """
     return load_settings(config, overrides or (), os.environ)
 
 
 def read_kafka_settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
-    """The same, and refused at once where `kafka.client` would break what the worker promises.
+    """Read the settings and check `kafka.client` for keys that would break exactly-once.
 
     Raises:
         UsageError: as `read_settings`.

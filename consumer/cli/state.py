@@ -1,4 +1,4 @@
-"""`viewer-consumer state`: what is stored of the partitions, looked at, checked, and forgotten where that is wanted."""
+"""`viewer-consumer state`: list, show, check and reset the stored state of partitions."""
 
 # ruff: noqa: PLC0415  # what a command needs is imported inside it, so that `--help` answers at once
 
@@ -22,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="A JSON object a line rathe
 
 
 class Start(StrEnum):
-    """Where a partition goes on after its state was forgotten."""
+    """Where a partition continues after a reset."""
 
     COMMITTED = "committed"
     EARLIEST = "earliest"
@@ -50,7 +50,7 @@ def show(
     partitions: Partitions = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a stream as the checkpoint of its partition has it."""
+    """Show a stream as of the checkpoint of its partition."""
     settings = read_kafka_settings(config, overrides)
     from consumer.cli.state_text import print_stream
     from consumer.state.inspect import find_stream, opened
@@ -61,24 +61,24 @@ def show(
             print_stream(each, as_json=as_json)
             found += 1
     if not found:
-        raise ViewerConsumerError(f'no checkpoint holds stream "{stream}"; it was forgotten, or began after it')
+        raise ViewerConsumerError(f'no checkpoint holds stream "{stream}": it is gone, or newer than the checkpoint')
 
 
 @state_app.command()
 def check(
     config: Config = None, overrides: Overrides = None, partitions: Partitions = None, as_json: AsJson = False
 ) -> None:
-    """Check that rows, checkpoint, journal, offsets and settings agree; 1 where they don't."""
+    """Check that rows, checkpoint, journal, offsets and settings agree; exit code 1 if not."""
     settings = read_kafka_settings(config, overrides)
-    from consumer.cli.state_text import print_findings
+    from consumer.cli.state_text import print_consistency_report
     from consumer.state.inspect import opened, read_stored
-    from consumer.state.report import findings
+    from consumer.state.report import consistency_report
 
     fine = True
     with opened(settings, partitions or ()) as view:
         for stored in read_stored(view.state, view.partitions):
-            found = findings(stored, settings, view.identity)
-            print_findings(stored, found, as_json=as_json)
+            found = consistency_report(stored, settings, view.identity)
+            print_consistency_report(stored, found, as_json=as_json)
             fine = fine and not found.disagreements
     if not fine:
         raise typer.Exit(1)
@@ -90,27 +90,27 @@ def reset(
     overrides: Overrides = None,
     partitions: Partitions = None,
     start: Annotated[
-        Start, typer.Option("--from", help="Where the partitions go on, with empty windows.")
+        Start, typer.Option("--from", help="Where the partitions continue, with empty windows.")
     ] = Start.COMMITTED,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
-    """Forget the state of partitions; the group must have no members."""
+    """Delete the state of partitions; the group must have no members."""
     settings = read_kafka_settings(config, overrides)
-    from consumer.cli.state_text import done, question
+    from consumer.cli.state_text import reset_result, reset_warning
     from consumer.state.inspect import opened
     from consumer.state.reset import reset_partition, reset_plans
 
     with opened(settings, partitions or ()) as view:
         plans = reset_plans(view.state, view.partitions, start.value)
-        for line in question(plans, start.value):
+        for line in reset_warning(plans, start.value):
             typer.echo(line, err=True)
-        if not yes and not _confirmed("Forget it?"):
+        if not yes and not _confirmed("Delete it?"):
             raise ViewerConsumerError("nothing was changed")
         for plan in reset_partition(view.state, settings, view.identity, plans, start.value):
-            typer.echo(done(plan))
+            typer.echo(reset_result(plan))
 
 
 def _confirmed(asked: str) -> bool:
-    """Whether somebody says yes; typer's own question writes to stdout, which is for data."""
+    """Ask on stderr; typer's own prompt writes to stdout, which is for data."""
     typer.echo(f"{asked} [y/N] ", nl=False, err=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -1,8 +1,7 @@
-"""What the commands about state print: tables for people, JSON for machines."""
+"""Text and JSON output of the state commands."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import typer
@@ -10,21 +9,22 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.runtime.clocks import Clocks
+from consumer.runtime.text import time_text
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
 from consumer.state.inspect import FoundStream
 from consumer.state.journal import StateError
-from consumer.state.report import ConsistencyReport, Stored
+from consumer.state.report import ConsistencyReport, StoredPartition
 from consumer.state.reset import From, ResetPlan
 
 WIDE = 200
-"""Columns where stdout is no terminal, so that nothing is cut."""
+"""Width if stdout is not a terminal, so that nothing is cut."""
 
 _STARTS = {"committed": "what the group has committed", "earliest": "the first record", "latest": "the end"}
 
 
 class ListRow(NamedTuple):
-    """A partition in the list; None is what is not there, or cannot be read."""
+    """A partition in the list; None if missing or unreadable."""
 
     partition: int
     checkpoint: int | None
@@ -36,8 +36,8 @@ class ListRow(NamedTuple):
     row_bytes: int
 
 
-def print_list(partitions: Iterable[Stored], *, as_json: bool) -> None:
-    """A line for each partition."""
+def print_list(partitions: Iterable[StoredPartition], *, as_json: bool) -> None:
+    """Print one line per partition."""
     rows = (_row_of(stored, Clocks().wall_s()) for stored in partitions)
     if as_json:
         for row in rows:
@@ -54,7 +54,7 @@ def print_list(partitions: Iterable[Stored], *, as_json: bool) -> None:
 
 
 def print_stream(found: FoundStream, *, as_json: bool) -> None:
-    """A stream with its buckets."""
+    """Print a stream with its buckets."""
     stream, checkpoint = found.stream, found.checkpoint
     if as_json:
         about = {"partition": found.partition, "stream_id": found.stream_id}
@@ -64,7 +64,7 @@ def print_stream(found: FoundStream, *, as_json: bool) -> None:
         return
     typer.echo(
         f"stream {found.stream_id}: partition {found.partition}, checkpoint {checkpoint.number} at offset "
-        f"{checkpoint.next_offset}; its time {_time(stream.time_ms)}, viewers {stream.viewers}"
+        f"{checkpoint.next_offset}; its time {time_text(stream.time_ms)}, viewers {stream.viewers}"
     )
     table = _table(
         "bucket",
@@ -84,12 +84,12 @@ def print_stream(found: FoundStream, *, as_json: bool) -> None:
         bitrates = round(bucket.avg_bitrate_bps), bucket.min_bitrate_bps, bucket.max_bitrate_bps
         stalls = bucket.buffer_event_count, bucket.buffer_stall_ms
         figures = map(_cell, (*viewers, bucket.bitrate_sample_count, *bitrates, *stalls))
-        table.add_row(_time(bucket.bucket_start_ms), "open" if bucket.open else "closed", *figures)
+        table.add_row(time_text(bucket.bucket_start_ms), "open" if bucket.open else "closed", *figures)
     _print(table)
 
 
-def print_findings(stored: Stored, found: ConsistencyReport, *, as_json: bool) -> None:
-    """What disagrees of a partition, and how that is resolved; or that nothing does."""
+def print_consistency_report(stored: StoredPartition, found: ConsistencyReport, *, as_json: bool) -> None:
+    """Print the disagreements of a partition with their solutions, or that there are none."""
     if as_json:
         problems = [{"what": each.what, "advice": each.advice} for each in found.disagreements]
         about = {"partition": stored.partition, "agrees": not problems, "problems": problems}
@@ -105,8 +105,8 @@ def print_findings(stored: Stored, found: ConsistencyReport, *, as_json: bool) -
         typer.echo(f"partition {stored.partition}: changed since the checkpoint, in effect at the next start: {names}")
 
 
-def question(plans: Sequence[ResetPlan], start: From) -> Iterator[str]:
-    """What a reset is about to do."""
+def reset_warning(plans: Sequence[ResetPlan], start: From) -> Iterator[str]:
+    """Describe what a reset will do."""
     for plan in plans:
         yield (
             f"partition {plan.partition}: deletes the state of {plan.streams:,} streams with their open buckets, "
@@ -118,12 +118,12 @@ def question(plans: Sequence[ResetPlan], start: From) -> Iterator[str]:
         yield "Records before it that were not counted yet never are."
 
 
-def done(plan: ResetPlan) -> str:
-    """What a reset has done."""
+def reset_result(plan: ResetPlan) -> str:
+    """Describe what a reset has done."""
     return f"partition {plan.partition}: reset; continues at offset {plan.offset} with checkpoint {plan.checkpoint}"
 
 
-def _row_of(stored: Stored, now_s: float) -> ListRow:
+def _row_of(stored: StoredPartition, now_s: float) -> ListRow:
     contents = stored.contents
     try:
         checkpoint = None if contents.checkpoint is None else checkpoints.decoded(contents.checkpoint)
@@ -165,11 +165,3 @@ def _cell(value: float | str | None) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) else f"{value:,}"
-
-
-def _time(time_ms: int) -> str:
-    """As people read it, where a calendar has it."""
-    try:
-        return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (OverflowError, ValueError, OSError):
-        return f"{time_ms} ms"

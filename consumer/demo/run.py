@@ -1,7 +1,7 @@
-"""`run --embedded` and `run --demo`: a simulated audience, the worker at it, and a picture of it all.
+"""`run --embedded` and `run --demo`: a simulated audience, the worker, and a live dashboard.
 
-The worker runs in the main thread exactly as `run` has it and reaches the broker over TCP; embedded, the broker is in
-this process. The audience is one thread, the picture another; one event ends them all, which signals set.
+The worker runs in the main thread as in `run` and reaches the broker over TCP; with --embedded the broker is in this
+process. The audience and the dashboard are threads; one event, which signals set, stops all.
 """
 
 import os
@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.file_proxy import FileProxy
 from rich.live import Live
 
-from consumer.demo.view import Screen, Totals, closing_line, log_fields, picture
+from consumer.demo.view import Screen, Totals, closing_line, dashboard, log_fields
 from consumer.kafka.admin.input_topic import ensure_input_topic
 from consumer.kafka.embedded import EmbeddedBroker
 from consumer.observe import catalogue
@@ -41,12 +41,12 @@ from consumer.simulate.run import WallClock, simulate
 from consumer.worker.service import Service
 
 PREFIX = "demo-"
-"""Of topics and group on a broker that is not the demo's own: no simulated viewer may get among real ones."""
+"""Prefix of topics and group on a real broker, so that simulated events never mix with real ones."""
 
 REFRESH_S = 0.33
 LOG_EVERY_S = 3.0
 RATE_OVER_S = 5.0
-JOIN_WITHIN_S = 10.0
+JOIN_TIMEOUT_S = 10.0
 
 AUDIENCE = SimulateOptions(
     cast=Cast(streams=300, viewers=12_000),
@@ -54,7 +54,7 @@ AUDIENCE = SimulateOptions(
     history_ms=120_000,
     speed=1.0,
 )
-"""Begins two minutes ago and catches up at once, so that buckets close from the first second on."""
+"""Starts two minutes ago and catches up, so that buckets close from the first second on."""
 
 _log = structlog.get_logger(__name__)
 
@@ -67,27 +67,27 @@ def run_demo(
     *,
     embedded: bool = True,
 ) -> None:
-    """Run all of it until `stop` is set or the time is up, then say what was done.
+    """Run all parts until `stop` is set or the time is up, then print the totals.
 
     Args:
-        settings: those in force; what concerns the cluster and the framing of the input is the demo's own.
+        settings: the settings; cluster and framing of the input are replaced.
         stop: set by signals; set here when a part fails or the time is up.
-        console: stderr; a picture is drawn there where it is a terminal, else there are log lines.
-        duration_s: how long after the worker is ready; None is until stopped.
-        embedded: with a broker in this process; else on that of the settings, in topics and a group of the demo's own.
+        console: stderr; a dashboard if it is a terminal, else log lines.
+        duration_s: run time after the worker is ready; None is until stopped.
+        embedded: use a broker in this process; else that of the settings, with separate topics and group.
 
     Raises:
-        ViewerConsumerError: a part failed, as a port that is not available.
+        ViewerConsumerError: a part failed, for example a port is not available.
     """
     began_s, over = time.monotonic(), threading.Event()
-    with _terminal_for_the_picture(console), _broker(settings.kafka, embedded=embedded) as kafka:
+    with _terminal_for_the_dashboard(console), _broker(settings.kafka, embedded=embedded) as kafka:
         aimed = demo_settings(settings, kafka)
         service = Service(aimed)
-        stage = _Stage(
+        sources = _DisplaySources(
             service, "in-process broker" if embedded else kafka.bootstrap_servers, console, began_s, duration_s
         )
         audience = _Background("audience", partial(simulate, AUDIENCE, aimed, WallClock(stop)), stop)
-        show = _Background("picture", partial(_show, stage, stop, over), stop)
+        show = _Background("dashboard", partial(_show, sources, stop, over), stop)
         try:
             service.run(stop)
         finally:
@@ -103,7 +103,7 @@ def run_demo(
 
 @contextmanager
 def _broker(kafka: KafkaSettings, *, embedded: bool) -> Iterator[KafkaSettings]:
-    """The settings of a broker that has the input topic."""
+    """Provide a broker with the input topic; yield its settings."""
     if embedded:
         topics = (kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic, kafka.state_topic)
         with EmbeddedBroker(topics) as broker:
@@ -116,9 +116,9 @@ def _broker(kafka: KafkaSettings, *, embedded: bool) -> Iterator[KafkaSettings]:
 
 
 def demo_settings(settings: Settings, kafka: KafkaSettings) -> Settings:
-    """The settings in force, turned to the demo's broker and to events as the audience writes them.
+    """The settings changed for the demo's broker and the audience's events.
 
-    The port of the metrics stays as it was set; the default gives way to any free one where it is taken.
+    The metrics port is unchanged, except that a free one is used if the default is taken.
     """
     return settings.model_copy(
         update={
@@ -140,7 +140,7 @@ def demo_settings(settings: Settings, kafka: KafkaSettings) -> Settings:
 
 
 def read_totals(registry: CollectorRegistry) -> Totals:
-    """The worker's own counters, added up over their labels."""
+    """The worker's counters, summed over labels."""
     counters = (catalogue.EVENTS, catalogue.SUMMARIES, catalogue.LATE_EVENTS, catalogue.REJECTS)
     names = [spec.name for spec in counters]
     sums = dict.fromkeys(names, 0.0)
@@ -158,7 +158,7 @@ class Rate:
         self._seen: deque[tuple[float, int]] = deque()
 
     def see(self, at_s: float, events: int) -> float:
-        """Take one more reading of a count that only grows, and tell the rate."""
+        """Add a reading of a counter; return the rate."""
         self._seen.append((at_s, events))
         while len(self._seen) > 2 and self._seen[1][0] <= at_s - self._over_s:
             self._seen.popleft()
@@ -177,11 +177,11 @@ class _Background:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait for its end, but not for ever: the process ends without it."""
-        self._thread.join(JOIN_WITHIN_S)
+        """Wait for its end for a limited time."""
+        self._thread.join(JOIN_TIMEOUT_S)
 
     def raise_failure(self) -> None:
-        """Raise what ended it before its time."""
+        """Raise the error that ended it."""
         if self._error is not None:
             raise self._error
 
@@ -193,7 +193,7 @@ class _Background:
             self._stop.set()
 
 
-class _Stage(NamedTuple):
+class _DisplaySources(NamedTuple):
     service: Service
     broker: str
     console: Console
@@ -201,64 +201,64 @@ class _Stage(NamedTuple):
     duration_s: float | None
 
 
-def _show(stage: _Stage, stop: threading.Event, over: threading.Event) -> None:
-    """The picture, or log lines, until the end."""
-    if stage.console.is_terminal:
-        _draw(stage, stop, over)
+def _show(sources: _DisplaySources, stop: threading.Event, over: threading.Event) -> None:
+    """Show the dashboard, or log lines, until the end."""
+    if sources.console.is_terminal:
+        _draw(sources, stop, over)
     else:
-        _log_lines(stage, stop)
+        _log_lines(sources, stop)
 
 
-def _draw(stage: _Stage, stop: threading.Event, over: threading.Event) -> None:
-    """The picture; its last state stands until all is over, so that what is logged meanwhile goes above it."""
-    console = stage.console
+def _draw(sources: _DisplaySources, stop: threading.Event, over: threading.Event) -> None:
+    """Draw the dashboard; it stays until the end, so that log lines appear above it."""
+    console = sources.console
     with Live(console=console, auto_refresh=False, transient=False, redirect_stdout=False) as live:
-        for screen in _screens(stage, stop, REFRESH_S):
-            live.update(picture(screen, console.width, console.height), refresh=True)
+        for screen in _screens(sources, stop, REFRESH_S):
+            live.update(dashboard(screen, console.width, console.height), refresh=True)
         over.wait()
 
 
-def _log_lines(stage: _Stage, stop: threading.Event) -> None:
-    """A line as soon as there is something to see, then one every so often."""
+def _log_lines(sources: _DisplaySources, stop: threading.Event) -> None:
+    """Log a line at the first snapshot, then at intervals."""
     seen, due_s = False, LOG_EVERY_S
-    for screen in _screens(stage, stop, REFRESH_S):
+    for screen in _screens(sources, stop, REFRESH_S):
         first = bool(screen.snapshot.streams) and not seen
         if first or screen.run_s >= due_s:
             _log.info("demo", **log_fields(screen))
             seen, due_s = seen or first, screen.run_s + LOG_EVERY_S
 
 
-def _screens(stage: _Stage, stop: threading.Event, every_s: float) -> Iterator[Screen]:
-    """What is to be seen, every so often until the end; ends the demo itself when its time is up.
+def _screens(sources: _DisplaySources, stop: threading.Event, every_s: float) -> Iterator[Screen]:
+    """Yield screens at intervals until the end; stop the demo when its time is up.
 
-    That time runs from when the worker is ready: what a first start compiles is not taken from it.
+    The time starts when the worker is ready, so that compiling at a first start does not count.
     """
     rate = Rate(RATE_OVER_S)
     ready_s: float | None = None
     while not stop.wait(every_s):
         now_s = time.monotonic()
-        totals = read_totals(stage.service.metrics.registry)
-        snapshot = stage.service.board.latest()
+        totals = read_totals(sources.service.metrics.registry)
+        snapshot = sources.service.board.latest()
         yield Screen(
             snapshot=snapshot,
             totals=totals,
             events_per_s=rate.see(now_s, totals.events),
-            run_s=now_s - stage.began_s,
-            broker=stage.broker,
-            metrics_url=f"{stage.service.address}/metrics",
+            run_s=now_s - sources.began_s,
+            broker=sources.broker,
+            metrics_url=f"{sources.service.address}/metrics",
         )
         ready_s = now_s if ready_s is None and snapshot.health.ready else ready_s
-        if stage.duration_s is not None and ready_s is not None and now_s - ready_s >= stage.duration_s:
+        if sources.duration_s is not None and ready_s is not None and now_s - ready_s >= sources.duration_s:
             stop.set()
 
 
 @contextmanager
-def _terminal_for_the_picture(console: Console) -> Iterator[None]:
-    """While a picture is drawn, only warnings are logged, and above it."""
+def _terminal_for_the_dashboard(console: Console) -> Iterator[None]:
+    """While the dashboard is drawn, log only warnings, above it."""
     if not console.is_terminal:
         yield
         return
-    above = cast("TextIO", FileProxy(console, console.file))  # it is one in all that logging uses
+    above = cast("TextIO", FileProxy(console, console.file))  # the same object for all users of logging
     set_up_logs("warning", above, os.environ)
     try:
         yield
@@ -276,12 +276,12 @@ def _close(console: Console, totals: Totals, run_s: float) -> None:
 def _free_http(http: HttpSettings) -> HttpSettings:
     if "port" in http.model_fields_set or _is_free(http):
         return http
-    _log.warning("the default port is taken, so metrics are on another", taken=http.port)
+    _log.warning("the default port is taken; metrics use another", taken=http.port)
     return http.model_copy(update={"port": 0})
 
 
 def _is_free(http: HttpSettings) -> bool:
-    """Whether the address can be had right now."""
+    """Whether the address is free right now."""
     try:
         with socket.create_server((http.host, http.port)):
             return True

@@ -1,8 +1,7 @@
-"""The picture of a running demo: pure functions from figures to what rich draws, or to a log line."""
+"""The dashboard of a demo: pure functions from totals and snapshots to rich objects or a log line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from rich.console import Group, RenderableType
@@ -10,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.observe.snapshot import Snapshot, StreamStatus
+from consumer.runtime.text import clock_text, escaped
 
 MOST_ROWS = 20
 _LINES_AROUND = 8
-"""Lines of the picture that are no stream."""
+"""Lines of the dashboard that are not streams."""
 _BAR_WIDTH = 24
 _USUAL_START_S = 4.0
 
@@ -29,27 +29,27 @@ class Totals(NamedTuple):
 
 @dataclass(frozen=True)
 class Screen:
-    """All that one picture shows."""
+    """The contents of the dashboard."""
 
     snapshot: Snapshot
     totals: Totals
     events_per_s: float
     run_s: float
     broker: str
-    """For people: an address, or what it is."""
+    """The broker's address or description."""
     metrics_url: str
 
 
 class _Column(NamedTuple):
     title: str
     needs_width: int
-    """Only shown on terminals of at least so many columns."""
+    """The least width of a terminal that shows it."""
     cell: Callable[[StreamStatus, int], Text]
-    """From the figures, and the viewers of the largest stream."""
+    """Renders a stream; the second argument is the viewers of the largest stream."""
     left: bool = False
 
 
-def picture(screen: Screen, width: int, height: int) -> RenderableType:
+def dashboard(screen: Screen, width: int, height: int) -> RenderableType:
     """Totals and the busiest streams, for a terminal of this size."""
     return Group(_heading(screen), _totals(screen), Text(), _streams(screen, width, height), Text(), _footer(screen))
 
@@ -66,13 +66,13 @@ def log_fields(screen: Screen) -> dict[str, object]:
         "lag": lag(snapshot),
         "streams": sum(one.streams for one in snapshot.partitions),
         "viewers": sum(one.viewers for one in snapshot.partitions),
-        "busiest": [f"{printable(one.stream_id)}={one.concurrent_viewers}" for one in snapshot.streams[:3]],
+        "busiest": [f"{escaped(one.stream_id)}={one.concurrent_viewers}" for one in snapshot.streams[:3]],
         "metrics": screen.metrics_url,
     }
 
 
 def closing_line(totals: Totals, run_s: float) -> str:
-    """What the demo did, for its end."""
+    """The closing line of a demo."""
     rate = totals.events / run_s if run_s > 0 else 0.0
     return (
         f"{totals.events:,} events read in {run_s:.1f} s ({rate:,.0f}/s), {totals.summaries:,} summaries published, "
@@ -81,14 +81,9 @@ def closing_line(totals: Totals, run_s: float) -> str:
 
 
 def lag(snapshot: Snapshot) -> int | None:
-    """Records still to read; None until the broker told the end of a partition."""
+    """Records still to read; None until all end offsets are known."""
     known = [one.end_offset - one.next_offset for one in snapshot.partitions if one.end_offset is not None]
     return max(0, sum(known)) if known else None
-
-
-def printable(stream_id: str) -> str:
-    """A stream id that moves no cursor and rings no bell."""
-    return "".join(letter if letter.isprintable() else "�" for letter in stream_id)
 
 
 def _heading(screen: Screen) -> Text:
@@ -125,7 +120,7 @@ def _totals(screen: Screen) -> Text:
 def _streams(screen: Screen, width: int, height: int) -> RenderableType:
     snapshot = screen.snapshot
     if not snapshot.streams:
-        return Text(_waits_for(screen), "dim")
+        return Text(_waiting_reason(screen), "dim")
     columns = [column for column in _COLUMNS if width >= column.needs_width]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
@@ -138,10 +133,10 @@ def _streams(screen: Screen, width: int, height: int) -> RenderableType:
     return table
 
 
-def _waits_for(screen: Screen) -> str:
+def _waiting_reason(screen: Screen) -> str:
     health = screen.snapshot.health
     if not health.assigned and screen.run_s > _USUAL_START_S:
-        return "a first start compiles for this machine, which can take a minute; later ones take seconds"
+        return "the first start compiles for this machine, up to a minute; later starts take seconds"
     return health.reason or "waiting for the first events"
 
 
@@ -151,7 +146,7 @@ def _footer(screen: Screen) -> Text:
 
 
 def _stream_id(stats: StreamStatus, _largest: int) -> Text:
-    return Text(printable(stats.stream_id))
+    return Text(escaped(stats.stream_id))
 
 
 def _viewers(stats: StreamStatus, _largest: int) -> Text:
@@ -179,14 +174,6 @@ def _last_closed(stats: StreamStatus, _largest: int) -> Text:
 
 def _bar(stats: StreamStatus, largest: int) -> Text:
     return Text("█" * round(_BAR_WIDTH * max(0, stats.concurrent_viewers) / largest), "blue")
-
-
-def clock_text(unix_ms: int) -> str:
-    """Time of day in UTC; a bare number where no calendar reaches."""
-    try:
-        return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%H:%M:%S")
-    except (OverflowError, OSError, ValueError):
-        return str(unix_ms)
 
 
 _COLUMNS = (

@@ -1,7 +1,7 @@
-"""What stands before a payload, or in its headers: which schema wrote it, and where it begins.
+"""Read the framing of payloads: the schema reference and the start of the payload.
 
-A schema is known by its *reference*, one 64-bit number: a registry id as it is, a fingerprint as its bits, a GUID by a
-number above all ids that the schema book gives it. Raw records all have reference 0.
+A schema has a *reference*, one 64-bit number: a registry id, the bits of a fingerprint, or for a GUID a number above
+all ids that the schema cache assigns. Raw records have reference 0.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ NULL_SIZE = -1
 UNRESOLVED = -1
 REFUSED = -2
 UNKNOWN = -3
-"""Entries of schemas that have no program."""
+"""Entries of schemas without a program."""
 
 SCHEMA_HEADER = "__value_schema_id"
-"""Holds 1 and a schema GUID, or 0 and a registry id; the payload then has nothing before it."""
+"""Header with 1 and a schema GUID, or 0 and a registry id; the payload then has no prefix."""
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -48,7 +48,7 @@ _SCHEMA_REFUSED = int(Reject.SCHEMA_REFUSED)
 def read_frames(
     text: Bytes, sizes: Ints, framing: int, max_bytes: int, begins: Ints, ends: Ints, references: Ints, reject: Bytes
 ) -> None:
-    """Find each record's payload and reference; `sizes` are those of whole records, one behind the other in `text`."""
+    """Find each record's payload and reference; `sizes` are those of the records, back to back in `text`."""
     at = 0
     for row in range(len(sizes)):
         size = sizes[row]
@@ -86,9 +86,9 @@ def read_frames(
 def find_programs(
     references: Ints, known: Ints, known_entries: Ints, fallback: int, entries: Ints, reject: Bytes
 ) -> int:
-    """Find the program of every row that is to be decoded; how many have a schema that isn't `known`.
+    """Find the program of every row to be decoded; return the number of rows with an unknown schema.
 
-    `known` is sorted; what isn't in it has the entry `fallback`. A row without a program gets its reason, or WAITING.
+    `known` is sorted; other references have the entry `fallback`. A row without a program gets its reason, or WAITING.
     """
     unresolved = 0
     last_reference = 0
@@ -125,10 +125,10 @@ def find_programs(
 
 
 def header_reference(headers: Headers) -> HeaderReference | None:
-    """What a record's headers say about its schema; None where they are silent.
+    """The schema named by a record's headers; None if there is none.
 
     Raises:
-        ValueError: the header is there but isn't understood.
+        ValueError: the header is malformed.
     """
     for name, value in headers or ():
         if name == SCHEMA_HEADER:

@@ -1,4 +1,4 @@
-"""The intake: values of Kafka records in, columns of events out. No Python object an event."""
+"""Decode values of Kafka records to columns of events, without a Python object per event."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,34 +19,34 @@ _NO_SCHEMA = frozenset({Reject.NULL_VALUE, Reject.OVERSIZED, Reject.BAD_FRAMING}
 
 
 class RejectDetail(NamedTuple):
-    """What a dead letter says of a record that is a reject."""
+    """Details of a reject, for its dead letter."""
 
     reason: Reject
     message: str
     schema: str
-    """As `id 7`, `guid …` or `fingerprint …`; empty where no schema was named."""
+    """`id 7`, `guid …` or `fingerprint …`; empty if no schema was named."""
 
 
 class Decoded(NamedTuple):
-    """A batch as columns. They are written over by the next batch of the same intake."""
+    """A decoded batch. Its columns are reused by the next batch of the same intake."""
 
     events: EventColumns
     waiting: int
-    """The first record whose schema is not available now, or the number of records. It and others that say WAITING in
-    `events.reject` are to be decoded again later; all others are final."""
+    """The first record whose schema is not available, or the number of records. Rows with WAITING in `events.reject`
+    must be decoded again later; all others are final."""
     waiting_reason: str
-    """Why that one waits, for people; empty where none does."""
+    """Why that record waits, for messages; empty if none waits."""
     ignored: int
-    """Records of a type that the settings ignore; they say IGNORED in `events.reject`."""
+    """Number of records of an ignored type; they have IGNORED in `events.reject`."""
     rejects: npt.NDArray[np.int64]
-    """Rows that are rejects, in order."""
+    """Indexes of rejects, in order."""
     references: Ints
     schemas: SchemaCache
     named: bool
     """Whether records name their schemas."""
 
     def explain(self, row: int) -> RejectDetail:
-        """Why a row is a reject; to be asked before the next batch."""
+        """The details of a reject; valid until the next batch."""
         reason = Reject(int(self.events.reject[row]))
         reference = int(self.references[row])
         schema = self.schemas.describe(reference) if self.named and reason not in _NO_SCHEMA else ""
@@ -54,7 +54,7 @@ class Decoded(NamedTuple):
         return RejectDetail(reason, refused or reason.sentence, schema)
 
     def kinds(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Of rejects a row of each reason and schema, of all of which `explain` tells the same, and which each has."""
+        """Group rejects by reason and schema: one row per group for `explain`, and the group of each reject."""
         reasons, references = self.events.reject[rows], self.references[rows]
         order = np.lexsort((reasons, references))
         changes = np.flatnonzero(np.diff(reasons[order]) | np.diff(references[order])) + 1
@@ -65,12 +65,12 @@ class Decoded(NamedTuple):
 
 
 def reads_headers(source: InputSettings) -> bool:
-    """Whether headers can name a record's schema; most inputs never need them."""
+    """Whether headers can name a schema; most inputs do not need them."""
     return source.format == "confluent" and bool(source.schema_registry_url)
 
 
 class Intake:
-    """Decodes batches by the settings, with the schemas that a book knows."""
+    """Decodes batches by the settings, with the schemas of a cache."""
 
     def __init__(self, source: InputSettings, schemas: SchemaCache) -> None:
         self._source = source
@@ -89,10 +89,10 @@ class Intake:
         """Decode the values of records, in order.
 
         Args:
-            values: as Kafka gave them; None for a tombstone.
-            kafka_timestamps_ms: one a record, -1 where it has none.
+            values: the records' values; None for a tombstone.
+            kafka_timestamps_ms: one per record, -1 if it has none.
             wall_clock_ms: now, in milliseconds since 1970.
-            headers: of each record, where confluent producers may name schemas in them; None costs nothing.
+            headers: the headers of each record, if they can name schemas; else None.
         """
         schemas = self._schemas
         schemas.refresh()
@@ -116,11 +116,11 @@ class Intake:
         if schemas.needs_scratch:
             events = events._replace(text=_with_room(joined, len(values)))
         time = TimeRules(self._time_rule, wall_clock_ms, self._source.max_future_ms)
-        self._columns.decode(schemas.machine, frames, events, time, scratch_at=payloads)
+        self._columns.decode(schemas.program_code, frames, events, time, scratch_at=payloads)
         return self._decoded(events, frames, waiting)
 
     def _find_programs(self, frames: Frames, reject: Bytes) -> int:
-        """Give each row its program, asking for new schemas once; how many rows have to wait."""
+        """Assign programs to rows, looking up new schemas once; return the number of waiting rows."""
         schemas = self._schemas
         for is_last in (False, True):
             unresolved = find_programs(
@@ -163,7 +163,7 @@ class Intake:
 
 
 def warm_up() -> None:
-    """Compile all that decoding runs, or load it from the cache, so that the first batch doesn't wait for it."""
+    """Compile the decoding kernels, or load them from the cache, before the first batch."""
     source = InputSettings()
     Intake(source, SchemaCache(source)).decode([b"\0\0\0\0\1"], [0], 0)
 

@@ -1,4 +1,4 @@
-"""Why a record is not an event that we can take: the closed list of reasons."""
+"""The closed list of reasons for rejecting a record."""
 
 from enum import IntEnum
 
@@ -35,15 +35,15 @@ class Reject(IntEnum):
 
     @property
     def sentence(self) -> str:
-        """What is wrong, for people."""
+        """A sentence that says what is wrong."""
         return _SENTENCES[self]
 
 
 WAITING = 254
-"""Stands in `EventColumns.reject` of a record whose schema is not available now: it is to be decoded again later."""
+"""In `EventColumns.reject`: the schema is not available yet; the record must be decoded again later."""
 
 IGNORED = 255
-"""Stands in `EventColumns.reject` of a record of a type that the settings ignore: no event, and no reject."""
+"""In `EventColumns.reject`: the record's type is ignored by the settings; neither an event nor a reject."""
 
 _SENTENCES = {
     Reject.NULL_VALUE: "the record has no value (a tombstone)",

@@ -1,4 +1,4 @@
-"""Messages as columns, and the runs of consecutive records of one partition among them."""
+"""Convert messages to columns and to runs of consecutive records of one partition."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
@@ -16,11 +16,11 @@ RecordHeaders = Sequence[tuple[str, bytes | None]]
 _NO_HEADERS: RecordHeaders = ()
 
 UNREADABLE_HEADERS = "viewer_consumer.headers_unreadable"
-"""Stands for all headers of a record where the name of one is not UTF-8."""
+"""Replaces all headers of a record if one of their names is not UTF-8."""
 
 
 class Run(NamedTuple):
-    """Rows `begin` to `end` of a batch, all of one partition and in the order of their offsets."""
+    """Rows `begin` to `end` of a batch: one partition, ordered by offset."""
 
     partition: int
     begin: int
@@ -28,15 +28,15 @@ class Run(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Messages and their columns, one entry a message."""
+    """Messages and their columns, one entry per message."""
 
     messages: Sequence[Message]
     values: list[bytes | None]
     offsets: npt.NDArray[np.int64]
     timestamps_ms: npt.NDArray[np.int64]
-    """As Kafka has them; -1 where a record has none."""
+    """Kafka's timestamps; -1 for a record without one."""
     runs: list[Run]
-    """The batch, cut where the partition changes."""
+    """The batch split at changes of the partition."""
 
     def headers(self) -> list[RecordHeaders]:
         """The headers of every message; not a column, because most inputs never need them."""
@@ -44,15 +44,14 @@ class Batch(NamedTuple):
 
 
 def keys_of(messages: Sequence[Message]) -> list[bytes | None]:
-    """The keys of messages that were read."""
+    """The keys of messages."""
     return cast("list[bytes | None]", list(map(Message.key, messages)))
 
 
 def headers_of_all(messages: Sequence[Message]) -> list[RecordHeaders]:
-    """The headers of messages that were read, in their order.
+    """The headers of messages, in order.
 
-    A name that is not UTF-8 keeps the client library from giving any of its record; `UNREADABLE_HEADERS` then stands
-    alone.
+    The client library returns no headers of a record with a name that is not UTF-8; `UNREADABLE_HEADERS` replaces them.
     """
     found: list[RecordHeaders | None] = []
     # For such a name the library returns a broken list and sets a pending exception. An ordinary call may not check for
@@ -62,7 +61,7 @@ def headers_of_all(messages: Sequence[Message]) -> list[RecordHeaders]:
         try:
             found.extend(one_by_one)
         except (SystemError, UnicodeDecodeError):
-            # It keeps the list, and would return it without an error when asked again.
+            # The library caches the list, and would return it without an error the second time.
             messages[len(found)].set_headers([(UNREADABLE_HEADERS, None)])
             found.append([(UNREADABLE_HEADERS, None)])
     return [headers or _NO_HEADERS for headers in found]
@@ -76,8 +75,8 @@ def headers_of(message: Message) -> RecordHeaders:
 
 def batch_of(messages: Sequence[Message]) -> Batch:
     """The columns of messages that carry no errors."""
-    # A method mapped over the messages costs half of what a loop that calls it does, and each counts a million times a
-    # second: hence no column that can be told from a few of its values.
+    # `map` over an unbound method costs half of a loop that calls it. Each column costs time for each message, so
+    # columns that can be derived are left out.
     runs = _runs_of(messages)
     offsets = [_offsets_of(messages[run.begin : run.end]) for run in runs]
     return Batch(
@@ -90,11 +89,11 @@ def batch_of(messages: Sequence[Message]) -> Batch:
 
 
 def runs_by_place(messages: Sequence[Message]) -> Iterator[tuple[str, int, Sequence[Message]]]:
-    """Messages cut where topic or partition change, each run with both."""
+    """Split messages where topic or partition changes."""
     places = cast(
         "list[tuple[str, int]]", list(zip(map(Message.topic, messages), map(Message.partition, messages), strict=True))
     )
-    if places and places.count(places[0]) == len(places):  # as nearly always
+    if places and places.count(places[0]) == len(places):  # the common case
         yield *places[0], messages
         return
     begin = 0
@@ -114,7 +113,7 @@ def _runs_of(messages: Sequence[Message]) -> list[Run]:
 
 
 def _offsets_of(run: Sequence[Message]) -> npt.NDArray[np.int64]:
-    """Of one partition, so they only grow: without gaps between first and last there is only one way to do that."""
+    """Whether ascending offsets of one partition are consecutive: first and last tell."""
     first, last = cast("int", run[0].offset()), cast("int", run[-1].offset())
     if last - first == len(run) - 1:
         return np.arange(first, last + 1, dtype=np.int64)

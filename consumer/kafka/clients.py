@@ -11,10 +11,10 @@ from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.config import ClientConfig
 
 LOGGER = logging.getLogger("librdkafka")
-"""Where librdkafka's own lines go, so that they come out like all others."""
+"""Receives librdkafka's log lines."""
 
 DeliveryReport = Callable[[KafkaError | None, object], None]
-"""Hears what became of a message; the error is None where it was written."""
+"""Called with the outcome of a message; the error is None if it was written."""
 
 Client = TypeVar("Client", Consumer, Producer, AdminClient)
 
@@ -30,7 +30,7 @@ ACCESS_DENIED = frozenset(
         KafkaError._AUTHENTICATION,  # noqa: SLF001  # the library's own codes all start so
     }
 )
-"""Waiting doesn't help with these."""
+"""Errors that retrying does not resolve."""
 
 TOO_OLD = frozenset({KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})  # noqa: SLF001  # as above
 
@@ -41,47 +41,47 @@ def library_version() -> str:
 
 
 class LastClientError:
-    """What a client last said about its brokers: the reason behind a bare "timed out" or "transport failure"."""
+    """The last error a client reported: the reason behind a bare "timed out" or "transport failure"."""
 
     def __init__(self) -> None:
         self._said: KafkaError | None = None
 
-    def hear(self, error: KafkaError) -> None:
-        """Keep it; called by the client while it is polled, so it never raises."""
-        # "All brokers are down" comes last and says nothing of why.
+    def record_error(self, error: KafkaError) -> None:
+        """Store an error; called by the client library inside poll, so it never raises."""
+        # "All brokers are down" comes last and gives no reason.
         if self._said is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  # as above
             self._said = error
 
     def error(self) -> KafkaError | None:
-        """The newest that gives a reason."""
+        """The newest error that gives a reason."""
         return self._said
 
 
-def make_consumer(config: ClientConfig, last_words: LastClientError) -> Consumer:
-    """A consumer; `last_words` hears of its broker errors.
+def make_consumer(config: ClientConfig, last_error: LastClientError) -> Consumer:
+    """Create a consumer; its broker errors go to `last_error`.
 
     Raises:
         UsageError: librdkafka doesn't take the configuration; names the key.
     """
-    return _made(Consumer, config, last_words.hear)
+    return _made(Consumer, config, last_error.record_error)
 
 
-def make_producer(config: ClientConfig, last_words: LastClientError, on_delivery: DeliveryReport) -> Producer:
-    """A producer; `on_delivery` hears of every message that failed.
-
-    Raises:
-        UsageError: as `make_consumer`.
-    """
-    return _made(Producer, {**config, "on_delivery": on_delivery}, last_words.hear)
-
-
-def make_admin(config: ClientConfig, last_words: LastClientError) -> AdminClient:
-    """An admin client.
+def make_producer(config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:
+    """Create a producer; `on_delivery` is called for every failed message.
 
     Raises:
         UsageError: as `make_consumer`.
     """
-    return _made(AdminClient, config, last_words.hear)
+    return _made(Producer, {**config, "on_delivery": on_delivery}, last_error.record_error)
+
+
+def make_admin(config: ClientConfig, last_error: LastClientError) -> AdminClient:
+    """Create an admin client.
+
+    Raises:
+        UsageError: as `make_consumer`.
+    """
+    return _made(AdminClient, config, last_error.record_error)
 
 
 def _made(
@@ -96,21 +96,21 @@ def _made(
 
 
 def kafka_error(error: KafkaException) -> KafkaError:
-    """The client library's error in its exception."""
+    """The error inside the client library's exception."""
     inner = error.args[0]
     return inner if isinstance(inner, KafkaError) else KafkaError(KafkaError._FAIL, str(inner))  # noqa: SLF001  # as above
 
 
-def explain(doing: str, servers: str, error: KafkaError, said: KafkaError | None = None) -> ViewerConsumerError:
+def explain(doing: str, servers: str, error: KafkaError, last_error: KafkaError | None = None) -> ViewerConsumerError:
     """One line for people: what failed, where, why, and what to do about it.
 
     Args:
-        doing: what was tried, as in "can't read the topics".
+        doing: what failed, for example "can't read the topics".
         servers: the addresses it was tried on.
-        error: what came back.
-        said: what the client said about its brokers meanwhile; if they were not reached, that is the reason.
+        error: the error of the call.
+        last_error: the client's last broker error; the reason if brokers were not reached.
     """
-    reason, denied = error, [each for each in (error, said) if each is not None and each.code() in ACCESS_DENIED]
+    reason, denied = error, [each for each in (error, last_error) if each is not None and each.code() in ACCESS_DENIED]
     if denied:
         advice = "check the user, its password and its permissions (kafka.client: security.protocol, sasl.*)"
         reason = denied[0]
@@ -118,5 +118,5 @@ def explain(doing: str, servers: str, error: KafkaError, said: KafkaError | None
         advice = "Kafka 2.5 or newer is needed"
     else:
         advice = "check kafka.bootstrap_servers and kafka.client"
-        reason = said or error
+        reason = last_error or error
     return ViewerConsumerError(f"{doing} on {servers}: {' '.join(reason.str().split())}; {advice}")

@@ -4,37 +4,36 @@
 exactly-once are refused before anything starts. This module does not load the client library.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from consumer.errors import UsageError
+from consumer.runtime.secret import HIDDEN, is_secret
 from consumer.settings.model import KafkaSettings, Settings
 
 Value: TypeAlias = str | int | float | bool
 ClientConfig: TypeAlias = dict[str, Value]
 
-HIDDEN = "***"
 
 TRANSACTION_TIMEOUT_MS = 20_000
-"""How long a dead worker's open transaction may hold up those who read the committed."""
+"""Default of transaction.timeout.ms: how long a dead worker can block read_committed consumers."""
 
 SESSION_TIMEOUT_MS = 45_000
 
 MESSAGE_BYTES = 1_000_000
-"""What producers and topics take at least; librdkafka's default."""
+"""The least accepted message.max.bytes; librdkafka's default."""
 
 COMMIT_MARGIN_MS = 5_000
-"""A transaction may live a commit interval, and so much longer while it is being committed."""
+"""Time for a commit, added to the commit interval."""
 
 _FIXED: Mapping[str, tuple[frozenset[str], str]] = {
     key: (frozenset(allowed), why)
     for keys, allowed, why in (
-        (("isolation.level",), ("read_committed",), "input that was rolled back must not be counted"),
+        (("isolation.level",), ("read_committed",), "records of aborted transactions must not be counted"),
         (
             ("enable.auto.commit", "auto.commit.enable", "enable.auto.offset.store"),
             ("false",),
-            "offsets are committed in the transaction of what they led to",
+            "offsets are committed in the transaction of their results",
         ),
         (
             ("auto.offset.reset",),
@@ -53,12 +52,12 @@ _FIXED: Mapping[str, tuple[frozenset[str], str]] = {
         (
             ("enable.partition.eof",),
             ("true",),
-            "only then a quiet partition can be told from one that is not read to its end",
+            "without it a quiet partition cannot be distinguished from one that is behind",
         ),
     )
     for key in keys
 }
-"""Keys that may only say what the worker sets itself, and why."""
+"""Keys with only one allowed value, and the reason."""
 
 _ELSEWHERE: Mapping[str, str] = {
     "bootstrap.servers": "set kafka.bootstrap_servers instead",
@@ -88,27 +87,24 @@ _PRODUCER_ONLY = frozenset(
     sticky.partitioning.linger.ms transaction.timeout.ms
     """.split()  # noqa: SIM905  # a table to read, not a column of fifty lines
 )
-"""librdkafka's table of properties: a client that gets another kind's key only warns, so each key goes to its own."""
-
-_SECRET = re.compile(r"password|passphrase|secret|token|credential|key\.pem|^ssl_key$|oauthbearer\.config|jaas")
-_NOT_SECRET = frozenset({"sasl.oauthbearer.token.endpoint.url", "sasl.oauthbearer.client.credentials.client.id"})
+"""From librdkafka's table of properties; each key goes only to the clients it applies to, else they log warnings."""
 
 
 def consumer_config(settings: Settings) -> ClientConfig:
-    """Of the one consumer of a worker.
+    """Configuration of the worker's consumer.
 
     Raises:
         UsageError: a key of `kafka.client` would break exactly-once, or timeouts don't fit together.
     """
     check_client(settings)
     return {
-        # The default of a second caps a consumer at a third of what it can read.
+        # The default of one second limits a consumer to a third of its rate.
         "fetch.queue.backoff.ms": 10,
-        # What waits in memory: messages of a partition, bytes of all of them.
+        # Limits of fetched data in memory: messages per partition, bytes in all.
         "queued.min.messages": 50_000,
         "queued.max.messages.kbytes": 32_768,
         "session.timeout.ms": SESSION_TIMEOUT_MS,
-        # Members hear of a rebalance with a heartbeat, and one that moves partitions takes two rounds of it.
+        # Heartbeats announce rebalances, and moving a partition takes two rounds.
         "heartbeat.interval.ms": 1_000,
         **_common(settings.kafka, without=_PRODUCER_ONLY),
         "group.id": settings.kafka.group_id,
@@ -117,45 +113,45 @@ def consumer_config(settings: Settings) -> ClientConfig:
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
-        # How far a partition was read, where markers of transactions are the last that is in it.
+        # EOF events report the position behind trailing transaction markers.
         "enable.partition.eof": True,
         "allow.auto.create.topics": False,
     }
 
 
 def restore_config(settings: Settings) -> ClientConfig:
-    """Of the consumer that reads state and input of partitions that are being restored; it never joins the group.
+    """Configuration of the consumer for restores, which never joins the group.
 
     Raises:
         UsageError: as `consumer_config`.
     """
     config = consumer_config(settings)
     config.pop("group.instance.id", None)
-    # A fetch that waits at the end of one partition keeps the others of its broker waiting.
+    # A fetch that waits at the end of one partition delays the broker's other partitions.
     return {**config, "client.id": f"{config['client.id']}-restore", "fetch.wait.max.ms": 10}
 
 
 def producer_config(settings: Settings, process_id: str) -> ClientConfig:
-    """Of the one transactional producer of a worker.
+    """Configuration of the worker's transactional producer.
 
     Args:
         settings: those in force.
-        process_id: names this process and no other; used where the instance has no name that outlives it.
+        process_id: unique name of this process, used if there is no group.instance.id.
 
     Raises:
         UsageError: as `consumer_config`.
     """
     check_client(settings)
     return {
-        # A stream's summaries stand where a Java producer would put records of that key: topics can be joined.
+        # Partitioned as by Java producers, so that topics can be joined.
         "partitioner": "murmur2_random",
         "compression.type": "lz4",
-        # A commit sends at once what waits; this is for what is produced long before it.
+        # Commits flush at once; this is for records produced long before a commit.
         "linger.ms": 5,
         "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         "queue.buffering.max.messages": 500_000,
         "queue.buffering.max.kbytes": 262_144,
-        # A transaction stands or falls as a whole: only failures are worth a call into Python.
+        # A transaction is all or nothing, so only failures need a Python callback.
         "delivery.report.only.error": True,
         **_common(settings.kafka, without=_CONSUMER_ONLY),
         "transactional.id": transactional_id(settings.kafka, process_id),
@@ -165,7 +161,7 @@ def producer_config(settings: Settings, process_id: str) -> ClientConfig:
 
 
 def plain_producer_config(kafka: KafkaSettings) -> ClientConfig:
-    """Of a producer of events, without transactions: the simulator's.
+    """Configuration of the simulator's producer, without transactions.
 
     Raises:
         UsageError: a key of `kafka.client` is not to be set there.
@@ -183,14 +179,14 @@ def plain_producer_config(kafka: KafkaSettings) -> ClientConfig:
 
 
 def admin_config(kafka: KafkaSettings) -> ClientConfig:
-    """Of the client that looks at topics and creates them.
+    """Configuration of the admin client.
 
     Raises:
         UsageError: a key of `kafka.client` is not to be set there.
     """
     _refuse(kafka)
     return {
-        # Why an address doesn't answer is in the error that is raised, once; not in a line for every attempt.
+        # No log line per attempt: the raised error contains the reason once.
         "log_level": 2,
         **_common(kafka, without=_CONSUMER_ONLY | _PRODUCER_ONLY),
         "allow.auto.create.topics": False,
@@ -198,7 +194,7 @@ def admin_config(kafka: KafkaSettings) -> ClientConfig:
 
 
 def reader_config(kafka: KafkaSettings) -> ClientConfig:
-    """Of a consumer that is assigned what it reads, and is no member of a group.
+    """Configuration of a consumer with manual assignment, without a group.
 
     Raises:
         UsageError: a key of `kafka.client` is not to be set there.
@@ -217,17 +213,17 @@ def reader_config(kafka: KafkaSettings) -> ClientConfig:
 
 
 def transactional_id(kafka: KafkaSettings, process_id: str) -> str:
-    """The same after a restart where the instance has a stable name, so that what it left open is ended at once."""
+    """Stable over restarts if there is a group.instance.id, so that a transaction left open is aborted at once."""
     return f"{kafka.group_id}-{kafka.client.get('group.instance.id') or process_id}"
 
 
 def redact(config: Mapping[str, Value]) -> ClientConfig:
-    """The configuration as it may be shown: values of keys that hold secrets are hidden."""
-    return {key: HIDDEN if _holds_secret(key) else value for key, value in config.items()}
+    """The configuration with the values of secret keys hidden, for display."""
+    return {key: HIDDEN if is_secret(key) else value for key, value in config.items()}
 
 
 def check_client(settings: Settings) -> None:
-    """Refuse what would break exactly-once.
+    """Refuse keys that would break exactly-once.
 
     Raises:
         UsageError: one line for every key at fault, saying why.
@@ -254,7 +250,7 @@ def _key_errors(client: Mapping[str, Value]) -> Iterator[str]:
 
 def _size_errors(kafka: KafkaSettings) -> Iterator[str]:
     given = str(kafka.client.get("message.max.bytes", MESSAGE_BYTES))
-    if given.isdecimal() and int(given) < MESSAGE_BYTES:  # librdkafka reports a value that is not a number
+    if given.isdecimal() and int(given) < MESSAGE_BYTES:  # librdkafka reports values that are not numbers
         yield (
             f"kafka.client.message.max.bytes: must be at least {MESSAGE_BYTES}, not {given}: dead letters are cut for "
             "that, and one that isn't taken would abort its transaction for ever"
@@ -283,7 +279,3 @@ def _timeout_errors(settings: Settings) -> Iterator[str]:
 def _common(kafka: KafkaSettings, without: frozenset[str]) -> ClientConfig:
     given = {key: value for key, value in kafka.client.items() if key not in without}
     return {"client.id": "viewer-consumer", **given, "bootstrap.servers": kafka.bootstrap_servers}
-
-
-def _holds_secret(key: str) -> bool:
-    return key not in _NOT_SECRET and _SECRET.search(key) is not None

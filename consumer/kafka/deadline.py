@@ -13,33 +13,33 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment that many waits share, so that together they take no longer than one was allowed to."""
+    """A deadline that several waits share."""
 
     end_s: float
     clock: Clock
 
     @classmethod
     def after(cls, seconds: float, clock: Clock = time.monotonic) -> "Deadline":
-        """So many seconds from now."""
+        """A deadline that many seconds from now."""
         return cls(clock() + seconds, clock)
 
     def left_s(self) -> float:
-        """Seconds left; never below 0, since the client library takes that for ever."""
+        """Seconds left; never below 0, which the client library takes as infinite."""
         return max(0.0, self.end_s - self.clock())
 
     @property
     def passed(self) -> bool:
-        """No time is left."""
+        """Whether no time is left."""
         return self.left_s() <= 0.0
 
 
 class CallTimedOutError(Exception):
-    """A call has not come back in time; its thread is left behind, and what it works on must not be used again."""
+    """A call did not return in time; its thread still runs, so its object must not be used again."""
 
 
 @dataclass(slots=True)
 class _Call(Generic[T]):
-    """One call and what came of it."""
+    """One call and its result."""
 
     function: Callable[[], T]
     done: threading.Event = field(default_factory=threading.Event)
@@ -56,10 +56,10 @@ class _Call(Generic[T]):
 
 
 def call_within(seconds: float, function: Callable[[], T]) -> T:
-    """Call in a thread of its own and wait so long for it.
+    """Call in a separate thread and wait at most that long.
 
     Raises:
-        CallTimedOutError: it hasn't come back; a daemon thread stays in it.
+        CallTimedOutError: it did not return; a daemon thread remains in it.
     """
     call = _Call(function)
     threading.Thread(target=call.run, daemon=True, name="bounded-call").start()

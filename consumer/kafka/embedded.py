@@ -14,24 +14,24 @@ from consumer.kafka.clients import LOGGER, LastClientError, explain, kafka_error
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Deadline
 from consumer.kafka.mock_cluster import MockCluster, find_library
+from consumer.kafka.timeouts import TIMEOUTS
 
 EMBEDDED_PARTITIONS = 4
-"""Of every topic; what the mock cluster gives by itself, so that it is the same wherever the demonstration runs."""
+"""Partitions of every topic: the mock cluster's default, so that demonstrations are the same everywhere."""
 
-_ANSWER_WITHIN_S = 10.0
 _ROOM_POLL_S = 0.05
 _SERVE_EVERY = 1_000
 
 
 class EmbeddedBroker:
-    """One broker for the time of a `with` block, with the topics asked for."""
+    """One broker for the time of a `with` block, with the given topics."""
 
     def __init__(self, topics: Iterable[str]) -> None:
         self._topics = tuple(topics)
         self._cluster: MockCluster | None = None
         self._client: Producer | None = None
         self.bootstrap_servers = ""
-        """Where clients find it, inside the `with` block."""
+        """The bootstrap address, inside the `with` block."""
 
     def __enter__(self) -> "EmbeddedBroker":
         library = find_library()
@@ -53,12 +53,12 @@ class EmbeddedBroker:
         self.bootstrap_servers = self._cluster.bootstrap_servers
 
     def _start_by_the_binding(self) -> None:
-        """The same, but a group's first assignment takes three seconds more."""
-        # The cluster lives as long as the client that it came with.
+        """The same without the C functions; a group's first assignment takes three seconds longer."""
+        # The cluster lives as long as the client that created it.
         self._client = Producer({"test.mock.num.brokers": 1, "log_level": 2, "logger": LOGGER})
         for topic in self._topics:
-            self._client.list_topics(topic, timeout=_ANSWER_WITHIN_S)  # asking for a topic makes it
-        brokers = self._client.list_topics(timeout=_ANSWER_WITHIN_S).brokers.values()
+            self._client.list_topics(topic, timeout=TIMEOUTS.embedded_s)  # a metadata request creates the topic
+        brokers = self._client.list_topics(timeout=TIMEOUTS.embedded_s).brokers.values()
         self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
 
@@ -67,7 +67,7 @@ class EventProducer:
 
     Args:
         config: from `plain_producer_config`.
-        topic: where they go.
+        topic: the topic to write to.
 
     Raises:
         UsageError: librdkafka doesn't take the configuration.
@@ -76,18 +76,18 @@ class EventProducer:
     def __init__(self, config: ClientConfig, topic: str) -> None:
         self._servers = str(config["bootstrap.servers"])
         self._topic = topic
-        self._last_words = LastClientError()
-        self._producer = make_producer(config, self._last_words, self._on_delivery)
+        self._last_error = LastClientError()
+        self._producer = make_producer(config, self._last_error, self._on_delivery)
         self._since_served = 0
         self.failed = 0
-        """Events that no broker took."""
+        """Number of events that could not be written."""
         self._failure: KafkaError | None = None
 
     def produce(self, events: Iterable[tuple[bytes, bytes, int]], room_within_s: float = 30.0) -> None:
-        """Queue events, as (key, value, timestamp in ms); waits where the queue is full.
+        """Queue events as (key, value, timestamp in ms); waits while the queue is full.
 
         Raises:
-            ViewerConsumerError: no broker takes anything for so long, or one refuses.
+            ViewerConsumerError: no broker accepted records in time, or one refused.
         """
         for key, value, timestamp_ms in events:
             self._put(key, value, timestamp_ms, room_within_s)
@@ -97,7 +97,7 @@ class EventProducer:
                 self._producer.poll(0)
 
     def flush(self, within_s: float = 30.0) -> int:
-        """Wait until all are written; returns how many still wait when the time is up.
+        """Wait until all are written; return the number still queued after the time-out.
 
         Raises:
             ViewerConsumerError: some could not be written.
@@ -118,13 +118,13 @@ class EventProducer:
                 deadline = deadline or Deadline.after(room_within_s)
                 if deadline.passed:
                     full = KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001  # the library's name
-                    raise self._unwritten(self._last_words.error() or full) from None
+                    raise self._unwritten(self._last_error.error() or full) from None
                 self._producer.poll(_ROOM_POLL_S)
             except KafkaException as error:
                 raise self._unwritten(kafka_error(error)) from None
 
     def _unwritten(self, error: KafkaError) -> ViewerConsumerError:
-        return explain(f'can\'t write to topic "{self._topic}"', self._servers, error, self._last_words.error())
+        return explain(f'can\'t write to topic "{self._topic}"', self._servers, error, self._last_error.error())
 
     def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
         if error is not None:

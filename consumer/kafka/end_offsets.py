@@ -14,16 +14,14 @@ from confluent_kafka.admin._listoffsets import LatestSpec, ListOffsetsResultInfo
 from consumer.kafka.clients import LastClientError, explain, kafka_error, make_admin
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Clock, Deadline
-
-ANSWER_WITHIN_S = 5.0
-"""An answer that is taken later than this after its question says nothing of now."""
+from consumer.kafka.timeouts import TIMEOUTS
 
 _log = logging.getLogger(__name__)
 
 
-class _Question(NamedTuple):
+class _Query(NamedTuple):
     futures: Mapping[TopicPartition, Future[ListOffsetsResultInfo]]
-    """Set by a thread of the client library."""
+    """Completed by a thread of the client library."""
     deadline: Deadline
 
     @property
@@ -32,14 +30,14 @@ class _Question(NamedTuple):
 
 
 class EndOffsets:
-    """One past the newest record of partitions, those of open transactions too; one question at a time.
+    """End offsets of partitions, records of open transactions included; one query at a time.
 
-    No call waits: the client library's own thread takes what the brokers say.
+    No call waits: a thread of the client library receives the answers.
 
     Args:
         config: from `admin_config`.
-        topic: whose partitions are asked for.
-        answer_within_s: how long after its question an answer may be taken.
+        topic: the topic of the partitions.
+        timeout_s: how long an answer is valid after its query.
         clock: monotonic seconds.
 
     Raises:
@@ -47,40 +45,40 @@ class EndOffsets:
     """
 
     def __init__(
-        self, config: ClientConfig, topic: str, answer_within_s: float = ANSWER_WITHIN_S, clock: Clock = time.monotonic
+        self, config: ClientConfig, topic: str, timeout_s: float = TIMEOUTS.end_offsets_s, clock: Clock = time.monotonic
     ) -> None:
         self._config = config
         self._servers = str(config["bootstrap.servers"])
         self._topic = topic
-        self._answer_within_s = answer_within_s
+        self._timeout_s = timeout_s
         self._clock = clock
-        self._last_words = LastClientError()
-        self._admin: AdminClient = make_admin(config, self._last_words)
-        self._question: _Question | None = None
+        self._last_error = LastClientError()
+        self._admin: AdminClient = make_admin(config, self._last_error)
+        self._query: _Query | None = None
         self._failed = False
         self._complained = False
 
     def ask(self, partitions: Iterable[int]) -> bool:
-        """Begin to ask for all of these, unless an answer is awaited still; says whether it was begun."""
+        """Start a query for all of these unless one is pending; return whether it was started."""
         self._give_up_in_time()
         wanted: dict[TopicPartition, OffsetSpec] = {
             TopicPartition(self._topic, partition): latest_spec() for partition in partitions
         }
-        if self._question is not None or not wanted:
+        if self._query is not None or not wanted:
             return False
         self._failed = False
         futures = self._admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._answer_within_s
+            wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout_s
         )
-        self._question = _Question(futures, Deadline.after(self._answer_within_s, self._clock))
+        self._query = _Query(futures, Deadline.after(self._timeout_s, self._clock))
         return True
 
     def answers(self) -> Mapping[int, int] | None:
-        """End offsets by partition, of all that were asked for; given once, None while there are none to give."""
+        """End offsets of all queried partitions, returned once; None while there is no answer."""
         self._give_up_in_time()
-        if self._question is None or not self._question.answered:
+        if self._query is None or not self._query.answered:
             return None
-        futures, self._question = self._question.futures, None
+        futures, self._query = self._query.futures, None
         try:
             ends = {place.partition: end_of(future.result()) for place, future in futures.items()}
         except KafkaException as error:
@@ -90,46 +88,46 @@ class EndOffsets:
         return ends
 
     def failed(self) -> bool:
-        """Whether the newest question is known to have got no answer, or an error for any partition; said once."""
+        """Whether the newest query failed or timed out; returned once per query."""
         self._give_up_in_time()
         failed, self._failed = self._failed, False
         return failed
 
     def _give_up_in_time(self) -> None:
-        if self._question is not None and self._question.deadline.passed:
-            self._question = None
+        if self._query is not None and self._query.deadline.passed:
+            self._query = None
             self._fail(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
 
     def _fail(self, error: KafkaError) -> None:
         self._failed = True
-        self._admin.poll(0)  # serves what the client has to say
+        self._admin.poll(0)  # serves error callbacks
         if not self._complained:
             _log.warning(
-                "%s", explain(f"can't look up where {self._topic} ends", self._servers, error, self._last_words.error())
+                "%s", explain(f"can't look up where {self._topic} ends", self._servers, error, self._last_error.error())
             )
         self._complained = True
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        """With a client that has yet to look up who leads: the old one goes on asking brokers that are down."""
+        """Replace the client: the old one keeps asking brokers that are down."""
         old = [self._admin]
-        self._admin = make_admin(self._config, self._last_words)
-        # With its last reference the client waits for its own threads, and those perhaps for a name server.
+        self._admin = make_admin(self._config, self._last_error)
+        # Dropping the last reference waits for the client's threads, which may wait for a name server.
         threading.Thread(target=old.clear, daemon=True, name="end-offsets-close").start()
 
 
 def latest_spec() -> OffsetSpec:
-    """Asks for the end of a partition."""
+    """The spec that asks for the end of a partition."""
     return LatestSpec()  # type: ignore[no-untyped-call]  # the library gives no types for it
 
 
 def end_of(answer: ListOffsetsResultInfo) -> int:
-    """The end that was asked for.
+    """The end offset in an answer.
 
     Raises:
-        KafkaException: there is none in the answer.
+        KafkaException: the answer holds none.
     """
     if answer.offset < 0:
-        # So the client library answers, without an error, for partitions of one of several leaders that can't be asked.
+        # The client library answers -1 without an error if the leader cannot be reached.
         raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
     return int(answer.offset)

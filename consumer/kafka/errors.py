@@ -1,10 +1,10 @@
-"""What an error of a transactional call means: the one table that decides, and the exceptions that say it.
+"""Map errors of transactional calls to outcomes, and the exceptions for them.
 
 ```
 Exception
-├── TransactionAborted     nothing of it is published: the same records go out again in a new transaction
-└── TransactionLost        nobody knows, or another producer took over: memory is dropped, input is read again
-ViewerConsumerError        neither helps
+├── TransactionAborted     nothing was published: send the same records again in a new transaction
+└── TransactionLost        unknown outcome, or fenced: drop memory and restore
+ViewerConsumerError        retrying does not help
 ```
 """
 
@@ -16,20 +16,20 @@ from consumer.kafka.clients import ACCESS_DENIED, TOO_OLD
 
 
 class Outcome(Enum):
-    """What is to be done after a transactional call failed."""
+    """How to react to a failed transactional call."""
 
     RETRY = auto()
-    """The same call again; the transaction is as it was."""
+    """Repeat the call; the transaction is unchanged."""
     ABORT = auto()
-    """Abort; the transaction is known not to be committed."""
+    """Abort; the transaction is definitely not committed."""
     LOST = auto()
-    """A new producer; it is not known how the transaction ended, or it was ended by another."""
+    """Create a new producer; the outcome is unknown, or another producer ended the transaction."""
     GIVE_UP = auto()
-    """No attempt will do better."""
+    """Retrying does not help."""
 
 
 class TransactionAborted(Exception):  # noqa: N818  # a turn of events that callers plan for
-    """The transaction was aborted; what it held can be sent again."""
+    """The transaction was aborted; its records can be sent again."""
 
     def __init__(self, error: str, detail: str) -> None:
         super().__init__(f"{error}: {detail}")
@@ -38,7 +38,7 @@ class TransactionAborted(Exception):  # noqa: N818  # a turn of events that call
 
 
 class TransactionLost(Exception):  # noqa: N818  # as above
-    """How the transaction ended is not known, or this producer was fenced; what is committed must be looked up."""
+    """The outcome is unknown, or this producer was fenced; look up what is committed."""
 
     def __init__(self, error: str, detail: str) -> None:
         super().__init__(f"{error}: {detail}")
@@ -46,12 +46,12 @@ class TransactionLost(Exception):  # noqa: N818  # as above
         """librdkafka's name of the error, for metrics."""
 
 
-# The library's own codes start with an underscore.
+# Codes of the client library itself start with an underscore.
 FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})  # noqa: SLF001  # as above
 """Another producer has this transactional id, or the broker ended a slow transaction: both look the same."""
 
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001  # as above
-"""What delivery reports say of messages that an abort threw away; no failures."""
+"""Codes of messages purged by an abort; not failures."""
 
 MOVED_ON = frozenset(
     {
@@ -62,19 +62,19 @@ MOVED_ON = frozenset(
         KafkaError.FENCED_MEMBER_EPOCH,
     }
 )
-"""The group has changed under the transaction; its records were fine, and so is the producer that wrote them."""
+"""The group changed during the transaction; its records and its producer are fine."""
 
 
 def outcome_of(error: KafkaError) -> Outcome:
-    """What an error of any transactional call means.
+    """The outcome of an error of any transactional call.
 
-    The client library has sorted the errors of each request into the three kinds that its flags tell. What has no flag
-    leaves the end of the transaction open, and is taken for the worst.
+    The client library marks errors as retriable, abortable or fatal. An error without a mark has an unknown outcome and
+    counts as a loss.
     """
     code = error.code()
     if code in ACCESS_DENIED or code in TOO_OLD:
         return Outcome.GIVE_UP
-    if error.fatal() or code in FENCED:  # which the client library flags as to be aborted in one place
+    if error.fatal() or code in FENCED:  # which the client library marks as abortable in one place
         return Outcome.LOST
     if error.retriable():
         return Outcome.RETRY
@@ -84,9 +84,9 @@ def outcome_of(error: KafkaError) -> Outcome:
 
 
 def outcome_of_record(error: KafkaError) -> Outcome:
-    """What it means that a record was not taken, at once or by its delivery report; these errors carry no flags."""
+    """The outcome of a record that was refused by produce or by its delivery report; these errors have no marks."""
     code = error.code()
     if code in ACCESS_DENIED:
         return Outcome.GIVE_UP
-    # Else the transaction is open or failed, but not over; where that is wrong, aborting it says so.
+    # Otherwise the transaction is still open or failed; if not, the abort reports it.
     return Outcome.LOST if code in FENCED or code == KafkaError._FATAL or error.fatal() else Outcome.ABORT  # noqa: SLF001  # as above

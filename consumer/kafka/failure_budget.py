@@ -9,18 +9,18 @@ from consumer.kafka.deadline import Clock
 
 FENCES_ALLOWED = 5
 FENCE_WINDOW_S = 120.0
-"""A fence may be a transaction that took too long. So many in such a time are two workers of one name."""
+"""One fence may be a slow transaction. This many within the window mean two workers with one name."""
 
 REFUSALS_ALLOWED = 5
-"""The same records are not sent for ever to brokers that refuse them."""
+"""How often the same records are sent to brokers that refuse them."""
 
 
 class FailureBudget:
-    """Of the transactions of one name.
+    """Counts failures of transactions of one transactional id.
 
     Args:
-        servers: the brokers, to name them in errors.
-        transactional_id: the name.
+        servers: the brokers' addresses, for messages.
+        transactional_id: for messages.
         clock: monotonic seconds.
     """
 
@@ -32,14 +32,14 @@ class FailureBudget:
         self._refused_in_a_row = 0
 
     def committed(self) -> None:
-        """One went through: what was refused before wasn't the same."""
+        """Call after a commit: resets the count of refused records."""
         self._refused_in_a_row = 0
 
     def refused(self, error: KafkaError) -> None:
-        """One was aborted for its records, which are to be sent again.
+        """Call after an abort because records were refused.
 
         Raises:
-            ViewerConsumerError: too often.
+            ViewerConsumerError: too many in a row.
         """
         self._refused_in_a_row += 1
         if self._refused_in_a_row > REFUSALS_ALLOWED:
@@ -48,7 +48,7 @@ class FailureBudget:
             )
 
     def fenced(self) -> None:
-        """One was ended because another producer has the name, or the brokers think so.
+        """Call after this producer was fenced.
 
         Raises:
             ViewerConsumerError: too often in a short time.

@@ -1,7 +1,7 @@
-"""The input: batches of messages of the owned partitions, and the rebalances.
+"""Read batches of messages of the owned partitions, and handle rebalances.
 
-Rebalance callbacks run inside `poll` and `close`. They never raise into the client library, which would lose the batch
-that it is about to return. `poll` raises their errors instead, and the batch comes with the next call.
+Rebalance callbacks run inside `poll` and `close`. They never raise into the client library, which would then lose the
+batch it is about to return. `poll` raises their errors instead, and the batch comes with the next call.
 """
 
 import logging
@@ -18,28 +18,26 @@ from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, kafk
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
+from consumer.kafka.retries import call_until
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
 _log = logging.getLogger(__name__)
 
 LONGEST_POLL_S = 0.2
-"""Signals wait while the client library does."""
-
-SEEK_WITHIN_S = 10.0
-"""How long a partition that was just assigned may take until it can be fetched; it takes milliseconds."""
-
-CLOSE_WITHIN_S = 10.0
+"""The longest wait inside the client library, during which signals are not handled."""
 
 _NO_OFFSET = -1001
-_RETRY_PAUSE_S = 0.01
+_SEEK_PAUSE_S = 0.01
 
 
 class InputConsumer:
-    """The worker's one consumer, of one topic; one thread uses it.
+    """The worker's consumer of the input topic; used by one thread.
 
     Args:
         config: from `consumer_config`.
         topic: the input topic.
-        handler: hears of changes of the assignment.
+        handler: is called when the assignment changes.
+        timeouts: how long to wait.
         clock: monotonic seconds.
 
     Raises:
@@ -47,25 +45,31 @@ class InputConsumer:
     """
 
     def __init__(
-        self, config: ClientConfig, topic: str, handler: AssignmentHandler, clock: Clock = time.monotonic
+        self,
+        config: ClientConfig,
+        topic: str,
+        handler: AssignmentHandler,
+        timeouts: Timeouts = TIMEOUTS,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._servers = str(config["bootstrap.servers"])
         self._group = str(config["group.id"])
         self._topic = topic
         self._handler = handler
+        self._timeouts = timeouts
         self._clock = clock
-        self._last_words = LastClientError()
-        self._consumer = make_consumer(config, self._last_words)
+        self._last_error = LastClientError()
+        self._consumer = make_consumer(config, self._last_error)
         self._owned: set[int] = set()
         self._metadata: GroupMetadata | None = None
         self._failure: Exception | None = None
         self._held: list[Message] = []
         self._ends_seen: dict[int, int] = {}
         self.transient_errors: Counter[str] = Counter()
-        """Errors that the client library gets over by itself, by its name for them."""
+        """Number of errors from which the client library recovers by itself, by name."""
 
     def subscribe(self) -> None:
-        """Join the group; what is assigned arrives inside `poll`."""
+        """Join the group; assignments arrive inside `poll`."""
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -76,17 +80,17 @@ class InputConsumer:
         return frozenset(self._owned)
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
-        """The next messages, without errors among them; waits until there are so many or the time is up.
+        """The next messages, errors removed; returns when `max_messages` have arrived or the time is up.
 
-        They may hold some of a partition that was owned a moment ago: compare with `assignment`.
+        They may include messages of a partition that was just revoked: compare with `assignment`.
 
         Args:
             max_messages: at most so many.
-            timeout_s: at most `LONGEST_POLL_S` of it is waited.
+            timeout_s: limited to `LONGEST_POLL_S`.
 
         Raises:
-            ViewerConsumerError: what the client library doesn't get over, as a topic that is gone or a lost offset.
-            Exception: whatever the handler raised; no message is lost with it.
+            ViewerConsumerError: an error that does not heal, such as a deleted topic or a lost offset.
+            Exception: raised by the handler; no message is lost.
         """
         messages = self._held or self._consumer.consume(max_messages, min(timeout_s, LONGEST_POLL_S))
         self._held = []
@@ -98,54 +102,53 @@ class InputConsumer:
         return messages
 
     def group_metadata(self) -> GroupMetadata | None:
-        """What a transaction needs to commit offsets under the assignment that the handler knows.
+        """Group metadata to commit offsets under the assignment that the handler knows.
 
-        None while the group is moving on to another assignment, or has dropped this member: `poll` first, so that the
-        handler hears of it. A commit under the new assignment would be let through, though the partitions may have been
-        others' meanwhile.
+        None during a rebalance or after this member was dropped: `poll` first, so that the handler is called. Brokers
+        would accept a commit under the new generation although other members may have owned the partitions.
         """
         if self._metadata is None or self._metadata != self._consumer.consumer_group_metadata():
             return None
         return self._metadata
 
     def pause(self, partitions: Iterable[int]) -> None:
-        """Fetch no more of these, and return none that wait; lasts until `resume` or a new assignment of them."""
+        """Stop fetching these and drop fetched messages, until `resume` or a new assignment."""
         self._consumer.pause(self._pairs(partitions))
 
     def resume(self, partitions: Iterable[int]) -> None:
-        """Fetch these again, from where they were paused."""
+        """Continue to fetch these from the paused position."""
         self._consumer.resume(self._pairs(partitions))
 
     def begin(self, partition: int, offset: int) -> None:
         """Return the messages of an owned partition from that offset on.
 
         Raises:
-            ViewerConsumerError: the client library won't go there.
+            ViewerConsumerError: the client library refused the seek.
         """
-        # In this order: one that is paused waits for a second before it looks whether it was told to go elsewhere.
+        # In this order: a paused partition notices a seek only after a second.
         self.resume([partition])
-        self._seek(TopicPartition(self._topic, partition, offset), Deadline.after(SEEK_WITHIN_S, self._clock))
+        self._seek(TopicPartition(self._topic, partition, offset), Deadline.after(self._timeouts.seek_s, self._clock))
         self._ends_seen.pop(partition, None)
-        # What was kept of an earlier assignment lies elsewhere in the partition.
+        # Values of an earlier assignment are outdated.
         self._held = [message for message in self._held if message.partition() != partition]
 
     def end_offsets(self) -> Mapping[int, int]:
-        """One past the newest record of each owned partition as last heard with a fetch; without those not heard of."""
+        """End offsets of owned partitions as of their last fetch; without those never fetched."""
         ends = {partition: self._known_end(partition) for partition in self._owned}
         return {partition: end for partition, end in ends.items() if end >= 0}
 
-    def seen_to(self, partition: int) -> int:
-        """Where the partition ended when it was last read to its end: markers of transactions take offsets too."""
+    def last_seen_end(self, partition: int) -> int:
+        """The end of the partition when it was last read to its end, transaction markers included."""
         return self._ends_seen.get(partition, 0)
 
     def close(self) -> None:
-        """Leave the group. What is still owned is revoked first, as in a rebalance.
+        """Leave the group; owned partitions are revoked first.
 
         Raises:
             Exception: whatever the handler raised.
         """
         try:
-            call_within(CLOSE_WITHIN_S, self._consumer.close)
+            call_within(self._timeouts.close_s, self._consumer.close)
         except CallTimedOutError:
             _log.warning("leaving group %s took too long; it will notice by itself", self._group)
         if self._failure is not None:
@@ -162,7 +165,7 @@ class InputConsumer:
         if not partitions:
             consumer.incremental_assign([])
             return
-        # Where to begin is not known before the state is restored; until then nothing is fetched.
+        # The start offset is unknown until the state is restored; nothing is fetched before.
         places = [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in partitions]
         consumer.incremental_assign(places)
         consumer.pause(places)
@@ -170,11 +173,11 @@ class InputConsumer:
         self._handler.on_assigned(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # The generation in which they are taken away; until this returns, they are committed in it. A callback that was
-        # served late may find that the group has dropped this member meanwhile, and then they are lost.
+        # Commits under this generation are possible until this callback returns. A late callback may find that the
+        # group has dropped this member; then the partitions are lost.
         try:
             self._metadata = _of_a_member(consumer.consumer_group_metadata())
-        except RuntimeError:  # the client library closes, and has let go of its group already
+        except RuntimeError:  # the client library is closing and has left the group
             self._metadata = None
         self._give_up(consumer, partitions, lost=self._metadata is None)
 
@@ -196,23 +199,24 @@ class InputConsumer:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        """Keep the first for `poll` to raise; the others follow from it or can wait."""
+        """Keep the first error for `poll` to raise; later ones usually follow from it."""
         if self._failure is None:
             self._failure = error
         else:
             _log.error("and in the same rebalance: %s", error)
 
     def _seek(self, position: TopicPartition, deadline: Deadline) -> None:
-        while True:
-            try:
-                return self._consumer.seek(position)
-            except KafkaException as raised:
-                # Just assigned, the partition is not being fetched yet.
-                error = kafka_error(raised)
-                if error.fatal() or deadline.passed:
-                    doing = f"can't begin at offset {position.offset} of {self._topic}-{position.partition}"
-                    raise explain(doing, self._servers, error, self._last_words.error()) from None
-                time.sleep(_RETRY_PAUSE_S)
+        """Seek, and retry: a partition that was just assigned is not fetched yet."""
+        try:
+            call_until(
+                deadline,
+                lambda: self._consumer.seek(position),
+                lambda: time.sleep(_SEEK_PAUSE_S),
+                lambda error: not error.fatal(),
+            )
+        except KafkaException as error:
+            doing = f"can't begin at offset {position.offset} of {self._topic}-{position.partition}"
+            raise explain(doing, self._servers, kafka_error(error), self._last_error.error()) from None
 
     def _known_end(self, partition: int) -> int:
         known = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
@@ -254,14 +258,14 @@ class InputConsumer:
                 f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look for another "
                 f"with the same kafka.client group.instance.id"
             )
-        raise explain(doing, self._servers, error, self._last_words.error())
+        raise explain(doing, self._servers, error, self._last_error.error())
 
 
 _PACKED = b"CGMDv2:"
 
 
 def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
-    """The metadata, if brokers would check it: without member or generation they take any commit.
+    """The metadata if brokers will check it: without member or generation they accept any commit.
 
     Packed by the client library as: format, generation (32 bits, this machine's order), group, 0, member, 0, instance.
     """
@@ -276,7 +280,7 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
 _GONE = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001  # as above
 )
-# A fatal error comes in a message with a code of its own, and that one doesn't call itself fatal.
+# A fatal error arrives as a message with another code, which is not marked as fatal.
 _FINAL = (
     _GONE | ACCESS_DENIED | {KafkaError._AUTO_OFFSET_RESET, KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
 )

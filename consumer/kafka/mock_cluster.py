@@ -13,7 +13,7 @@ _REASON_BYTES = 512
 
 
 def find_library() -> Path | None:
-    """The librdkafka that the binding brought along; None where it was built against one of the system's."""
+    """The librdkafka bundled with the binding; None if it was built against the system's."""
     package = Path(confluent_kafka.__file__).parent
     for directory in (package.parent / "confluent_kafka.libs", package / ".dylibs"):
         for library in sorted(directory.glob("librdkafka*")):
@@ -29,14 +29,14 @@ class MockCluster:
         brokers: how many.
 
     Raises:
-        OSError: it isn't a library, or has no mock cluster.
+        OSError: not a library, or one without a mock cluster.
     """
 
     def __init__(self, library: Path, brokers: int = 1) -> None:
         self.functions = _declared(ctypes.CDLL(str(library)))
         reason = ctypes.create_string_buffer(_REASON_BYTES)
         config = self.functions.rd_kafka_conf_new()
-        # The client that a cluster belongs to needs no broker; without a name of one it would warn.
+        # The owning client needs no broker, but would log a warning without an address.
         self.functions.rd_kafka_conf_set(config, b"log_level", b"2", reason, _REASON_BYTES)
         self._client = self.functions.rd_kafka_new(_PRODUCER, config, reason, _REASON_BYTES)
         self.handle = self.functions.rd_kafka_mock_cluster_new(self._client, brokers) if self._client else None
@@ -46,11 +46,11 @@ class MockCluster:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where clients find it."""
+        """The bootstrap address."""
         return str(self.functions.rd_kafka_mock_cluster_bootstraps(self.handle).decode())
 
     def create_topic(self, name: str, partitions: int) -> None:
-        """Create a topic that isn't there yet.
+        """Create a topic.
 
         Raises:
             OSError: librdkafka's number of the error.
@@ -59,7 +59,7 @@ class MockCluster:
             raise OSError(f"librdkafka made no topic {name}: error {error}")
 
     def close(self) -> None:
-        """Stop it; whatever it held is gone."""
+        """Stop the cluster; its data is gone."""
         if self.handle:
             self.functions.rd_kafka_mock_cluster_destroy(self.handle)
             self.functions.rd_kafka_destroy(self._client)
@@ -67,7 +67,7 @@ class MockCluster:
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    """The functions with their types; pointers would be cut to 32 bits without."""
+    """Declare the functions' types; without them pointers would be cut to 32 bits."""
     pointer, text = ctypes.c_void_p, ctypes.c_char_p
     signatures = {
         "rd_kafka_conf_new": (pointer, []),

@@ -16,28 +16,28 @@ RecordWithHeaders: TypeAlias = tuple[bytes | None, bytes | None, list[tuple[str,
 
 
 class Record(NamedTuple):
-    """A record as it is read where speed is no matter."""
+    """A record read off the hot path."""
 
     partition: int
     offset: int
     timestamp_ms: int
-    """As Kafka has it; -1 where it has none."""
+    """Kafka's timestamp; -1 if there is none."""
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
 
 
 class AssignmentHandler(Protocol):
-    """What the owner of the partitions' state does as they come and go; called inside `poll` and `close`."""
+    """Reacts to changes of the assignment; called inside `poll` and `close`."""
 
     def on_assigned(self, partitions: Sequence[int]) -> None:
-        """These are ours from now on; none of their messages is returned before `begin` says where."""
+        """These are assigned; none of their messages is returned before `begin` sets the start offset."""
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
-        """These go to others when this returns; until then they can be committed."""
+        """These are revoked when this returns; until then they can be committed."""
 
     def on_lost(self, partitions: Sequence[int]) -> None:
-        """These may already be others'; committing for them is too late."""
+        """These are lost: another member may own them, so they must not be committed."""
 
 
 class Input(Protocol):
@@ -48,59 +48,59 @@ class Input(Protocol):
         """The partitions owned now."""
 
     def subscribe(self) -> None:
-        """Join the group; what is assigned arrives inside `poll`."""
+        """Join the group; assignments arrive inside `poll`."""
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
-        """The next messages, without errors among them."""
+        """The next messages, errors removed."""
 
     def group_metadata(self) -> GroupMetadata | None:
-        """What a commit under the known assignment needs; None while the group moves on: `poll` first."""
+        """Group metadata for a commit; None during a rebalance: `poll` first."""
 
     def pause(self, partitions: Iterable[int]) -> None:
         """Return no more messages of these until `resume`."""
 
     def resume(self, partitions: Iterable[int]) -> None:
-        """Go on with these from where they were paused."""
+        """Continue with these from the paused position."""
 
     def begin(self, partition: int, offset: int) -> None:
         """Return the messages of an owned partition from that offset on."""
 
     def end_offsets(self) -> Mapping[int, int]:
-        """One past the newest known record of each owned partition."""
+        """Known end offsets of owned partitions."""
 
-    def seen_to(self, partition: int) -> int:
-        """Where the partition ended when it was last read to its end; 0 before."""
+    def last_seen_end(self, partition: int) -> int:
+        """The end of the partition when it was last read to its end; 0 before."""
 
     def close(self) -> None:
         """Leave the group."""
 
 
 class EndQuery(Protocol):
-    """Where partitions of the input end, asked without waiting; one question at a time."""
+    """End offsets of the input without blocking; one query at a time."""
 
     def ask(self, partitions: Iterable[int]) -> bool:
-        """Begin to ask for all of these, unless an answer is awaited still; says whether it was begun."""
+        """Start a query for all of these unless one is pending; return whether it was started."""
 
     def answers(self) -> Mapping[int, int] | None:
-        """One past the newest record, of open transactions too; given once, None while there is nothing to give."""
+        """End offsets, records of open transactions included; returned once, None while there is no answer."""
 
     def failed(self) -> bool:
-        """Whether the newest question got no answer in time, or an error for any partition; said once."""
+        """Whether the newest query failed or timed out; returned once per query."""
 
 
 class Transactions(Protocol):
-    """What is published, and the input offsets it came from: together or not at all."""
+    """Publishes records together with the input offsets they came from, in transactions."""
 
     @property
     def ready(self) -> bool:
-        """Transactions can begin."""
+        """Whether transactions can begin."""
 
     @property
     def in_transaction(self) -> bool:
-        """Something was produced since the last end."""
+        """Whether records were produced since the last commit or abort."""
 
     def init(self) -> None:
-        """Get ready; without it, first use does."""
+        """Initialize the producer; the first use does it otherwise."""
 
     def produce(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, partition: int = -1
@@ -113,82 +113,82 @@ class Transactions(Protocol):
         """Add many, as (key, value)."""
 
     def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
-        """Add many that have headers."""
+        """Add many records with headers."""
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
         """Publish, with next offsets by (topic, partition)."""
 
     def abort(self) -> None:
-        """Take back what was produced since the last end."""
+        """Abort: discard the records produced since the last commit or abort."""
 
     def time_limit(self, seconds: float) -> AbstractContextManager[None]:
-        """Within it, all calls together take no longer than that, or end as they do when they take too long."""
+        """Limit the total time of all calls within this context."""
 
     def close(self) -> None:
-        """Abort what is open and let go."""
+        """Abort an open transaction and close."""
 
 
 class Bounds(NamedTuple):
-    """What a restore of a partition goes by; looked up in this order."""
+    """Offsets that a restore needs, looked up in this order."""
 
     committed: int | None
-    """The group's offset, no transaction pending on it; None where it has none."""
+    """The group's stable offset; None if it has none."""
     state_end: int
-    """Of the state partition, records of open transactions included."""
+    """End offset of the state partition, records of open transactions included."""
     input_begin: int
     input_end: int
 
 
 class LookUp(Protocol):
-    """An answer on its way."""
+    """A pending answer."""
 
     def bounds(self, partition: int) -> Bounds | None:
-        """None while it is not known."""
+        """The value; None while unknown."""
 
 
 class RestoreReader(Protocol):
-    """Reads state and input of partitions on their way to being ours; belongs to no group's assignment."""
+    """Reads state and input of partitions that are being restored, outside the group's assignment."""
 
     def look_up(self, partitions: Sequence[int]) -> LookUp:
-        """Begin to look up bounds; doesn't wait for them."""
+        """Start to look up bounds, without waiting."""
 
     def read(self, topic: str, partition: int, offset: int) -> None:
-        """Return what is committed of that partition, from the offset on, in `poll`."""
+        """Return the partition's committed records from the offset on, in `poll`."""
 
     def stop(self, topic: str, partition: int) -> None:
-        """Return no more of it; does nothing where it is not read."""
+        """Stop reading it; does nothing if it is not read."""
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
-        """The next messages of all that is read."""
+        """The next messages of all partitions being read."""
 
     def reached(self, topic: str, partition: int) -> int:
-        """All that is committed below this offset has been returned, and all that is aborted is out of the way."""
+        """The position: all committed records below it have been returned."""
 
     def close(self) -> None:
-        """Let go."""
+        """Close the clients."""
 
 
 class DeadLetterSource(Protocol):
-    """The dead-letter topic, of which only what is committed is seen."""
+    """Reads committed records of the dead-letter topic."""
 
     def read(self, since_ms: int | None = None) -> Iterator[Record]:
-        """All that are there now, each partition in order; from the first that was set aside at a time, if given."""
+        """All current dead letters, each partition in order; optionally from a time on."""
 
     def at(self, partition: int, offset: int) -> Record | None:
-        """The one at a place; None where there is none (any more)."""
+        """The dead letter at an offset; None if there is none, or none any more."""
 
 
 class TransactionListener(Protocol):
-    """Hears how transactions end; for metrics."""
+    """Is told how transactions end; for metrics."""
 
     def committed(self, seconds: float) -> None:
-        """One was committed; so long it took from the call to the answer."""
+        """A transaction was committed; the call took that long."""
 
     def aborted(self, error: str) -> None:
-        """One was aborted, for an error of that name."""
+        """A transaction was aborted because of an error of that name."""
 
     def lost(self, error: str) -> None:
-        """One was given up with its producer, for an error of that name."""
+        """A transaction was lost and its producer dropped because of an error of that name."""
 
     def retried(self, error: str) -> None:
-        """A call was made again, for an error of that name."""
+        """A call was retried because of an error of that name."""

@@ -1,4 +1,4 @@
-"""Read what a restore needs, beside the live reading: offsets first, then state and input.
+"""Read offsets, state and input of partitions that are being restored, beside live reading.
 
 Nothing here blocks for long. Offsets are looked up in a thread, because offsets of an open transaction of a dead worker
 are known only after the broker has ended it; other partitions continue meanwhile.
@@ -17,26 +17,21 @@ from confluent_kafka.admin._listoffsets import LatestSpec, OffsetSpec
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.batch import runs_by_place
-from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, kafka_error, make_admin, make_consumer
+from consumer.kafka.clients import LastClientError, explain, kafka_error, make_admin, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Clock, Deadline
 from consumer.kafka.end_offsets import end_of
 from consumer.kafka.protocols import Bounds
+from consumer.kafka.retries import NOT_FOUND_OR_DENIED, call_until
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
 _log = logging.getLogger(__name__)
-
-LOOK_UP_WITHIN_S = 120.0
-"""How long offsets may stay unknown: longer than any transaction may be open, with a broker that restarts besides."""
-
-_CALL_WITHIN_S = 5.0
-_RETRY_PAUSE_S = 0.2
-_CLOSE_WITHIN_S = 5.0
 
 T = TypeVar("T")
 
 
 class KafkaLookUp:
-    """Bounds of some partitions, once its thread has them."""
+    """Looks up the bounds of some partitions in a thread."""
 
     def __init__(self) -> None:
         self._bounds: Mapping[int, Bounds] = {}
@@ -46,14 +41,14 @@ class KafkaLookUp:
         """None while it is not known.
 
         Raises:
-            ViewerConsumerError: it can't be looked up.
+            ViewerConsumerError: the look-up failed.
         """
         if self._failure is not None:
             raise self._failure
         return self._bounds.get(partition)
 
     def run(self, look_up: Callable[[], Mapping[int, Bounds]]) -> None:
-        """Look up; called in a thread."""
+        """Run the look-up; called in a thread."""
         try:
             self._bounds = look_up()
         except Exception as error:  # noqa: BLE001  # raised to whoever asks
@@ -61,13 +56,14 @@ class KafkaLookUp:
 
 
 class KafkaRestoreReader:
-    """One consumer that is told what to read, and is asked from a thread where things stand.
+    """One consumer with manual assignment; offsets are looked up in threads.
 
     Args:
         config: from `restore_config`.
         admin_config: from `admin_config`.
         input_topic: the input topic.
         state_topic: the state topic.
+        timeouts: how long to wait.
         clock: monotonic seconds.
 
     Raises:
@@ -80,21 +76,23 @@ class KafkaRestoreReader:
         admin_config: ClientConfig,
         input_topic: str,
         state_topic: str,
+        timeouts: Timeouts = TIMEOUTS,
         clock: Clock = time.monotonic,
     ) -> None:
         self._servers = str(config["bootstrap.servers"])
         self._input_topic = input_topic
         self._state_topic = state_topic
+        self._timeouts = timeouts
         self._clock = clock
-        self._last_words = LastClientError()
-        self._consumer = make_consumer(config, self._last_words)
-        self._admin: AdminClient = make_admin(admin_config, self._last_words)
+        self._last_error = LastClientError()
+        self._consumer = make_consumer(config, self._last_error)
+        self._admin: AdminClient = make_admin(admin_config, self._last_error)
         self._reached: dict[tuple[str, int], int] = {}
         self._threads: list[threading.Thread] = []
         self._closed = threading.Event()
 
     def look_up(self, partitions: Sequence[int]) -> KafkaLookUp:
-        """Begin to look up bounds; doesn't wait for them."""
+        """Start to look up bounds, without waiting."""
         look_up, wanted = KafkaLookUp(), list(partitions)
         thread = threading.Thread(
             target=look_up.run, args=(lambda: self._bounds_of(wanted),), daemon=True, name="restore-look-up"
@@ -104,39 +102,39 @@ class KafkaRestoreReader:
         return look_up
 
     def read(self, topic: str, partition: int, offset: int) -> None:
-        """Return what is committed of that partition, from the offset on, in `poll`."""
+        """Return the partition's committed records from the offset on, in `poll`."""
         self.stop(topic, partition)
         self._reached[topic, partition] = offset
         self._consumer.incremental_assign([TopicPartition(topic, partition, offset)])
 
     def stop(self, topic: str, partition: int) -> None:
-        """Return no more of it; does nothing where it is not read."""
+        """Stop reading it; does nothing if it is not read."""
         if self._reached.pop((topic, partition), None) is not None:
             self._consumer.incremental_unassign([TopicPartition(topic, partition)])
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
-        """The next messages of all that is read.
+        """The next messages of all partitions being read.
 
         Raises:
-            ViewerConsumerError: what the client library doesn't get over.
+            ViewerConsumerError: an error that does not heal.
         """
         messages = self._consumer.consume(max_messages, timeout_s)
         if any(map(Message.error, messages)):
             messages = self._without_errors(messages)
-        # A replay should be no slower than live reading: a look at every message is too much.
+        # A replay must be as fast as live reading, so messages are not inspected one by one.
         for topic, partition, run in runs_by_place(messages):
             self._note(topic, partition, cast("int", run[-1].offset()) + 1)
         return messages
 
     def reached(self, topic: str, partition: int) -> int:
-        """All that is committed below this offset has been returned, and all that is aborted is out of the way."""
+        """The position: all committed records below it have been returned."""
         return self._reached[topic, partition]
 
     def close(self) -> None:
-        """Let go; a look-up that is under way is left to its thread."""
+        """Close the clients; a look-up under way is left to its thread."""
         self._closed.set()
         for thread in self._threads:
-            thread.join(_CLOSE_WITHIN_S)
+            thread.join(self._timeouts.look_up_close_s)
         if not any(thread.is_alive() for thread in self._threads):
             self._consumer.close()
 
@@ -152,7 +150,7 @@ class KafkaRestoreReader:
     def _take_error(self, message: Message, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
             self._note(cast("str", message.topic()), cast("int", message.partition()), cast("int", message.offset()))
-        elif error.fatal() or error.code() in _FINAL:
+        elif error.fatal() or error.code() in NOT_FOUND_OR_DENIED:
             raise explain(f"can't read {message.topic()}-{message.partition()}", self._servers, error)
         else:
             _log.warning("restoring: %s", error.str())
@@ -161,14 +159,14 @@ class KafkaRestoreReader:
         if (topic, partition) in self._reached:
             self._reached[topic, partition] = max(self._reached[topic, partition], reached)
 
-    # In the thread of a look-up.
+    # Runs in the thread of a look-up.
 
     def _bounds_of(self, partitions: list[int]) -> dict[int, Bounds]:
-        deadline = Deadline.after(LOOK_UP_WITHIN_S, self._clock)
-        # Else the client library finds out a second after it is told to read whom to read it from.
+        deadline = Deadline.after(self._timeouts.restore_s, self._clock)
+        # Without this request the client library would learn the leader only a second after the assignment.
         self._asked(deadline, self._find_leaders)
         committed = self._asked(deadline, lambda: self._committed(partitions))
-        # Asked after the offsets: what is in the state partition by then holds all that was committed with them.
+        # Queried after the offsets: the state partition then holds all that was committed with them.
         state_ends = self._asked(deadline, lambda: self._state_ends(partitions))
         return {
             partition: Bounds(
@@ -180,31 +178,29 @@ class KafkaRestoreReader:
         }
 
     def _asked(self, deadline: Deadline, ask: Callable[[], T]) -> T:
-        """Ask, and ask again where the answer is that there is none yet."""
-        while True:
-            try:
-                return ask()
-            except KafkaException as raised:
-                error = kafka_error(raised)
-            except TimeoutError:  # of a future: the client library may try longer than it was told to
-                error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  # the library's name
-            if error.fatal() or error.code() in ACCESS_DENIED or deadline.passed:
-                raise explain("can't look up where a restore begins", self._servers, error, self._last_words.error())
-            if self._closed.wait(_RETRY_PAUSE_S):
-                raise ViewerConsumerError("the worker stopped while offsets were being looked up")
-            # Those that were asked may be down: the client library goes on asking them until it is told of others.
-            with contextlib.suppress(KafkaException):
-                self._find_leaders()
+        """Query until there is an answer or the deadline has passed."""
+        try:
+            return call_until(deadline, ask, self._pause)
+        except KafkaException as error:
+            doing = "can't look up where a restore begins"
+            raise explain(doing, self._servers, kafka_error(error), self._last_error.error()) from None
+
+    def _pause(self) -> None:
+        if self._closed.wait(self._timeouts.retry_pause_s):
+            raise ViewerConsumerError("the worker stopped while offsets were being looked up")
+        # The brokers may be down: the client library keeps asking them until its metadata is refreshed.
+        with contextlib.suppress(KafkaException):
+            self._find_leaders()
 
     def _find_leaders(self) -> None:
         for topic in (self._state_topic, self._input_topic):
-            self._consumer.list_topics(topic, _CALL_WITHIN_S)
-        self._admin.list_topics(self._state_topic, _CALL_WITHIN_S)
+            self._consumer.list_topics(topic, self._timeouts.call_s)
+        self._admin.list_topics(self._state_topic, self._timeouts.call_s)
 
     def _committed(self, partitions: list[int]) -> dict[int, int | None]:
-        # read_committed makes the client library wait for transactions that are about to change them.
+        # read_committed makes the client library wait for pending transactions.
         places = [TopicPartition(self._input_topic, partition) for partition in partitions]
-        found = self._consumer.committed(places, timeout=_CALL_WITHIN_S)
+        found = self._consumer.committed(places, timeout=self._timeouts.call_s)
         for each in found:
             if each.error is not None:
                 raise KafkaException(each.error)
@@ -218,21 +214,13 @@ class KafkaRestoreReader:
         asked = self._admin.list_offsets(
             wanted,
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=_CALL_WITHIN_S,
+            request_timeout=self._timeouts.call_s,
         )
-        # Taken for an end, the answer that says none would make a state an empty one.
-        return {place.partition: end_of(future.result(_CALL_WITHIN_S)) for place, future in asked.items()}
+        # An answer without an offset must not count as an empty state.
+        return {place.partition: end_of(future.result(self._timeouts.call_s)) for place, future in asked.items()}
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
         low, high = self._consumer.get_watermark_offsets(
-            TopicPartition(self._input_topic, partition), timeout=_CALL_WITHIN_S
+            TopicPartition(self._input_topic, partition), timeout=self._timeouts.call_s
         )
         return low, high
-
-
-_FINAL = ACCESS_DENIED | {
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001  # the library's names
-    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  # as above
-    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001  # as above
-}

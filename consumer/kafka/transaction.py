@@ -1,4 +1,4 @@
-"""The one owner of the transaction: what is published, and the input offsets it came from, stand or fall together.
+"""The only owner of the transaction: records and the input offsets they came from are published atomically.
 
 ```
             produce, commit                commit
@@ -8,7 +8,7 @@
      │ init, or the next call   ├─ LOST ──► producer dropped ─► [none]
      └───────── [none] ◄────────┘
 ```
-One thread owns it. `consumer.kafka.errors` says which error means what.
+Used by one thread. `consumer.kafka.errors` maps errors to outcomes.
 """
 
 import contextlib
@@ -47,28 +47,28 @@ _RETRY_PAUSE_S = 0.1
 
 
 class TimeLimits(NamedTuple):
-    """How long calls may take, in seconds, their retries included."""
+    """Time-outs of calls in seconds, retries included."""
 
     start_s: float = 30.0
-    """A new producer until it has its place; its forerunner's unfinished transaction is ended first."""
+    """init_transactions, which first ends an unfinished transaction of the predecessor."""
     end_s: float = 30.0
-    """Committing or aborting, until the outcome counts as unknown."""
+    """Commit or abort; after it the outcome counts as unknown."""
     room_s: float = 15.0
-    """Waiting for room in a full queue, until the brokers count as away."""
+    """Waiting for room in a full queue; after it the brokers count as unreachable."""
 
 
 USUAL_LIMITS = TimeLimits()
 
 
 class TransactionOwner:
-    """Begins, fills and ends transactions with one producer at a time, and replaces it when it is of no more use.
+    """Runs transactions with one producer at a time, and replaces a producer that failed.
 
     Args:
         config: of the producer, from `producer_config`.
-        listener: hears how transactions end.
-        limits: how long calls may take.
+        listener: is told how transactions end.
+        limits: time-outs of calls.
         clock: monotonic seconds.
-        make: a producer from its configuration.
+        make: creates a producer from its configuration.
     """
 
     def __init__(
@@ -85,28 +85,28 @@ class TransactionOwner:
         self._limits = limits
         self._clock = clock
         self._make = make
-        self._last_words = LastClientError()
+        self._last_error = LastClientError()
         self._producer: Producer | None = None
         self._open = False
         self._failed_delivery: KafkaError | None = None
         self._produced = 0
         self._topics: set[str] = set()
-        """Of what is in the transaction, to name them where they cannot be written to."""
+        """Topics in the transaction, for messages."""
         self._failure_budget = FailureBudget(self._servers, str(config["transactional.id"]), clock)
         self._hurry: Deadline | None = None
 
     @property
     def ready(self) -> bool:
-        """A producer has its place; transactions can begin."""
+        """Whether the producer is initialized; transactions can begin."""
         return self._producer is not None
 
     @property
     def in_transaction(self) -> bool:
-        """Something was produced since the last end."""
+        """Whether records were produced since the last commit or abort."""
         return self._open
 
     def init(self) -> None:
-        """Get a producer its place: what its forerunner left open is ended. Without this, first use does it.
+        """Initialize the producer: aborts what its predecessor left open. The first use does it otherwise.
 
         Raises:
             UsageError: librdkafka doesn't take the configuration.
@@ -117,11 +117,11 @@ class TransactionOwner:
     def produce(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, partition: int = -1
     ) -> None:
-        """Add one record to the transaction; by the partitioner, where no partition is given.
+        """Add one record to the transaction; the partitioner chooses if no partition is given.
 
         Raises:
-            TransactionAborted: the brokers refused a record of this transaction, or none was taken for long.
-            TransactionLost: the producer is of no more use.
+            TransactionAborted: the brokers refused a record, or accepted none for too long.
+            TransactionLost: the producer failed.
             ViewerConsumerError: as `commit`.
         """
         producer = self._begun()
@@ -131,7 +131,7 @@ class TransactionOwner:
     def produce_all(
         self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int = -1
     ) -> None:
-        """Add many records, as (key, value), in their order; by the partitioner, where no partition is given.
+        """Add many (key, value) records in order; the partitioner chooses if no partition is given.
 
         Raises:
             TransactionAborted, TransactionLost, ViewerConsumerError: as `produce`.
@@ -141,7 +141,7 @@ class TransactionOwner:
         self._put_all(producer, topic, ((key, value, None) for key, value in records), partition)
 
     def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
-        """Add many records that have headers, in their order, by the partitioner.
+        """Add many records with headers, in order; the partitioner chooses.
 
         Raises:
             TransactionAborted, TransactionLost, ViewerConsumerError: as `produce`.
@@ -151,17 +151,17 @@ class TransactionOwner:
         self._put_all(producer, topic, records)
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
-        """Publish what was produced, and with it the next offsets to read.
+        """Commit the produced records together with the next offsets to read.
 
         Args:
-            offsets: by (topic, partition), of every partition that the transaction speaks for.
-            group_metadata: of the assignment under which they were read.
+            offsets: by (topic, partition), of every partition whose records or state the transaction holds.
+            group_metadata: of the assignment under which the records were read.
 
         Raises:
             TransactionAborted: nothing was published.
-            TransactionLost: it is not known whether it was.
-            ViewerConsumerError: trying again won't help.
-            ValueError: there are no offsets; the group could not fence such a transaction.
+            TransactionLost: the outcome is unknown.
+            ViewerConsumerError: retrying does not help.
+            ValueError: no offsets; brokers do not fence such a transaction.
         """
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         if not positions or any(position.offset < 0 for position in positions):
@@ -171,17 +171,17 @@ class TransactionOwner:
         self._retried(
             deadline, lambda: _send_offsets(producer, positions, group_metadata, deadline), too_late=Outcome.ABORT
         )
-        # It flushes by itself, and keeps to the transaction's own timeout.
+        # It flushes by itself and is bounded by the transaction's time-out.
         self._retried(deadline, lambda: producer.commit_transaction(-1), too_late=Outcome.LOST)
         self._open = False
         self._failure_budget.committed()
         self._listener.committed(self._clock() - began_s)
 
     def abort(self) -> None:
-        """Take back what was produced since the last end; nothing, if there is nothing.
+        """Abort: discard the records produced since the last commit or abort, if any.
 
         Raises:
-            TransactionLost: it could not be aborted in time; the broker will do it.
+            TransactionLost: it could not be aborted in time; the broker will abort it.
             ViewerConsumerError: as `commit`.
         """
         if self._open:
@@ -190,7 +190,7 @@ class TransactionOwner:
 
     @contextlib.contextmanager
     def time_limit(self, seconds: float) -> Iterator[None]:
-        """Within it, all calls together take no longer than that, or end as they do when they take too long."""
+        """Limit the total time of all calls within this context; past it they fail as timed-out calls do."""
         self._hurry = Deadline.after(seconds, self._clock)
         try:
             yield
@@ -198,7 +198,7 @@ class TransactionOwner:
             self._hurry = None
 
     def close(self) -> None:
-        """Let go of the producer; an open transaction is aborted, if that can be done soon."""
+        """Close the producer; an open transaction is aborted if that takes not long."""
         try:
             self.abort()
         except (TransactionLost, ViewerConsumerError) as error:
@@ -224,7 +224,7 @@ class TransactionOwner:
 
     def _ready_producer(self) -> Producer:
         if self._producer is None:
-            producer = self._make(self._config, self._last_words, self._on_delivery)
+            producer = self._make(self._config, self._last_error, self._on_delivery)
             self._start(producer)
             self._producer = producer
         return self._producer
@@ -233,7 +233,7 @@ class TransactionOwner:
         deadline = self._deadline(self._limits.start_s)
         while True:
             try:
-                # Before it has met a broker, the client looks for its coordinator twice a second only.
+                # Without a broker connection the client looks for its coordinator only twice a second.
                 producer.cluster_id(max(1.0, deadline.left_s()))
                 return producer.init_transactions(max(1.0, deadline.left_s()))
             except KafkaException as error:
@@ -241,7 +241,7 @@ class TransactionOwner:
                 if not reason.retriable() or deadline.passed:
                     _serve(producer, _RETRY_PAUSE_S)
                     doing = f'can\'t begin transactions as "{self._config["transactional.id"]}"'
-                    raise explain(doing, self._servers, reason, self._last_words.error()) from None
+                    raise explain(doing, self._servers, reason, self._last_error.error()) from None
                 _serve(producer, _RETRY_PAUSE_S)
 
     def _put_all(
@@ -253,7 +253,7 @@ class TransactionOwner:
     ) -> None:
         produce = producer.produce
         for key, value, headers in records:
-            # Its callbacks and time stay open; by place, the client library takes a record in two thirds of the time.
+            # Positional arguments take the client library two thirds of the time of keyword arguments.
             try:
                 produce(topic, value, key, partition, None, None, 0, headers)
             except BufferError:
@@ -266,7 +266,7 @@ class TransactionOwner:
                 self._serve_reports(producer)
 
     def _put_patiently(self, producer: Producer, put: Callable[[], None]) -> None:
-        # What is queued stays queued: leaving now and committing later would publish half of it.
+        # Records already queued stay queued: committing later would publish a part of the batch.
         deadline = self._deadline(self._limits.room_s)
         while not deadline.passed:
             _serve(producer, _ROOM_POLL_S)
@@ -283,7 +283,7 @@ class TransactionOwner:
         self._end_badly(kafka_error(error), outcome_of_record(kafka_error(error)))
 
     def _serve_reports(self, producer: Producer) -> None:
-        """Take delivery reports, so that they don't pile up; the first failure ends the transaction."""
+        """Serve delivery reports; the first failure ends the transaction."""
         _serve(producer, 0)
         if self._failed_delivery is not None:
             self._end_badly(self._failed_delivery, outcome_of_record(self._failed_delivery))
@@ -293,13 +293,13 @@ class TransactionOwner:
             self._failed_delivery = error
 
     def _retried(self, deadline: Deadline, call: Callable[[], None], too_late: Outcome) -> None:
-        """Call, and call again where that is the answer; any other error ends the transaction."""
+        """Call, and retry while the outcome is RETRY; any other error ends the transaction."""
         producer = self._ready_producer()
         while True:
             try:
                 return call()
             except CallTimedOutError:
-                self._lose(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
+                self._lose_transaction(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
             except KafkaException as raised:
                 error = kafka_error(raised)
             outcome = outcome_of(error)
@@ -310,7 +310,7 @@ class TransactionOwner:
             self._end_badly(error, too_late if outcome is Outcome.RETRY else outcome)
 
     def _end_badly(self, error: KafkaError, outcome: Outcome) -> NoReturn:
-        # A delivery report says what was wrong where the call only says that something was; it may be on its way.
+        # The delivery report gives the reason of a general error; it may arrive a little later.
         if error.code() == KafkaError._STATE and self._producer is not None:  # noqa: SLF001  # the library's name
             self._await_failed_delivery(self._producer)
         if outcome is Outcome.ABORT and self._failed_delivery is not None:
@@ -320,10 +320,10 @@ class TransactionOwner:
             to = f" to {', '.join(sorted(self._topics))}" if self._topics else ""
             raise explain(f"can't publish{to}", self._servers, error)
         if outcome is not Outcome.ABORT:
-            self._lose(error)
+            self._lose_transaction(error)
         self._abort()
         if error.code() not in MOVED_ON:
-            # The client library's first transaction after such an abort fails again, out of sequence.
+            # After such an abort the client library's next transaction would fail with OUT_OF_ORDER_SEQUENCE_NUMBER.
             self._drop_producer()
             self._failure_budget.refused(error)
         self._listener.aborted(error.name())
@@ -343,11 +343,11 @@ class TransactionOwner:
             except KafkaException as raised:
                 error = kafka_error(raised)
                 if outcome_of(error) is not Outcome.RETRY or deadline.passed:
-                    self._lose(error)
+                    self._lose_transaction(error)
                 self._listener.retried(error.name())
                 _serve(producer, _RETRY_PAUSE_S)
 
-    def _lose(self, error: KafkaError) -> NoReturn:
+    def _lose_transaction(self, error: KafkaError) -> NoReturn:
         self._drop_producer()
         self._listener.lost(error.name())
         if error.code() in FENCED:
@@ -355,12 +355,12 @@ class TransactionOwner:
         raise TransactionLost(error.name(), error.str())
 
     def _drop_producer(self) -> None:
-        """Forget the producer and all it holds; the next has the same transactional id and ends what this one left."""
+        """Drop the producer with its records; the next one has the same transactional id and aborts what is left."""
         self._producer, self._open, self._failed_delivery = None, False, None
 
 
 def _serve(producer: Producer, wait_s: float) -> None:
-    """Hear what the client has to say. A fatal error is raised here, too, but the next call tells what it means."""
+    """Serve callbacks. A fatal error may be raised here too; the next call reports its meaning."""
     with contextlib.suppress(KafkaException):
         producer.poll(wait_s)
 
@@ -368,6 +368,6 @@ def _serve(producer: Producer, wait_s: float) -> None:
 def _send_offsets(
     producer: Producer, positions: list[TopicPartition], group_metadata: GroupMetadata, deadline: Deadline
 ) -> None:
-    # The client library's call doesn't keep to its timeout, and has been seen to hang.
+    # The client library's call ignores its time-out and can hang.
     left_s = max(1.0, deadline.left_s())
     call_within(left_s, partial(producer.send_offsets_to_transaction, positions, group_metadata, left_s))

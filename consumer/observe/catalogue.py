@@ -1,4 +1,4 @@
-"""Every metric that this worker exports, declared once: dashboards, rules and tests are held against this list."""
+"""Every metric that the worker exports, declared once; tests compare dashboards and rules with this list."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +17,7 @@ class MetricType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """A metric as declared: its whole name with unit and suffix, and the label names of its series."""
+    """A metric: full name with unit and suffix, and label names."""
 
     name: str
     type: MetricType
@@ -28,7 +28,7 @@ class MetricSpec:
     """Upper bounds of a histogram, without +Inf."""
 
     def series_names(self) -> tuple[str, ...]:
-        """Names that samples of it carry, as a query would use them."""
+        """Names of its samples, as used in queries."""
         if self.type is MetricType.HISTOGRAM:
             return tuple(self.name + suffix for suffix in ("_bucket", "_sum", "_count"))
         return (self.name,)
@@ -50,7 +50,7 @@ def _stream(name: str, text: str, unit: str = "") -> MetricSpec:
     return MetricSpec(f"viewer_stream_{name}", MetricType.GAUGE, text, ("stream_id",), unit)
 
 
-# What the loop counts.
+# Counted by the loop.
 EVENTS = _counter("events", "Events processed into windows.", "type")
 LATE_EVENTS = _counter("late_events", "Events dropped because their bucket was already closed.", "reason")
 TIMEOUTS = _counter("viewer_timeouts", "Viewers removed after viewer_timeout_ms without an event (sessions counting).")
@@ -103,7 +103,7 @@ BUILD_INFO = MetricSpec(
     f"{PREFIX}build_info", MetricType.INFO, "Versions of the worker and of librdkafka.", ("version", "librdkafka")
 )
 
-# What a snapshot shows of the worker.
+# From a snapshot: the worker.
 READY = _gauge("ready", "1 if /readyz answers 200, else 0.")
 LOOP_TICK = _gauge("loop_tick_timestamp_seconds", "Unix time of the last turn of the loop.", unit="seconds")
 RESTORING_PARTITIONS = _gauge("restoring_partitions", "Assigned partitions whose state is being restored.")
@@ -113,7 +113,7 @@ STREAM_SERIES_LEFT_OUT = _gauge(
     "stream_series_left_out", "Streams without series of their own, beyond max_stream_series."
 )
 
-# What a snapshot shows of a partition; the series vanish when it is revoked.
+# From a snapshot: a partition; the series vanish when it is revoked.
 LAG = _gauge("lag_records", "Offsets between the next record to process and the end of the partition.", "partition")
 TIME_LAG = _gauge(
     "time_lag_seconds", "Age of the last processed record, by its Kafka timestamp.", "partition", unit="seconds"
@@ -128,7 +128,7 @@ VIEWERS_HELD = _gauge("viewers_held", "Viewers in memory: present, or with event
 ACTIVITIES_HELD = _gauge("activities_held", "Distinct viewer events kept until their bucket closes.", "partition")
 STATE_BYTES = _gauge("state_bytes", "Memory used by the windows.", "partition", unit="bytes")
 
-# What a snapshot shows of a stream; the series vanish with it.
+# From a snapshot: a stream; the series vanish with it.
 STREAM_VIEWERS = _stream("concurrent_viewers", "Viewers now.")
 STREAM_PEAK = _stream("window_peak_concurrent_viewers", "Largest number of viewers in the window.")
 STREAM_BITRATE_AVG = _stream("window_bitrate_avg_bps", "Average bitrate reported in the window.", "bps")

@@ -1,4 +1,4 @@
-"""Gauges made from the newest snapshot at every scrape, so that what is gone has no series left."""
+"""Create gauges from the newest snapshot at every scrape, so that series vanish with their stream or partition."""
 
 import hashlib
 import re
@@ -30,11 +30,11 @@ class SnapshotCollector:
         self._wall_clock = wall_clock
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: which series there are is known at a scrape, not before."""
+        """Nothing: series are known only at a scrape."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """All families, fresh."""
+        """All metric families of the newest snapshot."""
         snapshot = self._board.latest()
         yield from self._worker(snapshot)
         yield from _partitions(snapshot.partitions)
@@ -51,11 +51,11 @@ class SnapshotCollector:
 
 
 def label_of(stream_id: str) -> str:
-    """The id as a label value that every Prometheus takes.
+    """The id as a label value that every Prometheus accepts.
 
-    Most ids stay as they are. A half surrogate would spoil the whole scrape, and an overlong id bloats every query:
-    such ids are shown cleaned and shortened, with a digest that keeps them apart. An id that looks as if it had been
-    shortened gets a digest, too: else somebody could send the one that another's label is.
+    Most ids are unchanged. A lone surrogate would break the whole scrape, and an overlong id bloats every query: such
+    ids are cleaned and shortened, with a digest that keeps them distinct. An id that looks shortened gets a digest too,
+    so that nobody can send an id equal to another's label.
     """
     clean = stream_id.encode("utf-8", "replace").decode()
     if clean == stream_id and len(stream_id) <= MAX_LABEL_CHARS and not _SHORTENED.search(stream_id):
@@ -83,7 +83,7 @@ def _partitions(partitions: Iterable[PartitionStatus]) -> Iterator[GaugeMetricFa
     for one in partitions:
         label = (str(one.partition),)
         if one.end_offset is not None:
-            # The end was asked for some time ago: what was read since may have passed it.
+            # The end offset may be older than the position.
             lag.add_metric(label, max(0, one.end_offset - one.next_offset))
         if one.time_lag_s is not None:
             time_lag.add_metric(label, one.time_lag_s)

@@ -1,4 +1,4 @@
-"""Logs for people on a terminal, JSON lines for machines, always on stderr; secrets never.
+"""Logs on stderr: text on a terminal, else JSON lines; without secrets.
 
 The one place that sets the process's logging; only the command line calls it.
 """
@@ -11,11 +11,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-HIDDEN = "***"
+from consumer.runtime.secret import HIDDEN, is_secret
 
-_SECRET_NAME = re.compile(
-    r"passw(or)?d|secret|token|credential|api.?key|basic.auth|sasl.jaas|private.?key|key\.pem", re.IGNORECASE
-)
 _USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 _ASSIGNED_SECRET = re.compile(
     r"((?:passw(?:or)?d|secret|token|api.?key)[\w.\-]*[\"']?\s*[=:]\s*[\"']?)[^\s,;\"'&]+", re.IGNORECASE
@@ -27,8 +24,8 @@ def set_up_logs(level: str, stream: TextIO, environ: Mapping[str, str]) -> None:
 
     Args:
         level: "debug", "info", "warning" or "error".
-        stream: stderr. On a terminal lines are for people, in colour unless NO_COLOR is set; else they are JSON.
-        environ: where NO_COLOR and TERM are looked up.
+        stream: stderr. On a terminal lines are text, in colour unless NO_COLOR is set; else JSON.
+        environ: the source of NO_COLOR and TERM.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
@@ -50,19 +47,19 @@ def set_up_logs(level: str, stream: TextIO, environ: Mapping[str, str]) -> None:
 
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Processor: hides the values of fields named like secrets, and secrets inside any text."""
-    return {name: HIDDEN if _SECRET_NAME.search(name) else _hidden(value) for name, value in event.items()}
+    return {name: HIDDEN if is_secret(name) else _hidden(value) for name, value in event.items()}
 
 
 def _hidden(value: Any) -> Any:
     if isinstance(value, str):
         return _ASSIGNED_SECRET.sub(rf"\1{HIDDEN}", _USER_INFO.sub(f"{HIDDEN}@", value))
     if isinstance(value, Mapping):
-        return {name: HIDDEN if _SECRET_NAME.search(str(name)) else _hidden(inner) for name, inner in value.items()}
+        return {name: HIDDEN if is_secret(str(name)) else _hidden(inner) for name, inner in value.items()}
     return value
 
 
 def _shared() -> list[Processor]:
-    """What every line goes through, whoever wrote it."""
+    """The processors of every line."""
     return [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,

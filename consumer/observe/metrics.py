@@ -1,4 +1,4 @@
-"""The counters and histograms that the loop moves, in a registry of their own."""
+"""Counters and histograms that the loop updates, in a separate registry."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -28,7 +28,7 @@ OTHER_ERROR = "other"
 
 
 class WorkerMetrics:
-    """What the loop counts, one method a thing that happens; calls take microseconds and never wait for a scrape.
+    """Metrics of the loop, one method per kind of event; calls take microseconds and never wait for a scrape.
 
     Args:
         versions: value of each label of the build information.
@@ -39,7 +39,7 @@ class WorkerMetrics:
     def __init__(
         self, versions: Mapping[str, str], reject_reasons: Iterable[str], close_reasons: Iterable[str]
     ) -> None:
-        # name[] in a scrape's query must find the snapshot's families too, though they describe nothing.
+        # name[] in a scrape's query must find the snapshot's families too, which do not describe themselves.
         self.registry = CollectorRegistry(support_collectors_without_names=True)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -79,18 +79,18 @@ class WorkerMetrics:
         self._largest_lateness = _Largest(self._gauge(catalogue.LARGEST_LATENESS))
 
     def count_events(self, by_kind: Sequence[int] | npt.NDArray[np.int64]) -> None:
-        """Add events taken, one number a kind, in the order of their codes."""
+        """Add processed events, one number per kind, in the order of their codes."""
         for child, number in zip(self._events, by_kind, strict=True):
             if number:
                 child.inc(int(number))
 
     def count_late(self, reason: str, number: int, largest_lateness_ms: int) -> None:
-        """Add late events of one of `LATE_REASONS`, and how far the latest of them lay behind its stream's time."""
+        """Add late events of one of `LATE_REASONS`, with the largest distance behind stream time."""
         self._late[reason].inc(number)
         self._largest_lateness.see(largest_lateness_ms / 1000)
 
     def count_presence(self, timeouts: int, orphan_leaves: int, implicit_joins: int, untracked: int) -> None:
-        """Add what counting by viewer has met."""
+        """Add counters of sessions counting."""
         for counter, number in zip(self._presence, (timeouts, orphan_leaves, implicit_joins, untracked), strict=True):
             if number:
                 counter.inc(number)
@@ -117,11 +117,11 @@ class WorkerMetrics:
         self._checkpoint_rows.inc(rows)
 
     def count_clock_step(self) -> None:
-        """Add one step of a silent partition's time."""
+        """Add one clock step of a quiet partition."""
         self._clock_steps.inc()
 
     def observe_restore(self, duration_s: float, rows: int, replayed: int) -> None:
-        """Add one restored partition: how long it took, records of rows that were read, input records taken again."""
+        """Add one restored partition: its duration, row records read, input records replayed."""
         self._restore_duration.observe(duration_s)
         self._restored_rows.inc(rows)
         self._replayed_records.inc(replayed)
@@ -133,11 +133,11 @@ class WorkerMetrics:
         self._freshness.observe_many(freshness_s)
 
     def count_abort(self, error: str) -> None:
-        """Add one aborted transaction by the name of its error; past some names the rest share one."""
+        """Add one aborted transaction by the name of its error; the number of names is limited."""
         self._aborts.count(error)
 
     def count_retry(self, error: str) -> None:
-        """Add one call that was made again, likewise."""
+        """Add one retried call by the name of its error; the number of names is limited."""
         self._retries.count(error)
 
     def observe_poll_gap(self, gap_s: float) -> None:
@@ -149,7 +149,7 @@ class WorkerMetrics:
         return Counter(spec.name, spec.help, spec.labels, registry=self.registry)
 
     def _by_label(self, spec: MetricSpec, values: Iterable[str]) -> dict[str, Counter]:
-        """Children of a closed list, made here so that their series stand at 0 from the start."""
+        """Children of a closed list, created now so that their series start at 0."""
         counter = self._counter(spec)
         return {value: counter.labels(value) for value in values}
 
@@ -168,9 +168,9 @@ class WorkerMetrics:
 
 
 class BatchHistogram:
-    """A histogram that takes an array at a time: 100,000 buckets that close at once are one call, not 100,000.
+    """A histogram that observes an array per call.
 
-    The loop alone writes; a reader sees either all of a batch or none of it.
+    Only the loop writes; a reader sees either all of a batch or none of it.
     """
 
     def __init__(self, spec: MetricSpec) -> None:
@@ -179,7 +179,7 @@ class BatchHistogram:
         self._counts_and_sum = (np.zeros(len(spec.buckets) + 1, np.int64), 0.0)
 
     def observe_many(self, values: npt.NDArray[np.float64]) -> None:
-        """Add all values; a bucket holds those up to and including its bound."""
+        """Observe all values; a bucket includes its upper bound."""
         if not values.size:
             return
         counts, total = self._counts_and_sum
@@ -187,19 +187,19 @@ class BatchHistogram:
         self._counts_and_sum = (counts + np.bincount(places, minlength=counts.size), total + float(values.sum()))
 
     def collect(self) -> Iterable[Metric]:
-        """The family as it stands now."""
+        """The current metric family."""
         counts, total = self._counts_and_sum
         bounds = [*map(str, self._spec.buckets), "+Inf"]
         buckets = list(zip(bounds, np.cumsum(counts).tolist(), strict=True))
         yield HistogramMetricFamily(self._spec.name, self._spec.help, buckets, total, unit=self._spec.unit)
 
     def describe(self) -> Iterable[Metric]:
-        """The name alone, so that the registry refuses a second one."""
+        """The name only, so that the registry refuses duplicates."""
         yield HistogramMetricFamily(self._spec.name, self._spec.help, unit=self._spec.unit)
 
 
 class _ByError:
-    """A counter by names that brokers and the client library choose; past some names the rest share one."""
+    """A counter by error name, which brokers and client library choose; names beyond a limit share one series."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter

@@ -1,4 +1,4 @@
-"""What `/metrics`, `/healthz` and `/readyz` answer: judged from a board and a registry, without any socket."""
+"""Answers of `/metrics`, `/healthz` and `/readyz`, computed from a board and a registry, without sockets."""
 
 import gzip
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from consumer.observe.snapshot import SnapshotBoard
 
 TICK_STALE_AFTER_S = 30.0
 GZIP_LEVEL = 1
-"""Ten thousand series shrink twentyfold at any level; the lowest takes the least time from the loop's core."""
+"""Ten thousand series shrink twentyfold at any level; the lowest takes the least CPU time."""
 
 
 class Answer(NamedTuple):
@@ -27,10 +27,10 @@ class Routes:
     """The three paths.
 
     Args:
-        registry: what `/metrics` shows.
-        board: what `/healthz` and `/readyz` judge.
+        registry: metrics of `/metrics`.
+        board: snapshot and ticks for `/healthz` and `/readyz`.
         monotonic: the clock of the board's ticks, in seconds.
-        tick_stale_after_s: a loop silent for longer counts as dead.
+        tick_stale_after_s: a loop without a tick for longer counts as stuck.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Routes:
     def answer(self, method: str, path: str, accept: str = "", accept_encoding: str = "") -> Answer:
         """Answer one request.
 
-        The body of a HEAD's answer is that of the GET, for its length: the caller keeps it back.
+        The answer to HEAD includes the body, for its length; the caller must not send it.
         """
         path = path.partition("?")[0]
         if path not in {"/metrics", "/healthz", "/readyz"}:
@@ -72,7 +72,7 @@ class Routes:
         return Answer(HTTPStatus.OK, packed, (("Content-Type", content_type), ("Content-Encoding", "gzip")))
 
     def _healthz(self) -> Answer:
-        """Alive: the loop ticked lately. Says nothing about Kafka: a restart would not bring a broker back."""
+        """Alive: the loop ticked recently. Independent of Kafka: a restart would not repair a broker."""
         silent_s = self._monotonic() - self._board.last_tick_s
         if silent_s <= self._tick_stale_after_s:
             return _text(HTTPStatus.OK, "ok")
@@ -80,7 +80,7 @@ class Routes:
         return _text(HTTPStatus.SERVICE_UNAVAILABLE, text)
 
     def _readyz(self) -> Answer:
-        """Ready: every condition of the newest snapshot holds; else which do not, and why."""
+        """Ready: every condition of the newest snapshot holds; else the missing ones and the reason."""
         health = self._board.latest().health
         if health.ready:
             return _text(HTTPStatus.OK, "ready")

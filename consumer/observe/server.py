@@ -1,4 +1,4 @@
-"""The HTTP side: `/metrics`, `/healthz`, `/readyz`, served by threads of their own and bounded in every direction."""
+"""The HTTP server of `/metrics`, `/healthz` and `/readyz`: separate threads, with limits on everything."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from consumer.observe.routes import Answer, Routes
 
 MAX_CONNECTIONS = 64
 MAX_CONNECTION_AGE_S = 15.0
-"""A client that sends a byte now and then beats the timeout of every single read; this one it can't beat."""
+"""Limits a connection as a whole: a slow client could pass the time-out of every single read."""
 MAX_REQUEST_LINE_BYTES = 8192
 IO_TIMEOUT_S = 5.0
 POLL_INTERVAL_S = 0.1
@@ -25,12 +25,12 @@ _log = structlog.get_logger(__name__)
 
 
 class StatusServer:
-    """Listens from its making on, answers from `start` to `close`; never touches the loop.
+    """Listens from its creation, answers from `start` to `close`; independent of the loop.
 
     Args:
         host: address to listen on; IPv6 ones too.
-        port: 0 takes any free port, told by `port`.
-        routes: what is answered.
+        port: 0 takes any free port; see `port`.
+        routes: the answers.
         monotonic: clock for the age of connections, in seconds.
 
     Raises:
@@ -49,7 +49,7 @@ class StatusServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop within seconds, whatever clients do; harmless when repeated."""
+        """Stop within seconds, whatever clients do; may be called again."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join(CLOSE_TIMEOUT_S)
@@ -70,7 +70,7 @@ class StatusServer:
 
 
 class ThreadedServer(ThreadingMixIn, TCPServer):
-    """A thread a connection, at most `MAX_CONNECTIONS` of them, none older than `MAX_CONNECTION_AGE_S`."""
+    """One thread per connection, at most `MAX_CONNECTIONS`, none older than `MAX_CONNECTION_AGE_S`."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -88,7 +88,7 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
         self.port: int = self.socket.getsockname()[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Hand the connection to a thread, or turn it away where there are too many."""
+        """Start a thread for the connection, or refuse it if there are too many."""
         with self._open_lock:
             admitted = len(self._open) < MAX_CONNECTIONS
             if admitted:
@@ -105,11 +105,11 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Run at every turn of the server's own loop."""
+        """Called in every turn of the server's loop: cut old connections."""
         self.drop_connections(MAX_CONNECTION_AGE_S)
 
     def drop_connections(self, max_age_s: float) -> None:
-        """Cut connections that are this old; the threads that serve them then end by themselves."""
+        """Cut connections of this age; their threads then end."""
         now = self._monotonic()
         with self._open_lock:
             for request, since in self._open.items():
@@ -117,12 +117,12 @@ class ThreadedServer(ThreadingMixIn, TCPServer):
                     _cut(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # the stdlib's signature
-        """Say quietly that a client went away or was too slow: that is no trouble of ours."""
+        """Log at debug level: a client that leaves or is slow is not an error."""
         _log.debug("connection failed", client=client_address, exc_info=True)
 
 
 class RequestHandler(BaseHTTPRequestHandler):
-    """One request a connection, read by the stdlib's parser (at most 100 headers), each read within a timeout."""
+    """One request per connection, parsed by the standard library (at most 100 headers); each read has a time-out."""
 
     server: "ThreadedServer"
     timeout = IO_TIMEOUT_S
@@ -143,7 +143,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         self._send(self._answer())
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the stdlib's name
-        """Log at the level that only a debugging person sees: probes and scrapes come every few seconds."""
+        """Log at debug level: probes and scrapes arrive every few seconds."""
         _log.debug("http request", client=self.client_address[0], line=format % args)
 
     def _answer(self) -> Answer:
@@ -151,7 +151,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             return self.server.routes.answer(
                 self.command, self.path, self.headers.get("Accept", ""), self.headers.get("Accept-Encoding", "")
             )
-        except Exception:  # noqa: BLE001  # a scrape that fails must say so, to its client and to our people
+        except Exception:  # noqa: BLE001  # a failed scrape must be visible to its client and in the log
             _log.exception("http answer failed", path=self.path)
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error, see the log\n")
 

@@ -1,4 +1,4 @@
-"""What the loop shows to the outside: frozen figures, handed over by one assignment, so that nobody waits."""
+"""Immutable snapshots that the loop publishes for other threads, without locks."""
 
 import heapq
 from collections.abc import Iterable
@@ -23,28 +23,28 @@ class StreamStatus(NamedTuple):
 
 
 class PartitionStatus(NamedTuple):
-    """One assigned partition: where it stands and what it holds."""
+    """Position and size of one assigned partition."""
 
     partition: int
     next_offset: int
     end_offset: int | None
-    """None until the broker told it."""
+    """None until known."""
     time_lag_s: float | None
-    """Now minus the Kafka timestamp of the last record taken; None before the first."""
+    """Now minus the Kafka timestamp of the last processed record; None before the first."""
     streams: int
     buckets: int
     viewers: int
     viewers_held: int
-    """Who is present or has events in open buckets; 0 where viewers aren't counted one by one."""
+    """Viewers present or with events in open buckets; 0 with events counting."""
     activities_held: int
-    """Distinct events of theirs in open buckets."""
+    """Their distinct events in open buckets."""
     state_bytes: int
     checkpoint_age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What has to hold before this worker counts as ready, and a word for people where it does not."""
+    """The conditions of readiness, and the reason if one does not hold."""
 
     assigned: bool = False
     restored: bool = False
@@ -53,7 +53,7 @@ class Health:
     reason: str = ""
 
     def missing(self) -> tuple[str, ...]:
-        """Names of the conditions that do not hold, in the order in which a start meets them."""
+        """Names of the conditions that do not hold, in the order of a start."""
         conditions = (
             ("producer ready", self.producer_ready),
             ("assigned", self.assigned),
@@ -64,31 +64,31 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """All conditions hold."""
+        """Whether all conditions hold."""
         return not self.missing()
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that readers see of the loop, as it was at one moment."""
+    """The worker's state at one moment."""
 
     health: Health
     streams: tuple[StreamStatus, ...] = ()
-    """At most as many as series are allowed, the largest first; each stream once."""
+    """The largest streams, at most `metrics.max_stream_series`, largest first; each stream once."""
     streams_left_out: int = 0
     partitions: tuple[PartitionStatus, ...] = ()
-    """Those that are live."""
+    """Live partitions."""
     restoring: int = 0
-    """Partitions that are ours and on their way to being live."""
+    """Number of assigned partitions being restored."""
     stopped: int = 0
     tripped: int = 0
-    """Partitions that are ours and can't be live."""
+    """Number of assigned partitions stopped by an open circuit breaker."""
 
 
 class SnapshotBoard:
-    """The one place where the loop leaves snapshots and ticks, and readers find the newest.
+    """Holds the newest snapshot and tick.
 
-    The loop alone writes and any thread reads; one attribute assignment is atomic, so there is no lock to wait for.
+    Only the loop writes, any thread reads; attribute assignment is atomic, so no lock is needed.
     """
 
     __slots__ = ("_last_tick_s", "_latest")
@@ -106,17 +106,17 @@ class SnapshotBoard:
         return self._latest
 
     def tick(self, now_s: float) -> None:
-        """Say that the loop is alive: once a turn, and between the bounded waits of a long one."""
+        """Record that the loop is alive: once per turn, and between the bounded waits of a long turn."""
         self._last_tick_s = now_s
 
     @property
     def last_tick_s(self) -> float:
-        """Monotonic seconds of the last tick; of the board's making before the first."""
+        """Monotonic seconds of the last tick; of the board's creation before the first."""
         return self._last_tick_s
 
 
 def merge_streams(stats: Iterable[StreamStatus]) -> list[StreamStatus]:
-    """Make one of the figures of a stream that comes in over several partitions.
+    """Merge the statistics of a stream that arrives in several partitions.
 
     Counts, stalls and samples add up; peaks add up to an upper bound; averages are weighted by their samples.
     """
@@ -130,7 +130,7 @@ def merge_streams(stats: Iterable[StreamStatus]) -> list[StreamStatus]:
 def busiest(stats: Iterable[StreamStatus], limit: int) -> tuple[tuple[StreamStatus, ...], int]:
     """The `limit` largest streams by viewers, largest first, and how many that leaves out.
 
-    Equal ones go by stream id, so that the choice does not flicker between two snapshots.
+    Ties are ordered by stream id, so that the choice is stable.
     """
     held = list(stats)
     shown = tuple(heapq.nsmallest(limit, held, key=_by_size))

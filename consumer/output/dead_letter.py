@@ -9,10 +9,10 @@ from typing import NamedTuple, TypeAlias
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 
 CauseHeaders: TypeAlias = Sequence[tuple[str, str]]
-"""What a `Cause` is as headers."""
+"""A `Cause` as headers."""
 
 MadeHeaders: TypeAlias = list[tuple[str, str | bytes | None]]
-"""As they are published."""
+"""Headers as published."""
 
 DeadLetter: TypeAlias = tuple[bytes | None, bytes | None, MadeHeaders]
 """A record to publish: key, value and headers."""
@@ -30,26 +30,26 @@ TIMESTAMP_MS = "viewer_consumer.timestamp_ms"
 SCHEMA = "viewer_consumer.schema"
 
 _ROOM_FOR_THEIRS = MAX_BYTES - 4_096
-"""Of key, value and headers as they came; the rest is for ours."""
+"""Limit for the original key, value and headers; the rest is for added headers."""
 
 _HEADER_BYTES = 10
-"""What a header takes besides its name and content: the lengths of both, at most five bytes each."""
+"""Overhead of a header: the lengths of name and content, at most five bytes each."""
 
 
 class Cause(NamedTuple):
-    """Why records are rejects, and what else many of them have in common."""
+    """The reason for rejects, and other values they have in common."""
 
     topic: str
     partition: int
     application: str
-    """The consumer group that could not take them."""
+    """The consumer group that rejected them."""
     reason: str
     message: str
     schema: str
-    """How they name their schema; empty where they name none."""
+    """The schema reference of the records; empty if they have none."""
 
     def headers(self) -> CauseHeaders:
-        """As headers; to be made once for many records."""
+        """The cause as headers; call once for many records."""
         return (
             (EXCEPTION, self.reason),
             (MESSAGE, self.message[:1_000]),
@@ -61,7 +61,7 @@ class Cause(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """Records as they came, and why they are rejects: columns, one entry a record, in their order."""
+    """Rejected records with their causes, as columns in record order."""
 
     offsets: list[int]
     timestamps_ms: list[int]
@@ -70,21 +70,21 @@ class Rejected(NamedTuple):
     headers: Sequence[Headers]
     causes: Sequence[CauseHeaders]
 
-    def letters(self) -> Iterator[DeadLetter]:
-        """Their dead letters, each made as it is asked for."""
-        # What waits for a commit is columns, not a dozen objects a letter for the garbage collector to walk over.
+    def dead_letters(self) -> Iterator[DeadLetter]:
+        """Generate their dead letters lazily."""
+        # Pending rejects are columns, not a dozen objects per dead letter for the garbage collector to traverse.
         places = zip(self.offsets, self.timestamps_ms, self.causes, strict=True)
         records = zip(self.keys, self.values, self.headers, strict=True)
         for (offset, timestamp_ms, cause), (key, value, headers) in zip(places, records, strict=True):
             ours: MadeHeaders = [*cause, (OFFSET, str(offset)), (TIMESTAMP_MS, str(timestamp_ms))]
             if headers or len(key or b"") + len(value or b"") > _ROOM_FOR_THEIRS:
                 yield _fitted(key, value, headers, ours)
-            else:  # as nearly all are: a call would cost each a fifth more
+            else:  # the common case, inlined: a call would cost a fifth more
                 yield key, value, ours
 
 
 def _fitted(key: bytes | None, value: bytes | None, headers: Headers, ours: MadeHeaders) -> DeadLetter:
-    """A record with its headers and ours, as much of it as there is room for; what is cut or dropped, ours tell."""
+    """A record with its own and added headers, cut to the size limit; added headers tell what was cut."""
     key, left = _cut("key", key, _ROOM_FOR_THEIRS, ours)
     value, left = _cut("value", value, left, ours)
     theirs: MadeHeaders = list(headers)
@@ -95,7 +95,7 @@ def _fitted(key: bytes | None, value: bytes | None, headers: Headers, ours: Made
 
 
 def _cut(what: str, content: bytes | None, left: int, ours: MadeHeaders) -> tuple[bytes | None, int]:
-    """The content as far as there is room; a header tells the size of one that was cut."""
+    """The content cut to the room left; a header holds the original size."""
     if content is None or len(content) <= left:
         return content, left - len(content or b"")
     ours.append((f"viewer_consumer.{what}_bytes", str(len(content))))

@@ -6,19 +6,17 @@ Their content is untrusted. Text is printed with every terminal control sequence
 import base64
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from consumer.output.dead_letter import APPLICATION, EXCEPTION, MESSAGE, OFFSET, PARTITION, SCHEMA, TIMESTAMP_MS, TOPIC
+from consumer.runtime.text import escaped, time_text
 
 UNKNOWN = "(unknown)"
-"""Stands for a reason where a record of the topic has none: somebody else may write there, too."""
+"""The reason shown for records without one, which other programs may have written."""
 
 HEX_BYTES_A_LINE = 16
 MAX_SHOWN_BYTES = 4_096
-"""Of a value in text; JSON has all of it."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Limit of a value shown as text; JSON holds all of it."""
 
 
 class DeadLetterRecord(NamedTuple):
@@ -27,131 +25,126 @@ class DeadLetterRecord(NamedTuple):
     partition: int
     offset: int
     timestamp_ms: int
-    """When it was set aside; -1 where Kafka has none."""
+    """Its Kafka timestamp; -1 if it has none."""
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
 
     @property
     def place(self) -> str:
-        """Where it is in the dead-letter topic."""
+        """Its partition and offset in the dead-letter topic."""
         return f"{self.partition}:{self.offset}"
 
-    def said(self, name: str) -> str:
-        """What the last header of a name says; ours stand behind those that the record came with."""
+    def header(self, name: str) -> str:
+        """The text of the last header with a name: the worker's headers follow the record's own."""
         found = next((content for key, content in reversed(self.headers) if key == name), None)
         return "" if found is None else found.decode("utf-8", "replace")
 
     @property
     def reason(self) -> str:
-        """From the closed list of reasons."""
-        return self.said(EXCEPTION) or UNKNOWN
+        """The reason, from the closed list."""
+        return self.header(EXCEPTION) or UNKNOWN
 
     @property
     def came_from(self) -> str:
-        """Partition and offset of the input."""
-        return f"{self.said(PARTITION)}:{self.said(OFFSET)}"
+        """Partition and offset in the input."""
+        return f"{self.header(PARTITION)}:{self.header(OFFSET)}"
 
 
 class DeadLetterFilter(NamedTuple):
-    """Which letters are asked for; empty and None are all."""
+    """A filter; empty and None match all."""
 
     reasons: frozenset[str] = frozenset()
     partitions: frozenset[int] = frozenset()
-    """Of the input."""
+    """Partitions of the input."""
     since_ms: int | None = None
     until_ms: int | None = None
-    """Not included."""
+    """Exclusive."""
 
-    def takes(self, letter: DeadLetterRecord) -> bool:
-        """Whether a letter is among them."""
-        if self.reasons and letter.reason not in self.reasons:
+    def matches(self, dead_letter: DeadLetterRecord) -> bool:
+        """Whether a dead letter passes the filter."""
+        if self.reasons and dead_letter.reason not in self.reasons:
             return False
-        if self.partitions and letter.said(PARTITION) not in map(str, self.partitions):
+        if self.partitions and dead_letter.header(PARTITION) not in map(str, self.partitions):
             return False
-        if self.since_ms is not None and letter.timestamp_ms < self.since_ms:
+        if self.since_ms is not None and dead_letter.timestamp_ms < self.since_ms:
             return False
-        return self.until_ms is None or letter.timestamp_ms < self.until_ms
+        return self.until_ms is None or dead_letter.timestamp_ms < self.until_ms
 
 
-def as_line(letter: DeadLetterRecord) -> str:
-    """One letter in a list."""
-    schema = letter.said(SCHEMA) or "-"
-    size = "no value" if letter.value is None else f"{len(letter.value):,} bytes"
-    parts = (letter.place, time_text(letter.timestamp_ms), letter.reason, f"from {letter.came_from}", schema, size)
-    return "  ".join(map(visible, parts))
+def as_line(dead_letter: DeadLetterRecord) -> str:
+    """A dead letter as one line."""
+    schema = dead_letter.header(SCHEMA) or "-"
+    size = "no value" if dead_letter.value is None else f"{len(dead_letter.value):,} bytes"
+    parts = (
+        dead_letter.place,
+        _time(dead_letter.timestamp_ms),
+        dead_letter.reason,
+        f"from {dead_letter.came_from}",
+        schema,
+        size,
+    )
+    return "  ".join(map(escaped, parts))
 
 
-def as_counts(letters: Iterable[DeadLetterRecord]) -> Iterator[str]:
-    """How many there are of each reason and partition of the input, the most first."""
-    counts = Counter((letter.reason, letter.said(PARTITION) or "?") for letter in letters)
+def as_counts(dead_letters: Iterable[DeadLetterRecord]) -> Iterator[str]:
+    """Counts by reason and input partition, largest first."""
+    counts = Counter((dead_letter.reason, dead_letter.header(PARTITION) or "?") for dead_letter in dead_letters)
     for (reason, partition), count in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
-        yield f"{count:10,}  {visible(reason)}  partition {visible(partition)}"
+        yield f"{count:10,}  {escaped(reason)}  partition {escaped(partition)}"
 
 
-def as_text(letter: DeadLetterRecord) -> Iterator[str]:
-    """One letter with all that it holds, in lines."""
-    yield f"dead letter  {letter.place} at {time_text(letter.timestamp_ms)}"
-    yield f"reason       {visible(letter.reason)}: {visible(letter.said(MESSAGE))}"
-    yield f"came from    {visible(letter.said(TOPIC))} {visible(letter.came_from)}"
-    yield f"at           {visible(time_text(_number(letter.said(TIMESTAMP_MS))))}"
-    yield f"schema       {visible(letter.said(SCHEMA) or '-')}"
-    yield f"rejected by {visible(letter.said(APPLICATION))}"
-    for name, content in letter.headers:
-        yield f"header       {visible(name)} = {'null' if content is None else shown(content)}"
-    yield f"key          {'null' if letter.key is None else shown(letter.key)}"
-    if letter.value is None:
+def as_text(dead_letter: DeadLetterRecord) -> Iterator[str]:
+    """All contents of a dead letter, in lines."""
+    yield f"dead letter  {dead_letter.place} at {_time(dead_letter.timestamp_ms)}"
+    yield f"reason       {escaped(dead_letter.reason)}: {escaped(dead_letter.header(MESSAGE))}"
+    yield f"came from    {escaped(dead_letter.header(TOPIC))} {escaped(dead_letter.came_from)}"
+    yield f"at           {escaped(_time(_number(dead_letter.header(TIMESTAMP_MS))))}"
+    yield f"schema       {escaped(dead_letter.header(SCHEMA) or '-')}"
+    yield f"rejected by {escaped(dead_letter.header(APPLICATION))}"
+    for name, content in dead_letter.headers:
+        yield f"header       {escaped(name)} = {'null' if content is None else shown(content)}"
+    yield f"key          {'null' if dead_letter.key is None else shown(dead_letter.key)}"
+    if dead_letter.value is None:
         yield "value        null"
         return
-    yield f"value        {len(letter.value):,} bytes"
-    yield from _hex_lines(letter.value[:MAX_SHOWN_BYTES])
-    if len(letter.value) > MAX_SHOWN_BYTES:
-        yield f"             … {len(letter.value) - MAX_SHOWN_BYTES:,} bytes more; --json has them"
+    yield f"value        {len(dead_letter.value):,} bytes"
+    yield from _hex_lines(dead_letter.value[:MAX_SHOWN_BYTES])
+    if len(dead_letter.value) > MAX_SHOWN_BYTES:
+        yield f"             … {len(dead_letter.value) - MAX_SHOWN_BYTES:,} bytes more; --json has them"
 
 
-def as_json(letter: DeadLetterRecord) -> Mapping[str, Any]:
-    """One letter as JSON has it; bytes are in base64."""
+def as_json(dead_letter: DeadLetterRecord) -> Mapping[str, Any]:
+    """A dead letter as a JSON object; bytes in base64."""
     return {
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "timestamp_ms": letter.timestamp_ms,
-        "reason": letter.reason,
-        "message": letter.said(MESSAGE),
-        "input_topic": letter.said(TOPIC),
-        "input_partition": letter.said(PARTITION),
-        "input_offset": letter.said(OFFSET),
-        "input_timestamp_ms": letter.said(TIMESTAMP_MS),
-        "application": letter.said(APPLICATION),
-        "schema": letter.said(SCHEMA),
-        "key": _base64(letter.key),
-        "value": _base64(letter.value),
-        "headers": [[name, _base64(content)] for name, content in letter.headers],
+        "partition": dead_letter.partition,
+        "offset": dead_letter.offset,
+        "timestamp_ms": dead_letter.timestamp_ms,
+        "reason": dead_letter.reason,
+        "message": dead_letter.header(MESSAGE),
+        "input_topic": dead_letter.header(TOPIC),
+        "input_partition": dead_letter.header(PARTITION),
+        "input_offset": dead_letter.header(OFFSET),
+        "input_timestamp_ms": dead_letter.header(TIMESTAMP_MS),
+        "application": dead_letter.header(APPLICATION),
+        "schema": dead_letter.header(SCHEMA),
+        "key": _base64(dead_letter.key),
+        "value": _base64(dead_letter.value),
+        "headers": [[name, _base64(content)] for name, content in dead_letter.headers],
     }
 
 
 def shown(content: bytes) -> str:
-    """Bytes as text where they are text, else as hexadecimal digits; cut where there are very many."""
+    """Bytes as text if they are UTF-8, else as hexadecimal digits; long ones are cut."""
     part = content[:MAX_SHOWN_BYTES]
     try:
-        return visible(part.decode())
+        return escaped(part.decode())
     except UnicodeDecodeError:
         return f"0x{part.hex()}"
 
 
-def visible(text: str) -> str:
-    """Text in which nothing commands a terminal or breaks the line."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def time_text(timestamp_ms: int) -> str:
-    """A time for people, in UTC; in milliseconds where a calendar has no such day."""
-    if timestamp_ms == -1:
-        return "no time"
-    try:
-        time = _EPOCH + timedelta(milliseconds=timestamp_ms)
-    except OverflowError:
-        return f"{timestamp_ms} ms"
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _time(timestamp_ms: int) -> str:
+    return "no time" if timestamp_ms == -1 else time_text(timestamp_ms)
 
 
 def _number(text: str) -> int:

@@ -13,7 +13,7 @@ from consumer.windows.partition import ClosedBuckets
 
 
 class Published(NamedTuple):
-    """What a commit has published of one partition."""
+    """The summaries of one partition published by a commit."""
 
     by_close_reason: dict[str, int]
     closed_at_ms: npt.NDArray[np.int64]
@@ -21,7 +21,7 @@ class Published(NamedTuple):
 
 
 class Outbox:
-    """Summaries and dead letters in their order; a cursor tells how much of them is in the open transaction."""
+    """Summaries and dead letters in order; a cursor marks how many are in the open transaction."""
 
     def __init__(self) -> None:
         self._closed: list[ClosedBuckets] = []
@@ -29,7 +29,7 @@ class Outbox:
         self._rejected: list[Rejected] = []
         self._sent_batches = self._sent_rows = self._sent_rejected = 0
         self.unsent = 0
-        """Records that are not in the open transaction."""
+        """Number of records not in the open transaction."""
 
     def add_closed(self, closed: ClosedBuckets, closed_at_ms: npt.NDArray[np.int64]) -> None:
         """Add summaries to publish, each with the Kafka timestamp of the record that closed its bucket."""
@@ -38,17 +38,17 @@ class Outbox:
         self.unsent += len(closed)
 
     def add_rejected(self, rejected: Rejected) -> None:
-        """Add rejects, of which dead letters are to be published."""
+        """Add rejects to publish as dead letters."""
         self._rejected.append(rejected)
         self.unsent += len(rejected.offsets)
 
     @property
     def empty(self) -> bool:
-        """Nothing waits for a commit."""
+        """Whether nothing waits for a commit."""
         return not self._closed and not self._rejected
 
     def take_closed(self, most: int) -> ClosedBuckets | None:
-        """The next summaries to send, at most so many; None where all are sent."""
+        """The next summaries to send, at most `most`; None if all are sent."""
         if self._sent_batches == len(self._closed):
             return None
         stream_ids, rows = self._closed[self._sent_batches]
@@ -60,20 +60,20 @@ class Outbox:
         return ClosedBuckets(stream_ids[begin:end], rows[begin:end])
 
     def take_dead_letters(self) -> Iterator[DeadLetter] | None:
-        """The next dead letters to send, all of them and made as they are read; None where all are sent."""
+        """All remaining dead letters, generated lazily; None if all are sent."""
         waiting = self._rejected[self._sent_rejected :]
         if not waiting:
             return None
         self._sent_rejected = len(self._rejected)
         self.unsent -= sum(len(rejected.offsets) for rejected in waiting)
-        return chain.from_iterable(rejected.letters() for rejected in waiting)
+        return chain.from_iterable(rejected.dead_letters() for rejected in waiting)
 
     def send_again(self) -> None:
-        """The transaction was aborted: nothing of it is published."""
+        """Call after an abort: everything must be sent again."""
         self._restart()
 
     def mark_committed(self) -> Published:
-        """The transaction was committed: forget what was in it, which must be all."""
+        """Call after a commit: drop the records, all of which must have been in it."""
         if self.unsent:
             raise ValueError(f"{self.unsent} records were not in the transaction")
         reasons = [closed.rows["reason"] for closed in self._closed]

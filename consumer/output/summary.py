@@ -1,6 +1,6 @@
 """Summaries of closed buckets: as dicts, as JSON lines, as Avro in the registry's framing. The fields are the same.
 
-100,000 buckets may close at one record, so the columns are turned into Python values once a batch, not once a field.
+100,000 buckets may close at one record, so columns are converted to Python values per batch, not per field.
 """
 
 import json
@@ -20,11 +20,11 @@ from consumer.windows.partition import ClosedBuckets
 INT64_MAX = 2**63 - 1
 
 Record = tuple[bytes, bytes]
-"""Key and value as they are published."""
+"""Key and value of a published record."""
 
 
 class Origin(NamedTuple):
-    """What all summaries of a batch share; topic and partition are None for files."""
+    """Values that all summaries of a batch share; topic and partition are None for files."""
 
     bucket_ms: int
     counting: str
@@ -58,14 +58,14 @@ FIELDS = (
     "partition",
     "offset",
 )
-"""Names and order of a summary's fields."""
+"""Names of a summary's fields, in order."""
 
 _NONE_OF_SESSIONS = (None,) * 6
-"""From `timeouts` to `untracked_events`: events counting does not have them."""
+"""The fields of sessions counting, from `timeouts` to `untracked_events`."""
 
 
 def summary_dicts(closed: ClosedBuckets, origin: Origin) -> list[dict[str, Any]]:
-    """One dict a bucket, in the order given."""
+    """One dict per bucket, in order."""
     return [dict(zip(FIELDS, values, strict=True)) for values in _values(closed, origin)]
 
 
@@ -76,14 +76,14 @@ def json_records(closed: ClosedBuckets, origin: Origin) -> list[Record]:
     constants = {value: encode(value) for value in (None, origin.counting, origin.topic, *CLOSE_REASONS)}
     records = []
     for key, values in zip(closed.stream_ids, _values(closed, origin), strict=True):
-        # Of all values only the stream's id needs escaping; numbers are their own JSON.
+        # Only the stream's id needs escaping.
         texts = [constants[value] if value is None or isinstance(value, str) else value for value in values[1:]]
         records.append((key, (template % (encode(values[0]), *texts)).encode()))
     return records
 
 
 def avro_records(schema: Any, schema_id: int, closed: ClosedBuckets, origin: Origin) -> list[Record]:
-    """Key and value of each summary, the value Avro with the id of its schema in front.
+    """Key and value of each summary, the value in Avro behind the schema id.
 
     Args:
         schema: as `fastavro.parse_schema` gives it, of `bucket_summary.avsc`.
@@ -101,7 +101,7 @@ def avro_records(schema: Any, schema_id: int, closed: ClosedBuckets, origin: Ori
 
 
 Encoder = Callable[[ClosedBuckets, Origin], list[Record]]
-"""Turns closed buckets into records to publish."""
+"""Encodes closed buckets as records to publish."""
 
 
 def _values(closed: ClosedBuckets, origin: Origin) -> Iterator[tuple[Any, ...]]:
@@ -146,7 +146,7 @@ def _values(closed: ClosedBuckets, origin: Origin) -> Iterator[tuple[Any, ...]]:
 
 
 def _of_sessions(rows: npt.NDArray[np.void], origin: Origin) -> Iterator[tuple[Any, ...]]:
-    """What only counting by viewer knows, from `timeouts` to `untracked_events`."""
+    """The fields of sessions counting, from `timeouts` to `untracked_events`."""
     if origin.counting != "sessions":
         return repeat(_NONE_OF_SESSIONS, len(rows))
     presence = rows["presence"]
@@ -171,6 +171,6 @@ def _sums_bps(buckets: npt.NDArray[np.void]) -> list[int]:
 
 
 def _averages_bps(buckets: npt.NDArray[np.void], sums: list[int]) -> list[float]:
-    # Python divides whole numbers of any size and rounds once.
+    # Python divides integers of any size and rounds once.
     samples = buckets["bitrate_samples"].tolist()
     return [total / count if count else 0.0 for total, count in zip(sums, samples, strict=True)]

@@ -24,7 +24,7 @@ def parse_span_ms(option: str, text: str) -> int:
 
 
 def parse_time_ms(option: str, text: str) -> int:
-    """Unix time in milliseconds, from ISO 8601 (UTC where it names no zone) or from milliseconds themselves.
+    """Unix time in milliseconds, from ISO 8601 (UTC by default) or from a number of milliseconds.
 
     Raises:
         UsageError: naming the option.

@@ -40,16 +40,16 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     try:
         kernel.enable_caching()
     except RuntimeError:
-        return cast("Callable[P, R]", kernel)  # no place that can be written to: compiled anew at each start
+        return cast("Callable[P, R]", kernel)  # no writable directory: kernels are compiled at each start
     cache_file = kernel._cache._cache_file  # noqa: SLF001  # numba has no way of its own for what follows
-    # By itself numba looks only at the file of the kernel, and would run old code of the parts that it inlined.
+    # numba itself checks only the file of the kernel, and would run old code of inlined functions.
     cache_file._source_stamp = _DIGEST  # noqa: SLF001  # as above
     cache_file._load_index = _or_nothing(cache_file._load_index)  # noqa: SLF001  # as above
     return cast("Callable[P, R]", kernel)
 
 
 def _or_nothing(load_index: Callable[[], dict[Any, Any]]) -> Callable[[], dict[Any, Any]]:
-    """What a release left that had other modules cannot be read; then all is compiled anew, and written over it."""
+    """A cache entry of another release may be unreadable; then the kernel is compiled and the entry replaced."""
 
     def load() -> dict[Any, Any]:
         try:
@@ -61,7 +61,7 @@ def _or_nothing(load_index: Callable[[], dict[Any, Any]]) -> Callable[[], dict[A
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a part of kernels that Python never calls: without an entry of its own it takes half of the time."""
+    """Compile a function that only kernels call; it is inlined and has no Python entry, which halves compile time."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]  # as above
         return _plain(function)
     part: Callable[P, R] = numba.njit(**_OPTIONS_OF_PARTS)(function)
@@ -69,7 +69,7 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def called(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a part that kernels call: a large one that runs seldom, of which each needs no copy of its own."""
+    """Compile a large, rarely called function that kernels share, so that it is not inlined into each of them."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]  # as above
         return _plain(function)
     part: Callable[P, R] = numba.njit(**_OPTIONS_OF_CALLS)(function)
@@ -77,4 +77,4 @@ def called(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _plain(function: Callable[P, R]) -> Callable[P, R]:
-    return np.errstate(over="ignore")(function)  # hashes wrap around, as they do when compiled
+    return np.errstate(over="ignore")(function)  # hashes wrap around, as in compiled code

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an event that loops look at: they end a run cleanly, wherever it stands."""
+"""SIGINT and SIGTERM as an event that loops look at: they end a run cleanly."""
 
 import signal
 import threading
@@ -13,7 +13,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def stop_on_signals() -> Iterator[threading.Event]:
     """An event that SIGINT or SIGTERM sets while inside; only for the main thread.
 
-    A second signal does what it would have done without this: whoever asks twice wants out.
+    A second signal has its default effect, so that a stuck run can be interrupted.
     """
     stop = threading.Event()
     before = {one: signal.getsignal(one) for one in _SIGNALS}

@@ -1,4 +1,4 @@
-"""Errors in settings, told to a person: one line each, all of them at once."""
+"""Error messages for settings: one line each, all at once."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -22,17 +22,17 @@ _SHOWN = 60
 
 
 class Conflict(NamedTuple):
-    """Settings that are each allowed but don't go together; the message is for the first of the keys."""
+    """Settings that are valid alone but conflict; the message is for the first of the keys."""
 
     keys: tuple[str, ...]
     message: str
 
 
 def explain(error: ValidationError, layers: Layers, model: type[BaseModel]) -> list[str]:
-    """Every error of the layers as a line.
+    """All errors of the layers, one line each.
 
-    Values that are wrong by themselves keep pydantic from looking at how values go together; the sound ones are
-    looked at without them, so that nobody has to put one error right to see the next.
+    pydantic does not check for conflicts while single values are invalid; so valid values are also checked without the
+    invalid ones, and all errors are reported at once.
     """
     details = error.errors(include_url=False)
     unsound = [detail for detail in details if detail["type"] != CONFLICTS]
@@ -65,7 +65,7 @@ def _errors_of(values: dict[str, Any], model: type[BaseModel]) -> list[Any]:
 
 
 def _shown(location: Location, value: object) -> str:
-    """The value at fault as JSON, unless it may hold a secret or is a table."""
+    """The invalid value as JSON, unless it may hold a secret or is a table."""
     if isinstance(value, dict) or any(tuple(location[:2]) == secret for secret in _SECRET):
         return ""
     text = json.dumps(value, default=str, ensure_ascii=False)
@@ -94,4 +94,4 @@ _MESSAGES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "dict_": lambda *_: "must be a table",
     "missing": lambda *_: "is missing",
 }
-"""What to say, by the beginning of pydantic's error type."""
+"""Messages by prefix of pydantic's error type."""

@@ -1,7 +1,7 @@
-"""Where settings come from: flags over environment over file, and which of them said what.
+"""Merge the layers of settings (flags over environment over file), with the origin of each value.
 
 A layer is read into leaves, pairs of a path like `("windows", "bucket_ms")` and a value; later layers overwrite
-earlier ones leaf by leaf. The origin of each leaf is kept, so that an error can name the place to put it right.
+earlier ones leaf by leaf. The origin of each leaf is stored, so that an error can name it.
 """
 
 import copy
@@ -22,10 +22,10 @@ ENV_PREFIX = "VIEWER_CONSUMER_"
 _ORCHESTRATOR_VARIABLE = re.compile(
     r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
-"""Kubernetes sets these, after the prefix, in every pod beside a service named `viewer-consumer`: not ours."""
+"""Suffixes of variables that Kubernetes sets for a service named `viewer-consumer`; ignored."""
 
 _IN_FILE = "__FILE"
-"""Ends the name of a variable that names a file which holds the setting."""
+"""Suffix of a variable that holds the path of a file with the setting."""
 
 _CLIENT = ("kafka", "client")
 
@@ -34,25 +34,25 @@ Location = Sequence[str | int]
 
 
 class Layers(NamedTuple):
-    """The layers merged, with the origin of each leaf and what could not be read at all."""
+    """The merged layers, with the origin of each leaf and error lines for unreadable ones."""
 
     values: dict[str, Any]
     origins: dict[KeyPath, str]
     errors: list[str]
 
     def explain(self, location: Location, message: str) -> str:
-        """One line for a person: `where: key: message`."""
+        """One line: `where: key: message`."""
         path = _path_of(location)
         return _line(self.origin(path), _dotted(location), message)
 
     def explain_keys(self, keys: Sequence[str], message: str) -> str:
-        """The same for settings that conflict: where the first of them that was set stands."""
+        """The same for conflicting settings, with the origin of the first that was set."""
         paths = [_split(key) for key in keys]
         origin = next((origin for path in paths if (origin := self.origin(path))), "")
         return _line(origin, keys[0], message)
 
     def without(self, locations: Sequence[Location]) -> dict[str, Any]:
-        """A copy of the values in which each location is at its default again."""
+        """A copy of the values with each location reset to its default."""
         values = copy.deepcopy(self.values)
         for location in locations:
             parent, name = None, ""
@@ -66,7 +66,7 @@ class Layers(NamedTuple):
         return values
 
     def origin(self, location: Location) -> str:
-        """Where the value stands, or one above or below it; "" for a default."""
+        """The origin of a value, or of one above or below it; "" for a default."""
         path = _path_of(location)
         for size in range(len(path), 0, -1):
             if path[:size] in self.origins:
@@ -79,7 +79,7 @@ class Layers(NamedTuple):
 
 
 def read_layers(config: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> Layers:
-    """Read and merge the three layers; what cannot be read becomes an error line, the rest is still merged."""
+    """Read and merge the three layers; an unreadable part becomes an error line, the rest is merged."""
     layers = Layers({}, {}, [])
     if config is not None:
         try:
@@ -104,10 +104,10 @@ def read_layers(config: Path | None, overrides: Sequence[str], environ: Mapping[
 
 
 def _merge_file(layers: Layers, name: str, path: Path, environ: Mapping[str, str]) -> None:
-    """A setting that stands in a file of its own, as orchestrators hand over secrets: text, whatever it looks like."""
+    """A setting from a file, as orchestrators provide secrets; always text."""
     variable = name.removesuffix(_IN_FILE)
     if variable in environ:
-        layers.errors.append(f"{name}: {variable} is set, too; one of them is enough")
+        layers.errors.append(f"{name}: {variable} is set too; set only one of them")
         return
     try:
         text = path.read_text(encoding="utf-8")
@@ -121,7 +121,7 @@ def _merge_file(layers: Layers, name: str, path: Path, environ: Mapping[str, str
 
 
 def unknown_key(location: Location, model: type[BaseModel], origin: str) -> str:
-    """What to say of a key that nothing has: the one that was probably meant, or those there are."""
+    """The message for an unknown key: a suggestion, or the list of keys."""
     path = _path_of(location)
     siblings = _keys_of(model, path[:-1])
     close = difflib.get_close_matches(path[-1], siblings, n=1)
@@ -169,7 +169,7 @@ def _merge(layers: Layers, leaves: Iterator[tuple[KeyPath, Any]], origin: str) -
 
 
 def _value(text: str) -> Any:
-    """Lists and tables as JSON or TOML; anything else stays text, and the key's type says what it means."""
+    """Parse lists and tables as JSON or TOML; anything else stays text, to be parsed by the key's type."""
     if not text.startswith(("[", "{")):
         return text
     try:
@@ -191,7 +191,7 @@ def _variable_path(rest: str) -> KeyPath:
 
 
 def _client_as_one(path: KeyPath) -> KeyPath:
-    """The names of librdkafka have dots, which TOML and flags take for tables: the rest of such a path is one name."""
+    """Names of librdkafka contain dots, which TOML and flags treat as tables: join the rest of such a path."""
     return (*_CLIENT, ".".join(path[2:])) if path[:2] == _CLIENT and len(path) > 2 else path
 
 

@@ -1,7 +1,7 @@
-"""The settings in force: what may be set, its defaults, and what fits together.
+"""The settings: types, defaults, limits and conflicts.
 
 Flags win over the environment, that over the TOML file, that over the defaults here. `load_settings` reads all three
-and reports every error it finds, not only the first; `consumer.settings.layers` says where a value came from.
+and reports every error at once; `consumer.settings.layers` holds the origin of values.
 """
 
 import math
@@ -28,10 +28,10 @@ from consumer.settings.errors import CONFLICTS, Conflict, explain
 from consumer.settings.layers import read_layers
 
 LONGEST_MS = 2**40
-"""No duration is longer (34 years), so that sums of durations and timestamps stay far inside 64 bits."""
+"""Limit of durations (34 years), so that sums of durations and timestamps fit in 64 bits."""
 
 MAX_BUCKETS_KEPT = 10_000
-"""At most so many buckets of a stream are open or in its window."""
+"""Limit of buckets of a stream that are open or in its window."""
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -125,7 +125,7 @@ class _Section(BaseModel):
 
 
 class KafkaSettings(_Section):
-    """The cluster, the group and the topics; `client` goes to librdkafka as it stands."""
+    """Cluster, group and topics; `client` is passed to librdkafka unchanged."""
 
     bootstrap_servers: Annotated[str, AfterValidator(_addresses)] = "localhost:9092"
     group_id: _Text = "viewer-consumer"
@@ -138,7 +138,7 @@ class KafkaSettings(_Section):
 
 
 class FieldPath(_Section):
-    """Where a writer schema keeps one of our fields, and by what its number is multiplied to be in our unit."""
+    """The path of a field in the writer schema, and a factor that converts its number to the field's unit."""
 
     path: Annotated[str, AfterValidator(_field_path)]
     scale: Annotated[int | float, BeforeValidator(_factor)] = 1
@@ -148,7 +148,7 @@ _FieldPath = Annotated[FieldPath, BeforeValidator(_path_alone)]
 
 
 class FieldSettings(_Section):
-    """Paths of our fields in the producers' schemas; None is the built-in place."""
+    """Paths of the fields in the producers' schemas; None is the built-in path."""
 
     stream_id: _FieldPath | None = None
     viewer_id: _FieldPath | None = None
@@ -159,7 +159,7 @@ class FieldSettings(_Section):
 
 
 class EventNameSettings(_Section):
-    """The producers' names of event types, by our kind; an empty list is the built-in names."""
+    """The producers' names of event types, by kind; an empty list means the built-in names."""
 
     join: _Names = ()
     leave: _Names = ()
@@ -190,7 +190,7 @@ class InputSettings(_Section):
 
 
 class OutputSettings(_Section):
-    """How summaries are written."""
+    """Encoding of summaries."""
 
     format: Literal["json", "confluent"] = "json"
 
@@ -207,18 +207,18 @@ class WindowSettings(_Section):
     partition_idle_ms: _PositiveMs = 30_000
     max_streams: _Count = 1_000_000
     max_viewers: _Count = 5_000_000
-    max_events_per_viewer_bucket: Annotated[_Int, Field(ge=1, le=255)] = 64  # its rank is kept in a byte
+    max_events_per_viewer_bucket: Annotated[_Int, Field(ge=1, le=255)] = 64  # ranks are stored in a byte
 
 
 class CommitSettings(_Section):
-    """How often a transaction is committed, and how often it carries a checkpoint."""
+    """Intervals of commits and checkpoints."""
 
     interval_ms: Annotated[_Int, Field(ge=10, le=60_000)] = 100
     checkpoint_interval_ms: Annotated[_Int, Field(ge=10, le=86_400_000)] = 30_000
 
 
 class HttpSettings(_Section):
-    """Where metrics and health are served."""
+    """The address of metrics and health."""
 
     host: _Text = "0.0.0.0"  # noqa: S104  # metrics are scraped from other hosts; set another where that is not wanted
     port: Annotated[_Int, Field(ge=0, le=65_535)] = 9464
@@ -226,7 +226,7 @@ class HttpSettings(_Section):
 
 
 class Settings(_Section):
-    """All settings; whoever holds one knows that they fit together."""
+    """All settings, validated together."""
 
     kafka: KafkaSettings = KafkaSettings()
     input: InputSettings = InputSettings()
@@ -274,7 +274,7 @@ def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
         )
     told_apart = source.schema_registry_url or source.ids
     if source.format == "confluent" and len(source.schemas) > 1 and not told_apart:
-        yield Conflict(("input.schemas", "input.ids"), "of several files input.ids must say which id is whose")
+        yield Conflict(("input.schemas", "input.ids"), "with several files input.ids must name the file of each id")
     if settings.output.format == "confluent" and not source.schema_registry_url:
         yield Conflict(
             ("output.format", "input.schema_registry_url"),
@@ -303,11 +303,11 @@ def _log_in_conflicts(source: InputSettings) -> Iterator[Conflict]:
         "input.schema_registry_ca_file": source.schema_registry_ca_file,
     }
     for key in (key for key, value in given.items() if value and not source.schema_registry_url):
-        yield Conflict((key,), "is of no use without input.schema_registry_url")
+        yield Conflict((key,), "has no effect without input.schema_registry_url")
     ways = ["input.schema_registry_url"] if "@" in urlsplit(source.schema_registry_url).netloc else []
     ways += [key for key in ("input.schema_registry_user", "input.schema_registry_token") if given[key]]
     if len(ways) > 1:
-        yield Conflict((ways[1], ways[0]), f"{ways[0]} says who we are already; one of them is enough")
+        yield Conflict((ways[1], ways[0]), f"{ways[0]} is set too; set only one of them")
     if source.schema_registry_password and not source.schema_registry_user:
         yield Conflict(("input.schema_registry_password", "input.schema_registry_user"), "needs a user")
 
@@ -335,10 +335,10 @@ def _twice(named: Sequence[tuple[str, str]], rule: str) -> Iterator[Conflict]:
 def load_settings(
     config: Path | None, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """The settings from flags (`section.key=value`), environment, TOML file and defaults, in that order of weight.
+    """Load the settings from flags (`section.key=value`), environment, TOML file and defaults, in that precedence.
 
     Raises:
-        UsageError: naming every error found, one a line: where it stands, which key, what is allowed.
+        UsageError: all errors, one per line: origin, key, what is allowed.
     """
     layers = read_layers(config, overrides, environ or {})
     try:

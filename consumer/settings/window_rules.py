@@ -1,11 +1,11 @@
-"""The settings that shape results, as the windows take them."""
+"""Convert settings to window rules."""
 
 from consumer.settings.model import WindowSettings
 from consumer.windows.rules import WindowRules
 
 
 def window_rules(windows: WindowSettings) -> WindowRules:
-    """The rules by which the windows of every partition count and close."""
+    """The window rules of the settings."""
     return WindowRules(
         window_duration_ms=windows.window_duration_ms,
         bucket_ms=windows.bucket_ms,

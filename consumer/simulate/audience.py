@@ -1,4 +1,4 @@
-"""A seeded audience: people who come, watch, stall and go, as columns of events. Pure: event time is all it knows."""
+"""A seeded audience: viewers who join, watch, stall and leave, as columns of events. Pure: it knows only event time."""
 
 from typing import NamedTuple
 
@@ -16,14 +16,14 @@ LADDER_BPS = np.array([400_000, 800_000, 1_600_000, 3_000_000, 4_500_000, 6_000_
 """The renditions; a viewer climbs one step at a time while all is well, and falls when it is not."""
 
 TICK_MS = 1_000
-"""Events are drawn for whole ticks, so that they do not depend on how far a step goes."""
+"""Events are drawn per tick, so that they do not depend on the size of steps."""
 
 LONGEST_STALL_MS = 30_000
 STALLS_PER_VIEWER_SECOND = 0.05
 """At full congestion."""
 
 _GONE = 255
-"""Inside only: somebody went without a word, so that the count is right though there is no event."""
+"""Internal: a viewer left without an event, so that the true count is right."""
 
 _PRESENT = np.dtype(
     [
@@ -52,7 +52,7 @@ class _Back(NamedTuple):
 
 
 class Audience:
-    """The people of one programme. Two with the same cast, start and seed give the same events, however stepped.
+    """The viewers of one programme. The same cast, start and seed give the same events, whatever the steps.
 
     Memory grows with the viewers present, not with time.
     """
@@ -125,7 +125,7 @@ class Audience:
         return self._enter(due.rows, due.at_ms)
 
     def _enter(self, rows: Rows, join_ms: npt.NDArray[np.int64]) -> EventBatch:
-        """Take people in; their first report comes when the picture stands, half a second to two after the join."""
+        """Add viewers; their first report comes half a second to two after the join."""
         rows["beat_ms"] = join_ms + self._rng.integers(500, 2_000, len(rows))
         end = self._held + len(rows)
         if end > len(self._rows):
@@ -161,7 +161,7 @@ class Audience:
         return _events(rows[stalled], when[stalled], BUFFER, length[stalled])
 
     def _leaves(self, at_ms: int) -> EventBatch:
-        """Let go whose time is over; the last ones held move into their places."""
+        """Remove viewers whose time is over; the last rows move into their places."""
         here = self._rows[: self._held]
         leaving: Mask = here["leave_ms"] < at_ms + TICK_MS
         gone = here[leaving]

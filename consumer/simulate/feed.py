@@ -58,15 +58,15 @@ class Sent(NamedTuple):
 
 def feed(arrivals: Arrivals, sink: Sink, pace: Pace, clock: Clock, end: End) -> Iterator[Sent]:
     """Send events slice by slice until the end or the clock's stop, then close the sink; yields after each slice."""
-    tally = np.zeros(len(KINDS), np.int64)
+    counters = np.zeros(len(KINDS), np.int64)
     for batch, at_ms in _slices(arrivals, pace, clock, end.at_ms):
-        sent = batch if end.events is None else batch.take(slice(0, end.events - int(tally.sum())))
+        sent = batch if end.events is None else batch.take(slice(0, end.events - int(counters.sum())))
         if sent.size:
             sink.write(sent)
-        tally += np.bincount(sent.kind, minlength=len(KINDS))
-        joins, leaves, bitrates, buffers = tally.tolist()
-        yield Sent(int(tally.sum()), (joins, leaves, bitrates, buffers), at_ms)
-        if end.events is not None and tally.sum() >= end.events:
+        counters += np.bincount(sent.kind, minlength=len(KINDS))
+        joins, leaves, bitrates, buffers = counters.tolist()
+        yield Sent(int(counters.sum()), (joins, leaves, bitrates, buffers), at_ms)
+        if end.events is not None and counters.sum() >= end.events:
             break
     sink.close()
 

@@ -1,4 +1,4 @@
-"""What the way from the players to the topic does to events: loses, repeats, delays them; and clocks that are wrong.
+"""Disturb events on the way from players to topic: loss, duplicates, delays, wrong clocks.
 
 Whether and how an event is touched depends on the seed and the event's number alone, so that the result is the same
 however the work was sliced.

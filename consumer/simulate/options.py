@@ -1,4 +1,4 @@
-"""What may be asked of `simulate`, and what it says at the end."""
+"""The options of `simulate`, and its closing line."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ FAST = 0.0
 
 @dataclass(frozen=True)
 class SimulateOptions:
-    """One run of `simulate`; raises UsageError where the wishes do not fit together."""
+    """The options of one run; raises UsageError if they conflict."""
 
     out: str | None = None
     """A file (.avro, .jsonl), "-" for JSON lines on stdout, or None for the input topic."""

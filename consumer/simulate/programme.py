@@ -84,8 +84,8 @@ class Programme:
         if elapsed < WARM_UP_MS:
             channel = channel + self.viewers / WARM_UP_MS * SECOND_MS
         fill_ms = self.length_ms.astype(np.float64) * EVENT_FILL_SHARE
-        crowd = self.viewers * _bell(phase, fill_ms) * SECOND_MS
-        event = np.where(phase < self.length_ms, crowd + steady, 0.0)
+        filling = self.viewers * _bell(phase, fill_ms) * SECOND_MS
+        event = np.where(phase < self.length_ms, filling + steady, 0.0)
         rate: Floats = np.where(self.is_event, event, channel)
         return np.where(self.hit(at_ms), rate * 0.05, rate)
 

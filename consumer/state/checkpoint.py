@@ -12,7 +12,7 @@ from consumer.windows.storage.checksum import Checksum
 VERSION = 1
 
 RULES_VERSION = 1
-"""Of what windows make of events; another one can't go on from the same rows, nor replay to the same summaries."""
+"""Version of the counting rules; another version would not replay to the same summaries."""
 
 _STORED_TIMES = ("partition_time_ms", "floor_ms", "closed_below_ms")
 """Keys of `Times` in the stored record, in its order; they do not follow renames in the code."""
@@ -20,26 +20,26 @@ _STORED_TIMES = ("partition_time_ms", "floor_ms", "closed_below_ms")
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose state it is: rows of another cluster, topic or group are not ours, whatever their offsets say."""
+    """The owner of the state; rows of another cluster, topic or group must not be used."""
 
     cluster_id: str
-    """Empty where the cluster doesn't tell, as with the next."""
+    """Empty if the cluster does not report it, as is `topic_id`."""
     topic_id: str
     group: str
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Written last in its transaction."""
+    """The last record of its transaction."""
 
     number: int
-    """Counts from 1; journals name the one they follow."""
+    """Number of the checkpoint, from 1; a journal names the one it follows."""
     next_offset: int
     times: Times
     """Partition time, the idle watermark, and the oldest bucket that may be open."""
     hash_key: tuple[int, int]
     rows: Checksum
-    """How many rows there are, and their digest."""
+    """Number and digest of the rows."""
     settings: Mapping[str, Mapping[str, Any]]
     identity: Identity
     written_ms: int
@@ -58,10 +58,10 @@ class Checkpoint:
 
 
 def decoded(value: bytes) -> Checkpoint:
-    """From a checkpoint record's value.
+    """Decode a checkpoint record's value.
 
     Raises:
-        StateError: it is none, or of a release that counts otherwise.
+        StateError: not a checkpoint, or of a release with other rules.
     """
     try:
         record = json.loads(value)

@@ -7,7 +7,7 @@ from consumer.state.result_settings import FIXED, ResultSettings, changed_keys
 
 
 class StateInconsistent(Exception):  # noqa: N818  # a finding: only this partition stops
-    """What is stored of a partition does not fit together, or not to this worker."""
+    """The stored state of a partition contradicts itself, Kafka or this worker."""
 
     def __init__(self, partition: int, what: str, advice: str = "") -> None:
         self.what = what
@@ -17,10 +17,10 @@ class StateInconsistent(Exception):  # noqa: N818  # a finding: only this partit
 
 
 def check_identity(partition: int, stored: Identity, ours: Identity) -> None:
-    """The state is of this cluster, topic and group.
+    """Check that the state belongs to this cluster, topic and group.
 
     Raises:
-        StateInconsistent: it is another's.
+        StateInconsistent: it does not.
     """
     if stored.group != ours.group:
         raise StateInconsistent(
@@ -41,7 +41,7 @@ def check_identity(partition: int, stored: Identity, ours: Identity) -> None:
 
 
 def check_offsets(partition: int, bounds: Bounds, checkpoint: Checkpoint, journal: JournalRecord) -> None:
-    """Log start ≤ checkpoint ≤ committed = journal; where the group's offset has expired, the journal's stands.
+    """Check log start ≤ checkpoint ≤ committed = journal; if the group's offset has expired, the journal's is used.
 
     Raises:
         StateInconsistent: they don't.
@@ -71,10 +71,10 @@ def check_offsets(partition: int, bounds: Bounds, checkpoint: Checkpoint, journa
 
 
 def check_settings(partition: int, stored: ResultSettings, ours: ResultSettings) -> None:
-    """What can't change while there is state has not.
+    """Check that settings that cannot change while there is state are unchanged.
 
     Raises:
-        StateInconsistent: it has.
+        StateInconsistent: one has changed.
     """
     changed = [key for key in changed_keys(stored, ours) if key in FIXED]
     if changed:
@@ -86,6 +86,6 @@ def check_settings(partition: int, stored: ResultSettings, ours: ResultSettings)
         )
 
 
-def _value(shape: ResultSettings, key: str) -> object:
+def _value(stored: ResultSettings, key: str) -> object:
     section, name = key.split(".")
-    return shape.get(section, {}).get(name)
+    return stored.get(section, {}).get(name)

@@ -1,4 +1,4 @@
-"""The newest record of each key of a state partition, as compaction will leave them."""
+"""The newest record of each key of a state partition."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,17 +11,17 @@ Record = tuple[bytes, bytes | None]
 
 @dataclass
 class Contents:
-    """Filled by `take`, in the order of the topic."""
+    """Filled by `take`, in topic order."""
 
     checkpoint: bytes | None = None
     journal: bytes | None = None
     rows: dict[bytes, bytes] = field(default_factory=dict)
-    """Values by keys."""
+    """Values by key."""
     others: set[bytes] = field(default_factory=set)
-    """Keys of records that are none of ours."""
+    """Keys of foreign records."""
 
     def take(self, records: Iterable[Record]) -> None:
-        """The next records; a value of None takes back what was there."""
+        """Add the next records; a value of None is a tombstone."""
         for key, value in records:
             if key == CHECKPOINT:
                 self.checkpoint = value
@@ -36,17 +36,17 @@ class Contents:
 
     @property
     def empty(self) -> bool:
-        """Nothing is stored."""
+        """Whether nothing is stored."""
         return self.checkpoint is None and self.journal is None and not self.rows and not self.others
 
     @property
     def streams(self) -> int:
-        """How many have rows; a large one has several."""
+        """Number of streams with rows; a large stream has several rows."""
         return len({key[KEY_PREFIX_BYTES:] for key in self.rows})
 
     @property
     def row_bytes(self) -> int:
-        """Of rows, keys included."""
+        """Bytes of rows, keys included."""
         return sum(len(key) + len(value) for key, value in self.rows.items())
 
     def rows_of(self, stream_id: bytes) -> list[tuple[bytes, bytes]]:

@@ -6,21 +6,21 @@ from typing import NamedTuple
 
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.admin.cluster import Cluster
-from consumer.kafka.admin.state_reader import StoredState
+from consumer.kafka.admin.state_reader import StateReader
 from consumer.settings.model import Settings
 from consumer.state import checkpoint as checkpoints
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.contents import Contents
 from consumer.state.journal import StateError
-from consumer.state.report import Stored
+from consumer.state.report import StoredPartition
 from consumer.state.stored_windows import StoredStream, stored_stream
-from consumer.windows.storage.load import RowError
+from consumer.windows.storage.batch import RowError
 
 
 class View(NamedTuple):
-    """What a command looks at."""
+    """The partitions a command reads, and a reader for them."""
 
-    state: StoredState
+    state: StateReader
     partitions: list[int]
     identity: Identity
 
@@ -36,7 +36,7 @@ class FoundStream(NamedTuple):
 
 @contextmanager
 def opened(settings: Settings, partitions: Sequence[int]) -> Iterator[View]:
-    """The partitions asked for, all where none is named.
+    """Open the given partitions, or all of them.
 
     Raises:
         UsageError: librdkafka doesn't take `kafka.client`, or there is no such partition.
@@ -47,15 +47,15 @@ def opened(settings: Settings, partitions: Sequence[int]) -> Iterator[View]:
     _partitions(cluster, settings, "state", kafka.state_topic)
     wanted = _chosen(partitions, there_are)
     identity = cluster.identity(kafka.input_topic)
-    state = StoredState(settings)
+    state = StateReader(settings)
     try:
         yield View(state, wanted, Identity(identity.cluster_id, identity.topic_id, kafka.group_id))
     finally:
         state.close()
 
 
-def read_stored(state: StoredState, partitions: Sequence[int]) -> Iterator[Stored]:
-    """Each partition as it is found.
+def read_stored(state: StateReader, partitions: Sequence[int]) -> Iterator[StoredPartition]:
+    """Read the partitions one by one.
 
     Raises:
         ViewerConsumerError: the cluster doesn't answer in time, or refuses.
@@ -65,13 +65,13 @@ def read_stored(state: StoredState, partitions: Sequence[int]) -> Iterator[Store
         contents = Contents()
         for records in state.records(partition):
             contents.take(records)
-        # Asked last: wherever the state goes to by now, the group's offset has gone there too.
-        place = state.place(partition)
-        yield Stored(partition, before, place.committed, place.begin, place.end, contents)
+        # Queried last, so that the group's offset is not older than the state.
+        bounds = state.bounds(partition)
+        yield StoredPartition(partition, before, bounds.committed, bounds.begin, bounds.end, contents)
 
 
 def find_stream(view: View, settings: Settings, stream_id: str) -> Iterator[FoundStream]:
-    """A stream in all partitions that have it.
+    """Find a stream in every partition that holds it.
 
     Raises:
         ViewerConsumerError: what is stored cannot be read.

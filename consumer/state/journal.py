@@ -13,15 +13,15 @@ from consumer.windows.storage.checksum import Checksum
 VERSION = 1
 
 MAX_BYTES = 64 * 1024
-"""A journal that would be larger makes its commit a checkpoint."""
+"""Above this size the commit becomes a checkpoint."""
 
 
 class StateError(Exception):
-    """A record of the state topic is not what it should be; says which and why."""
+    """A record of the state topic cannot be used; the message says which and why."""
 
 
 class Step(NamedTuple):
-    """Partition time was moved on by the clock, before the record of that offset was taken."""
+    """A clock step: partition time was advanced before the record at `offset`."""
 
     before_offset: int
     to_ms: int
@@ -29,13 +29,13 @@ class Step(NamedTuple):
 
 @dataclass
 class Journal:
-    """Grows with what happens; empty right behind a checkpoint."""
+    """The events since a checkpoint; empty right after one."""
 
     steps: list[Step] = field(default_factory=list)
     rejects: OffsetRanges = field(default_factory=OffsetRanges)
 
     def add_step(self, step: Step) -> None:
-        """Add a step; with no record between them, two are one that goes as far."""
+        """Add a clock step; two steps without a record between them are merged."""
         if self.steps and self.steps[-1].before_offset == step.before_offset:
             self.steps.pop()
         self.steps.append(step)
@@ -45,8 +45,8 @@ class Journal:
 
         Args:
             checkpoint: number of the checkpoint it follows.
-            next_offset: of the first record not taken yet.
-            published: all summaries since the checkpoint, those of this commit included.
+            next_offset: of the first record not processed yet.
+            published: checksum of all summaries since the checkpoint, this commit included.
         """
         record = {
             "version": VERSION,
@@ -61,7 +61,7 @@ class Journal:
 
 
 class JournalRecord(NamedTuple):
-    """A journal as it was read back."""
+    """A decoded journal."""
 
     checkpoint: int
     next_offset: int
@@ -70,10 +70,10 @@ class JournalRecord(NamedTuple):
 
 
 def decoded(value: bytes) -> JournalRecord:
-    """From a journal record's value.
+    """Decode a journal record's value.
 
     Raises:
-        StateError: it is none.
+        StateError: not a journal.
     """
     record = _json_object("journal", value)
     try:

@@ -1,4 +1,4 @@
-"""Offsets as ranges: how the journal keeps the offsets of rejected records, which mostly come in runs."""
+"""Offsets as ranges: the journal stores the offsets of rejected records, which mostly come in runs."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,19 @@ _NONE: Offsets = np.empty(0, np.int64)
 
 
 class OffsetRanges:
-    """Offsets that only grow, as ranges `[begin, end)`.
+    """Ascending offsets as ranges `[begin, end)`.
 
     Args:
-        edges: begin and end of each range in turn, in their order.
+        edges: begin and end of each range in turn, ascending.
     """
 
     def __init__(self, edges: Offsets = _NONE) -> None:
         self._edges = edges
         self._packed = _text(np.diff(edges[:-2], prepend=0))
-        """Of all ranges but the last, which may grow: they are many, and written in every commit."""
+        """Encoding of all ranges but the last, which may still grow; cached because every commit writes it."""
 
     def add(self, offsets: Offsets) -> None:
-        """Append offsets, in order and all behind those that are there."""
+        """Append ascending offsets, all above the existing ones."""
         if not len(offsets):
             return
         gaps = np.flatnonzero(np.diff(offsets) != 1)
@@ -37,8 +37,8 @@ class OffsetRanges:
         self._packed += _text(np.diff(self._edges[done:-2], prepend=self._edges[done - 1] if done else 0))
 
     def among(self, offsets: Offsets) -> npt.NDArray[np.bool_]:
-        """Which of the offsets, in whatever order, are in a range."""
-        # An odd place is one behind a begin and not yet behind its end.
+        """Whether each of the offsets (in any order) is in a range."""
+        # An odd index lies between a begin and its end.
         inside: npt.NDArray[np.bool_] = np.searchsorted(self._edges, offsets, side="right") % 2 == 1
         return inside
 
@@ -49,21 +49,21 @@ class OffsetRanges:
 
     @classmethod
     def unpacked(cls, numbers: Sequence[int]) -> "OffsetRanges":
-        """From what `packed` gave.
+        """Decode the result of `packed`.
 
         Raises:
-            ValueError: they are no gaps and lengths.
+            ValueError: not gaps and lengths.
         """
         if len(numbers) % 2 or any(number < 0 for number in numbers):
             raise ValueError("rejects are no gaps and lengths")
         return cls(np.cumsum(np.array(numbers, np.int64)))
 
     def __len__(self) -> int:
-        """How many ranges, which is not how many offsets."""
+        """Number of ranges (not of offsets)."""
         return len(self._edges) // 2
 
 
 def _text(numbers: Offsets) -> str:
-    """Each with a comma behind it."""
-    # Python writes a whole list in half the time that it takes to write its numbers one by one.
+    """Each number followed by a comma."""
+    # Formatting a whole list takes Python half the time of formatting its numbers one by one.
     return str(numbers.tolist())[1:-1].replace(" ", "") + "," * (len(numbers) > 0)

@@ -19,14 +19,14 @@ from consumer.state.journal import JournalRecord
 from consumer.windows.partition import PartitionWindows
 
 NO_CLOCK_MS = 2**53
-"""Nothing is ahead of it: whether an event was of the future was decided when it was read first."""
+"""A wall clock that no event is ahead of: future events were rejected in the first run."""
 
 _JOURNALLED = 253
-"""Stands in `EventColumns.reject` of what the journal calls a reject."""
+"""Marks journalled rejects in `EventColumns.reject`."""
 
 
 class ReplayFailed(ViewerConsumerError):  # noqa: N818  # as StateInconsistent, a finding
-    """The replay did not give what was published; going on would publish something else."""
+    """The replay differs from what was published, so the partition must not continue."""
 
     def __init__(self, partition: int, what: str) -> None:
         super().__init__(
@@ -37,7 +37,7 @@ class ReplayFailed(ViewerConsumerError):  # noqa: N818  # as StateInconsistent, 
 
 
 class Replay:
-    """Takes a partition's records up to the journal's offset."""
+    """Processes a partition's records up to the journal's offset."""
 
     def __init__(
         self,
@@ -54,9 +54,9 @@ class Replay:
         self.journal = journal
         self.taken = 0
         """Records."""
-        self.taken_bytes = 0
+        self.processed_bytes = 0
         self.waiting_reason = ""
-        """Why it can't go on now; empty where it can. What comes meanwhile is not taken, and has to be read again."""
+        """Why it waits; empty if it does not. Records received meanwhile are dropped and must be read again."""
         self._partition = partition
         self._intake = intake
         self._steps = list(journal.journal.steps)
@@ -64,11 +64,11 @@ class Replay:
 
     @property
     def complete(self) -> bool:
-        """All is taken."""
+        """Whether all records up to the journal's offset were processed."""
         return self.next_offset >= self.journal.next_offset
 
     def take(self, messages: Sequence[Message]) -> None:
-        """The next records, in order; those from the journal's offset on are left to who comes next.
+        """Process the next records, in order; ignore those from the journal's offset on.
 
         Raises:
             ReplayFailed: a record cannot be decoded that could before.
@@ -86,7 +86,7 @@ class Replay:
         self._apply(decoded, batch.offsets, begin, end)
 
     def finish(self) -> None:
-        """All is taken: do the steps that are left, and compare.
+        """Finish after the last record: apply the remaining clock steps and compare the digest.
 
         Raises:
             ReplayFailed: other summaries came out than were published.
@@ -102,13 +102,13 @@ class Replay:
             )
 
     def check_there_is_more(self, reached: int) -> None:
-        """Records that were counted must be there to be counted again.
+        """Check that the records to be replayed still exist.
 
         Args:
-            reached: all below this offset has been handed over.
+            reached: all existing records below this offset were processed.
 
         Raises:
-            ReplayFailed: they aren't.
+            ReplayFailed: some are missing.
         """
         if reached >= self.journal.next_offset and not self.complete and not self.waiting_reason:
             raise ReplayFailed(
@@ -132,7 +132,7 @@ class Replay:
             raise ReplayFailed(self._partition, f"the record at offset {offset} cannot be decoded any more")
 
     def _apply(self, decoded: Decoded, offsets: npt.NDArray[np.int64], begin: int, end: int) -> None:
-        """Between two steps of the clock at a time."""
+        """Process records up to the next clock step at a time."""
         edges = [begin]
         for step in self._steps:
             at = begin + int(np.searchsorted(offsets[begin:end], step.before_offset))
@@ -147,10 +147,10 @@ class Replay:
             self.windows.take_closed()
         self.next_offset = int(offsets[end - 1]) + 1 if end > begin else self.next_offset
         self.taken += end - begin
-        self.taken_bytes += len(decoded.events.text) * (end - begin) // len(offsets)
+        self.processed_bytes += len(decoded.events.text) * (end - begin) // len(offsets)
 
     def _step_until(self, offset: int) -> None:
-        """Do the steps that came before the record of that offset."""
+        """Apply the clock steps that came before the record at that offset."""
         while self._steps and self._steps[0].before_offset <= offset:
             step = self._steps.pop(0)
             self.windows.step(step.to_ms, step.before_offset)

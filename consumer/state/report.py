@@ -13,15 +13,15 @@ from consumer.state.contents import Contents
 from consumer.state.journal import JournalRecord, StateError
 from consumer.state.result_settings import FIXED, changed_keys, result_settings_of
 from consumer.state.stored_windows import loaded_windows
-from consumer.windows.storage.load import RowError
+from consumer.windows.storage.batch import RowError
 
 
-class Stored(NamedTuple):
-    """A partition as it is found in the cluster."""
+class StoredPartition(NamedTuple):
+    """The stored state of a partition, with its offsets."""
 
     partition: int
     committed_before: int | None
-    """The group's offset, None where it has none; before the state was read and after, as a worker may be at work."""
+    """The group's offset before and after the state was read (a worker may be running); None if it has none."""
     committed: int | None
     input_begin: int
     input_end: int
@@ -29,20 +29,20 @@ class Stored(NamedTuple):
 
 
 class ConsistencyReport(NamedTuple):
-    """Of one partition."""
+    """Disagreements and changed settings of one partition."""
 
     disagreements: list[StateInconsistent]
     changed_settings: list[str]
-    """Keys of settings that a worker may start with all the same; they take effect then."""
+    """Keys of changed settings that do not stop a worker; they take effect at its start."""
 
 
-def findings(stored: Stored, settings: Settings, identity: Identity) -> ConsistencyReport:
-    """All that a worker of these settings would find wrong.
+def consistency_report(stored: StoredPartition, settings: Settings, identity: Identity) -> ConsistencyReport:
+    """All disagreements that would stop a worker with these settings.
 
     Args:
-        stored: what is there.
+        stored: the stored state.
         settings: those in force.
-        identity: of the cluster and topic that were asked.
+        identity: of the cluster and topic.
     """
     try:
         checkpoint, journal = _decoded(stored)
@@ -70,8 +70,8 @@ def _raised(checks: tuple[Callable[[], None], ...]) -> Iterator[StateInconsisten
             yield error
 
 
-def _decoded(stored: Stored) -> tuple[Checkpoint | None, JournalRecord | None]:
-    """Both, or None of both where nothing was ever committed.
+def _decoded(stored: StoredPartition) -> tuple[Checkpoint | None, JournalRecord | None]:
+    """Checkpoint and journal; None for both if nothing was ever committed.
 
     Raises:
         StateInconsistent: one is missing or cannot be read.
@@ -92,20 +92,20 @@ def _decoded(stored: Stored) -> tuple[Checkpoint | None, JournalRecord | None]:
         raise StateInconsistent(stored.partition, str(error)) from None
 
 
-def _bounds(stored: Stored, journal: JournalRecord) -> Bounds:
+def _bounds(stored: StoredPartition, journal: JournalRecord) -> Bounds:
     committed = stored.committed
     if committed is not None and (stored.committed_before or 0) <= journal.next_offset <= committed:
-        committed = journal.next_offset  # of a worker that went on while the state was read
+        committed = journal.next_offset  # a running worker committed while the state was read
     return Bounds(committed, 0, stored.input_begin, stored.input_end)
 
 
-def _check_keys(stored: Stored) -> None:
+def _check_keys(stored: StoredPartition) -> None:
     if stored.contents.others:
         example = min(stored.contents.others)[:40]
         raise StateInconsistent(stored.partition, f"its state topic holds a record that no worker wrote: {example!r}")
 
 
-def _check_rows(stored: Stored, checkpoint: Checkpoint, settings: Settings) -> None:
+def _check_rows(stored: StoredPartition, checkpoint: Checkpoint, settings: Settings) -> None:
     try:
         _, rows = loaded_windows(checkpoint, settings, list(stored.contents.rows.items()))
     except (RowError, StateError) as error:

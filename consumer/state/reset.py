@@ -4,17 +4,17 @@ Each partition is reset in one transaction: tombstones for its rows, an empty ch
 offset. It is committed as a member of the group, so no other member can own the partition at that time.
 """
 
-import secrets
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.exclusive_member import ExclusiveMember
-from consumer.kafka.admin.state_reader import StoredState
+from consumer.kafka.admin.state_reader import StateReader
 from consumer.kafka.config import producer_config
 from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.transaction import TransactionOwner
 from consumer.runtime.clocks import Clocks
+from consumer.runtime.secret import new_hash_key
 from consumer.settings.model import Settings
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
@@ -22,7 +22,7 @@ from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.inspect import read_stored
 from consumer.state.journal import Journal, StateError
 from consumer.state.keys import CHECKPOINT, JOURNAL
-from consumer.state.report import Stored
+from consumer.state.report import StoredPartition
 from consumer.state.result_settings import result_settings_of
 from consumer.windows.layout import Times
 from consumer.windows.storage.checksum import Checksum
@@ -30,41 +30,41 @@ from consumer.windows.storage.checksum import Checksum
 From = Literal["committed", "earliest", "latest"]
 
 TRANSACTION_TIMEOUT_MS = 120_000
-"""Tombstones for millions of rows take a while."""
+"""Time-out for a transaction with tombstones for millions of rows."""
 
 
 class ResetPlan(NamedTuple):
-    """What is to become of a partition."""
+    """The planned reset of a partition."""
 
     partition: int
     offset: int
-    """Where it goes on."""
+    """The offset to continue from."""
     checkpoint: int
-    """Number of the empty one."""
+    """Number of the empty checkpoint to be written."""
     streams: int
-    """That are forgotten."""
+    """Number of streams that are deleted."""
     keys: tuple[bytes, ...]
-    """That get a tombstone."""
+    """Keys that get a tombstone."""
 
 
-def reset_plans(state: StoredState, partitions: Sequence[int], start: From) -> list[ResetPlan]:
-    """What a reset would do now; refused while the group has members.
+def reset_plans(state: StateReader, partitions: Sequence[int], start: From) -> list[ResetPlan]:
+    """Plan a reset of the partitions; refused while the group has members.
 
     Raises:
-        ViewerConsumerError: it has, or the offset to go on from is not known, or the cluster doesn't answer in time.
+        ViewerConsumerError: the group has members, the offset is unknown, or the cluster does not answer.
     """
     _refuse_members(state)
-    return [_plan(stored, start) for stored in read_stored(state, partitions)]
+    return [_planned(stored, start) for stored in read_stored(state, partitions)]
 
 
 def reset_partition(
-    state: StoredState, settings: Settings, identity: Identity, plans: Sequence[ResetPlan], start: From
+    state: StateReader, settings: Settings, identity: Identity, plans: Sequence[ResetPlan], start: From
 ) -> Iterator[ResetPlan]:
-    """Do as planned, a partition at a time; each is given back when it is done.
+    """Execute the plans one partition at a time; yield each when it is done.
 
     Raises:
-        ViewerConsumerError: things have changed since it was planned, or a transaction failed; what was given back
-            before is done.
+        ViewerConsumerError: the state changed since the plan was made, or a transaction failed; partitions yielded
+            before are reset.
     """
     config = {**producer_config(settings, ""), "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
     config["transactional.id"] = f"{settings.kafka.group_id}-state-reset"
@@ -74,7 +74,7 @@ def reset_partition(
         try:
             for plan in plans:
                 (now,) = read_stored(state, [plan.partition])
-                if _plan(now, start) != plan:
+                if _planned(now, start) != plan:
                     raise ViewerConsumerError(f"partition {plan.partition}: its state has changed meanwhile; try again")
                 _reset_in_transaction(plan, settings, identity, transactions, member)
                 yield plan
@@ -82,7 +82,7 @@ def reset_partition(
             transactions.close()
 
 
-def _refuse_members(state: StoredState) -> None:
+def _refuse_members(state: StateReader) -> None:
     members = state.members()
     if members:
         who = ", ".join(sorted({f"{each.client_id} at {each.host.removeprefix('/')}" for each in members}))
@@ -93,7 +93,7 @@ def _refuse_members(state: StoredState) -> None:
         )
 
 
-def _plan(stored: Stored, start: From) -> ResetPlan:
+def _planned(stored: StoredPartition, start: From) -> ResetPlan:
     contents = stored.contents
     return ResetPlan(
         partition=stored.partition,
@@ -104,7 +104,7 @@ def _plan(stored: Stored, start: From) -> ResetPlan:
     )
 
 
-def _offset(stored: Stored, start: From) -> int:
+def _offset(stored: StoredPartition, start: From) -> int:
     if start == "earliest":
         return stored.input_begin
     if start == "latest":
@@ -126,7 +126,7 @@ def _journal_offset(value: bytes | None) -> int | None:
     try:
         return None if value is None else journals.decoded(value).next_offset
     except StateError:
-        return None  # what cannot be read is what may be to be forgotten
+        return None  # undecodable state can be reset too
 
 
 def _number(value: bytes | None) -> int:
@@ -146,7 +146,7 @@ def _reset_in_transaction(
         number=plan.checkpoint,
         next_offset=plan.offset,
         times=Times(),
-        hash_key=(secrets.randbits(64), secrets.randbits(64)),
+        hash_key=new_hash_key(),
         rows=none,
         settings=result_settings_of(settings),
         identity=identity,
@@ -167,16 +167,16 @@ def _reset_in_transaction(
 
 
 class _SilentListener:
-    """Nobody counts these transactions."""
+    """Ignores how transactions end."""
 
     def committed(self, seconds: float) -> None:
-        """One was committed."""
+        """Ignore a commit."""
 
     def aborted(self, error: str) -> None:
-        """One was aborted."""
+        """Ignore an abort."""
 
     def lost(self, error: str) -> None:
-        """One was given up."""
+        """Ignore a loss."""
 
     def retried(self, error: str) -> None:
-        """A call was made again."""
+        """Ignore a retry."""

@@ -1,4 +1,4 @@
-"""One partition on its way to being ours: state is read to its end, then input is replayed up to the journal's offset.
+"""Restore one partition: read its state to the end, then replay input up to the journal's offset.
 
 ```
  LOOKING ── bounds known ──► READING ── state read ──► REPLAYING ── at the journal's offset ──► restored
@@ -7,16 +7,16 @@
                                 ├───────────────────────────► restored, empty, at input.start
                                 └─ offsets or settings disagree: StateInconsistent
 ```
-It never waits: `advance` looks how far things are, and messages are handed to it as they come.
+It never blocks: `advance` checks the progress, and `take` receives messages as they arrive.
 """
 
-import secrets
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
 from consumer.intake.intake import Intake, reads_headers
 from consumer.kafka.protocols import Bounds, LookUp, Message, RestoreReader
+from consumer.runtime.secret import new_hash_key
 from consumer.settings.model import Settings
 from consumer.settings.window_rules import window_rules
 from consumer.state import checkpoint as checkpoints
@@ -31,36 +31,36 @@ from consumer.state.result_settings import changed_keys, result_settings_of, set
 from consumer.windows.layout import Times
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
-from consumer.windows.storage.load import RowError
+from consumer.windows.storage.batch import RowError
 
 READ_AGAIN_S = 0.25
-"""A replay that waits for a schema asks for it so often."""
+"""How often a waiting replay asks for its schema."""
 
 
 class RestoreContext(NamedTuple):
-    """What all restores of a worker go by."""
+    """Dependencies of all restores of a worker."""
 
     settings: Settings
     identity: Identity
     make_intake: Callable[[Settings], Intake]
-    """For settings that may be those of an earlier worker."""
+    """Creates an intake for the settings stored in a checkpoint."""
 
 
 class Restored(NamedTuple):
-    """A partition as it was when its last commit was made."""
+    """A partition as of its last commit."""
 
     windows: PartitionWindows
     next_offset: int
     committed_offset: int | None
     checkpoint: int
-    """Number of the checkpoint that the journal follows; 0 where there is none yet."""
+    """Number of the checkpoint that the journal follows; 0 if there is none."""
     journal: Journal
     settings_changed: bool
-    """Settings that shape results are others than those of the checkpoint: one is due before anything is taken."""
+    """Result settings differ from the checkpoint's, so a checkpoint is due before any record is processed."""
     rows: int
-    """Records of rows that were read, old ones included."""
+    """Row records read, outdated ones included."""
     replayed: int
-    """Records that were taken again."""
+    """Records replayed."""
     replayed_bytes: int
 
 
@@ -73,19 +73,19 @@ class _Phase(Enum):
 class Restore:
     """Restores one partition; `advance` and `take` are called in turn until there is a result."""
 
-    def __init__(self, partition: int, plan: RestoreContext, look_up: LookUp, reader: RestoreReader) -> None:
+    def __init__(self, partition: int, context: RestoreContext, look_up: LookUp, reader: RestoreReader) -> None:
         self.partition = partition
-        self._plan = plan
+        self._context = context
         self._look_up = look_up
         self._reader = reader
-        self._input = plan.settings.kafka.input_topic
-        self._state = plan.settings.kafka.state_topic
+        self._input = context.settings.kafka.input_topic
+        self._state = context.settings.kafka.state_topic
         self._phase = _Phase.LOOKING
         self._bounds = Bounds(None, 0, 0, 0)
-        # By the rules in force: rows depend on `bucket_ms` alone, and with another one nothing is continued.
-        self._windows = PartitionWindows.loading(window_rules(plan.settings.windows), _new_key(), Times())
+        # With the rules in force: rows depend only on `bucket_ms`, which cannot change while there is state.
+        self._windows = PartitionWindows.loading(window_rules(context.settings.windows), new_hash_key(), Times())
         self._doubtful = False
-        self._settled_contents: Contents | None = None
+        self._finalized_contents: Contents | None = None
         self._checkpoint: bytes | None = None
         self._journal: bytes | None = None
         self._replay: Replay | None = None
@@ -94,12 +94,12 @@ class Restore:
 
     @property
     def reading(self) -> bool:
-        """There are records to be read."""
+        """Whether it expects records."""
         return self._phase is not _Phase.LOOKING and self._read_again_at_s is None
 
     @property
     def waiting_reason(self) -> str:
-        """What it is about, for people."""
+        """What it is doing, for messages."""
         if self._phase is _Phase.LOOKING:
             return f"partition {self.partition}: offsets are being looked up"
         if self._replay is None:
@@ -110,15 +110,15 @@ class Restore:
         )
 
     def advance(self, now_s: float) -> Restored | None:
-        """Go on as far as it goes without waiting.
+        """Advance as far as possible without waiting.
 
         Args:
             now_s: monotonic seconds.
 
         Raises:
-            StateInconsistent: this partition can't be continued; says why, and what resolves it.
-            ReplayFailed: what was replayed is not what was published.
-            ViewerConsumerError: bounds can't be looked up.
+            StateInconsistent: this partition cannot continue; says why and how to resolve it.
+            ReplayFailed: the replay differs from what was published.
+            ViewerConsumerError: the look-up of bounds failed.
         """
         if self._phase is _Phase.LOOKING:
             bounds = self._look_up.bounds(self.partition)
@@ -130,15 +130,15 @@ class Restore:
         if self._phase is _Phase.READING:
             if self._reader.reached(self._state, self.partition) < self._bounds.state_end:
                 return None
-            if self._doubtful and self._settled_contents is None:
-                self._read_settled()
+            if self._doubtful and self._finalized_contents is None:
+                self._read_finalized()
                 return None
             self._reader.stop(self._state, self.partition)
             return self._with_state()
         return self._replayed(now_s)
 
     def take(self, topic: str, messages: Sequence[Message]) -> None:
-        """Messages of this partition, of its state or of its input, in order.
+        """Receive messages of this partition's state or input, in order.
 
         Raises:
             StateInconsistent, ReplayFailed: as `advance`.
@@ -149,14 +149,14 @@ class Restore:
             self._replay.take(messages)
 
     def drop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._reader.stop(self._state, self.partition)
         self._reader.stop(self._input, self.partition)
 
     def _take_state(self, messages: Sequence[Message]) -> None:
         records = [(message.key() or b"", message.value()) for message in messages]
-        if self._settled_contents is not None:
-            self._settled_contents.take(records)
+        if self._finalized_contents is not None:
+            self._finalized_contents.take(records)
             return
         for key, value in records:
             if key == CHECKPOINT:
@@ -174,13 +174,13 @@ class Restore:
         except RowError:
             self._doubtful = True
 
-    def _read_settled(self) -> None:
-        """Something can't be taken as it comes, but may have been taken back: read again what stands in the end."""
-        self._settled_contents = Contents()
+    def _read_finalized(self) -> None:
+        """A record cannot be loaded but may be outdated: read the partition again, keeping only the newest records."""
+        self._finalized_contents = Contents()
         self._reader.read(self._state, self.partition, 0)
 
     def _with_state(self) -> Restored | None:
-        """The state is read: nothing is there, or it is checked and the replay begins."""
+        """Called when the state is read: finish if it is empty, else check it and start the replay."""
         bounds = self._bounds
         if self._checkpoint is None:
             return self._empty()
@@ -189,9 +189,9 @@ class Restore:
             journal = journals.decoded(self._journal or b"null")
         except StateError as error:
             raise StateInconsistent(self.partition, str(error)) from None
-        check_identity(self.partition, checkpoint.identity, self._plan.identity)
+        check_identity(self.partition, checkpoint.identity, self._context.identity)
         check_offsets(self.partition, bounds, checkpoint, journal)
-        check_settings(self.partition, checkpoint.settings, result_settings_of(self._plan.settings))
+        check_settings(self.partition, checkpoint.settings, result_settings_of(self._context.settings))
         self._load(checkpoint)
         self._replay = self._replay_of(checkpoint, journal)
         self._phase = _Phase.REPLAYING
@@ -200,8 +200,8 @@ class Restore:
         return self._finished() if self._replay.complete else None
 
     def _empty(self) -> Restored:
-        """Nothing was ever published for this partition; or what there was is gone, which is not to be guessed at."""
-        bounds, settings = self._bounds, self._plan.settings
+        """Handle a partition without a checkpoint: new if there is no committed offset, else an error."""
+        bounds, settings = self._bounds, self._context.settings
         if bounds.committed is not None:
             raise StateInconsistent(
                 self.partition,
@@ -211,7 +211,7 @@ class Restore:
         if self._rows or self._doubtful or self._journal is not None:
             raise StateInconsistent(self.partition, "there are records of a state, but no checkpoint")
         offset = bounds.input_begin if settings.input.start == "earliest" else bounds.input_end
-        key = secrets.randbits(64), secrets.randbits(64)
+        key = new_hash_key()
         windows = PartitionWindows(window_rules(settings.windows), key)
         return Restored(
             windows, offset, None, 0, Journal(), settings_changed=False, rows=0, replayed=0, replayed_bytes=0
@@ -221,10 +221,10 @@ class Restore:
         rules = window_rules(self._settings_of(checkpoint).windows)
         try:
             times = checkpoint.times
-            if self._settled_contents is None:
+            if self._finalized_contents is None:
                 self._windows.take_over(rules, checkpoint.hash_key, times)
             else:
-                self._windows = self._settled_windows(self._settled_contents, rules, checkpoint.hash_key, times)
+                self._windows = self._finalized_windows(self._finalized_contents, rules, checkpoint.hash_key, times)
             rows = self._windows.finish_load()
         except (RowError, TypeError) as error:
             raise StateInconsistent(self.partition, str(error)) from None
@@ -235,33 +235,33 @@ class Restore:
                 f"{checkpoint.rows.count} with {checkpoint.rows.digest:016x}",
             )
 
-    def _settled_windows(
-        self, settled_contents: Contents, rules: WindowRules, hash_key: tuple[int, int], times: Times
+    def _finalized_windows(
+        self, finalized_contents: Contents, rules: WindowRules, hash_key: tuple[int, int], times: Times
     ) -> PartitionWindows:
-        if settled_contents.others:
+        if finalized_contents.others:
             raise StateInconsistent(
                 self.partition,
-                f"its state topic holds a record that no worker wrote: {min(settled_contents.others)[:40]!r}",
+                f"its state topic holds a record that no worker wrote: {min(finalized_contents.others)[:40]!r}",
             )
         windows = PartitionWindows.loading(rules, hash_key, times)
-        windows.load(list(settled_contents.rows.items()))
+        windows.load(list(finalized_contents.rows.items()))
         return windows
 
     def _settings_of(self, checkpoint: Checkpoint) -> Settings:
         try:
-            return settings_of(checkpoint.settings, self._plan.settings)
+            return settings_of(checkpoint.settings, self._context.settings)
         except StateError as error:
             raise StateInconsistent(self.partition, str(error)) from None
 
     def _replay_of(self, checkpoint: Checkpoint, journal: JournalRecord) -> Replay:
-        intake = self._plan.make_intake(self._settings_of(checkpoint))
+        intake = self._context.make_intake(self._settings_of(checkpoint))
         return Replay(
             self.partition,
             intake,
             self._windows,
             checkpoint.next_offset,
             journal,
-            reads_headers=reads_headers(self._plan.settings.input),
+            reads_headers=reads_headers(self._context.settings.input),
         )
 
     def _replayed(self, now_s: float) -> Restored | None:
@@ -275,7 +275,7 @@ class Restore:
         return None
 
     def _read_again(self, replay: Replay, now_s: float) -> None:
-        """A schema is not available now: what came meanwhile is let go, and read again a little later."""
+        """Wait for a schema: drop what arrived meanwhile and read it again a little later."""
         if self._read_again_at_s is None:
             self._reader.stop(self._input, self.partition)
             self._read_again_at_s = now_s + READ_AGAIN_S
@@ -289,7 +289,7 @@ class Restore:
         self._reader.stop(self._input, self.partition)
         replay.finish()
         checkpoint = checkpoints.decoded(cast("bytes", self._checkpoint))
-        after = result_settings_of(self._plan.settings)
+        after = result_settings_of(self._context.settings)
         return Restored(
             windows=replay.windows,
             next_offset=replay.next_offset,
@@ -299,9 +299,5 @@ class Restore:
             settings_changed=bool(changed_keys(checkpoint.settings, after)),
             rows=self._rows,
             replayed=replay.taken,
-            replayed_bytes=replay.taken_bytes,
+            replayed_bytes=replay.processed_bytes,
         )
-
-
-def _new_key() -> tuple[int, int]:
-    return secrets.randbits(64), secrets.randbits(64)

@@ -15,13 +15,13 @@ from consumer.windows.storage.checksum import Checksum
 
 
 class StoredBucket(NamedTuple):
-    """A bucket as the row of its stream has it."""
+    """A bucket in a stored row."""
 
     bucket_start_ms: int
     open: bool
-    """Its summary is not published yet."""
+    """Whether its summary is not published yet."""
     peak_concurrent_viewers: int | None
-    """With the two below: None where they are known when it closes, as sessions are."""
+    """This and the two below are None until the bucket closes if viewers are counted by id."""
     joins: int | None
     leaves: int | None
     bitrate_sample_count: int
@@ -45,13 +45,13 @@ class StoredStream(NamedTuple):
 def loaded_windows(
     checkpoint: Checkpoint, settings: Settings, rows: Sequence[tuple[bytes, bytes]], widest: bool = False
 ) -> tuple[PartitionWindows, Checksum]:
-    """Windows of the rows by the settings that they were stored under, and the rows' checksum.
+    """Load rows into windows under the settings they were stored with; return the windows and the rows' checksum.
 
     Args:
-        checkpoint: that the rows belong to.
-        settings: those in force, for what checkpoints don't keep.
-        rows: records, the newest of each key.
-        widest: take the window for as long as can be, so that it has all buckets.
+        checkpoint: the checkpoint of the rows.
+        settings: the current settings, for what checkpoints do not store.
+        rows: the newest record of each key.
+        widest: use the longest possible window, so that it shows all buckets.
 
     Raises:
         RowError: a row cannot be read.
@@ -66,7 +66,7 @@ def loaded_windows(
 def stored_stream(
     contents: Contents, checkpoint: Checkpoint, settings: Settings, stream_id: bytes
 ) -> StoredStream | None:
-    """A stream as its row has it; None where there is none.
+    """A stream from its stored row; None if there is none.
 
     Raises:
         RowError, StateError: as `loaded_windows`.

@@ -15,12 +15,12 @@ from consumer.windows.viewers.table import home_of, likely_viewer, tag_of
 
 _LINKS = 3
 _NEAR = 6
-"""Slots: a search seldom goes further."""
+"""In slots: a search rarely goes further."""
 
 
 @inlined
 def look_ahead(rules: WindowRules, state: State, events: EventColumns, begin: int, end: int) -> None:
-    """Leave the hashes of rows `begin` to `end`, and their likely viewers, in `state.ahead`, from its front."""
+    """Write the hashes and likely viewers of rows `begin` to `end` to the front of `state.ahead`."""
     key0, key1, ahead = state.head[0]["hash_key0"], state.head[0]["hash_key1"], state.ahead
     for i in range(begin, end):
         if events.reject[i] == 0:
@@ -38,21 +38,21 @@ def look_ahead(rules: WindowRules, state: State, events: EventColumns, begin: in
 
 @inlined
 def _read_viewers(state: State, size: int) -> None:
-    """The viewers' places in the table, their rows, their newest activities."""
+    """Read table slots, viewer rows and newest activities."""
     ahead, slots = state.ahead, state.viewer_arrays.slots
-    viewers, kept = state.viewer_arrays.viewers, state.viewer_arrays.kept
+    viewers, activities = state.viewer_arrays.viewers, state.viewer_arrays.activities
     for i in range(size):
         ahead[i]["hint"] = slots[home_of(tag_of(ahead[i]["stream"], ahead[i]["low"]), len(slots))]["viewer"]
     for i in range(size):
         ahead[i]["viewer"] = likely_viewer(slots, tag_of(ahead[i]["stream"], ahead[i]["low"]))
     for i in range(size):
         viewer = max(ahead[i]["viewer"], 0)
-        ahead[i]["hint"] = viewers[viewer]["kept"]
+        ahead[i]["hint"] = viewers[viewer]["newest_activity"]
         ahead[i]["hint_too"] = viewers[viewer]["hash_low"]  # often in another line of the cache
     for i in range(size):
-        # What row 0 says before anybody has it is not to be relied on.
-        node = min(max(ahead[i]["hint"], 0), len(kept) - 1)
-        ahead[i]["hint"] = kept[node]["activity"]
+        # Row 0 holds no valid index before its first use.
+        node = min(max(ahead[i]["hint"], 0), len(activities) - 1)
+        ahead[i]["hint"] = activities[node]["activity"]
 
 
 @inlined
@@ -61,22 +61,22 @@ def read_activities(state: State, chunk: int, size: int) -> int:
 
     Returns the chunk after them.
     """
-    ahead, viewers, kept = state.ahead, state.viewer_arrays.viewers, state.viewer_arrays.kept
+    ahead, viewers, activities = state.ahead, state.viewer_arrays.viewers, state.viewer_arrays.activities
     for begin in range(0, size, CHUNK):
         for i in range(begin, min(begin + CHUNK, size)):
-            ahead[i]["settled"] = kept[chunk * CHUNK + i - begin]["viewer"]
+            ahead[i]["finalizing"] = activities[chunk * CHUNK + i - begin]["viewer"]
         chunk = int(state.viewer_arrays.chunks[chunk])
     for i in range(size):
-        viewer = ahead[i]["settled"]
-        ahead[i]["hint"] = viewers[viewer]["kept"]
+        viewer = ahead[i]["finalizing"]
+        ahead[i]["hint"] = viewers[viewer]["newest_activity"]
         ahead[i]["hint_too"] = viewers[viewer]["seen_ms"]
-    # The newest, the oldest, and the one behind: the first of a later bucket, where there is one a bucket.
+    # The newest, the oldest and the second oldest; with one activity per bucket that one belongs to a later bucket.
     for _ in range(_LINKS):
         for i in range(size):
-            ahead[i]["hint"] = kept[max(ahead[i]["hint"], 0)]["later"]
+            ahead[i]["hint"] = activities[max(ahead[i]["hint"], 0)]["later"]
     # Neighbours among those present.
     for i in range(size):
-        viewer = ahead[i]["settled"]
+        viewer = ahead[i]["finalizing"]
         previous_present, next_present = (
             max(viewers[viewer]["previous_present"], 0),
             max(viewers[viewer]["next_present"], 0),
@@ -87,7 +87,7 @@ def read_activities(state: State, chunk: int, size: int) -> int:
 
 @inlined
 def read_slots(state: State, row: int, size: int) -> None:
-    """Have at hand the places in the table of some who have gone, all of one stream."""
+    """Prefetch the table slots of viewers to be removed, all of one stream."""
     ahead, viewer_arrays = state.ahead, state.viewer_arrays
     slots, viewers = viewer_arrays.slots, viewer_arrays.viewers
     for i in range(size):

@@ -1,4 +1,4 @@
-"""The buckets of a stream: a list ordered by start, newest first. The older part may be closed already."""
+"""The buckets of a stream: a list ordered by start, newest first. The oldest ones may be closed."""
 
 from consumer.runtime.jit import inlined
 from consumer.windows.layout import NONE, State
@@ -7,7 +7,7 @@ from consumer.windows.rules import WindowRules
 
 @inlined
 def bucket_start_ms(timestamp_ms: int, bucket_ms: int) -> int:
-    """The multiple of `bucket_ms` at or below the time, below zero too."""
+    """The largest multiple of `bucket_ms` not above the time; the time may be negative."""
     return timestamp_ms // bucket_ms * bucket_ms
 
 
@@ -25,13 +25,13 @@ def leaves_window_at_ms(rules: WindowRules, start_ms: int) -> int:
 
 @inlined
 def first_open_ms(rules: WindowRules, time_ms: int) -> int:
-    """The start of the first bucket that is not over at that time."""
+    """The start of the first bucket that has not ended at that time."""
     return -(-(time_ms - rules.bucket_ms - rules.grace_ms) // rules.bucket_ms) * rules.bucket_ms
 
 
 @inlined
 def find_or_open(state: State, row: int, start_ms: int) -> int:
-    """The open bucket of a stream that starts there, made if need be; it must not be one that has closed."""
+    """The stream's open bucket with that start, created if missing; it must not have closed already."""
     stream, buckets = state.streams[row], state.buckets
     newer, older = NONE, int(stream["newest"])
     while older != NONE and buckets[older]["start_ms"] > start_ms:
@@ -47,7 +47,7 @@ def find_or_open(state: State, row: int, start_ms: int) -> int:
 
 @inlined
 def append_oldest(state: State, row: int, start_ms: int) -> int:
-    """A new bucket behind a stream's oldest, for a stream that is put together from its row."""
+    """Append a bucket older than the stream's oldest; used when a stream is loaded from its row."""
     bucket = _new_bucket(state, start_ms)
     _link(state, row, int(state.streams[row]["oldest"]), bucket, NONE)
     return bucket
@@ -55,7 +55,7 @@ def append_oldest(state: State, row: int, start_ms: int) -> int:
 
 @inlined
 def open_next(state: State, row: int, bucket: int, start_ms: int) -> None:
-    """Have the bucket behind a stream's newest closed one be open: somebody was carried into it."""
+    """Open the bucket that follows the stream's newest closed one, because viewers were carried into it."""
     newer = int(state.buckets[bucket]["newer"])
     if newer != NONE and state.buckets[newer]["start_ms"] == start_ms:
         return
@@ -90,7 +90,7 @@ def _new_bucket(state: State, start_ms: int) -> int:
         presence = state.viewer_arrays.presence[slot]
         presence["first_chunk"] = NONE
         presence["last_chunk"] = NONE
-        presence["kept"] = 0
+        presence["activities"] = 0
         presence["untracked"] = 0
         presence["timeouts"] = 0
         presence["unique_viewers"] = 0

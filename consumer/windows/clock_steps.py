@@ -18,7 +18,7 @@ from consumer.windows.streams import remove_stream
 
 @compiled
 def step_partition(rules: WindowRules, state: State, to_ms: int, offset: int, closed: Closed) -> None:
-    """Move partition time as a record would that no stream has."""
+    """Advance partition time as a record of no stream would."""
     advance_partition(rules, state, to_ms, PARTITION_IDLE, offset, closed)
 
 
@@ -44,7 +44,7 @@ def _settle(before: WindowRules, rules: WindowRules, state: State, row: int, off
         stream["closed_below_ms"] = max(int(stream["closed_below_ms"]), first_open_ms(before, own_ms))
         stream["changed"] = True
     time_ms = max(own_ms, idle_watermark_ms)
-    # Else a longer window would take in again what has left it and only by chance was not freed yet.
+    # A longer window must not take back buckets that left the old one and were not freed yet.
     drop_outside_window(before, state, row, time_ms)
     close_until(rules, state, row, time_ms, SETTINGS, offset, closed)
     drop_outside_window(rules, state, row, time_ms)

@@ -36,7 +36,7 @@ Closed = npt.NDArray[np.void]
 def close_until(
     rules: WindowRules, state: State, row: int, time_ms: int, reason: int, offset: int, closed: Closed
 ) -> None:
-    """Close, oldest first, the open buckets that are over at that stream time, into `closed`."""
+    """Close the open buckets that have ended at that stream time, oldest first; write them to `closed`."""
     stream, buckets = state.streams[row], state.buckets
     while True:
         bucket = int(stream["oldest_open"])
@@ -67,7 +67,7 @@ def _publish(state: State, row: int, bucket: int, reason: int, offset: int, clos
 
 @inlined
 def due_watermark_ms(rules: WindowRules, state: State, row: int) -> int:
-    """The lowest idle watermark at which a stream has a bucket to close, an empty window, or is to be forgotten."""
+    """The lowest idle watermark at which the stream closes a bucket, empties its window or is forgotten."""
     stream, buckets = state.streams[row], state.buckets
     oldest_open = int(stream["oldest_open"])
     if oldest_open != NONE:
@@ -81,7 +81,7 @@ def due_watermark_ms(rules: WindowRules, state: State, row: int) -> int:
 
 @inlined
 def schedule(rules: WindowRules, state: State, row: int) -> None:
-    """Have the heap look at a stream no later than its next due idle watermark."""
+    """Add a heap entry no later than the stream's next due idle watermark."""
     idle_watermark_ms = due_watermark_ms(rules, state, row)
     if idle_watermark_ms < state.streams[row]["scheduled_ms"]:
         state.streams[row]["scheduled_ms"] = idle_watermark_ms
@@ -105,7 +105,7 @@ def advance_partition(
     if timestamp_ms < head["partition_bucket_end_ms"]:
         return
     head["partition_bucket_end_ms"] = bucket_start_ms(timestamp_ms, rules.bucket_ms) + rules.bucket_ms
-    # Rules that let streams be idle for longer would lower it.
+    # A longer stream_idle_ms must not lower it.
     head["idle_watermark_ms"] = max(int(head["idle_watermark_ms"]), timestamp_ms - rules.stream_idle_ms)
     _close_quiet_streams(rules, state, reason, offset, closed)
 
@@ -132,7 +132,7 @@ def _close_quiet_streams(rules: WindowRules, state: State, reason: int, offset: 
 
 @compiled
 def close_everything(rules: WindowRules, state: State, reason: int, closed: Closed) -> None:
-    """Close every stream's buckets up to the one that holds its time, as if time had reached the end of that."""
+    """Close every stream's buckets, as if time had reached the end of the bucket that holds its time."""
     for row in range(state.head[0]["streams_used"]):
         stream = state.streams[row]
         if stream["id_size"] < 0:

@@ -34,4 +34,4 @@ class EventColumns(NamedTuple):
     value: npt.NDArray[np.int64]
     """Bits per second of a bitrate report, milliseconds of a buffer event, else 0."""
     reject: npt.NDArray[np.uint8]
-    """0 for an event that is taken, else a code of the closed list of reasons."""
+    """0 for a valid event, else the code of the reason for its rejection."""

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from consumer.windows.layout import CLOSED, NONE, State, grown
 from consumer.windows.rules import WindowRules
-from consumer.windows.storage.load import RowBatch, needs_of
+from consumer.windows.storage.batch import RowBatch, needs_of
 from consumer.windows.streams import fill_table, pack_ids
 from consumer.windows.viewers.layout import CHUNK
 from consumer.windows.viewers.room import with_room
@@ -13,25 +13,25 @@ from consumer.windows.viewers.room import with_room
 _MIN_IDS_BYTES = 512
 
 
-def with_room_for_events(rules: WindowRules, state: State, events: int, id_bytes: int, gaps: int) -> State:
-    """The state with room for the worst that a batch can do: every event a new stream and a new bucket.
+def with_room_for_events(rules: WindowRules, state: State, events: int, id_bytes: int, empty_buckets: int) -> State:
+    """The state with room for the largest growth by a batch: each event opens a new stream and a new bucket.
 
     Args:
         rules: those in force.
-        state: which keeps what it holds, in these or in larger arrays.
+        state: copied to larger arrays where it has no room.
         events: how many.
-        id_bytes: no more than so many of new ids.
-        gaps: how many buckets without events may open meanwhile.
+        id_bytes: upper bound of the bytes of new ids.
+        empty_buckets: how many buckets without events may open meanwhile.
     """
     head = state.head[0]
     streams, buckets, due = (int(head[used]) for used in ("streams_used", "buckets_used", "due_size"))
-    ids = _ids_with_room(state, id_bytes)  # before streams are copied, since it moves what they point to
+    ids = _ids_with_room(state, id_bytes)  # before streams are copied: it changes their references
     state = State(
         head=state.head,
         table=_table_with_room(state, int(head["streams_live"]) + events),
         streams=grown(state.streams, streams, streams + events),
         ids=ids,
-        buckets=grown(state.buckets, buckets, buckets + events + gaps),
+        buckets=grown(state.buckets, buckets, buckets + events + empty_buckets),
         due=grown(state.due, due, due + events),
         ahead=state.ahead,
         viewer_arrays=state.viewer_arrays,
@@ -56,12 +56,14 @@ def with_room_for_rows(rules: WindowRules, state: State, batch: RowBatch) -> Sta
     )
 
 
-def closed_with_room(closed: npt.NDArray[np.void], state: State, events: int, gaps: int) -> npt.NDArray[np.void]:
+def closed_with_room(
+    closed: npt.NDArray[np.void], state: State, events: int, empty_buckets: int
+) -> npt.NDArray[np.void]:
     """Rows for all buckets that can close: those that are held, and those that may open meanwhile."""
-    wanted = int(state.head[0]["buckets_live"]) + events + gaps
+    wanted = int(state.head[0]["buckets_live"]) + events + empty_buckets
     if wanted <= len(closed):
         return closed
-    # Zeros, since what is never written is in the checksum too.
+    # Zeros, because the checksum covers fields that are never written.
     return np.zeros(max(wanted, 3 * len(closed) // 2), CLOSED)
 
 

@@ -1,7 +1,7 @@
 """SipHash (Aumasson and Bernstein, 2012): a keyed hash, so that nobody can craft ids that collide.
 
-Stream ids are compared where hashes agree, so 64 bits and few rounds do: SipHash-1-3. Of viewer ids nothing but the
-hash is kept: SipHash-2-4 with 128 bits.
+Stream ids are compared when their hashes are equal, so 64 bits and few rounds suffice: SipHash-1-3. Of a viewer id
+only the hash is stored: SipHash-2-4 with 128 bits.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ U64 = np.uint64
 @inlined
 def eight_bytes(text: npt.NDArray[np.uint8], at: np.uint64) -> np.uint64:
     """The little-endian word at a position."""
-    # Unsigned positions spare the check for negative ones, and then these eight loads become one.
+    # Unsigned positions need no check for negative ones; the compiler then merges these eight loads.
     return U64(
         U64(text[at])
         | (U64(text[at + U64(1)]) << U64(8))
@@ -34,7 +34,7 @@ def _last_bytes(text: npt.NDArray[np.uint8], at: int, size: int) -> np.uint64:
     left = size & 7
     if left == 0:
         return U64(0)
-    if size >= 8:  # read them with the bytes before, and shift those out
+    if size >= 8:  # read together with the bytes before, which are shifted out
         return U64(eight_bytes(text, U64(at + size - 8)) >> U64(8 * (8 - left)))
     word = U64(0)
     for i in range(size):

@@ -1,11 +1,11 @@
-"""What a partition remembers, as arrays: one row a stream, one row an active bucket, no object for either.
+"""The state of a partition as arrays: one row per stream, one row per active bucket, no Python object for either.
 
 ```
 table ──► streams row ──► newest bucket ⇄ … ⇄ oldest_open ⇄ … ⇄ oldest      due: a heap of (idle watermark, stream)
    ids ◄──┘ id_start          open buckets        closed, still in the window
 ```
 A stream's buckets are a list ordered by start. Rows are reused through free lists; arrays grow by half, and only
-between two calls of compiled code, so that compiled code never has to ask for room.
+between two calls of compiled code, which never allocates.
 """
 
 from typing import NamedTuple, TypeVar
@@ -40,16 +40,16 @@ STREAM = np.dtype(
         (
             "time_ms",
             np.int64,
-        ),  # the largest accepted timestamp of its own; the idle watermark is added where it is read
+        ),  # the largest accepted timestamp; readers apply the idle watermark
         ("viewers", np.int64),
-        ("scheduled_ms", np.int64),  # the idle watermark at which the heap looks at it next
+        ("scheduled_ms", np.int64),  # the idle watermark of its valid heap entry
         ("id_start", np.int64),
         ("id_size", np.int32),
         ("newest", np.int32),
         ("oldest_open", np.int32),
         ("oldest", np.int32),
-        ("closed_below_ms", np.int64),  # what closed under rules that allowed less grace; NO_TIME_MS: nothing did
-        ("stored_digest", np.uint64),  # of its rows as they were stored last
+        ("closed_below_ms", np.int64),  # buckets before it closed under a shorter grace; NO_TIME_MS: none
+        ("stored_digest", np.uint64),  # parts of its row when last stored
         ("stored_parts", np.int32),  # 0 where it never was
         ("changed", np.bool_),  # since it was stored
     ],
@@ -76,7 +76,7 @@ BUCKET = np.dtype(
 )
 
 FIRST_STAT = dict(BUCKET.fields or {})["peak"][1] // 8
-"""A bucket is 64-bit words: its figures are all of them from here on, and none is below 0."""
+"""A bucket consists of 64-bit words; from this one on they are statistics, all 0 or more."""
 
 CLOSED = np.dtype(
     [
@@ -96,7 +96,7 @@ HEAD = np.dtype(
         ("partition_bucket_end_ms", np.int64),
         ("partition_started", np.int64),  # the first record sets partition time and no idle watermark
         ("idle_watermark_ms", np.int64),
-        ("closed_below_ms", np.int64),  # as a stream's, for the idle watermark
+        ("closed_below_ms", np.int64),  # as the field of a stream, for the idle watermark
         ("streams_used", np.int64),
         ("streams_free", np.int64),
         ("streams_live", np.int64),
@@ -121,7 +121,7 @@ HEAD = np.dtype(
 DUE = np.dtype([("idle_watermark_ms", np.int64), ("stream", np.int64)])
 
 AHEAD = 64
-"""So many events are looked at ahead of processing: what they need stays in the nearest cache until they are taken."""
+"""Number of events to prefetch for: their data stays in the first-level cache until they are processed."""
 
 AHEAD_ROW = np.dtype(
     [
@@ -129,7 +129,7 @@ AHEAD_ROW = np.dtype(
         ("low", np.uint64),
         ("high", np.uint64),
         ("viewer", np.int64),
-        ("settled", np.int64),
+        ("finalizing", np.int64),
         ("gone", np.int64),
         ("hint", np.int64),
         ("hint_too", np.int64),
@@ -141,12 +141,12 @@ that is being finalized: the rows of viewers with activities in it, and of viewe
 
 
 class Times(NamedTuple):
-    """What a partition remembers besides its streams; None where it is not set."""
+    """Times of a partition; None where not set."""
 
     partition_time_ms: int | None = None
     idle_watermark_ms: int | None = None
     closed_below_ms: int | None = None
-    """Buckets that start before are closed, though rules with more grace that came later would have them open."""
+    """Buckets that start before it are closed, even if a longer grace was set later."""
 
 
 class State(NamedTuple):
@@ -185,12 +185,12 @@ def new_state(hash_key: tuple[int, int], *, sessions: bool = False) -> State:
 
 
 def known(time_ms: int) -> int | None:
-    """A time of the arrays as it is told outside: None where it is not set."""
+    """A time of the arrays as a public value: None where not set."""
     return None if time_ms == NO_TIME_MS else time_ms
 
 
 def words_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
-    """Rows of 64-bit words as those words: one row a row, so that code can go through figures without their names."""
+    """View rows of 64-bit fields as a two-dimensional array of words, one line per row."""
     return rows.view(np.int64).reshape(len(rows), rows.dtype.itemsize // 8)
 
 
@@ -205,25 +205,25 @@ def grown(array: npt.NDArray[Kind], used: int, wanted: int) -> npt.NDArray[Kind]
 
 
 @inlined
-def has_room(state: State, closed: npt.NDArray[np.void], events: int, id_bytes: int, gaps: int) -> bool:
-    """Whether every event could open a stream and a bucket, and everything could close, without an array growing.
+def has_room(state: State, closed: npt.NDArray[np.void], events: int, id_bytes: int, empty_buckets: int) -> bool:
+    """Whether the arrays have room if every event opens a stream and a bucket, and everything closes.
 
-    `gaps`: how many buckets without events may open and close meanwhile.
+    `empty_buckets`: how many buckets without events may open and close meanwhile.
     """
     head = state.head[0]
     return bool(
         head["streams_used"] + events <= len(state.streams)
         and 2 * (head["streams_live"] + events) <= len(state.table)
         and head["ids_used"] + id_bytes <= len(state.ids)
-        and head["buckets_used"] + events + gaps <= len(state.buckets)
+        and head["buckets_used"] + events + empty_buckets <= len(state.buckets)
         and head["due_size"] + events <= len(state.due)
-        and head["buckets_live"] + events + gaps <= len(closed)
+        and head["buckets_live"] + events + empty_buckets <= len(closed)
         and has_room_for_activities(state.viewer_arrays, events)
     )
 
 
 def bytes_in_use(state: State) -> int:
-    """Bytes of the rows in use or used before; room that nobody wrote to is not resident and not counted."""
+    """Bytes of rows in use or used before; rows never written to are not resident and not counted."""
     head = state.head[0]
     return (
         HEAD.itemsize

@@ -11,17 +11,19 @@ import numpy.typing as npt
 
 from consumer.windows.clock_steps import apply_rules, step_partition
 from consumer.windows.closing import END_OF_INPUT, close_everything
+from consumer.windows.empty_buckets import most_empty_buckets, most_empty_buckets_of
 from consumer.windows.events import EventColumns
-from consumer.windows.gaps import most_empty_buckets, most_empty_buckets_of
 from consumer.windows.growth import closed_with_room, with_room_for_events, with_room_for_rows
 from consumer.windows.layout import CLOSED, NO_TIME_MS, NONE, Times, known, new_state, words_of
 from consumer.windows.process import process_events, process_events_without_sessions
 from consumer.windows.rules import WindowRules
 from consumer.windows.stats import PartitionStats, SessionCounters, counters_of, stats_of
+from consumer.windows.storage.batch import Record, row_batch
 from consumer.windows.storage.checksum import Checksum, add_to_checksum
-from consumer.windows.storage.load import LargeRows, Record, finish_rows, load_batch, row_batch, unfinished_error
+from consumer.windows.storage.large_rows import LargeRows
+from consumer.windows.storage.load import finish_rows, load_batch, unfinished_error
 from consumer.windows.storage.store import PART_BYTES, ChangedRows, changed_rows, mark_stored
-from consumer.windows.storage.viewer_rows import enter_viewers
+from consumer.windows.storage.viewer_rows import index_viewers
 from consumer.windows.streams import fill_table, hash_streams, ids_of, row_of
 from consumer.windows.view import WindowView, largest_streams, viewers_of_all, views_of, window_rows
 from consumer.windows.viewers.room import given_back, with_fewer_chunks, with_fewer_viewers
@@ -45,7 +47,7 @@ class ClosedBuckets(NamedTuple):
 
 
 class PartitionWindows:
-    """The windows of all streams of one partition; `hash_key` is two 64-bit words that nobody outside can know."""
+    """The windows of all streams of one partition; `hash_key` is two secret 64-bit words."""
 
     def __init__(self, rules: WindowRules, hash_key: tuple[int, int]) -> None:
         self._rules = rules
@@ -55,11 +57,11 @@ class PartitionWindows:
         self._closed: list[ClosedBuckets] = []
         self._large_rows = LargeRows()
         self._encoded: npt.NDArray[np.void] | None = None
-        """Marks of the rows that were made of the state as it stands."""
+        """Marks of the rows encoded last; None once the state has changed since."""
 
     @classmethod
     def loading(cls, rules: WindowRules, hash_key: tuple[int, int], times: Times) -> Self:
-        """Windows that `load` fills with stored rows; they take events once `finish_load` was called."""
+        """Empty windows to be filled by `load`; they accept events after `finish_load`."""
         windows = cls(rules, hash_key)
         windows._set_times(times)
         return windows
@@ -67,26 +69,26 @@ class PartitionWindows:
     def apply(
         self, events: EventColumns, begin: int, end: int, offsets: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.uint8]:
-        """Take rows `begin` to `end` in order; `offsets` has one entry a row of the columns.
+        """Process rows `begin` to `end` in order; `offsets` has one entry per row of the columns.
 
-        Returns the status of each row taken: a code of `process_events.STATUSES`.
+        Returns the status of each processed row: a code of `process_events.STATUSES`.
         """
         status = np.empty(end - begin, np.uint8)
         kernel = process_events if self._rules.sessions else process_events_without_sessions
         while not kernel(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows):
-            # No two ids share a byte of the text, so its size is room enough for all of them.
-            gaps = most_empty_buckets_of(self._rules, self._state, events, begin, end)
-            self._reserve(end - begin, len(events.text), gaps)
+            # Ids do not overlap in the text, so its size is an upper bound.
+            empty_buckets = most_empty_buckets_of(self._rules, self._state, events, begin, end)
+            self._reserve(end - begin, len(events.text), empty_buckets)
         if self._collect():
             self._state = given_back(self._state)  # viewers leave when buckets close
         return status
 
     def pack(self) -> None:
-        """Give back all that viewers who have left held, whether it is worth the moving or not."""
+        """Free all memory of viewers who have left, even where that moves many rows."""
         self._state = with_fewer_chunks(with_fewer_viewers(self._state))
 
     def close_all(self) -> None:
-        """Close what is open, as if time had reached its end; no event may follow."""
+        """Close all open buckets at the end of the input; no event may follow."""
         self._reserve(0, 0, most_empty_buckets(self._rules, self._state, NO_TIME_MS, 0))
         close_everything(self._rules, self._state, END_OF_INPUT, self._closed_rows)
         self._collect()
@@ -101,16 +103,16 @@ class PartitionWindows:
         self._collect()
 
     def next_step_ms(self) -> int | None:
-        """The next bucket's edge of partition time; None where nothing has come yet, or nothing is held."""
+        """The next bucket boundary after partition time; None before the first event or while nothing is held."""
         return int(self._head["partition_bucket_end_ms"]) if self._head["streams_live"] > 0 else None
 
     def change_rules(self, rules: WindowRules, offset: int) -> None:
-        """Go on by new rules before the record at `offset`; what is over by them closes, what has closed stays closed.
+        """Apply new rules before the record at `offset`: close what has ended under them; reopen nothing.
 
         The idle watermark stays where it is until partition time enters its next bucket, and never goes back.
 
         Raises:
-            ValueError: `bucket_ms` or the counting is another one.
+            ValueError: `bucket_ms` or the counting mode differs.
         """
         if rules.bucket_ms != self._rules.bucket_ms:
             raise ValueError(f"bucket_ms can't change from {self._rules.bucket_ms} to {rules.bucket_ms}")
@@ -127,46 +129,46 @@ class PartitionWindows:
 
     @property
     def hash_key(self) -> tuple[int, int]:
-        """The words that the windows were made with."""
+        """The two words that the windows were created with."""
         return int(self._head["hash_key0"]), int(self._head["hash_key1"])
 
     @property
     def counts_sessions(self) -> bool:
-        """By viewer, which is finalized when a bucket closes."""
+        """Whether viewers are counted by id; presence is then finalized when a bucket closes."""
         return self._rules.sessions
 
     def times(self) -> Times:
-        """What is kept of a partition besides its rows, hash key and rules."""
+        """The times to be stored beside rows, hash key and rules."""
         return Times(*(known(int(self._head[name])) for name in Times._fields))
 
     def changed_rows(self, part_bytes: int = PART_BYTES) -> ChangedRows:
-        """Records that bring the stored rows up to now; the same again until they are marked as stored."""
+        """Records that update the stored rows; the same until `mark_stored` is called."""
         rows = changed_rows(self._rules, self._state, part_bytes)
         self._encoded = rows.marks
         return rows
 
     def mark_stored(self, rows: ChangedRows) -> None:
-        """The records are committed: what they hold is no change any more.
+        """Call after the commit of these records: their rows no longer count as changed.
 
         Raises:
-            ValueError: these are not the last rows that were made, or events or steps have come since.
+            ValueError: the rows are not the newest ones, or events or clock steps followed.
         """
         if rows.marks is not self._encoded:
-            raise ValueError("the windows have gone on since these rows were made")
+            raise ValueError("the windows have changed since these rows were encoded")
         mark_stored(self._state, rows.marks)
         self._encoded = None
 
     def load(self, records: Sequence[Record]) -> None:
-        """Take stored rows and tombstones in the order of their topic; a later record of a key stands.
+        """Load stored rows and tombstones in topic order; a later record replaces an earlier one of the same key.
 
         Raises:
-            RowError: a record cannot be read; these windows are of no use then.
+            RowError: a record cannot be decoded; discard these windows.
         """
         for aside in self._load(records):
             self._large_rows.take(*records[aside])
 
     def take_over(self, rules: WindowRules, hash_key: tuple[int, int], times: Times) -> None:
-        """Rules, key and times that were not known before all rows were read.
+        """Set rules, hash key and times, which are known only after all rows were read.
 
         Raises:
             ValueError: `bucket_ms` or the counting is another one than rows were loaded by.
@@ -181,14 +183,14 @@ class PartitionWindows:
         self._state.table.fill(NONE)
         fill_table(self._state, self._state.table)
         self._state.viewer_arrays.slots["viewer"] = NONE
-        enter_viewers(self._state)
+        index_viewers(self._state)
         self._set_times(times)
 
     def finish_load(self) -> Checksum:
-        """Make what is derived of the rows; returns their checksum, as `ChangedRows.all_rows` was.
+        """Build the derived structures; return the checksum of the rows, to compare with `ChangedRows.all_rows`.
 
         Raises:
-            RowError: parts are missing or left over, or what is in a row can't be so by the rules.
+            RowError: parts are missing or left over, or a row contradicts the rules.
         """
         small = {stream_id for stream_id in self._large_rows.ids() if self._row_of(stream_id) != NONE}
         for large in self._large_rows.whole(small):
@@ -217,7 +219,7 @@ class PartitionWindows:
             self._head["partition_bucket_end_ms"] = (times.partition_time_ms // bucket_ms + 1) * bucket_ms
 
     def published_checksum(self) -> Checksum:
-        """Of what has closed since the last reset, in whatever order: stream, figures, reason, offset."""
+        """Order-free checksum of the buckets closed since the last reset: stream, statistics, reason, offset."""
         return Checksum(int(self._head["published_count"]), int(self._head["published_digest"]))
 
     def reset_published_checksum(self) -> None:
@@ -234,7 +236,7 @@ class PartitionWindows:
         return ClosedBuckets([stream_id for closed in taken for stream_id in closed.stream_ids], rows)
 
     def _collect(self) -> bool:
-        """Copy what has closed, if anything, out of the arrays, ids and all: the next walk may reuse their rows."""
+        """Copy closed buckets and their ids out of the arrays, because the next call may reuse the rows."""
         self._encoded = None
         size = int(self._head["closed_size"])
         if size == 0:
@@ -250,7 +252,7 @@ class PartitionWindows:
         return stats_of(self._state)
 
     def counters(self) -> SessionCounters:
-        """What counting by viewer has met so far; what closed buckets don't say is counted when they close."""
+        """Counters of sessions counting; presence is counted when a bucket closes."""
         return counters_of(self._state)
 
     def viewers(self) -> int:
@@ -271,7 +273,7 @@ class PartitionWindows:
         return self.window_rows_of(stream_id)["bucket"]
 
     def window_rows_of(self, stream_id: bytes) -> npt.NDArray[np.void]:
-        """The same with all that closed buckets have.
+        """The same buckets with all fields of a closed one.
 
         They have the fields of `state.CLOSED`, as if they had closed at the end of input; where viewers are counted,
         the figures of presence are those of closed buckets only.
@@ -281,6 +283,6 @@ class PartitionWindows:
     def _row_of(self, stream_id: bytes) -> int:
         return row_of(self._state, np.frombuffer(bytearray(stream_id), np.uint8))
 
-    def _reserve(self, events: int, id_bytes: int, gaps: int) -> None:
-        self._state = with_room_for_events(self._rules, self._state, events, id_bytes, gaps)
-        self._closed_rows = closed_with_room(self._closed_rows, self._state, events, gaps)
+    def _reserve(self, events: int, id_bytes: int, empty_buckets: int) -> None:
+        self._state = with_room_for_events(self._rules, self._state, events, id_bytes, empty_buckets)
+        self._closed_rows = closed_with_room(self._closed_rows, self._state, events, empty_buckets)

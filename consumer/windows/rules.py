@@ -5,7 +5,7 @@ from typing import NamedTuple
 from consumer.runtime.jit import inlined
 
 DAY_MS = 86_400_000
-"""How long a stream with a count above 0 and no events of its own is kept, by partition time."""
+"""How long (partition time) a stream with a count above 0 is kept without events."""
 
 
 class WindowRules(NamedTuple):
@@ -17,16 +17,16 @@ class WindowRules(NamedTuple):
     stream_idle_ms: int
     max_streams: int
     sessions: bool = False
-    """Viewers are counted by their ids, else by joins and leaves alone; what follows is for the former."""
+    """Whether viewers are counted by id; the fields below apply only then."""
     viewer_timeout_ms: int = 90_000
     max_viewers: int = 5_000_000
     max_events_per_viewer_bucket: int = 64
-    """At most 255: activities carry their rank in a byte."""
+    """At most 255: the rank of an activity is stored in a byte."""
 
 
 @inlined
-def blind(rules: WindowRules) -> WindowRules:
-    """Rules without sessions, which compiled code can tell without looking."""
+def without_sessions(rules: WindowRules) -> WindowRules:
+    """The rules with `sessions` as the constant False, so that the compiler removes its branches."""
     return WindowRules(
         rules.window_duration_ms,
         rules.bucket_ms,

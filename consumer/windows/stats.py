@@ -15,12 +15,12 @@ class PartitionStats(NamedTuple):
     idle_watermark_ms: int | None
     largest_lateness_ms: int
     viewers_held: int
-    """Who is present where open buckets begin, or has activities in them; 0 where viewers aren't counted."""
+    """Viewers present at the start of the open buckets, or with activities in them; 0 with events counting."""
     activities_held: int
 
 
 class SessionCounters(NamedTuple):
-    """What counting by viewer has met since the partition began; where it doesn't count, zeros."""
+    """Counters of sessions counting since the partition was assigned; zeros with events counting."""
 
     timeouts: int
     """Viewers who became absent by silence."""
@@ -29,14 +29,14 @@ class SessionCounters(NamedTuple):
     implicit_joins: int
     """Viewers who became present by an event that is not a join."""
     untracked: int
-    """Events past a limit, which say nothing of their viewer's presence."""
+    """Events past a limit; they do not count for presence."""
 
 
 NO_COUNTERS = SessionCounters(0, 0, 0, 0)
 
 
 def stats_of(state: State) -> PartitionStats:
-    """What is held now."""
+    """Current sizes."""
     head, counters = state.head[0], state.viewer_arrays.counters[0]
     return PartitionStats(
         streams=int(head["streams_live"]),
@@ -51,6 +51,6 @@ def stats_of(state: State) -> PartitionStats:
 
 
 def counters_of(state: State) -> SessionCounters:
-    """What counting by viewer has met so far; what closed buckets don't say is counted when they close."""
+    """Counters of sessions counting; presence is counted when a bucket closes."""
     counters = state.viewer_arrays.counters[0]
     return SessionCounters(*(int(counters[name]) for name in SessionCounters._fields))

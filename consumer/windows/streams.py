@@ -52,7 +52,7 @@ def row_of(state: State, text: npt.NDArray[np.uint8]) -> int:
 
 @inlined
 def put_in_table(table: npt.NDArray[np.int32], hash_: np.uint64, row: int) -> None:
-    """Enter a row that is not in the table; the table must have an empty slot."""
+    """Insert a row that is not in the table; the table must have an empty slot."""
     mask = len(table) - 1
     slot = _home(hash_, len(table))
     while table[slot] != NONE:
@@ -62,7 +62,7 @@ def put_in_table(table: npt.NDArray[np.int32], hash_: np.uint64, row: int) -> No
 
 @inlined
 def add_stream(state: State, hash_: np.uint64, text: npt.NDArray[np.uint8], at: int, size: int) -> int:
-    """A new row for an id that is not there yet; room was reserved before processing."""
+    """Add a row for a new id; room was reserved before."""
     head = state.head[0]
     row = int(head["streams_free"])
     if row == NONE:
@@ -95,7 +95,7 @@ def add_stream(state: State, hash_: np.uint64, text: npt.NDArray[np.uint8], at: 
 
 @inlined
 def remove_stream(state: State, row: int) -> None:
-    """Forget a stream that holds no bucket; one that is stored keeps row and id until its tombstones are."""
+    """Remove a stream without buckets; if it is stored, its row and id stay until its tombstones are stored."""
     _take_from_table(state, row)
     stream = state.streams[row]
     state.head[0]["streams_live"] -= 1
@@ -129,7 +129,7 @@ def _take_from_table(state: State, row: int) -> None:
         other = int(table[slot])
         if other == NONE:
             break
-        # An entry may fill the hole only if the hole lies on its way from home to where it stands.
+        # An entry may move into the hole only if the hole lies between its home slot and its current slot.
         home = _home(streams[other]["hash"], len(table))
         if ((slot - home) & mask) >= ((slot - hole) & mask):
             table[hole] = other
@@ -139,7 +139,7 @@ def _take_from_table(state: State, row: int) -> None:
 
 @compiled
 def hash_streams(state: State) -> None:
-    """Hash every id anew, under the key that the state has now."""
+    """Recompute the hash of every id under the current key."""
     head = state.head[0]
     for row in range(head["streams_used"]):
         stream = state.streams[row]
@@ -150,7 +150,7 @@ def hash_streams(state: State) -> None:
 
 @compiled
 def fill_table(state: State, table: npt.NDArray[np.int32]) -> None:
-    """Enter every stream into an empty table."""
+    """Insert every stream into an empty table."""
     for row in range(state.head[0]["streams_used"]):
         if state.streams[row]["id_size"] >= 0:
             put_in_table(table, state.streams[row]["hash"], row)

@@ -59,7 +59,7 @@ def viewers_of_all(rules: WindowRules, state: State) -> int:
 def largest_streams(rules: WindowRules, state: State) -> npt.NDArray[np.int64]:
     """The rows of all streams, those with the most viewers first."""
     rows, viewers = _live(rules, state)
-    # Ties go by row, so that the choice does not flicker from one snapshot to the next.
+    # Ties are ordered by row, so that the choice is stable between snapshots.
     return rows[np.lexsort((rows, -viewers))]
 
 
@@ -126,24 +126,24 @@ def window_stats(rules: WindowRules, state: State, rows: npt.NDArray[np.int64], 
 
 @inlined
 def _window_of(rules: WindowRules, state: State, row: int, stats: npt.NDArray[np.void], i: int) -> None:
-    stream, figure = state.streams[row], stats[i]
+    stream, row_stats = state.streams[row], stats[i]
     time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
-    figure["time_ms"] = time_ms
-    figure["viewers"] = live_viewers(rules, state, row)
-    # Of an open bucket the peak isn't known where viewers are counted; those who watch now are the least it has.
-    figure["peak"] = figure["viewers"] if rules.sessions else 0
-    figure["bitrate_samples"] = 0
-    figure["bitrate_sum_low"] = 0
-    figure["bitrate_sum_high"] = 0
-    figure["bitrate_min_bps"] = 0
-    figure["bitrate_max_bps"] = 0
-    figure["buffer_events"] = 0
-    figure["stall_ms"] = 0
-    figure["last_closed_start_ms"] = NO_TIME_MS
+    row_stats["time_ms"] = time_ms
+    row_stats["viewers"] = live_viewers(rules, state, row)
+    # With sessions counting the peak of an open bucket is not known yet; the current viewers are its lower bound.
+    row_stats["peak"] = row_stats["viewers"] if rules.sessions else 0
+    row_stats["bitrate_samples"] = 0
+    row_stats["bitrate_sum_low"] = 0
+    row_stats["bitrate_sum_high"] = 0
+    row_stats["bitrate_min_bps"] = 0
+    row_stats["bitrate_max_bps"] = 0
+    row_stats["buffer_events"] = 0
+    row_stats["stall_ms"] = 0
+    row_stats["last_closed_start_ms"] = NO_TIME_MS
     slot, is_open = int(stream["newest"]), stream["oldest_open"] != NONE
     while slot != NONE and leaves_window_at_ms(rules, int(state.buckets[slot]["start_ms"])) > time_ms:
-        if not is_open and figure["last_closed_start_ms"] == NO_TIME_MS:
-            figure["last_closed_start_ms"] = state.buckets[slot]["start_ms"]
+        if not is_open and row_stats["last_closed_start_ms"] == NO_TIME_MS:
+            row_stats["last_closed_start_ms"] = state.buckets[slot]["start_ms"]
         _add_bucket(state, slot, stats, i)
         if slot == stream["oldest_open"]:
             is_open = False
@@ -152,24 +152,24 @@ def _window_of(rules: WindowRules, state: State, row: int, stats: npt.NDArray[np
 
 @inlined
 def _add_bucket(state: State, slot: int, stats: npt.NDArray[np.void], i: int) -> None:
-    figure, bucket = stats[i], state.buckets[slot]
-    figure["peak"] = max(int(figure["peak"]), int(bucket["peak"]))
-    figure["buffer_events"] += bucket["buffer_events"]
-    figure["stall_ms"] += bucket["stall_ms"]
+    row_stats, bucket = stats[i], state.buckets[slot]
+    row_stats["peak"] = max(int(row_stats["peak"]), int(bucket["peak"]))
+    row_stats["buffer_events"] += bucket["buffer_events"]
+    row_stats["stall_ms"] += bucket["stall_ms"]
     if bucket["bitrate_samples"] == 0:
         return
-    if figure["bitrate_samples"] == 0:
-        figure["bitrate_min_bps"] = bucket["bitrate_min_bps"]
-        figure["bitrate_max_bps"] = bucket["bitrate_max_bps"]
+    if row_stats["bitrate_samples"] == 0:
+        row_stats["bitrate_min_bps"] = bucket["bitrate_min_bps"]
+        row_stats["bitrate_max_bps"] = bucket["bitrate_max_bps"]
     else:
-        figure["bitrate_min_bps"] = min(int(figure["bitrate_min_bps"]), int(bucket["bitrate_min_bps"]))
-        figure["bitrate_max_bps"] = max(int(figure["bitrate_max_bps"]), int(bucket["bitrate_max_bps"]))
-    figure["bitrate_samples"] += bucket["bitrate_samples"]
-    figure["bitrate_sum_high"] += bucket["bitrate_sum_high"]
-    low = int(figure["bitrate_sum_low"]) - LIMB + int(bucket["bitrate_sum_low"])
+        row_stats["bitrate_min_bps"] = min(int(row_stats["bitrate_min_bps"]), int(bucket["bitrate_min_bps"]))
+        row_stats["bitrate_max_bps"] = max(int(row_stats["bitrate_max_bps"]), int(bucket["bitrate_max_bps"]))
+    row_stats["bitrate_samples"] += bucket["bitrate_samples"]
+    row_stats["bitrate_sum_high"] += bucket["bitrate_sum_high"]
+    low = int(row_stats["bitrate_sum_low"]) - LIMB + int(bucket["bitrate_sum_low"])
     if low >= 0:
-        figure["bitrate_sum_high"] += 1
-    figure["bitrate_sum_low"] = low if low >= 0 else low + LIMB
+        row_stats["bitrate_sum_high"] += 1
+    row_stats["bitrate_sum_low"] = low if low >= 0 else low + LIMB
 
 
 @compiled

@@ -20,7 +20,7 @@ REPLAY_TO_STATE = 4
 
 
 class StateWriter:
-    """Writes state records into the open transaction; `mark_committed` makes them count after the commit."""
+    """Writes state records into the open transaction; call `mark_committed` after the commit."""
 
     def __init__(self, settings: Settings, identity: Identity, transactions: Transactions, clocks: Clocks) -> None:
         self._topic = settings.kafka.state_topic
@@ -32,11 +32,11 @@ class StateWriter:
         self._written: dict[int, ChangedRows] = {}
 
     def wait_s(self, partition: PartitionTask) -> float:
-        """How long until a checkpoint is due by its age."""
+        """Seconds until a checkpoint is due by age."""
         return partition.checkpoint_s + self._interval_s - self._clocks.monotonic_s()
 
     def is_due(self, partition: PartitionTask) -> bool:
-        """Whether the next commit is to be a checkpoint of this partition."""
+        """Whether the next commit must be a checkpoint of this partition."""
         if not partition.to_checkpoint:
             return False
         most = max(LEAST_REPLAY_BYTES, REPLAY_TO_STATE * partition.windows.stats().state_bytes)
@@ -49,7 +49,7 @@ class StateWriter:
         Raises:
             TransactionAborted, TransactionLost, ViewerConsumerError: as the transaction's `produce`.
         """
-        self._written.clear()  # what an earlier transaction held, which was not committed
+        self._written.clear()  # leftovers of an aborted transaction
         for partition in partitions:
             if partition.to_commit or self.is_due(partition):
                 self._write(partition)
@@ -64,7 +64,7 @@ class StateWriter:
         self._write_checkpoint(partition)
 
     def mark_committed(self, partition: PartitionTask) -> int | None:
-        """Take over what was committed; return the number of rows, or None if the commit held no checkpoint of it."""
+        """Apply the commit to the partition; return the number of rows, or None if it held no checkpoint."""
         partition.committed_offset = partition.next_offset
         partition.journal_changed = False
         changed = self._written.pop(partition.number, None)

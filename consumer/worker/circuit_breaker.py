@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 
 class Limit(NamedTuple):
-    """More than `most` rejects among `among` records that follow each other are too many."""
+    """A limit: more than `most` rejects among `among` consecutive records."""
 
     most: int
     among: int
 
     @property
     def sentence(self) -> str:
-        """What has happened where it is passed, for people."""
+        """The reason, for messages."""
         if self.among == self.most + 1:
             return f"{self.among:,} records in a row are rejects"
         return f"more than {self.most:,} of the last {self.among:,} records are rejects"

@@ -9,7 +9,7 @@ from consumer.worker.task import PartitionTask
 
 
 class IdleClosing:
-    """Asks where silent partitions end, and moves the time of those of which nothing more is to be read."""
+    """Queries the ends of quiet partitions, and advances the time of those that are read to their end."""
 
     def __init__(self, source: Input, ends: EndQuery, metrics: WorkerMetrics, clocks: Clocks) -> None:
         self._input = source
@@ -20,7 +20,7 @@ class IdleClosing:
         self._asked: frozenset[int] = frozenset()
 
     def turn(self, tasks: Mapping[int, PartitionTask], with_records: Collection[int]) -> None:
-        """Advance the clocks after each poll; `with_records` are the partitions that it returned records of."""
+        """Advance the clocks after each poll; `with_records` are the partitions with records in it."""
         now_s = self._clocks.monotonic_s()
         elapsed_ms, self._last_turn_s = (now_s - self._last_turn_s) * 1000, now_s
         for partition in tasks.values():
@@ -40,8 +40,8 @@ class IdleClosing:
         for number in self._asked:
             partition = tasks.get(number)
             if partition is not None:
-                # Behind the last record there may be markers of transactions, which it was seen to end with.
-                read_to = max(partition.next_offset, self._input.seen_to(number))
+                # The end may lie behind transaction markers that follow the last record.
+                read_to = max(partition.next_offset, self._input.last_seen_end(number))
                 partition.idle.answered(None if ends is None else ends.get(number), read_to)
         self._asked = frozenset()
 
@@ -64,7 +64,7 @@ class IdleClosing:
 
 
 def _time_to_move_ms(partition: PartitionTask) -> int | None:
-    """Partition time of one that is quiet and holds something."""
+    """Advance partition time of a quiet partition that holds something."""
     if not partition.idle.is_quiet or partition.windows.next_step_ms() is None:
         return None
     return partition.windows.times().partition_time_ms

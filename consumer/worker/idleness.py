@@ -1,4 +1,4 @@
-"""The clock of a partition to which nothing comes: how far its time runs on without records.
+"""The idle clock of a partition: how far its time advances without records.
 
 ```
                                           partition_idle_ms
@@ -7,24 +7,23 @@
  partition time  stands still ─────────────────────┼─ would run │ moves ───────── │ moves
                                                             start of a bucket  start of the next
 ```
-Idle time is made of what polls took, at most a second each: a process that was stopped, or a machine that slept, hasn't
-seen for so long that nothing came. Whatever says that something may have come makes it start anew, a broker that
-doesn't answer included: records may be where nobody sees them.
+Idle time is the sum of the time between polls, at most a second each: a suspended process did not observe that nothing
+arrived. It restarts whenever a record may have arrived unseen, for example if a broker does not answer.
 """
 
 MOST_PER_POLL_MS = 1_000
 QUIET_MS = 1_000
-"""A partition is not asked about before; on a busy one no query is spent."""
+"""Idle time before the first query, so that busy partitions are never queried."""
 
 QUERY_EVERY_MS = 5_000
 
 
 class IdleClock:
-    """Of one partition, from its assignment until it goes; ask it only while the partition holds something.
+    """The idle clock of one assigned partition; used only while the partition holds something.
 
     Args:
-        partition_idle_ms: how long nothing must have come before time runs on.
-        bucket_ms: time moves to the starts of buckets only.
+        partition_idle_ms: idle time before partition time advances.
+        bucket_ms: partition time advances only to starts of buckets.
     """
 
     def __init__(self, partition_idle_ms: int, bucket_ms: int) -> None:
@@ -36,13 +35,13 @@ class IdleClock:
         self._at_end = False
 
     def record_seen(self) -> None:
-        """A record came, or the partition is paused, or for any other reason nobody knows that nothing came."""
+        """Restart: a record arrived, the partition is paused, or it is unknown whether something arrived."""
         self._idle_ms = 0.0
         self._stepped_ms = 0
         self._at_end = False
 
     def polled(self, elapsed_ms: float) -> None:
-        """A poll brought nothing of this partition; so long is it since the poll before."""
+        """A poll returned nothing of this partition, that long after the poll before."""
         counted_ms = min(max(elapsed_ms, 0.0), MOST_PER_POLL_MS)
         self._idle_ms += counted_ms
         self._since_answer_ms += counted_ms
@@ -50,21 +49,21 @@ class IdleClock:
 
     @property
     def is_quiet(self) -> bool:
-        """Nothing came for a second or more; before that there is nothing to ask of this clock."""
+        """Whether nothing arrived for a second or more."""
         return self._idle_ms >= QUIET_MS
 
     def wants_query(self, partition_time_ms: int) -> bool:
-        """Whether to ask now where the partition ends; it stays so until `answered`."""
+        """Whether an end-offset query is due; stays true until `answered`."""
         if self._boundary_ms(partition_time_ms) > partition_time_ms:
             return not self._at_end
         return self.is_quiet and self._since_answer_ms >= QUERY_EVERY_MS
 
     def answered(self, end_offset: int | None, next_offset: int) -> None:
-        """Take the answer to a query; it counts until the next poll.
+        """Receive the answer to a query; it is valid until the next poll.
 
         Args:
-            end_offset: one past the newest record, None where the query failed.
-            next_offset: from where the partition is read on, markers of transactions passed.
+            end_offset: the end offset, None if the query failed.
+            next_offset: the next offset to read, behind transaction markers.
         """
         self._since_answer_ms = 0.0
         if end_offset == next_offset:
@@ -73,9 +72,9 @@ class IdleClock:
             self.record_seen()
 
     def step(self, partition_time_ms: int) -> int | None:
-        """To where partition time moves now, the start of a later bucket; None where it stays.
+        """The bucket start to which partition time advances now, or None.
 
-        Whoever calls moves it there: the clock goes on from that.
+        The caller must advance it; the clock continues from there.
         """
         to_ms = self._boundary_ms(partition_time_ms)
         if not self._at_end or to_ms <= partition_time_ms:
@@ -85,7 +84,7 @@ class IdleClock:
         return to_ms
 
     def _boundary_ms(self, partition_time_ms: int) -> int:
-        """The last start of a bucket that the clock has reached."""
+        """The last bucket start that the clock has reached."""
         ran_ms = max(0.0, self._idle_ms - self._partition_idle_ms)
         reached_ms = partition_time_ms + int(ran_ms) - self._stepped_ms
         return reached_ms // self._bucket_ms * self._bucket_ms

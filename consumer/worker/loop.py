@@ -5,8 +5,8 @@
   ▲        │ partitions come and go in here                                                                       │
   └────────┴──────────────────────────────────────────────────────────────────────────────────────────────────────┘
 ```
-Step 3 leaves a cut behind: windows, outboxes, journals and next offsets agree, so a commit may follow. What the
-transaction's owner can't settle ends in one place: memory is dropped, and restored from what is committed.
+After step 3 windows, outboxes, journals and next offsets agree (a consistent cut), so a commit may follow. A lost
+transaction has one consequence: memory is dropped and restored from the committed state.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -34,10 +34,10 @@ from consumer.worker.task import PartitionTask
 LONGEST_WAIT_S = 0.1
 SHORTEST_WAIT_S = 0.001
 RESTORE_LOOK_S = 0.01
-"""A restore that waits, as for the end of a dead worker's transaction, is looked after so often."""
+"""Poll time-out while a restore waits, for example for a dead worker's transaction."""
 
 RESTORE_WAIT_S = 0.02
-"""What is read of a restore is waited for where nothing else is to be done."""
+"""How long to wait for messages of restores if no partition is live."""
 
 SHOW_EVERY_S = 0.5
 
@@ -45,7 +45,7 @@ _log = structlog.get_logger(__name__)
 
 
 class WorkerDependencies(NamedTuple):
-    """What a worker is put together from."""
+    """The parts of a worker."""
 
     make_input: Callable[[AssignmentHandler], Input]
     transactions: Transactions
@@ -53,7 +53,7 @@ class WorkerDependencies(NamedTuple):
     ends: EndQuery
     intake: Intake
     make_intake: Callable[[Settings], Intake]
-    """For the settings under which an earlier worker took what has to be replayed."""
+    """Creates an intake for the settings stored in a checkpoint."""
     identity: Identity
     encode: Encoder
     metrics: WorkerMetrics
@@ -62,7 +62,7 @@ class WorkerDependencies(NamedTuple):
 
 
 class Worker:
-    """Reads, counts, publishes and shows, a turn at a time."""
+    """Runs the numbered steps, one turn at a time."""
 
     def __init__(self, settings: Settings, dependencies: WorkerDependencies) -> None:
         self._settings = settings
@@ -77,8 +77,10 @@ class Worker:
             settings, dependencies.intake, self._input, dependencies.metrics, dependencies.clocks
         )
         self._idle_closing = IdleClosing(self._input, dependencies.ends, dependencies.metrics, dependencies.clocks)
-        plan = RestoreContext(settings, dependencies.identity, dependencies.make_intake)
-        self._restoring = PartitionRestorer(plan, dependencies.reader, dependencies.metrics, dependencies.clocks)
+        restore_context = RestoreContext(settings, dependencies.identity, dependencies.make_intake)
+        self._restoring = PartitionRestorer(
+            restore_context, dependencies.reader, dependencies.metrics, dependencies.clocks
+        )
         self._publisher = Publisher(
             settings,
             dependencies.transactions,
@@ -90,7 +92,7 @@ class Worker:
         )
 
     def start(self) -> None:
-        """Join the group, with a producer that has its place."""
+        """Initialize the producer, then join the group."""
         self._transactions.init()
         self._input.subscribe()
         self._last_poll_s = self._now_s()
@@ -108,7 +110,7 @@ class Worker:
         self._show()
 
     def stop(self) -> None:
-        """Commit what there is, leave the group, let go."""
+        """Commit everything, leave the group and close."""
         self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
         try:
             self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
@@ -118,29 +120,29 @@ class Worker:
             self._restoring.close()
 
     def abandon(self) -> None:
-        """Leave the group and let go, after an error: it may have come between two steps, so nothing is committed."""
+        """Leave the group and close after an error, without a commit: the error may have come between two steps."""
         self._publisher.outcome_unknown = True
         self.stop()
 
     # Changes of the assignment; called inside poll and close.
 
     def on_assigned(self, partitions: Sequence[int]) -> None:
-        """Restore them; they are live when that is done."""
+        """Start to restore them; they are live when that is done."""
         self._metrics.count_rebalance("assigned")
         self._restoring.begin(partitions)
         _log.info("partitions assigned", partitions=list(partitions))
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
-        """Commit them while they are still ours, checkpoints and all, then drop their memory."""
+        """Commit them with checkpoints while they are still assigned, then drop their memory."""
         self._metrics.count_rebalance("revoked")
         self._publisher.publish_all(self._tasks.values(), leaving=partitions)
         if any(each.to_commit for each in self._tasks.values() if each.number in partitions):
-            # What is sent of them must not go out with a later commit, which no longer speaks for them.
+            # Their records must not be part of a later commit, which no longer holds their offsets.
             self._publisher.take_back(self._tasks.values())
         self._drop(partitions)
 
     def on_lost(self, partitions: Sequence[int]) -> None:
-        """They may be others' by now: take back what is not committed, and drop their memory."""
+        """They may have new owners: abort, and drop their memory."""
         self._metrics.count_rebalance("lost")
         self._publisher.take_back(self._tasks.values())
         self._drop(partitions)
@@ -167,7 +169,7 @@ class Worker:
     # 3. Too many rejects.
 
     def _stop_broken(self) -> None:
-        """Take back what isn't committed where a breaker has opened, and read no more of those partitions."""
+        """Abort, stop the partitions whose circuit breaker has opened, and restore the others."""
         newly = [number for number in self._processor.tripped if number in self._tasks]
         if not newly:
             return
@@ -179,7 +181,7 @@ class Worker:
     # 4. Start over, and 5. restore.
 
     def _start_over(self) -> None:
-        """Drop all memory and restore it from what is committed."""
+        """Drop all memory and restore from the committed state."""
         partitions = sorted(self._input.assignment)
         self._input.pause(partitions)
         self._drop(partitions)

@@ -62,7 +62,7 @@ class RecordProcessor:
         for run in batch.runs:
             partition = tasks.get(run.partition)
             if partition is None or run.partition in self.tripped:
-                continue  # read before the partition went; its next owner reads it again
+                continue  # read before the partition was revoked; its next owner reads it again
             if partition.held:
                 partition.held.extend(batch.messages[run.begin : run.end])
                 continue
@@ -97,12 +97,12 @@ class RecordProcessor:
             return
         status = partition.windows.apply(decoded.events, run.begin, end, batch.offsets)
         if self._uses_breaker and self._opens_breaker(partition, decoded, run._replace(end=end), status):
-            return  # the windows are ahead of what may be committed; the caller drops them
+            return  # the windows are ahead of the last consistent cut; the caller drops them
         partition.next_offset = int(batch.offsets[end - 1]) + 1
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
         partition.processed_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
         self._count(decoded.events.kind[run.begin : end], status, partition)
-        if decoded.ignored:  # those behind a record that waits are decoded again, and counted then
+        if decoded.ignored:  # records behind a waiting one are decoded and counted later
             self._metrics.count_ignored(int(np.count_nonzero(decoded.events.reject[run.begin : end] == IGNORED)))
         self._dead_letter_rejects(partition, batch, decoded, range(run.begin, end), status)
         closed = partition.windows.take_closed()

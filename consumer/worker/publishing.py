@@ -20,13 +20,13 @@ from consumer.worker.checkpointing import StateWriter
 from consumer.worker.task import PartitionTask
 
 SEND_AT_ONCE = 5_000
-"""Summaries a turn, so that 100,000 buckets that close together don't keep the loop from polling."""
+"""Summaries sent per turn, so that a burst of 100,000 does not delay the next poll."""
 
 OFFSETS_EVERY_S = 1.0
-"""How long moved offsets may wait for a commit when there is nothing to publish."""
+"""How long advanced offsets may wait for a commit when there is nothing to publish."""
 
-LEAVE_WITHIN_S = 20.0
-"""So long may the last commit of partitions that go take, its checkpoint included; the group waits for it."""
+LEAVE_TIMEOUT_S = 20.0
+"""Time-out of the commit in a revoke, checkpoints included; the group waits for it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ Partitions = Collection[PartitionTask]
 
 
 class Publisher:
-    """Fills and ends transactions; speaks for all partitions owned in each of them."""
+    """Fills and ends transactions; each holds the offsets of all owned partitions."""
 
     def __init__(
         self,
@@ -57,15 +57,15 @@ class Publisher:
         self._clocks = clocks
         self._last_commit_s = clocks.monotonic_s()
         self.outcome_unknown = False
-        """Of the last transaction; memory is of no more use, and nothing is published until this is False again."""
+        """The last transaction's outcome is unknown: memory must be dropped before anything is published."""
 
     @property
     def ready(self) -> bool:
-        """Transactions can begin."""
+        """Whether transactions can begin."""
         return self._transactions.ready
 
     def wait_s(self, partitions: Partitions) -> float:
-        """How long until a commit is due; without end where there is nothing to commit."""
+        """Seconds until a commit is due; infinite if there is nothing to commit."""
         if any(not partition.outbox.empty for partition in partitions):
             every_s = self._interval_s
         elif any(partition.to_commit for partition in partitions):
@@ -75,22 +75,22 @@ class Publisher:
         return self._last_commit_s + every_s - self._clocks.monotonic_s()
 
     def publish_some(self, partitions: Partitions) -> None:
-        """Send a slice of what waits, and commit when it is time and all is sent."""
+        """Send a slice of the pending output; commit when a commit is due and all is sent."""
         self._attempt(partitions, SEND_AT_ONCE)
 
     def publish_all(self, partitions: Partitions, leaving: Container[int]) -> None:
-        """Send and commit all there is, now, with checkpoints of those that leave.
+        """Send and commit everything now, with checkpoints of leaving partitions.
 
-        Where that fails, their next owner takes again what is not committed.
+        If that fails, their next owner processes the uncommitted records again.
         """
         for partition in partitions:
             partition.checkpoint_wanted |= partition.number in leaving and partition.to_checkpoint
         if any(partition.to_commit for partition in partitions):
-            with self._transactions.time_limit(LEAVE_WITHIN_S):
+            with self._transactions.time_limit(LEAVE_TIMEOUT_S):
                 self._attempt(partitions, None)
 
     def take_back(self, partitions: Partitions) -> None:
-        """Abort what is open; what stays owned goes out again with the next commit."""
+        """Abort the open transaction; output of owned partitions is sent again with the next commit."""
         try:
             self._transactions.abort()
         except TransactionLost as error:
@@ -98,12 +98,12 @@ class Publisher:
         _send_again(partitions)
 
     def close(self) -> None:
-        """Let go of the producer."""
+        """Close the producer."""
         self._transactions.close()
 
     def _attempt(self, partitions: Partitions, most: int | None) -> None:
         if self.outcome_unknown:
-            return  # the outboxes may be published, or half of them may be gone with the producer
+            return  # the outboxes may be published already, or partly lost with the producer
         try:
             self._send(partitions, most)
             if most is None or self._is_due(partitions):
@@ -116,12 +116,12 @@ class Publisher:
             self.outcome_unknown = True
 
     def _send(self, partitions: Partitions, most: int | None) -> None:
-        """Send all dead letters, and up to so many summaries or all there are."""
+        """Send all dead letters, and up to a number of summaries."""
         left = most
         for partition in partitions:
-            letters = partition.outbox.take_dead_letters()
-            if letters is not None:
-                self._transactions.produce_with_headers(self._kafka.dead_letter_topic, letters)
+            dead_letters = partition.outbox.take_dead_letters()
+            if dead_letters is not None:
+                self._transactions.produce_with_headers(self._kafka.dead_letter_topic, dead_letters)
             while left is None or left > 0:
                 closed = partition.outbox.take_closed(SEND_AT_ONCE if left is None else left)
                 if closed is None:
@@ -136,10 +136,10 @@ class Publisher:
     def _commit(self, partitions: Partitions) -> None:
         group = self._group_metadata()
         if group is None:
-            return  # the group moves on; the next poll tells what of it is still ours
+            return  # a rebalance is under way; the next poll tells which partitions remain
         began_s = self._clocks.monotonic_s()
         self._state.write_all(partitions)
-        # The offsets of all, moved or not: a transaction without a partition's offset is not fenced for it.
+        # All partitions' offsets, advanced or not: a transaction is fenced only for partitions whose offset it holds.
         offsets = {(self._kafka.input_topic, each.number): each.next_offset for each in partitions}
         self._transactions.commit(offsets, group)
         self._last_commit_s = self._clocks.monotonic_s()

@@ -17,16 +17,16 @@ from consumer.worker.task import PartitionTask
 BATCH = 1_000
 
 SLICE_S = 0.05
-"""Of each turn, so much is for restoring where other partitions are live."""
+"""The time per turn for restoring while other partitions are live."""
 
 _log = structlog.get_logger(__name__)
 
 
 class PartitionRestorer:
-    """The partitions that are ours and not live yet: on their way, or stopped for good."""
+    """The assigned partitions that are not live: restoring, or stopped."""
 
-    def __init__(self, plan: RestoreContext, reader: RestoreReader, metrics: WorkerMetrics, clocks: Clocks) -> None:
-        self._plan = plan
+    def __init__(self, context: RestoreContext, reader: RestoreReader, metrics: WorkerMetrics, clocks: Clocks) -> None:
+        self._context = context
         self._reader = reader
         self._metrics = metrics
         self._clocks = clocks
@@ -36,47 +36,47 @@ class PartitionRestorer:
 
     @property
     def active(self) -> bool:
-        """Some are on their way."""
+        """Whether partitions are being restored."""
         return bool(self._restores)
 
     @property
     def reading(self) -> bool:
-        """Some are being read."""
+        """Whether restores expect records."""
         return any(restore.reading for restore, _ in self._restores.values())
 
     @property
     def flowing(self) -> bool:
-        """Records of them came when they were last looked for: more are likely to be there."""
+        """Whether the last poll returned records, so that more are likely."""
         return self._flowing and self.reading
 
     @property
     def done(self) -> bool:
-        """None is on its way, and none is stopped."""
+        """Whether all assigned partitions are live."""
         return not self._restores and not self._stopped
 
     @property
     def reason(self) -> str:
-        """Why there are partitions that aren't live, for people; empty where there are none."""
+        """Why partitions are not live, for messages; empty if all are."""
         if self._stopped:
             return "; ".join(self._stopped.values())
         return next((restore.waiting_reason for restore, _ in self._restores.values()), "")
 
     def stats(self) -> Mapping[str, int]:
-        """Numbers of partitions by what they are at, for metrics."""
+        """Numbers of partitions by phase, for metrics."""
         return {"restoring": len(self._restores), "stopped": len(self._stopped)}
 
     def begin(self, partitions: Sequence[int]) -> None:
-        """Restore these, from what is committed."""
+        """Start to restore these from the committed state."""
         self.drop(partitions)
         if not partitions:
             return
         self._flowing = True
         look_up, now_s = self._reader.look_up(partitions), self._clocks.monotonic_s()
         for partition in partitions:
-            self._restores[partition] = Restore(partition, self._plan, look_up, self._reader), now_s
+            self._restores[partition] = Restore(partition, self._context, look_up, self._reader), now_s
 
     def drop(self, partitions: Iterable[int]) -> None:
-        """These are not ours any more."""
+        """Drop these: they are no longer assigned."""
         for partition in partitions:
             self._stopped.pop(partition, None)
             restore, _ = self._restores.pop(partition, (None, 0.0))
@@ -84,13 +84,13 @@ class PartitionRestorer:
                 restore.drop()
 
     def turn(self, patience_s: float) -> list[PartitionTask]:
-        """Go on for a while; the partitions that are restored by now.
+        """Advance for a time slice; return the partitions that are restored.
 
         Args:
-            patience_s: so long messages may be waited for.
+            patience_s: how long to wait for messages.
 
         Raises:
-            ReplayFailed: what was replayed is not what was published.
+            ReplayFailed: the replay differs from what was published.
             ViewerConsumerError: state or offsets cannot be read.
         """
         restored = self._advance()
@@ -106,13 +106,13 @@ class PartitionRestorer:
         return restored
 
     def close(self) -> None:
-        """Let go."""
+        """Close the reader."""
         self._reader.close()
 
     def _take(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         restore, _ = self._restores.get(partition, (None, 0.0))
         if restore is None:
-            return  # stopped since it was asked for
+            return  # it has stopped since
         try:
             restore.take(topic, messages)
         except StateInconsistent as error:
@@ -152,7 +152,7 @@ class PartitionRestorer:
         task = PartitionTask(
             number=partition,
             windows=restored.windows,
-            idle=IdleClock(self._plan.settings.windows.partition_idle_ms, self._plan.settings.windows.bucket_ms),
+            idle=IdleClock(self._context.settings.windows.partition_idle_ms, self._context.settings.windows.bucket_ms),
             next_offset=restored.next_offset,
             committed_offset=restored.committed_offset,
             checkpoint=restored.checkpoint,
@@ -166,8 +166,8 @@ class PartitionRestorer:
         return task
 
     def _change_rules(self, task: PartitionTask) -> None:
-        """Put changed settings that shape results into effect after the replay; the next commit writes a checkpoint."""
-        task.windows.change_rules(window_rules(self._plan.settings.windows), task.next_offset)
+        """Apply changed result settings after the replay; the next commit writes a checkpoint."""
+        task.windows.change_rules(window_rules(self._context.settings.windows), task.next_offset)
         task.add_closed_now(self._clocks.wall_ms())
         task.checkpoint_wanted = True
         _log.info("changed settings take effect", partition=task.number, offset=task.next_offset)

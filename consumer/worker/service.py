@@ -36,16 +36,17 @@ from consumer.worker.loop import Worker, WorkerDependencies
 from consumer.worker.warm_up import warm_up
 
 GC_THRESHOLDS = (100_000, 50, 100)
-"""A batch is thousands of short-lived messages; at the usual thresholds the collector takes a third of the time."""
+"""Threshold of the garbage collector: batches are thousands of short-lived objects, and the default costs a third of
+the time."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Service:
-    """A worker, and the address at which it is watched.
+    """A worker with its HTTP server.
 
     Raises:
-        UsageError: the settings don't fit together, or librdkafka doesn't take them.
+        UsageError: the settings don't fit together, or librdkafka refuses them.
         ViewerConsumerError: the address to listen on is not available.
     """
 
@@ -61,14 +62,14 @@ class Service:
 
     @property
     def address(self) -> str:
-        """Where metrics and health are, as a URL."""
+        """The URL of metrics and health."""
         return self._server.address
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then commit, leave the group and return.
 
         Raises:
-            ViewerConsumerError: what can't be continued; says what to do.
+            ViewerConsumerError: an error that stops the worker; says what to do.
         """
         self._server.start()
         _log.info("metrics", address=f"{self.address}/metrics")
@@ -78,7 +79,7 @@ class Service:
             self._server.close()
 
     def _run(self, stop: threading.Event) -> None:
-        # What is wrong with files of the settings is told before anything is asked or waited for.
+        # Problems of files are reported before any request to Kafka.
         intake = Intake(self._settings.input, SchemaCache(self._settings.input))
         layout = check_topics(self._settings.kafka)
         for topic in layout.topics:
@@ -95,7 +96,7 @@ class Service:
             while not stop.is_set():
                 worker.turn()
         except BaseException:
-            with contextlib.suppress(ViewerConsumerError):  # the first error says what is wrong
+            with contextlib.suppress(ViewerConsumerError):  # the first error is the cause
                 worker.abandon()
             raise
         worker.stop()
@@ -134,30 +135,30 @@ def _make_intake(settings: Settings) -> Intake:
 
 
 def _tune_garbage_collector() -> None:
-    """What exists now stays; the collector need not look at it again."""
+    """Exclude existing objects from garbage collection: they stay."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
 
 
 class TransactionMetrics:
-    """Hears how transactions end, and counts it."""
+    """Counts how transactions end."""
 
     def __init__(self, metrics: WorkerMetrics) -> None:
         self._metrics = metrics
 
     def committed(self, seconds: float) -> None:
-        """Counted with its summaries by whoever committed."""
+        """Do nothing: the publisher counts commits with their summaries."""
 
     def aborted(self, error: str) -> None:
-        """One was aborted."""
+        """Count an abort."""
         self._metrics.count_abort(error)
 
     def lost(self, error: str) -> None:
-        """One was given up with its producer."""
+        """Count a loss."""
         self._metrics.count_abort(error)
 
     def retried(self, error: str) -> None:
-        """A call was made again."""
+        """Count a retry."""
         self._metrics.count_retry(error)
         _log.warning("transaction call retried", error=error)

@@ -18,7 +18,7 @@ def snapshot_of(
     stopped: int = 0,
     tripped: int = 0,
 ) -> Snapshot:
-    """What is held now; of the streams the `limit` with the most viewers."""
+    """Build a snapshot, with the `limit` streams that have the most viewers."""
     streams, held = _streams(partitions, limit)
     ends = end_offsets or {}
     return Snapshot(

@@ -8,15 +8,15 @@ from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
 
 _STREAMS = 200
-"""More than a new partition has room for, with ids as long as to need packing."""
+"""More streams than a new partition has room for, with ids long enough to need packing."""
 _RULES = WindowRules(1, 1, 0, 0, _STREAMS, sessions=True, viewer_timeout_ms=1)
 
 
 def warm_up() -> None:
-    """Run all compiled code once, with the very types that a worker hands it."""
+    """Run all compiled code once with the types a worker uses."""
     intake.warm_up()
-    blind = PartitionWindows(_RULES._replace(sessions=False), (0, 0))
-    blind.apply(_events(0), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
+    without_sessions = PartitionWindows(_RULES._replace(sessions=False), (0, 0))
+    without_sessions.apply(_events(0), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
     windows = PartitionWindows(_RULES, (0, 0))
     for start_ms in (0, 10):
         windows.apply(_events(start_ms), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))

@@ -91,7 +91,7 @@ def measure_audience(bootstrap_servers: str, options: Namespace) -> None:
     warm_up()
     _say_bytes_at_rest(options.streams)
     for name, kind in (("are seen", BITRATE), ("leave", LEAVE)):
-        took_ms = [_settled_ms(kind) for _ in range(options.rounds)]
+        took_ms = [_finalized_ms(kind) for _ in range(options.rounds)]
         goal = Goal("<", SETTLED_WITHIN_MS)
         say_figure(f"a bucket in which {HUGE_STREAM:,} viewers {name} is settled", took_ms, "ms", goal)
     _say_huge_audience(bootstrap_servers, options)
@@ -108,7 +108,7 @@ def _say_bytes_at_rest(streams: int) -> None:
     say_figure(f"{AUDIENCE:,} viewers at rest: bytes a viewer", [held / AUDIENCE], "", Goal("<=", 64))
 
 
-def _settled_ms(kind: int) -> float:
+def _finalized_ms(kind: int) -> float:
     """All are there, all do something in one bucket, and one event closes it."""
     room, start_ms = Room(), _whole_buckets_ago(600_000)
     bucket_ms, grace_ms = room.rules.bucket_ms, room.rules.grace_ms

@@ -14,8 +14,8 @@ from typing import IO, NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-MARK_WITHIN_S = 300.0
-STOP_WITHIN_S = 120.0
+MARK_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 120.0
 
 
 class Mark(NamedTuple):
@@ -43,7 +43,7 @@ class Measured:
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True, name="marks").start()
 
-    def mark(self, name: str, within_s: float = MARK_WITHIN_S) -> Mark:
+    def mark(self, name: str, within_s: float = MARK_TIMEOUT_S) -> Mark:
         """Wait for the milestone of that name; those before it are passed over."""
         while True:
             line = self._line(within_s)
@@ -56,7 +56,7 @@ class Measured:
     def stop(self) -> None:
         """As an orchestrator does it: SIGTERM, and wait."""
         self._process.terminate()
-        if self._process.wait(STOP_WITHIN_S) != 0:
+        if self._process.wait(STOP_TIMEOUT_S) != 0:
             raise SystemExit(f"the process failed:\n{self._last_words()}")
 
     def kill(self) -> None:

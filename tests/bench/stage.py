@@ -15,7 +15,7 @@ from tests.bench.pinned import SCHEMA
 from tests.support.topics import committed_offsets, create_topic, delete_topics, ends, unique
 from tests.support.waiting import until
 
-COMMITTED_WITHIN_S = 120.0
+COMMIT_TIMEOUT_S = 120.0
 
 
 class Batched(Protocol):
@@ -77,7 +77,7 @@ class Stage:
                 committed_offsets(self.bootstrap_servers, group, self.topic, self.partitions).items() >= wanted.items()
             ),
             f"offsets {wanted} are committed",
-            COMMITTED_WITHIN_S,
+            COMMIT_TIMEOUT_S,
         )
 
 

@@ -19,8 +19,8 @@ from tests.chaos.scene import scene
 from tests.support.broker import kafka_jars
 
 PARTITIONS = 8
-BEGINS_WITHIN_S = 120.0
-SETTLES_WITHIN_S = 180.0
+BEGIN_TIMEOUT_S = 120.0
+SETTLE_TIMEOUT_S = 180.0
 
 
 def main() -> int:
@@ -62,10 +62,10 @@ def _run(options: argparse.Namespace, directory: Path, report: Report) -> bool:
             )
         )
         hurt.start_missing()
-        hurt.wait_for_progress(100, BEGINS_WITHIN_S)
+        hurt.wait_for_progress(100, BEGIN_TIMEOUT_S)
         Lanes(hurt.workers, cluster, proxy, report).run(plan(options.seed, options.length, list(workers), points))
         report.say("no more faults; the workers may commit all there is")
-        hurt.settle(SETTLES_WITHIN_S)
+        hurt.settle(SETTLE_TIMEOUT_S)
         report.endings(hurt.endings)
         verdict = hurt.verdict()
         report.verdict(verdict)

@@ -9,10 +9,10 @@ from tests.chaos.workers import WorkerProcess
 from tests.support.cluster import KafkaCluster
 from tests.support.proxy import Proxy
 
-DIES_WITHIN_S = 30.0
+DEATH_TIMEOUT_S = 30.0
 """Some points are passed in a rebalance only, and that needs another's fault."""
 
-WAKES_WITHIN_S = 20.0
+WAKE_TIMEOUT_S = 20.0
 
 SLOW_S = 0.15
 SLOW_BYTES_PER_S = 30_000.0
@@ -98,7 +98,7 @@ class _WorkerLane:
         outcome = self._kinds[fault.kind](fault)
         if not self._worker.running:
             self._worker.start()
-            self._worker.wakes_within(WAKES_WITHIN_S)
+            self._worker.wakes_within(WAKE_TIMEOUT_S)
         return outcome
 
     def _restart(self, fault: Fault) -> None:
@@ -110,13 +110,13 @@ class _WorkerLane:
 
     def _die(self, fault: Fault) -> str:
         self._restart(fault)
-        if self._worker.ends_within(DIES_WITHIN_S):
+        if self._worker.ends_within(DEATH_TIMEOUT_S):
             return f"it is {self._worker.endings[-1].how}"
         return "it did not get there"
 
     def _zombie(self, fault: Fault) -> str:
         self._restart(fault)
-        if not self._worker.freezes_within(DIES_WITHIN_S):
+        if not self._worker.freezes_within(DEATH_TIMEOUT_S):
             return "it did not get there"
         self._wait(fault.for_s)
         self._worker.thaw()

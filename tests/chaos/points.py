@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-SENT_WITHIN_S = 0.05
+SEND_TIMEOUT_S = 0.05
 """What was produced is on the brokers after so long: it lingers 5 ms."""
 
 IN_THE_MIDST_S = 0.002
@@ -41,12 +41,12 @@ _WORKER = "consumer.worker.loop:Worker"
 POINTS: dict[str, Point] = {
     "after_poll": Point("consumer.kafka.input_consumer:InputConsumer", "poll", with_result=True),
     "after_windows": Point("consumer.worker.processing:RecordProcessor", "_process_run"),
-    "after_produce": Point(f"{_TRANSACTION}:TransactionOwner", "produce_all", linger_s=SENT_WITHIN_S),
+    "after_produce": Point(f"{_TRANSACTION}:TransactionOwner", "produce_all", linger_s=SEND_TIMEOUT_S),
     "before_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit", "before"),
-    "after_send_offsets": Point(_TRANSACTION, "_send_offsets", linger_s=SENT_WITHIN_S),
+    "after_send_offsets": Point(_TRANSACTION, "_send_offsets", linger_s=SEND_TIMEOUT_S),
     "in_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit", "during"),
     "after_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit"),
-    "in_checkpoint": Point("consumer.worker.checkpointing:StateWriter", "_write_checkpoint", linger_s=SENT_WITHIN_S),
+    "in_checkpoint": Point("consumer.worker.checkpointing:StateWriter", "_write_checkpoint", linger_s=SEND_TIMEOUT_S),
     "in_on_assigned": Point(_WORKER, "on_assigned", "before", often=False),
     "in_restore": Point("consumer.state.restore:Restore", "_take_state", often=False),
     "in_replay": Point("consumer.state.replay:Replay", "take", often=False),

@@ -32,8 +32,8 @@ TRANSACTION_S = 5.2
 NEVER_MS = 2**39
 """The clock has no part in this: closing by it has tests of its own."""
 
-READ_WITHIN_S = 300.0
-ENDED_WITHIN_S = 30.0
+READ_TIMEOUT_S = 300.0
+END_TIMEOUT_S = 30.0
 """Transactions of the dead: their timeout, and the brokers' interval for looking after it."""
 
 _OVERRIDES: Mapping[str, object] = {
@@ -119,15 +119,15 @@ class Scene:
         """Judge what was published of all that was written."""
         servers, kafka = self.kafka.kafka.bootstrap_servers, self.kafka.kafka
         self._wait_until_no_transaction_is_open()
-        self._reader.wait_until_at(ends(servers, kafka.output_topic, "read_committed"), READ_WITHIN_S)
+        self._reader.wait_until_at(ends(servers, kafka.output_topic, "read_committed"), READ_TIMEOUT_S)
         records: dict[int, list[Message]] = {partition: [] for partition in range(self.kafka.partitions)}
-        for record in read_uncommitted(servers, kafka.input_topic, READ_WITHIN_S):
+        for record in read_uncommitted(servers, kafka.input_topic, READ_TIMEOUT_S):
             records[record.partition() or 0].append(record)
         verdict = Verdict()
         seen = self._reader.seen
         expected = must_be_published(records, kafka.input_topic, self._counting.expect)
         judge_summaries(verdict, expected, (json.loads(each.value) for each in seen))
-        letters = read_committed(servers, kafka.dead_letter_topic, READ_WITHIN_S)
+        letters = read_committed(servers, kafka.dead_letter_topic, READ_TIMEOUT_S)
         judge_letters(verdict, must_be_set_aside(records), map(letter_of, letters))
         judge_offsets(verdict, self.kafka.ends(), self.kafka.committed())
         self._judge_stability(verdict, seen)
@@ -138,7 +138,7 @@ class Scene:
         until(
             lambda: ends(servers, topic, "read_committed") == ends(servers, topic, "read_uncommitted"),
             "every transaction has ended",
-            ENDED_WITHIN_S,
+            END_TIMEOUT_S,
         )
 
     def _judge_stability(self, verdict: Verdict, seen: list[Seen]) -> None:
@@ -146,7 +146,7 @@ class Scene:
         kafka = self.kafka.kafka
         now = {
             (record.partition(), record.offset()): record.value()
-            for record in read_committed(kafka.bootstrap_servers, kafka.output_topic, READ_WITHIN_S)
+            for record in read_committed(kafka.bootstrap_servers, kafka.output_topic, READ_TIMEOUT_S)
         }
         for each in seen:
             if now.pop((each.partition, each.offset), None) != each.value:

@@ -13,7 +13,7 @@ from tests.chaos.points import Order
 from tests.chaos.victim import GAVE_UP
 from tests.cli.command import environment
 
-STOPS_WITHIN_S = 40.0
+STOP_TIMEOUT_S = 40.0
 """More than a producer may take to get its place, which is not interrupted."""
 
 HOW = {
@@ -89,7 +89,7 @@ class WorkerProcess:
         if self._process is not None and self.running:
             self._process.terminate()
             try:
-                self._process.wait(STOPS_WITHIN_S)
+                self._process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self.kill()
             self._collect()

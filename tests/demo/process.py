@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 COMMAND = (sys.executable, "-m", "consumer", "run", "--embedded")
-START_WITHIN_S = 90.0
+START_TIMEOUT_S = 90.0
 """Kernels may have to be compiled first."""
-END_WITHIN_S = 15.0
+END_TIMEOUT_S = 15.0
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -47,7 +47,7 @@ class Demo:
 
     def wait(self, what: str, holds: Callable[[], object]) -> None:
         """Wait until something holds; the demo must not end before."""
-        deadline = time.monotonic() + START_WITHIN_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while not holds():
             assert self.process.poll() is None, f"ended before {what}:\n{self.text()[-3000:]}"
             assert time.monotonic() < deadline, f"not in time: {what}\n{self.text()[-3000:]}"
@@ -57,7 +57,7 @@ class Demo:
         """Send a signal and wait for a clean end; how long that took, in seconds."""
         began_s = time.monotonic()
         self.process.send_signal(number)
-        self.ended(within_s=END_WITHIN_S)
+        self.ended(within_s=END_TIMEOUT_S)
         return time.monotonic() - began_s
 
     def ended(self, within_s: float) -> None:

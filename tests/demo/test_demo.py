@@ -7,7 +7,7 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.demo.process import END_WITHIN_S, START_WITHIN_S, demo_on_a_pipe, demo_on_a_terminal
+from tests.demo.process import END_TIMEOUT_S, START_TIMEOUT_S, demo_on_a_pipe, demo_on_a_terminal
 
 ANY_PORT = ("--set", "http.port=0")
 QUICK_END_S = 10.0
@@ -62,7 +62,7 @@ def test_on_a_terminal_the_busiest_streams_are_drawn_and_sigterm_ends_it_cleanly
 
 def test_it_ends_by_itself_after_the_time_given() -> None:
     with demo_on_a_pipe(*ANY_PORT, "--duration", "2s") as demo:
-        demo.ended(within_s=START_WITHIN_S + END_WITHIN_S)
+        demo.ended(within_s=START_TIMEOUT_S + END_TIMEOUT_S)
         (closing,) = [line for line in demo.lines("") if "summaries published" in line["event"]]
         assert closing["events"] > 10_000
 

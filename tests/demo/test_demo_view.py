@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from consumer.demo.view import Screen, Totals, clock_text, closing_line, lag, log_fields, picture
+from consumer.demo.view import Screen, Totals, closing_line, dashboard, lag, log_fields
 from consumer.observe.snapshot import Health, PartitionStatus, Snapshot, StreamStatus
+from consumer.runtime.text import clock_text
 
 READY = Health(assigned=True, restored=True, producer_ready=True)
 URL = "http://localhost:9464/metrics"
@@ -29,7 +30,7 @@ def screen(*streams: StreamStatus, end_offset: int | None = 150) -> Screen:
 def drawn(shown: Screen, width: int = 120, height: int = 40) -> str:
     console = Console(record=True, width=width, height=height, file=None, force_terminal=False, quiet=False)
     with console.capture() as capture:
-        console.print(picture(shown, width, height))
+        console.print(dashboard(shown, width, height))
     return capture.get()
 
 
@@ -67,7 +68,7 @@ def test_before_the_first_snapshot_it_says_what_it_waits_for() -> None:
 
 def test_a_start_that_takes_long_says_why() -> None:
     slow = Screen(Snapshot(Health(reason="starting")), Totals(), 0.0, 9.0, "in-process broker", URL)
-    assert "a first start compiles" in drawn(slow)
+    assert "the first start compiles" in drawn(slow)
 
 
 @pytest.mark.parametrize("width", [20, 40, 50, 66, 80, 110, 200])
@@ -126,7 +127,7 @@ def test_the_closing_line_counts_what_was_done() -> None:
 
 
 def test_times_that_no_calendar_holds_are_shown_as_numbers() -> None:
-    assert clock_text(-(2**52)) == str(-(2**52))
+    assert clock_text(-(2**52)) == f"{-(2**52)} ms"
     assert clock_text(0) == "00:00:00"
 
 

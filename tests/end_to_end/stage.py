@@ -20,10 +20,10 @@ from tests.support.topics import unique as unique_name
 from tests.support.waiting import until
 
 INPUT = InputSettings(ids={SCHEMA_ID: SCHEMA_PATH})
-STOPS_WITHIN_S = 40.0
+STOP_TIMEOUT_S = 40.0
 """More than a producer may take to get its place, which is not interrupted."""
 
-COORDINATOR_WITHIN_S = 30.0
+COORDINATOR_TIMEOUT_S = 30.0
 COORDINATOR_UNKNOWN = frozenset(
     {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
 )
@@ -113,7 +113,7 @@ class Stage:
 
     def committed(self) -> dict[int, int]:
         """The group's offsets; without those of partitions that have none."""
-        deadline = time.monotonic() + COORDINATOR_WITHIN_S
+        deadline = time.monotonic() + COORDINATOR_TIMEOUT_S
         while True:
             try:
                 found = self._onlooker.committed(self._places(), timeout=15)
@@ -181,12 +181,12 @@ def running(settings: Settings) -> Iterator[Service]:
         yield service
     finally:
         stop.set()
-        thread.join(STOPS_WITHIN_S)
+        thread.join(STOP_TIMEOUT_S)
         gc.set_threshold(*thresholds)  # the service has set the process up for itself
         gc.unfreeze()
         if failures:
             raise failures[0]
-        assert not thread.is_alive(), f"the service did not stop within {STOPS_WITHIN_S:.0f} s"
+        assert not thread.is_alive(), f"the service did not stop within {STOP_TIMEOUT_S:.0f} s"
 
 
 def _run(service: Service, stop: threading.Event, failures: list[Exception]) -> None:

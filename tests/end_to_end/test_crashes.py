@@ -9,7 +9,7 @@ from tests.chaos.scene import scene
 
 PARTITIONS = 4
 SEED = 11
-STARTS_WITHIN_S = 90.0
+START_TIMEOUT_S = 90.0
 """Kernels may have to be compiled first."""
 WITHIN_S = 60.0
 
@@ -40,9 +40,9 @@ def test_killed_and_restarted(
         other.start()
         for order in orders:
             one.start(order)
-            assert one.ends_within(STARTS_WITHIN_S)
+            assert one.ends_within(START_TIMEOUT_S)
         one.start()
-        assert one.wakes_within(STARTS_WITHIN_S)  # the other may make all the progress, and signals come too early
+        assert one.wakes_within(START_TIMEOUT_S)  # the other may make all the progress, and signals come too early
         hurt.wait_for_progress(50, WITHIN_S)
         hurt.settle(WITHIN_S)
         assert [ending.how for ending in hurt.endings] == ["killed", "killed", "stopped", "stopped"]
@@ -65,7 +65,7 @@ def test_a_zombie_publishes_nothing(bootstrap_servers: str, tmp_path: Path) -> N
         one, other = hurt.workers
         other.start()
         one.start(Order("after_produce", 10, stop=True))
-        assert one.freezes_within(STARTS_WITHIN_S)
+        assert one.freezes_within(START_TIMEOUT_S)
         # In all partitions, so what was the frozen one's is the other's.
         hurt.wait_for_progress(50, WITHIN_S)
         assert one.frozen

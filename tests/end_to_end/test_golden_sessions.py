@@ -18,7 +18,7 @@ from tests.aggregate.files import golden
 from tests.end_to_end.events import by_stream, encoded
 from tests.end_to_end.stage import Record, Stage, running, stage
 from tests.end_to_end.test_golden import reached
-from tests.end_to_end.test_process import STARTS_WITHIN_S, start
+from tests.end_to_end.test_process import START_TIMEOUT_S, start
 from tests.reference.events_counting import Event, Rules
 from tests.support.waiting import until
 
@@ -114,7 +114,7 @@ def test_golden_cases_cut_by_a_kill(bootstrap_servers: str, tmp_path: Path) -> N
         name = [f"kafka.client.{key}={value}" for key, value in STATIC.items()]
         worker = start(kafka, tmp_path / "doomed.log", "--set", *name)
         try:
-            kafka.wait_until_all_is_committed(within_s=STARTS_WITHIN_S)
+            kafka.wait_until_all_is_committed(within_s=START_TIMEOUT_S)
         finally:
             worker.send_signal(signal.SIGKILL)
             worker.wait()

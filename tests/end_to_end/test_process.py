@@ -20,10 +20,10 @@ from tests.support.waiting import until
 
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=500, stream_idle_ms=3_000)
 PARTITIONS = 2
-STARTS_WITHIN_S = 90.0
+START_TIMEOUT_S = 90.0
 """Kernels may have to be compiled first."""
-ENDS_WITHIN_S = 10.0
-JOINS_WITHIN_S = 25.0
+END_TIMEOUT_S = 10.0
+JOIN_TIMEOUT_S = 25.0
 """Less than the session timeout: a member that has left is not waited for."""
 
 
@@ -70,11 +70,11 @@ def test_told_to_stop_it_commits_leaves_and_ends(bootstrap_servers: str, tmp_pat
                 until(
                     lambda: stopped.poll() is not None or sum(kafka.committed().values()) > 5_000,
                     "events are committed",
-                    STARTS_WITHIN_S,
+                    START_TIMEOUT_S,
                 )
                 began_s = time.monotonic()
                 stopped.send_signal(signal.SIGTERM)
-                assert stopped.wait(ENDS_WITHIN_S) == 0, (tmp_path / "first.log").read_text()
+                assert stopped.wait(END_TIMEOUT_S) == 0, (tmp_path / "first.log").read_text()
                 took_s = time.monotonic() - began_s
             finally:
                 stopped.kill()
@@ -86,10 +86,10 @@ def test_told_to_stop_it_commits_leaves_and_ends(bootstrap_servers: str, tmp_pat
         began_s = time.monotonic()
         again = start(kafka, tmp_path / "second.log")
         try:
-            kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+            kafka.wait_until_all_is_committed(within_s=JOIN_TIMEOUT_S)
             print(f"the next had all in {time.monotonic() - began_s:.2f} s")  # noqa: T201  # on demand
             again.send_signal(signal.SIGINT)
-            assert again.wait(ENDS_WITHIN_S) == 0
+            assert again.wait(END_TIMEOUT_S) == 0
         finally:
             again.kill()
             again.wait()

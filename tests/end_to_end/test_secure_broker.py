@@ -17,7 +17,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.settings.model import HttpSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
 from tests.end_to_end.events import encoded
-from tests.end_to_end.stage import INPUT, STOPS_WITHIN_S, running
+from tests.end_to_end.stage import INPUT, STOP_TIMEOUT_S, running
 from tests.reference.events_counting import Event
 from tests.support.broker import NoBrokerError
 from tests.support.secure_broker import MECHANISMS, Acl, SecureBroker, secure_broker
@@ -25,7 +25,7 @@ from tests.support.topics import unique
 from tests.support.waiting import until
 
 WINDOWS = WindowSettings(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
-TOLD_WITHIN_S = 60.0
+REPORT_TIMEOUT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +119,14 @@ class Topics:
 def failure(settings: Settings) -> str:
     """Why a worker ended, in one line; it must end by itself."""
     stop = threading.Event()
-    timer = threading.Timer(TOLD_WITHIN_S, stop.set)
+    timer = threading.Timer(REPORT_TIMEOUT_S, stop.set)
     timer.start()
     try:
         with pytest.raises(ViewerConsumerError) as told:
             Service(settings).run(stop)
     finally:
         timer.cancel()
-        timer.join(STOPS_WITHIN_S)
+        timer.join(STOP_TIMEOUT_S)
     assert "\n" not in str(told.value)
     return str(told.value)
 

@@ -25,7 +25,7 @@ from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.service import Service
 from tests.end_to_end.events import SCHEMA_PATH, assert_same, encoded, judged, summary_of
 from tests.end_to_end.stage import INPUT, Record, Stage, counted, running, stage
-from tests.end_to_end.test_process import JOINS_WITHIN_S, STARTS_WITHIN_S, start
+from tests.end_to_end.test_process import JOIN_TIMEOUT_S, START_TIMEOUT_S, start
 from tests.intake.schemas.registry_server import RegistryServer
 from tests.reference.events_counting import Event, Rules
 from tests.support.waiting import until
@@ -59,7 +59,7 @@ def doomed(kafka: Stage, tmp_path: Path, *flags: str) -> Iterator[None]:
     worker = start(kafka, log, *ONE_CHECKPOINT, "--set", *name, *flags)
     try:
         kafka.write(events(0, 1_000))
-        until(lambda: worker.poll() is not None or sum(kafka.committed().values()) >= 200, "it works", STARTS_WITHIN_S)
+        until(lambda: worker.poll() is not None or sum(kafka.committed().values()) >= 200, "it works", START_TIMEOUT_S)
         assert worker.poll() is None, log.read_text()
         yield
         kafka.wait_until_all_is_committed()
@@ -109,7 +109,7 @@ def test_the_next_worker_goes_on_as_if_nothing_had_happened(bootstrap_servers: s
         work_and_die(kafka, tmp_path)
         with running(settings(kafka)) as service:
             kafka.write(events(10_000, 20_000))
-            kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+            kafka.wait_until_all_is_committed(within_s=JOIN_TIMEOUT_S)
             assert counted(service, "replayed_records_total") > 1_000
             assert counted(service, "events_total", type="join") == 500, "a replay counts nothing again"
         assert assert_same(kafka.summaries(), expected(kafka)) > 200
@@ -120,7 +120,7 @@ def test_after_a_clean_stop_nothing_is_replayed(bootstrap_servers: str) -> None:
         for begin_ms in (0, 5_000):
             with running(settings(kafka)) as service:
                 kafka.write(events(begin_ms, begin_ms + 5_000))
-                kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+                kafka.wait_until_all_is_committed(within_s=JOIN_TIMEOUT_S)
                 assert counted(service, "replayed_records_total") == 0
         assert counted(service, "restored_rows_total") > 0
         assert assert_same(kafka.summaries(), expected(kafka)) > 50
@@ -130,7 +130,7 @@ def stopped(kafka: Stage, made: Settings) -> str:
     """Why the next worker's partitions are stopped; it is up all the same."""
     before = len(kafka.summaries())
     with running(made) as service:
-        until(lambda: service.board.latest().stopped == PARTITIONS, "both are stopped", JOINS_WITHIN_S)
+        until(lambda: service.board.latest().stopped == PARTITIONS, "both are stopped", JOIN_TIMEOUT_S)
         assert not service.board.latest().health.ready
         reason = service.board.latest().health.reason
     assert len(kafka.summaries()) == before
@@ -190,7 +190,7 @@ def test_a_reject_whose_schema_was_registered_since_stays_one(
         source = INPUT.model_copy(update={"schema_registry_url": registry.url})
         with running(settings(kafka, source)) as service:
             kafka.write(events(5_000, 10_000))
-            kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+            kafka.wait_until_all_is_committed(within_s=JOIN_TIMEOUT_S)
             assert counted(service, "replayed_records_total") > 500
         counted_records = {
             partition: [each for each in records if each.value() != later]
@@ -204,7 +204,7 @@ def test_the_last_buckets_of_a_quiet_topic_come_out(bootstrap_servers: str) -> N
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
         with running(settings(kafka, partition_idle_ms=2_000)) as service:
             kafka.write(events(0, 3_000))
-            kafka.wait_until_all_is_committed(within_s=JOINS_WITHIN_S)
+            kafka.wait_until_all_is_committed(within_s=JOIN_TIMEOUT_S)
             until(lambda: any(each.buckets for each in service.board.latest().partitions), "buckets are open")
             until(
                 lambda: (
@@ -236,7 +236,7 @@ def all_buckets(kafka: Stage) -> set[tuple[int, str, int]]:
 
 def test_the_state_topic_is_made_to_stay_small(bootstrap_servers: str) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka, running(settings(kafka)):
-        until(lambda: len(kafka.committed()) == PARTITIONS, "it works", JOINS_WITHIN_S)
+        until(lambda: len(kafka.committed()) == PARTITIONS, "it works", JOIN_TIMEOUT_S)
         resource = ConfigResource(ResourceType.TOPIC, kafka.kafka.state_topic)
         admin = AdminClient({"bootstrap.servers": bootstrap_servers})
         found = admin.describe_configs([resource])[resource].result(15)

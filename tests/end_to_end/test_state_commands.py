@@ -17,7 +17,7 @@ from tests.support.topics import ends, produce
 from tests.support.waiting import until
 
 PARTITIONS = 2
-STARTS_WITHIN_S = 120.0
+START_TIMEOUT_S = 120.0
 """The first worker on a machine compiles its kernels."""
 
 RULES = Rules(window_duration_ms=3_000, bucket_ms=1_000, grace_ms=500, stream_idle_ms=60_000)
@@ -79,7 +79,7 @@ def state(bootstrap_servers: str, capsys: pytest.CaptureFixture[str]) -> Iterato
 def work(kafka: Stage) -> None:
     """A worker counts all that is there."""
     with running(kafka.settings()):
-        kafka.wait_until_all_is_committed(STARTS_WITHIN_S)
+        kafka.wait_until_all_is_committed(START_TIMEOUT_S)
 
 
 def commit(kafka: Stage, partition: int, offset: int) -> None:
@@ -166,7 +166,7 @@ def test_a_stream_is_shown_to_people_with_its_time_and_buckets(state: Command) -
 
 def test_a_stream_that_no_partition_holds_is_one_line(state: Command) -> None:
     assert state("show", "nobody") == (
-        1, "", 'error: no checkpoint holds stream "nobody"; it was forgotten, or began after it\n'
+        1, "", 'error: no checkpoint holds stream "nobody": it is gone, or newer than the checkpoint\n'
     )  # fmt: skip
     assert state("show", "a", "--partition", "1").code == 1
 
@@ -273,7 +273,7 @@ def test_who_is_asked_and_says_no_loses_nothing(state: Command, monkeypatch: pyt
         "and continues with empty windows at offset 2 "
         "(what the group has committed)"
     )
-    assert question[1:] == ["Forget it? [y/N] error: nothing was changed"]
+    assert question[1:] == ["Delete it? [y/N] error: nothing was changed"]
     assert state_ends(state.kafka) == before
 
 

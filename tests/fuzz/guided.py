@@ -13,7 +13,7 @@ with atheris.instrument_imports(include=["consumer.intake"]):
     from tests.fuzz.targets import CORPUS, TARGETS, seeds
 
 LONGEST_INPUT = 2_000
-INPUT_WITHIN_S = 20
+INPUT_TIMEOUT_S = 20
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for one in seeds(name):
         (corpus / hashlib.sha1(one, usedforsecurity=False).hexdigest()).write_bytes(one)
-    limits = [f"-max_total_time={seconds}", f"-max_len={LONGEST_INPUT}", f"-timeout={INPUT_WITHIN_S}"]
+    limits = [f"-max_total_time={seconds}", f"-max_len={LONGEST_INPUT}", f"-timeout={INPUT_TIMEOUT_S}"]
     atheris.Setup(["fuzz", str(corpus), f"-artifact_prefix={corpus}/", *limits], TARGETS[name])
     atheris.Fuzz()
 

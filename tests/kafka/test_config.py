@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from consumer.errors import UsageError
 from consumer.kafka.clients import LastClientError, make_admin, make_consumer, make_producer
 from consumer.kafka.config import (
-    HIDDEN,
     admin_config,
     consumer_config,
     plain_producer_config,
@@ -15,6 +14,7 @@ from consumer.kafka.config import (
     redact,
     transactional_id,
 )
+from consumer.runtime.secret import HIDDEN
 from consumer.settings.model import CommitSettings, KafkaSettings, Settings
 
 

@@ -80,7 +80,7 @@ def test_an_answer_that_nobody_took_in_time_is_none(kafka_stage: KafkaStage) -> 
     clock = HandClock()
     query = EndOffsets(admin_config(kafka_stage.settings().kafka), kafka_stage.topic, 5.0, clock)
     query.ask([0])
-    question = query._question
+    question = query._query
     assert question is not None
     until(lambda: question.answered, "the broker has answered")
     clock.now_s = 5.0

@@ -98,8 +98,8 @@ class Troupe:
     def owner(self, limits: TimeLimits = FIVE_SECONDS) -> TransactionOwner:
         return TransactionOwner(CONFIG, self.listened, limits, clock=lambda: self.time_s, make=self._make)
 
-    def _make(self, config: ClientConfig, last_words: LastClientError, on_delivery: DeliveryReport) -> Producer:
-        assert (config, last_words.error()) == (CONFIG, None)
+    def _make(self, config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:
+        assert (config, last_error.error()) == (CONFIG, None)
         self.made += 1
         return cast("Producer", ScriptedProducer(self, on_delivery))
 

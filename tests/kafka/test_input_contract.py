@@ -52,9 +52,9 @@ def test_it_tells_how_far_it_has_seen(stage: Stage) -> None:
     stage.write(0, b"a", b"b", b"c")
     member = joined(stage.input(RecordingHandler()))
     read(member, 3)
-    until(lambda: (member.poll(10, 0.05), member.seen_to(0) == 3)[1], "the end is seen")
+    until(lambda: (member.poll(10, 0.05), member.last_seen_end(0) == 3)[1], "the end is seen")
     member.begin(0, 1)
-    assert member.seen_to(0) == 0, "not since it was begun"
+    assert member.last_seen_end(0) == 0, "not since it was begun"
     read(member, 2)
 
 

@@ -30,7 +30,7 @@ def letter(
     timestamp_ms: int = 1_700_000_000_000,
     cause: CauseHeaders = CAUSE,
 ) -> DeadLetter:
-    (made,) = Rejected([offset], [timestamp_ms], [key], [value], [headers], [cause]).letters()
+    (made,) = Rejected([offset], [timestamp_ms], [key], [value], [headers], [cause]).dead_letters()
     return made
 
 
@@ -59,11 +59,11 @@ def test_each_of_many_has_its_own_place_and_cause() -> None:
     other = (("reason", "another"),)
     rejected = Rejected([3, 5], [-1, 8], [b"a", None], [None, b"v"], [HEADERS, ()], [other, CAUSE])
     for _ in ("sent", "sent again"):
-        assert list(rejected.letters()) == [
+        assert list(rejected.dead_letters()) == [
             letter(b"a", None, HEADERS, offset=3, timestamp_ms=-1, cause=other),
             letter(None, b"v", (), offset=5, timestamp_ms=8),
         ]
-    first, second = rejected.letters()
+    first, second = rejected.dead_letters()
     assert (first[:2], first[2][-2:]) == ((b"a", None), [(OFFSET, "3"), (TIMESTAMP_MS, "-1")])
     assert (second[:2], second[2]) == ((None, b"v"), [*CAUSE, (OFFSET, "5"), (TIMESTAMP_MS, "8")])
 

@@ -16,9 +16,8 @@ from consumer.output.dead_letter_reader import (
     as_json,
     as_line,
     as_text,
-    time_text,
-    visible,
 )
+from consumer.runtime.text import escaped, time_text
 
 
 def letter(
@@ -27,7 +26,7 @@ def letter(
     """One as it comes back from Kafka."""
     cause = Cause("viewer-events", input_partition, "my-group", reason, "it ends", "id 7")
     rejected = Rejected([17], [1_700_000_000_000], [b"key"], [b"\0\1ab"], [()], [cause.headers()])
-    ((key, value, ours),) = rejected.letters()
+    ((key, value, ours),) = rejected.dead_letters()
     headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in ours]
     return DeadLetterRecord(3, offset, timestamp_ms, key, value, headers)
 
@@ -72,13 +71,13 @@ def test_json_has_every_byte() -> None:
     ],
 )
 def test_what_is_asked_for(wanted: DeadLetterFilter, offsets: list[int]) -> None:
-    letters = [letter("truncated", 2, 1_000, 0), letter("future", 2, 2_000, 1), letter("truncated", 4, 3_000, 2)]
-    assert [each.offset for each in letters if wanted.takes(each)] == offsets
+    dead_letters = [letter("truncated", 2, 1_000, 0), letter("future", 2, 2_000, 1), letter("truncated", 4, 3_000, 2)]
+    assert [each.offset for each in dead_letters if wanted.matches(each)] == offsets
 
 
 def test_counts_are_by_reason_and_partition() -> None:
-    letters = [letter(), letter(), letter("future"), letter("truncated", 4)]
-    assert list(as_counts(letters)) == [
+    dead_letters = [letter(), letter(), letter("future"), letter("truncated", 4)]
+    assert list(as_counts(dead_letters)) == [
         "         2  truncated  partition 2",
         "         1  future  partition 2",
         "         1  truncated  partition 4",
@@ -113,7 +112,7 @@ def test_whatever_a_letter_holds_commands_no_terminal(any_letter: DeadLetterReco
 
 
 def test_visible() -> None:
-    assert visible("Zürich\x1b[31m\n\u202e") == "Zürich\\x1b[31m\\n\\u202e"
+    assert escaped("Zürich\x1b[31m\n\u202e") == "Zürich\\x1b[31m\\n\\u202e"
 
 
 def test_times_beyond_the_calendar() -> None:

@@ -124,7 +124,7 @@ def test_ids_fields_and_event_names_are_taken_from_every_layer(tmp_path: Path) -
         ("input.schema_registry_url=localhost:8081", "must be an http:// or https:// address"),
         ("input.schema_registry_url=http://", "must be an http:// or https:// address"),
         ("input.schema_registry_url=http://a:99999", "must be an http:// or https:// address"),
-        ('input.schemas=["a", "b"]', "of several files input.ids must say which id is whose"),
+        ('input.schemas=["a", "b"]', "with several files input.ids must name the file of each id"),
         ("input.ids.x=a.avsc", 'must be a whole number, not "x"'),
         ("input.fields.stream_id=a..b", "must be a field name, or several with dots between"),
         ("input.fields.bitrate_bps.scale=2", "is missing"),
@@ -297,25 +297,25 @@ def test_a_file_that_cannot_be_read_is_told_by_the_variable(tmp_path: Path) -> N
     both = {name: str(gone), "VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN": "x"}
     both["VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_URL"] = "http://registry"
     assert errors_of(environ=both) == [
-        f"{name}: VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN is set, too; one of them is enough"
+        f"{name}: VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN is set too; set only one of them"
     ]
 
 
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["schema_registry_token=x"], "input.schema_registry_token: is of no use without input.schema_registry_url"),
+        (["schema_registry_token=x"], "input.schema_registry_token: has no effect without input.schema_registry_url"),
         (
             ["schema_registry_ca_file=x"],
-            "input.schema_registry_ca_file: is of no use without input.schema_registry_url",
+            "input.schema_registry_ca_file: has no effect without input.schema_registry_url",
         ),
         (
             ["schema_registry_url=http://a:b@r", "schema_registry_token=x"],
-            "input.schema_registry_token: input.schema_registry_url says who we are already; one of them is enough",
+            "input.schema_registry_token: input.schema_registry_url is set too; set only one of them",
         ),
         (
             ["schema_registry_url=http://r", "schema_registry_user=x", "schema_registry_token=x"],
-            "input.schema_registry_token: input.schema_registry_user says who we are already; one of them is enough",
+            "input.schema_registry_token: input.schema_registry_user is set too; set only one of them",
         ),
         (
             ["schema_registry_url=http://r", "schema_registry_password=x"],

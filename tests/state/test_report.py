@@ -6,7 +6,7 @@ from consumer.settings.model import Settings, load_settings
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.contents import Contents
 from consumer.state.journal import Journal
-from consumer.state.report import Stored, findings
+from consumer.state.report import StoredPartition, consistency_report
 from consumer.state.result_settings import result_settings_of
 from consumer.windows.layout import Times
 from consumer.windows.storage.checksum import Checksum
@@ -36,15 +36,15 @@ def stored(
     made: bytes | None = None,
     input_begin: int = 0,
     input_end: int = 10,
-) -> Stored:
+) -> StoredPartition:
     """A checkpoint at offset 5, and a journal from there."""
     journal = None if journal_to is None else Journal().encoded(3, journal_to, NONE)
     contents = Contents(checkpoint() if made is None else made, journal)
-    return Stored(0, committed if before is None else before, committed, input_begin, input_end, contents)
+    return StoredPartition(0, committed if before is None else before, committed, input_begin, input_end, contents)
 
 
-def found(what: Stored, settings: Settings = SETTINGS) -> list[str]:
-    return [each.what for each in findings(what, settings, IDENTITY).disagreements]
+def found(what: StoredPartition, settings: Settings = SETTINGS) -> list[str]:
+    return [each.what for each in consistency_report(what, settings, IDENTITY).disagreements]
 
 
 def changed(key: str, value: int) -> Settings:
@@ -81,8 +81,8 @@ def test_a_worker_that_goes_on_meanwhile_is_no_disagreement(
 
 
 def test_nothing_at_all_agrees_but_an_offset_without_a_checkpoint_does_not() -> None:
-    nothing = Stored(0, None, None, 0, 10, Contents())
-    assert findings(nothing, SETTINGS, IDENTITY) == ([], [])
+    nothing = StoredPartition(0, None, None, 0, 10, Contents())
+    assert consistency_report(nothing, SETTINGS, IDENTITY) == ([], [])
     assert found(nothing._replace(committed=4)) == [
         "the group has committed offset 4, but there is no checkpoint of it"
     ]
@@ -124,9 +124,12 @@ def test_a_row_that_can_t_be_read_is_found() -> None:
 
 
 def test_settings_that_may_change_are_told_and_are_no_disagreement() -> None:
-    assert findings(stored(committed=10), changed("windows.grace_ms", 1), IDENTITY) == ([], ["windows.grace_ms"])
+    assert consistency_report(stored(committed=10), changed("windows.grace_ms", 1), IDENTITY) == (
+        [],
+        ["windows.grace_ms"],
+    )
 
 
 def test_what_is_found_says_how_to_resolve_it() -> None:
-    (first,) = findings(stored(committed=9), SETTINGS, IDENTITY).disagreements
+    (first,) = consistency_report(stored(committed=9), SETTINGS, IDENTITY).disagreements
     assert first.advice == "continue without its state with: viewer-consumer state reset --partition 0"

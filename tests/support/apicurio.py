@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from consumer.intake.schemas.http_client import HttpClient, NoResponseError
-from tests.support.broker import CACHE, DOWNLOAD_WITHIN_S, fetching, free_ports
+from tests.support.broker import CACHE, DOWNLOAD_TIMEOUT_S, fetching, free_ports
 from tests.support.waiting import until
 
 VERSION = "3.3.3"
-START_WITHIN_S = 90.0
+START_TIMEOUT_S = 90.0
 
 _JAVA_AT_LEAST = 21
 _ARTIFACT = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
@@ -56,7 +56,7 @@ class Apicurio:
                 stdin=subprocess.DEVNULL,
             )
         try:
-            until(self._answers, f"the registry answers; its log is {log}", START_WITHIN_S)
+            until(self._answers, f"the registry answers; its log is {log}", START_TIMEOUT_S)
         except BaseException:
             self.close()
             raise
@@ -137,7 +137,7 @@ def _fetch(home: Path) -> None:
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{home.name}-") as unfinished:
         copy = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={unfinished}"]
         try:
-            subprocess.run(copy, check=True, capture_output=True, text=True, timeout=DOWNLOAD_WITHIN_S)
+            subprocess.run(copy, check=True, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             raise NoRegistryError(f"mvn could not fetch Apicurio: {str(error.stdout)[-500:]}") from None
         (archive,) = Path(unfinished).glob("*.tar.gz")

@@ -26,8 +26,8 @@ from confluent_kafka.admin import AdminClient
 
 KAFKA_VERSION = "4.3.1"
 CACHE = Path(__file__).parents[2] / ".cache"
-START_WITHIN_S = 60.0
-DOWNLOAD_WITHIN_S = 300.0
+START_TIMEOUT_S = 60.0
+DOWNLOAD_TIMEOUT_S = 300.0
 
 _JAVA_AT_LEAST = 17
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -133,11 +133,11 @@ class KafkaBroker:
 
     def _wait(self) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + START_WITHIN_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self._process.poll() is None:
             if answers(self.bootstrap_servers, within_s=1.0, client=self._security.admin):
                 return
-        how = "ended" if self._process.poll() is not None else f"did not answer within {START_WITHIN_S:.0f} s"
+        how = "ended" if self._process.poll() is not None else f"did not answer within {START_TIMEOUT_S:.0f} s"
         raise RuntimeError(f"Kafka {how}; the end of its log:\n" + self._log.read_text(errors="replace")[-4000:])
 
     def _java(self, *arguments: str) -> list[str]:
@@ -187,14 +187,14 @@ def _fetch(jars: Path) -> None:
                 check=True,
                 capture_output=True,
                 text=True,
-                timeout=DOWNLOAD_WITHIN_S,
+                timeout=DOWNLOAD_TIMEOUT_S,
             )
         except subprocess.CalledProcessError as error:
             raise NoBrokerError(
                 f"mvn could not fetch Kafka's jars: {error.stdout[-500:]}{error.stderr[-500:]}"
             ) from None
         except subprocess.TimeoutExpired:
-            raise NoBrokerError(f"mvn did not fetch Kafka's jars within {DOWNLOAD_WITHIN_S:.0f} s") from None
+            raise NoBrokerError(f"mvn did not fetch Kafka's jars within {DOWNLOAD_TIMEOUT_S:.0f} s") from None
         (Path(unfinished) / "jars").rename(jars)
 
 
@@ -215,7 +215,7 @@ def _in_docker() -> Iterator[str]:
         except Exception as error:  # noqa: BLE001  # whatever it is, as an image that can't be pulled: no broker this way
             raise NoBrokerError(f"Docker could not start Kafka ({' '.join(str(error).split())[:300]})") from None
     try:
-        wait_until_it_answers(servers, START_WITHIN_S)
+        wait_until_it_answers(servers, START_TIMEOUT_S)
         yield servers
     finally:
         container.stop()

@@ -16,12 +16,12 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.broker import START_WITHIN_S, cluster_id, kafka_jars
+from tests.support.broker import START_TIMEOUT_S, cluster_id, kafka_jars
 from tests.support.waiting import until
 
 NODES = (1, 2, 3)
-STOPS_WITHIN_S = 60.0
-IN_SYNC_WITHIN_S = 90.0
+STOP_TIMEOUT_S = 60.0
+IN_SYNC_TIMEOUT_S = 90.0
 
 _HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """Three share a small machine with their clients: little memory, and no processor time for a better compiler."""
@@ -99,7 +99,7 @@ class KafkaCluster:
     def stop(self, node: int) -> None:
         """Have it hand over what it leads, and end."""
         self._processes[node].send_signal(signal.SIGTERM)
-        self._processes.pop(node).wait(STOPS_WITHIN_S)
+        self._processes.pop(node).wait(STOP_TIMEOUT_S)
 
     def kill(self, node: int) -> None:
         """End it without a word."""
@@ -111,7 +111,7 @@ class KafkaCluster:
         for node in list(self._processes):
             self.kill(node)
 
-    def wait_until_in_sync(self, within_s: float = IN_SYNC_WITHIN_S) -> None:
+    def wait_until_in_sync(self, within_s: float = IN_SYNC_TIMEOUT_S) -> None:
         """Wait until all brokers are there, every partition has a leader, and all its replicas are in sync."""
         deadline = time.monotonic() + within_s
         until(
@@ -158,7 +158,7 @@ class KafkaCluster:
         config = self._config(node)
         config.write_text("".join(f"{key}={value}\n" for key, value in self._properties(node).items()))
         command = self._java("kafka.tools.StorageTool", "format", "-t", identity, "-c", str(config))
-        done = subprocess.run(command, capture_output=True, text=True, timeout=START_WITHIN_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
 

@@ -154,7 +154,7 @@ class FakeInputConsumer:
         self._positions[partition] = offset
         self._kept = [message for message in self._kept if message.partition() != partition]
 
-    def seen_to(self, partition: int) -> int:
+    def last_seen_end(self, partition: int) -> int:
         end = len(self.cluster.log[partition])
         return end if self._positions.get(partition) == end else 0
 

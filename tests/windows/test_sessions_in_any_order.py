@@ -1,4 +1,4 @@
-"""Counting by viewer is blind to the order of arrival, as long as nothing is late."""
+"""Sessions counting does not depend on the order of arrival, as long as nothing is late."""
 
 from collections.abc import Sequence
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from consumer.windows.layout import Times
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
+from consumer.windows.storage.batch import Record
 from consumer.windows.storage.checksum import Checksum
-from consumer.windows.storage.load import Record
 from tests.reference.siphash import sum_of_records
 
 

@@ -135,14 +135,14 @@ class Rig:
 
     def _dependencies(self, registry_url: str) -> WorkerDependencies:
         registry = Registry(RegistryAccess(registry_url), self.clock.time) if registry_url else None
-        book = SchemaCache(self.settings.input, registry, self.clock.time)
+        schema_cache = SchemaCache(self.settings.input, registry, self.clock.time)
         return WorkerDependencies(
             make_input=self._make_input,
             transactions=self.transactions,
             reader=self.reader,
             ends=self.ends,
-            intake=Intake(self.settings.input, book),
-            make_intake=lambda settings: Intake(settings.input, book),
+            intake=Intake(self.settings.input, schema_cache),
+            make_intake=lambda settings: Intake(settings.input, schema_cache),
             identity=self.identity,
             encode=json_records,
             metrics=self.metrics,

@@ -1,4 +1,4 @@
-"""How a number in a writer schema becomes one of ours: its unit by logical type, its scale, its range."""
+"""Convert numbers of a writer schema: unit by logical type, scale, range."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ _OTHER_UNITS = frozenset({"date", "time-millis", "time-micros", "decimal"})
 
 
 class NotANumber(Exception):  # noqa: N818  # no error, but what the compiler tells the reader
-    """A field's type is not a number that can be meant; the message says what it is."""
+    """A field's type cannot be converted; the message names the type."""
 
 
 class Conversion(NamedTuple):
@@ -37,10 +37,10 @@ class Conversion(NamedTuple):
 
 
 def conversion_of(schema: Schema, field: int, scale: int | float) -> Conversion:
-    """How the numbers of a type become field `field`, which the settings multiply by `scale`.
+    """The conversion of numbers of a type to field `field`, with the `scale` of the settings.
 
     Raises:
-        NotANumber: its logical type is of another unit.
+        NotANumber: its logical type has another unit.
     """
     low, high = RANGES[field]
     logical = logical_type(schema)
@@ -54,7 +54,7 @@ def conversion_of(schema: Schema, field: int, scale: int | float) -> Conversion:
     if not isinstance(scale, int):
         return Conversion(SCALED_INTEGER, low, high, scale=scale)
     divisor = ticks or 1
-    # floor(number * scale / divisor) is within low to high just where number is within these.
+    # floor(number * scale / divisor) is within low to high exactly for numbers within these bounds.
     return Conversion(
         EXACT,
         low=max(-(-low * divisor // scale), -_LARGEST - 1),

@@ -1,4 +1,4 @@
-"""What the settings say about the producers' schemas: where our fields are, and what their event types are called."""
+"""The mapping of producers' schemas: paths of fields and names of event types, from the settings."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ UNKNOWN_KIND = 5
 
 STREAM_ID, VIEWER_ID, TIMESTAMP_MS, BITRATE_BPS, DURATION_MS, TYPE = range(6)
 FIELDS = ("stream_id", "viewer_id", "timestamp_ms", "bitrate_bps", "duration_ms", "type")
-"""Names of our fields, by number."""
+"""Names of fields, by number."""
 
 Path = tuple[str, ...]
 
@@ -37,22 +37,22 @@ _DEFAULT_NAMES = {
 }
 
 
-class Place(NamedTuple):
-    """Where a schema may keep one of our fields: the first of `paths` that it has."""
+class FieldSource(NamedTuple):
+    """The source of a field: the first of `paths` that a schema has."""
 
     paths: tuple[Path, ...]
     scale: int | float = 1
 
 
 class Mapping(NamedTuple):
-    """How any writer schema is read."""
+    """How writer schemas are mapped to events."""
 
-    places: tuple[Place, ...]
+    places: tuple[FieldSource, ...]
     """By field."""
     kinds: dict[str, int]
-    """Kind by name of an event type; `IGNORE_KIND` for those that are no business of ours."""
+    """Kind by name of an event type; `IGNORE_KIND` for ignored ones."""
     kafka_time: bool
-    """The record's Kafka timestamp is the event's: no schema needs `timestamp_ms`."""
+    """The Kafka timestamp is the event's, so schemas need no `timestamp_ms`."""
 
     def kind_of(self, name: str) -> int:
         """The kind of an event type, by its full name, else by its name without the namespace."""
@@ -61,7 +61,7 @@ class Mapping(NamedTuple):
 
 
 def mapping_from(source: InputSettings) -> Mapping:
-    """The mapping that the settings ask for; what they leave out is at its built-in place."""
+    """The mapping by the settings, with built-in defaults."""
     return Mapping(
         places=tuple(_place(source, field) for field in range(len(FIELDS))),
         kinds=_kinds(source),
@@ -69,11 +69,11 @@ def mapping_from(source: InputSettings) -> Mapping:
     )
 
 
-def _place(source: InputSettings, field: int) -> Place:
+def _place(source: InputSettings, field: int) -> FieldSource:
     chosen = getattr(source.fields, FIELDS[field])
     if chosen is None:
-        return Place(_DEFAULT_PLACES[field])
-    return Place((tuple(chosen.path.split(".")),), chosen.scale)
+        return FieldSource(_DEFAULT_PLACES[field])
+    return FieldSource((tuple(chosen.path.split(".")),), chosen.scale)
 
 
 def _kinds(source: InputSettings) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A writer schema compiled to a program that keeps our fields wherever they are, and skips the rest."""
+"""Compile a writer schema to a program that extracts the mapped fields and skips the rest."""
 
 from typing import NamedTuple
 
@@ -13,12 +13,20 @@ from consumer.intake.compiler.mapping import (
     TYPE,
     UNKNOWN_KIND,
     VIEWER_ID,
+    FieldSource,
     Mapping,
     Path,
-    Place,
 )
 from consumer.intake.compiler.schema_json import ParsedSchema, Schema, SchemaRefused
-from consumer.intake.compiler.schema_walk import a, described, leaves, logical_type, members, takes_bytes, type_of
+from consumer.intake.compiler.schema_walk import (
+    described,
+    leaves,
+    logical_type,
+    members,
+    takes_bytes,
+    type_of,
+    with_article,
+)
 from consumer.intake.vm.instructions import (
     BLOCK,
     DOUBLE,
@@ -65,8 +73,8 @@ _EXPECTED = {
 _NEEDED_FOR = {BITRATE: BITRATE_BPS, BUFFER: DURATION_MS}
 
 
-class _Want(NamedTuple):
-    """One of our fields, and the way to it from where the compiler stands."""
+class _Wanted(NamedTuple):
+    """A field to extract, and its path relative to the current type."""
 
     field: int
     path: Path
@@ -77,7 +85,7 @@ def compile_program(parsed: ParsedSchema, mapping: Mapping) -> Program:
     """Compile a writer schema.
 
     Raises:
-        SchemaRefused: our fields can't be found in it, or it is more than we read; names the field and the reason.
+        SchemaRefused: a field is missing or unsupported, or a limit is exceeded; names the field and the reason.
     """
     try:
         return _Compiler(parsed, mapping).run()
@@ -86,7 +94,7 @@ def compile_program(parsed: ParsedSchema, mapping: Mapping) -> Program:
 
 
 class _Compiler:
-    """One compilation; `run` is its only use."""
+    """One compilation; call `run` once."""
 
     def __init__(self, parsed: ParsedSchema, mapping: Mapping) -> None:
         self._parsed = parsed
@@ -103,17 +111,17 @@ class _Compiler:
     def run(self) -> Program:
         places = self._mapping.places
         wants = [
-            _Want(field, self._choose(field, place), place.scale)
+            _Wanted(field, self._choose(field, place), place.scale)
             for field, place in enumerate(places)
             if not (field == TIMESTAMP_MS and self._mapping.kafka_time)
         ]
         self._value(self._parsed.schema, wants, depth=0)
         self._out.add(END)
         self._check_found(wants)
-        return Program(self._parsed.name, self._out.machine(), self._needs_scratch)
+        return Program(self._parsed.name, self._out.program_code(), self._needs_scratch)
 
-    def _choose(self, field: int, place: Place) -> Path:
-        """The first of the paths that the schema has, for event types the first that tells them; else any."""
+    def _choose(self, field: int, place: FieldSource) -> Path:
+        """The first path that the schema has; for event types the first with known types; else any."""
         there = {path: found for path in place.paths if (found := leaves(self._parsed, path))}
         for path, found in there.items():
             if field != TYPE or self._tells_type(found):
@@ -121,14 +129,14 @@ class _Compiler:
         return next((path for path in there if path), place.paths[0])
 
     def _tells_type(self, found: list[Schema]) -> bool:
-        """Whether event types that we know can be there."""
+        """Whether known event types can occur there."""
         names = [name for schema in found for name in _names_in(schema)]
         is_text = any(type_of(schema) == "string" for schema in found)
         return is_text or any(self._mapping.kind_of(name) != UNKNOWN_KIND for name in names)
 
-    # One method a group of types. Each leaves the program where the value has been passed.
+    # One method per group of types. Each emits code that ends behind the value.
 
-    def _value(self, schema: Schema, wants: list[_Want], depth: int) -> None:
+    def _value(self, schema: Schema, wants: list[_Wanted], depth: int) -> None:
         self._types += 1
         if self._types > MAX_TYPES:
             raise SchemaRefused(f"it has more than {MAX_TYPES} types with all that it names")
@@ -145,7 +153,7 @@ class _Compiler:
             case _:
                 self._leaf(schema, wants)
 
-    def _record(self, schema: Schema, wants: list[_Want], depth: int) -> None:
+    def _record(self, schema: Schema, wants: list[_Wanted], depth: int) -> None:
         name = str(schema["name"])
         if name in self._open:
             raise SchemaRefused(f'it is recursive: record "{name}" is inside itself; such schemas are not read')
@@ -168,10 +176,10 @@ class _Compiler:
         seen: set[str] = set()
         for name, _ in members(schema):
             if name in seen:
-                raise SchemaRefused(f'record "{record}" has two fields "{name}"; which is meant can\'t be told')
+                raise SchemaRefused(f'record "{record}" has two fields "{name}"; it is ambiguous')
             seen.add(name)
 
-    def _union(self, branches: Schema, wants: list[_Want], depth: int) -> None:
+    def _union(self, branches: Schema, wants: list[_Wanted], depth: int) -> None:
         out = self._out
         base = out.add_jumps(len(branches))
         out.add(UNION, len(branches), base)
@@ -191,14 +199,17 @@ class _Compiler:
         for place in empty:
             out.aim_branch(place, end)
 
-    def _items(self, schema: Schema, wants: list[_Want], depth: int) -> None:
-        """Arrays and maps: skipped item by item, as a negative count's size in bytes is not to be relied on."""
+    def _items(self, schema: Schema, wants: list[_Wanted], depth: int) -> None:
+        """Arrays and maps are skipped item by item, because the byte size of a negative count is not trustworthy."""
         for want in wants:
-            self._note_unfit(want, f"something inside {a(type_of(schema))}" if want.path else a(type_of(schema)))
+            self._note_unfit(
+                want,
+                f"something inside {with_article(type_of(schema))}" if want.path else with_article(type_of(schema)),
+            )
         is_map = type_of(schema) == "map"
         items = schema["values" if is_map else "items"]
         if not is_map and not takes_bytes(self._parsed, items):
-            raise SchemaRefused("an array has items that take no bytes; five bytes could claim billions of them")
+            raise SchemaRefused("an array has items of zero bytes; five bytes could claim billions of them")
         if self._loops >= MAX_LOOP_DEPTH:
             raise SchemaRefused(f"arrays and maps are nested more than {MAX_LOOP_DEPTH} levels deep")
         out = self._out
@@ -213,7 +224,7 @@ class _Compiler:
         out.add(NEXT_ITEM, self._loops, start)
         out.aim(head, B, out.here())
 
-    def _leaf(self, schema: Schema, wants: list[_Want]) -> None:
+    def _leaf(self, schema: Schema, wants: list[_Wanted]) -> None:
         here = [want for want in wants if not want.path]
         match type_of(schema):
             case "null":
@@ -232,8 +243,8 @@ class _Compiler:
             case other:
                 raise SchemaRefused(f'"{other}" is no type that we know')
 
-    def _number(self, schema: Schema, wants: list[_Want]) -> None:
-        kept: list[tuple[_Want, Conversion]] = []
+    def _number(self, schema: Schema, wants: list[_Wanted]) -> None:
+        kept: list[tuple[_Wanted, Conversion]] = []
         for want in wants:
             if want.field not in _NUMBERS:
                 self._note_unfit(want, described(schema))
@@ -257,7 +268,7 @@ class _Compiler:
         else:
             self._out.add(SKIP_NUMBER)
 
-    def _text(self, schema: Schema, wants: list[_Want]) -> None:
+    def _text(self, schema: Schema, wants: list[_Wanted]) -> None:
         is_text = type_of(schema) == "string"
         kept = []
         for want in wants:
@@ -275,7 +286,7 @@ class _Compiler:
             else:
                 self._out.add(STORE_ID, want.field)
 
-    def _enum(self, schema: Schema, wants: list[_Want]) -> None:
+    def _enum(self, schema: Schema, wants: list[_Wanted]) -> None:
         symbols = schema["symbols"]
         self._out.add(INDEX, len(symbols))
         for want in wants:
@@ -284,10 +295,10 @@ class _Compiler:
                 continue
             self._out.add(KIND_OF_INDEX, self._out.add_kinds(symbols, self._kind_of))
 
-    def _fixed(self, schema: Schema, wants: list[_Want]) -> None:
+    def _fixed(self, schema: Schema, wants: list[_Wanted]) -> None:
         size = schema["size"]
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_FIXED_BYTES:
-            raise SchemaRefused(f'the size of fixed "{schema["name"]}" is no number of bytes: {size}')
+            raise SchemaRefused(f'the size of fixed "{schema["name"]}" is not a valid number of bytes: {size}')
         is_uuid = size == 16 and logical_type(schema) == "uuid"
         kept = [want for want in wants if is_uuid and want.field in _IDS]
         self._refuse_all([want for want in wants if want not in kept], schema)
@@ -300,7 +311,7 @@ class _Compiler:
             self._found.add(want.field)
             self._out.add(STORE_ID, want.field, 1)
 
-    # What was found, and what was not.
+    # Check which fields were found.
 
     def _kind_of(self, name: str) -> int:
         kind = self._mapping.kind_of(name)
@@ -308,21 +319,20 @@ class _Compiler:
         self._type_names[name] = kind
         return kind
 
-    def _note_unfit(self, want: _Want, what: str) -> None:
+    def _note_unfit(self, want: _Wanted, what: str) -> None:
         self._unfit.setdefault(want.field, what)
 
-    def _refuse_all(self, wants: list[_Want], schema: Schema) -> None:
+    def _refuse_all(self, wants: list[_Wanted], schema: Schema) -> None:
         for want in wants:
             self._note_unfit(want, described(schema))
 
-    def _check_found(self, wants: list[_Want]) -> None:
+    def _check_found(self, wants: list[_Wanted]) -> None:
         kinds = set(self._type_names.values())
         if self._type_names and kinds == {UNKNOWN_KIND}:
             names = list(self._type_names)
             shown = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
             raise SchemaRefused(
-                f"none of its event types ({shown}) is one that we know; say which are ours in input.events, "
-                f'as join = ["{names[0]}"]'
+                f'none of its event types ({shown}) is known; list them in input.events, as join = ["{names[0]}"]'
             )
         for want in wants:
             needed = want.field in {STREAM_ID, VIEWER_ID, TIMESTAMP_MS, TYPE} or any(
@@ -331,7 +341,7 @@ class _Compiler:
             if want.field not in self._found and (needed or want.field in self._unfit):
                 raise SchemaRefused(self._missing(want))
 
-    def _missing(self, want: _Want) -> str:
+    def _missing(self, want: _Wanted) -> str:
         field = FIELDS[want.field]
         place = self._mapping.places[want.field]
         if want.field in self._unfit:

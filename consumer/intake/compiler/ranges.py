@@ -1,4 +1,4 @@
-"""What values our fields can have."""
+"""Valid ranges of the fields."""
 
 from consumer.intake.compiler.mapping import BITRATE_BPS, DURATION_MS, TIMESTAMP_MS
 from consumer.windows.events import MAX_ABS_TIMESTAMP_MS, MAX_BITRATE_BPS, MAX_DURATION_MS
@@ -8,4 +8,4 @@ RANGES = {
     BITRATE_BPS: (0, MAX_BITRATE_BPS),
     DURATION_MS: (0, MAX_DURATION_MS),
 }
-"""Smallest and largest, by field."""
+"""Smallest and largest valid value, by field."""

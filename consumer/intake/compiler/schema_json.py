@@ -1,4 +1,4 @@
-"""The text of a writer schema, admitted and parsed: what is too large, too deep or no Avro schema is refused."""
+"""Parse the text of a writer schema; refuse what is too large, too deep or not an Avro schema."""
 
 import json
 from collections.abc import Sequence
@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 
 from consumer.errors import ViewerConsumerError
+from consumer.runtime.text import escaped
 
 MAX_SCHEMA_CHARS = 2**20
 MAX_JSON_DEPTH = 200
 MAX_NAME_CHARS = 200
 MAX_REASON_CHARS = 1_000
-"""Of a refusal, which is kept, logged and written into dead letters; a schema may repeat itself in it at any length."""
+"""Limit of a refusal's text, which is stored, logged and written to dead letters."""
 
 _LEFT_OUT = frozenset({"default", "__fastavro_parsed", "__named_schemas"})
 
@@ -26,45 +27,45 @@ Schema = Any
 class SchemaRefused(ViewerConsumerError):  # noqa: N818  # what is refused is no error of ours, but the answer to a schema
     """A writer schema cannot be mapped to our events; the message says which field, and why.
 
-    What it quotes of the schema is made one line of text that can be encoded, and cut to `MAX_REASON_CHARS`.
+    Quoted parts of the schema are reduced to one line of encodable text, cut to `MAX_REASON_CHARS`.
     """
 
     def __init__(self, reason: str) -> None:
-        # Twice as much as is kept: splitting a megabyte of blanks would be work for nothing.
+        # Cut before splitting, because the text may be very long.
         line = " ".join(reason[: 2 * MAX_REASON_CHARS].split())
-        printable = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+        printable = escaped(line)
         whole = len(printable) <= MAX_REASON_CHARS
         super().__init__(printable if whole else printable[: MAX_REASON_CHARS - 1] + "…")
 
 
 class ParsedSchema(NamedTuple):
-    """A writer schema, and all that it names."""
+    """A parsed writer schema with its named types."""
 
     schema: Schema
     named: dict[str, Schema]
 
     @property
     def name(self) -> str:
-        """The name of its record, for people; cut where it is very long."""
+        """The name of its record, for messages; long ones are cut."""
         if not isinstance(self.schema, dict) or "name" not in self.schema:
             return "(no record)"
         return str(self.schema["name"])[:MAX_NAME_CHARS]
 
     def resolve(self, schema: Schema) -> Schema:
-        """A type in full where it stands by its name."""
+        """The definition of a type that is referenced by name."""
         is_name = isinstance(schema, str) and schema not in _PRIMITIVES
         return self.named.get(schema, schema) if is_name else schema
 
     def fingerprint(self) -> bytes:
-        """Its CRC-64-AVRO in the order of bytes that single-object encoding has."""
+        """Its CRC-64-AVRO in the byte order of single-object encoding."""
         return bytes.fromhex(fingerprint(to_parsing_canonical_form(self.schema), "CRC-64-AVRO"))
 
 
 def parse_schema_text(text: str, references: Sequence[str] = ()) -> ParsedSchema:
-    """Parse a schema; `references` are the texts of those that it names, in an order in which each knows its own.
+    """Parse a schema; `references` are the texts of referenced schemas, dependencies first.
 
     Raises:
-        SchemaRefused: it is too large or no Avro schema.
+        SchemaRefused: too large, or not an Avro schema.
     """
     named: dict[str, Schema] = {}
     for reference in references:
@@ -73,10 +74,10 @@ def parse_schema_text(text: str, references: Sequence[str] = ()) -> ParsedSchema
 
 
 def parse_schema_json(schema: Schema) -> ParsedSchema:
-    """Parse a schema that was JSON before, as the header of a container file has it.
+    """Parse a schema given as JSON values, as in the header of a container file.
 
     Raises:
-        SchemaRefused: it is too deep or no Avro schema.
+        SchemaRefused: too deep, or not an Avro schema.
     """
     named: dict[str, Schema] = {}
     return ParsedSchema(_parse(_without_defaults(schema), named), named)
@@ -86,7 +87,7 @@ def read_schema_file(path: Path) -> ParsedSchema:
     """Read and parse a schema file.
 
     Raises:
-        ViewerConsumerError: it cannot be read, or is no schema.
+        ViewerConsumerError: it cannot be read, or is not a schema.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -113,10 +114,10 @@ def _admitted(text: str) -> Schema:
 
 
 def _without_defaults(schema: Schema, depth: int = 0) -> Schema:
-    """What a writer's values depend on.
+    """The schema without attributes that decoding does not need.
 
-    Defaults matter to readers only; one of a wrong type must not keep us from reading what was written. The marks with
-    which fastavro knows its own work again must not come from outside.
+    Defaults matter only to readers, and a wrong one must not prevent decoding. fastavro's marks of parsed schemas must
+    not come from outside.
     """
     if depth > MAX_JSON_DEPTH:
         raise SchemaRefused(f"the schema is nested more than {MAX_JSON_DEPTH} levels deep")

@@ -1,4 +1,4 @@
-"""Questions to a parsed writer schema."""
+"""Query a parsed writer schema."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -6,7 +6,7 @@ from itertools import islice
 from consumer.intake.compiler.schema_json import ParsedSchema, Schema, SchemaRefused
 
 MAX_LEAVES = 1_000
-"""Types that one field can have through all the branches on the way to it."""
+"""Limit of the types that one field can have through all union branches."""
 
 
 def type_of(schema: Schema) -> str:
@@ -17,29 +17,29 @@ def type_of(schema: Schema) -> str:
 
 
 def logical_type(schema: Schema) -> str:
-    """The annotation on a type; empty where there is none."""
+    """The logical type; empty if there is none."""
     return str(schema.get("logicalType", "")) if isinstance(schema, dict) else ""
 
 
-def a(name: str) -> str:
-    """A name behind its article."""
+def with_article(name: str) -> str:
+    """A name with its indefinite article."""
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 def described(schema: Schema) -> str:
-    """A type for people, as `a long (timestamp-micros)`."""
+    """A type for messages, as `a long (timestamp-micros)`."""
     logical = logical_type(schema)
-    return a(type_of(schema)) + (f" ({logical})" if logical else "")
+    return with_article(type_of(schema)) + (f" ({logical})" if logical else "")
 
 
 def members(schema: Schema) -> Iterator[tuple[str, Schema]]:
-    """Names and types of a record's fields, in the order written."""
+    """Names and types of a record's fields, in order."""
     for field in schema["fields"]:
         yield field["name"], field["type"]
 
 
 def branches(parsed: ParsedSchema, schema: Schema) -> list[Schema]:
-    """The types that a value can have: a union's branches but null, or the type itself."""
+    """The possible types of a value: a union's branches without null, or the type itself."""
     schema = parsed.resolve(schema)
     if type_of(schema) != "union":
         return [schema]
@@ -48,10 +48,10 @@ def branches(parsed: ParsedSchema, schema: Schema) -> list[Schema]:
 
 
 def leaves(parsed: ParsedSchema, path: tuple[str, ...]) -> list[Schema]:
-    """The types at the end of a path, through every branch on the way; empty where the path leads nowhere.
+    """The types at the end of a path, through all union branches; empty if the path does not exist.
 
     Raises:
-        SchemaRefused: there are more than `MAX_LEAVES`, at the end or on the way.
+        SchemaRefused: there are more than `MAX_LEAVES`.
     """
     found = branches(parsed, parsed.schema)
     for step in path:
@@ -81,7 +81,7 @@ def takes_bytes(parsed: ParsedSchema, schema: Schema, known: dict[str, bool] | N
         case "record" | "error":
             name = str(schema["name"])
             if name not in known:
-                known[name] = True  # while it is open: a record inside itself is refused elsewhere
+                known[name] = True  # while it is being visited: recursive records are refused elsewhere
                 known[name] = any(takes_bytes(parsed, member, known) for _, member in members(schema))
             return known[name]
         case _:

@@ -1,4 +1,4 @@
-"""Avro object containers: fastavro opens the blocks, the compiled program of their schema decodes what is in them."""
+"""Read Avro object containers: fastavro reads the blocks, the compiled program decodes their records."""
 
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
 
 MAGIC = b"Obj\x01"
-"""How such a file begins."""
+"""The magic bytes of a container."""
 
 
 class ContainerError(ViewerConsumerError):
@@ -26,7 +26,7 @@ class ContainerError(ViewerConsumerError):
 
 
 def read_container(file: BinaryIO, name: str, source: InputSettings) -> Iterator[FileBatch]:
-    """The records of a container, a batch a block; `name` is the file's, for errors.
+    """The records of a container, one batch per block; `name` is for messages.
 
     Raises:
         ContainerError: it cannot be read to its end.
@@ -60,7 +60,7 @@ def _program(schema: object, name: str, source: InputSettings) -> Program:
 
 
 def _blocks(blocks: Any, file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
-    """Records and bytes of each block; an end that is none is an error, for fastavro takes it for one."""
+    """Count and bytes of each block; a truncated end is an error, which fastavro does not report."""
     end = file.tell()
     while True:
         try:
@@ -70,7 +70,7 @@ def _blocks(blocks: Any, file: BinaryIO, name: str) -> Iterator[tuple[int, bytes
             break
         except Exception as error:  # noqa: BLE001  # as above; codecs have errors of their own
             raise ContainerError(f"{name}: the container is cut off or damaged behind byte {end}: {error}") from None
-        # A record of ours takes more than a byte, so a larger count is a lie, and room for it must not be asked for.
+        # An event takes more than a byte, so a larger count is damage; no memory must be allocated for it.
         if not 0 <= count <= len(data):
             raise ContainerError(f"{name}: the container is damaged: {count} records in {len(data)} bytes")
         yield count, data

@@ -1,4 +1,4 @@
-"""Events as JSON lines: one object a line, read in batches into the columns that the windows take."""
+"""Read events as JSON lines in batches of columns."""
 
 import json
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Fault(NamedTuple):
 
 
 class FileBatch(NamedTuple):
-    """Some records of a file in order; every fault has a row in `events` that is marked as a reject."""
+    """A batch of a file's records in order; each fault has a row in `events` that is marked as a reject."""
 
     events: EventColumns
     faults: list[Fault]
@@ -62,7 +62,7 @@ class _Row(NamedTuple):
 
 
 _NO_ROW = _Row(b"", b"", 0, 0, 0)
-"""Stands for a fault in the columns; nobody looks at it."""
+"""Placeholder for a fault in the columns."""
 
 
 class _NoEventError(Exception):
@@ -73,7 +73,7 @@ class _NoEventError(Exception):
 
 
 def read_json_lines(file: BinaryIO, max_line_bytes: int) -> Iterator[FileBatch]:
-    """The file's lines in batches; empty lines are passed over, a line that is not an event is a fault."""
+    """The file's lines in batches; empty lines are skipped, a line that is not an event is a fault."""
     rows: list[_Row | Fault] = []
     for number, line in _lines(file, max_line_bytes):
         rows.append(_row_or_fault(number, line, max_line_bytes))
@@ -85,7 +85,7 @@ def read_json_lines(file: BinaryIO, max_line_bytes: int) -> Iterator[FileBatch]:
 
 
 def _lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines that hold anything; of one that is too long only the beginning, so that memory stays bounded."""
+    """Numbered non-empty lines; a line that is too long is cut, so that memory stays bounded."""
     number = 0
     while line := file.readline(max_line_bytes + 2):
         number += 1

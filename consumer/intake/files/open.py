@@ -1,4 +1,4 @@
-"""Files of events: Avro object containers and JSON lines, told apart by how they begin."""
+"""Open files of events: Avro object containers or JSON lines, detected by their first bytes."""
 
 import errno
 import os
@@ -37,7 +37,7 @@ class EventFile:
         """The file's records in order.
 
         Raises:
-            ViewerConsumerError: it cannot be read to its end, or holds no events that we know.
+            ViewerConsumerError: it cannot be read to its end, or its schema cannot be mapped.
         """
         try:
             if self._begins_with(MAGIC):
@@ -48,7 +48,7 @@ class EventFile:
             raise ViewerConsumerError(f"{self.name}: cannot be read: {error.strerror or error}") from None
 
     def position(self) -> int:
-        """Bytes read so far; 0 where that can't be known."""
+        """Bytes read so far; 0 if unknown."""
         return self._file.tell() if self.size is not None else 0
 
     def _begins_with(self, magic: bytes) -> bool:
@@ -71,7 +71,7 @@ def open_event_file(name: str, source: InputSettings) -> EventFile:
 
 
 def check_readable(names: Sequence[str]) -> None:
-    """Look at all files before the first is read, so that a wrong name doesn't show after an hour.
+    """Check that all files can be opened before the first is read.
 
     Raises:
         ViewerConsumerError: naming every one that cannot be read.
@@ -92,7 +92,7 @@ def check_readable(names: Sequence[str]) -> None:
 
 
 def _size(file: BinaryIO) -> int | None:
-    """Bytes of a regular file, None of a pipe or a terminal."""
+    """Size of a regular file; None for a pipe or a terminal."""
     try:
         status = os.fstat(file.fileno())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""How a schema registry is reached: its address without secrets, who we are, and whom we trust."""
+"""Access to a schema registry: address without secrets, credentials, trusted certificates."""
 
 import base64
 import ssl
@@ -13,20 +13,20 @@ HOW_TO_LOG_IN = "input.schema_registry_user and input.schema_registry_password, 
 
 
 class RegistryAccess(NamedTuple):
-    """Where, as whom, and trusting whom."""
+    """Address, credentials and trusted certificates."""
 
     address: str
-    """Without user and password, for people."""
+    """The address without user and password, for messages."""
     authorization: str = ""
-    """The value of the header; empty where nobody asks."""
+    """Value of the Authorization header; empty for none."""
     ca_file: Path | None = None
-    """Certificates that are trusted in place of the system's."""
+    """File of trusted certificates, instead of the system's."""
 
     def tls(self) -> ssl.SSLContext | None:
-        """What is trusted; None where the address needs none.
+        """The TLS context; None for http.
 
         Raises:
-            ViewerConsumerError: the file of certificates can't be used.
+            ViewerConsumerError: the certificate file cannot be used.
         """
         if not self.address.startswith("https:"):
             return None
@@ -38,7 +38,7 @@ class RegistryAccess(NamedTuple):
 
 
 def access_of(source: InputSettings) -> RegistryAccess:
-    """What the settings say; user and password may stand in the address."""
+    """Access by the settings; the URL may contain user and password."""
     parts = urlsplit(source.schema_registry_url)
     in_url, _, host = parts.netloc.rpartition("@")
     user, _, password = in_url.partition(":")

@@ -1,4 +1,4 @@
-"""The schemas that this package brings along."""
+"""The schemas bundled with this package."""
 
 import json
 from pathlib import Path

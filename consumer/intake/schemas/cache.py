@@ -1,4 +1,4 @@
-"""The schema book: what is known of every writer schema that records have named so far."""
+"""The cache of all writer schemas that records have named so far."""
 
 import math
 import random
@@ -18,35 +18,35 @@ from consumer.intake.framing import REFUSED, UNKNOWN, UNRESOLVED
 from consumer.intake.schemas.access import access_of
 from consumer.intake.schemas.pinned import load_pinned
 from consumer.intake.schemas.registry import MAX_ID, RegisteredSchema, Registry, RegistryUnavailable
-from consumer.intake.vm.instructions import Machine, Program, link
+from consumer.intake.vm.instructions import Program, ProgramCode, link
 from consumer.settings.model import InputSettings
 
 MAX_SCHEMAS = 1_000
-"""Programs and refusals held; for one more the oldest goes, and is asked for anew where a record names it."""
+"""Limit of cached programs and refusals; the oldest is evicted."""
 
 MAX_STEPS = 2**19
-"""Instructions, branches and symbols held of all of them together, at most 64 bytes each; beyond that the oldest go."""
+"""Limit of cached instructions, branches and symbols, at most 64 bytes each; beyond it the oldest are evicted."""
 
 MAX_UNKNOWN = 10_000
-"""Ids held that the registry doesn't know."""
+"""Limit of cached ids that the registry does not know."""
 
-BUDGET_S = 1.8
-"""So long may one call ask the registry."""
+LOOK_UP_BUDGET_S = 1.8
+"""Time-out of one `resolve` call."""
 
 ASK_AGAIN_S = 1.0
-"""A schema that somebody waits for is asked for so often; a registry that is down at first likewise, then less."""
+"""Interval of look-ups for a schema that records wait for, and the first interval for a registry that is down."""
 
 LONGEST_PAUSE_S = 16.0
-"""A registry that is down is asked again at least so often."""
+"""The longest interval for a registry that is down."""
 
 REMEMBER_UNKNOWN_S = 60.0
-"""An id whose wait is over is a reject at once for so long, then it is asked for again."""
+"""How long an unknown id is rejected without a look-up after its wait has ended."""
 
 _FIRST_GUID = 2**32
 
 
 class Refusal(NamedTuple):
-    """Why a schema is not read."""
+    """Why a schema cannot be used."""
 
     message: str
 
@@ -57,7 +57,7 @@ class _Unknown(NamedTuple):
 
 
 class SchemaCache:
-    """Programs by reference (see `consumer.intake.framing`); asks the registry only for what records name."""
+    """Programs by reference (see `consumer.intake.framing`); asks the registry only for schemas that records name."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class SchemaCache:
 
         Raises:
             ViewerConsumerError: one of them cannot be read, or not mapped.
-            UsageError: the settings don't say which schema is meant.
+            UsageError: the settings do not name a unique schema.
         """
         self._mapping = mapping_from(source)
         self._wait_s = source.unknown_schema_wait_ms / 1000
@@ -79,7 +79,7 @@ class SchemaCache:
             self._registry = Registry(access_of(source), monotonic_s)
         self._pinned = load_pinned(source, self._mapping)
         self._learned: dict[int, Program | Refusal] = {}
-        """The one learned longest ago comes first."""
+        """Ordered by age, oldest first."""
         self._steps = 0
         self._unknown: OrderedDict[int, _Unknown] = OrderedDict()
         self._guid_references: dict[UUID, int] = {}
@@ -91,20 +91,20 @@ class SchemaCache:
         self._pause_s = ASK_AGAIN_S / 2
         self._rebuild()
 
-    machine: Machine
+    program_code: ProgramCode
     known: npt.NDArray[np.int64]
     """References with an entry, sorted."""
     entries: npt.NDArray[np.int64]
-    """Where the program of each begins, or REFUSED or UNKNOWN."""
+    """The start of each program, or REFUSED or UNKNOWN."""
     fallback: int
-    """The entry of references that aren't known."""
+    """The entry of unknown references."""
     needs_scratch: bool
     """Whether a program writes UUIDs as text."""
 
-    # What the intake asks.
+    # Called by the intake.
 
     def guid_reference(self, guid: UUID) -> int:
-        """The reference that stands for a GUID from now on."""
+        """The reference of a GUID, assigned at first use."""
         reference = self._guid_references.get(guid)
         if reference is None:
             if len(self._guids) >= MAX_SCHEMAS + MAX_UNKNOWN:
@@ -115,17 +115,17 @@ class SchemaCache:
         return reference
 
     def refresh(self) -> None:
-        """Forget ids that were unknown long ago, so that they are asked for again; to be called before each batch."""
+        """Call before each batch: forgets unknown ids after a while, so that they are looked up again."""
         if self._stale_at_s < math.inf and self._monotonic_s() >= self._stale_at_s:
             self._rebuild()
 
     def resolve(self, references: Iterable[int]) -> None:
-        """Ask for schemas that aren't known; takes two seconds at most, and leaves out what is not available now."""
+        """Look up unknown schemas for at most `LOOK_UP_BUDGET_S`; schemas not available yet stay unknown."""
         started_s = self._monotonic_s()
         changed = False
         for reference in references:
             now_s = self._monotonic_s()
-            left_s = BUDGET_S - (now_s - started_s)
+            left_s = LOOK_UP_BUDGET_S - (now_s - started_s)
             if self._registry is None or MAX_ID < reference < _FIRST_GUID:
                 self._note_unknown(reference, now_s, first_asked_s=-math.inf)
                 changed = True
@@ -135,40 +135,40 @@ class SchemaCache:
             self._rebuild()
 
     def waiting_reason(self, reference: int) -> str:
-        """Why a record with this reference has to wait, for people."""
+        """Why a record with this reference waits, for messages."""
         if self._down_because:
             return self._down_because
         what = "doesn't know" if reference in self._unknown else "hasn't been asked for"
         return f"the schema registry {what} {self.describe(reference)} yet"
 
     def refusal(self, reference: int) -> str:
-        """Why a schema is refused; empty where it isn't."""
+        """Why a schema is refused; empty if it is not."""
         learned = self._learned.get(reference)
         return learned.message if isinstance(learned, Refusal) else ""
 
     def describe(self, reference: int) -> str:
-        """A reference for people and dead letters: `id 7`, `guid …`, `fingerprint …`."""
+        """A reference as text: `id 7`, `guid …`, `fingerprint …`."""
         if reference in self._guids:
             return f"guid {self._guids[reference]}"
         if 0 <= reference < _FIRST_GUID:
             return f"id {reference}"
         return f"fingerprint {reference & 0xFFFFFFFFFFFFFFFF:016x}"
 
-    # How it learns.
+    # Look-ups.
 
     def _ask(self, registry: Registry, reference: int, budget_s: float) -> bool:
-        """Ask the registry for one schema; whether anything is known better now."""
+        """Ask the registry for one schema; return whether anything changed."""
         try:
             if reference < _FIRST_GUID:
                 found = registry.schema_by_id(reference, budget_s)
             elif reference in self._guids:
                 found = registry.schema_by_guid(str(self._guids[reference]), budget_s)
             else:
-                return False  # forgotten since; it gets another reference with the next batch
+                return False  # evicted; it gets another reference with the next batch
             learned = None if found is None else self._compiled(found)
         except RegistryUnavailable as error:
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-            # Not all workers at once, when it comes back.
+            # Jitter, so that not all workers ask at once when it is back.
             self._down_until_s = self._monotonic_s() + self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
             self._down_because = str(error)
             return False
@@ -213,18 +213,18 @@ class SchemaCache:
         self._guid_references.clear()
         self._guids.clear()
 
-    def _is_over(self, entry: _Unknown) -> bool:
-        """Whether the registry said once more that it doesn't know it when the wait was over."""
+    def _has_expired(self, entry: _Unknown) -> bool:
+        """Whether the registry still did not know it when the wait ended."""
         return entry.asked_s - entry.first_asked_s >= self._wait_s
 
     def _is_due(self, reference: int, now_s: float) -> bool:
         entry = self._unknown.get(reference)
         if entry is None or now_s - entry.asked_s >= ASK_AGAIN_S:
             return True
-        return not self._is_over(entry) and now_s - entry.first_asked_s >= self._wait_s
+        return not self._has_expired(entry) and now_s - entry.first_asked_s >= self._wait_s
 
     def _rebuild(self) -> None:
-        """Lay out anew what the kernels read."""
+        """Rebuild the arrays that the kernels read."""
         now_s = self._monotonic_s()
         programs: dict[int, Program] = dict(self._pinned.programs)
         found: dict[int, int] = {}
@@ -236,12 +236,12 @@ class SchemaCache:
         self._stale_at_s = math.inf
         for reference, entry in self._unknown.items():
             stale_at_s = entry.asked_s + REMEMBER_UNKNOWN_S
-            if self._is_over(entry) and now_s < stale_at_s:
+            if self._has_expired(entry) and now_s < stale_at_s:
                 found[reference] = UNKNOWN
                 self._stale_at_s = min(self._stale_at_s, stale_at_s)
         any_id = self._pinned.any_id
         linked = [*programs.values(), *([any_id] if any_id else [])]
-        self.machine, starts = link(linked)
+        self.program_code, starts = link(linked)
         found |= dict(zip(programs, starts, strict=False))
         self.fallback = starts[-1] if any_id else UNRESOLVED
         self.needs_scratch = any(program.needs_scratch for program in linked)
@@ -252,5 +252,5 @@ class SchemaCache:
 def _steps_of(learned: Program | Refusal) -> int:
     if isinstance(learned, Refusal):
         return 0
-    machine = learned.machine
-    return len(machine.code) + len(machine.jumps) + len(machine.kinds)
+    program_code = learned.program_code
+    return len(program_code.instructions) + len(program_code.jumps) + len(program_code.kinds)

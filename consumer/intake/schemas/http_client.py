@@ -1,4 +1,4 @@
-"""HTTP requests with a limit on everything: where they go, how long they take as a whole, and how much comes back."""
+"""HTTP requests with limits on destination, total time and response size."""
 
 import contextlib
 import ssl
@@ -12,23 +12,23 @@ from urllib.parse import quote, urlsplit
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class Answer(NamedTuple):
-    """What came back; `body` may be cut, see `HttpClient.ask`."""
+class HttpResponse(NamedTuple):
+    """An HTTP response; `body` may be cut, see `HttpClient.ask`."""
 
     status: int
     body: bytes
 
 
 class NoResponseError(Exception):
-    """There was none in time, or none that is HTTP; says what kind of trouble it was, and nothing of what was sent."""
+    """No valid response in time; the message names the kind of error, without any request data."""
 
 
 class HttpClient:
-    """One address, and no other: redirects are answers like all others.
+    """Requests to one address only: redirects are returned, not followed.
 
     Args:
-        url: http or https, without user and password; its path stands before those that are asked for.
-        tls: what is trusted, for https.
+        url: http or https, without user and password; its path is a prefix of all requests.
+        tls: the TLS context for https.
     """
 
     def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
@@ -41,8 +41,8 @@ class HttpClient:
 
     def ask(
         self, path: str, headers: Mapping[str, str], within_s: float, most_bytes: int, body: bytes | None = None
-    ) -> Answer:
-        """The answer to a GET, or to a POST where there is a body; its body ends after `most_bytes` and one more.
+    ) -> HttpResponse:
+        """The response to GET, or to POST if there is a body; reads at most `most_bytes` + 1 bytes.
 
         Raises:
             NoResponseError: none came within that time.
@@ -60,9 +60,9 @@ class HttpClient:
 
 
 class _Exchange:
-    """One request in a thread of its own.
+    """One request in a separate thread.
 
-    Neither a name that is looked up nor a peer that sends a byte now and then keeps to the timeout of a socket.
+    Socket time-outs do not bound name look-ups, or a peer that sends a byte now and then.
     """
 
     def __init__(self, connection: HTTPConnection, tls: ssl.SSLContext | None, most_bytes: int) -> None:
@@ -72,7 +72,7 @@ class _Exchange:
         self._socket: socket | None = None
         self._is_given_up = False
         self.done = threading.Event()
-        self.answer: Answer | None = None
+        self.answer: HttpResponse | None = None
         self.trouble = ""
 
     def run(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> None:
@@ -80,24 +80,24 @@ class _Exchange:
             self._connect()
             self._connection.request(method, path, body, headers)
             with self._connection.getresponse() as response:
-                self.answer = Answer(response.status, response.read(self._most_bytes + 1))
+                self.answer = HttpResponse(response.status, response.read(self._most_bytes + 1))
         except ssl.SSLCertVerificationError as error:
             self.trouble = f"its certificate isn't trusted: {error.verify_message}"
-        except (OSError, HTTPException, ValueError) as error:  # a ValueError would quote the header that it can't send
+        except (OSError, HTTPException, ValueError) as error:  # a ValueError would quote the header that cannot be sent
             self.trouble = type(error).__name__
         finally:
             self._close()
             self.done.set()
 
     def give_up(self) -> None:
-        """Make the thread end: it finds its socket shut, or finds that it came too late where it has none yet."""
+        """Make the thread end by shutting its socket, or by a flag if it has none yet."""
         self._is_given_up = True
         _shut(self._socket)
 
     def _connect(self) -> None:
         address = (self._connection.host, self._connection.port)
         plain = create_connection(address, self._connection.timeout)
-        # The handshake comes later, since it can be made to last: the socket has to be known by then.
+        # The handshake can block, so it happens after the socket is known to `give_up`.
         self._socket = plain if self._tls is None else self._wrapped(plain, self._tls)
         self._connection.sock = self._socket
         if self._is_given_up:

@@ -1,4 +1,4 @@
-"""Writer schemas that the settings bring along: what is wrong with them is told at start, before any record."""
+"""Load the writer schemas named in the settings; errors are reported at start."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,27 +12,28 @@ from consumer.intake.vm.instructions import Program
 from consumer.settings.model import InputSettings
 
 BUILTIN_ID = 1
-"""The id of our own schema where neither a registry nor files are set."""
+"""The id of the built-in schema if neither a registry nor files are set."""
 
 
 class Pinned(NamedTuple):
-    """Programs that are there from the start."""
+    """Programs known from the start."""
 
     programs: dict[int, Program]
-    """By reference."""
+    """Programs by reference."""
     any_id: Program | None = None
-    """Reads records with any other reference."""
+    """The program for any other reference."""
 
 
 def load_pinned(source: InputSettings, mapping: Mapping) -> Pinned:
     """Read and compile the schemas of the settings.
 
-    Confluent: those of `ids`; with `schemas` alone its one file, whatever the id; with neither, and no registry, our
-    own schema as id 1. Single-object: those of `schemas` by fingerprint, or our own. Raw: the one file, or our own.
+    Confluent: those of `ids`; with only `schemas` its one file for every id; with neither, and no registry, the
+    built-in schema as id 1. Single-object: those of `schemas` by fingerprint, or the built-in one. Raw: the one file,
+    or the built-in one.
 
     Raises:
         ViewerConsumerError: one of them cannot be read, or not mapped.
-        UsageError: the settings don't say which schema is meant.
+        UsageError: the settings do not name a unique schema.
     """
     if source.format == "confluent":
         return _confluent(source, mapping)
@@ -50,7 +51,7 @@ def _confluent(source: InputSettings, mapping: Mapping) -> Pinned:
     if programs or source.schema_registry_url:
         return Pinned(programs)
     if len(source.schemas) > 1:
-        raise UsageError("input.schemas: with several files input.ids must say which id is whose")
+        raise UsageError("input.schemas: with several files input.ids must name the file of each id")
     if source.schemas:
         return Pinned({}, any_id=_compiled_file(source.schemas[0], mapping)[1])
     return Pinned({BUILTIN_ID: _builtin(mapping)[1]})

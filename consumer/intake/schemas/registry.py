@@ -1,4 +1,4 @@
-"""A schema registry's answers, over HTTP: one fixed address, bounded in time and size, no redirects."""
+"""A client of a schema registry over HTTP: one fixed address, bounded in time and size, no redirects."""
 
 import json
 import random
@@ -10,21 +10,21 @@ from urllib.parse import quote
 from consumer.errors import ViewerConsumerError
 from consumer.intake.compiler.schema_json import SchemaRefused
 from consumer.intake.schemas.access import HOW_TO_LOG_IN, RegistryAccess
-from consumer.intake.schemas.http_client import Answer, HttpClient, NoResponseError
+from consumer.intake.schemas.http_client import HttpClient, HttpResponse, NoResponseError
 
 MAX_ANSWER_BYTES = 2**22
 MAX_REFERENCES = 64
-"""Schemas that one schema names, directly or by others."""
+"""Limit of schemas that one schema references, directly or indirectly."""
 
 MAX_ID = 2**31 - 1
-"""Registries count up to here."""
+"""The largest registry id."""
 
 _TRIES = 2
 _UNKNOWN_CODES = range(40401, 40500)
-"""Error codes of a registry that says that it has no such schema, subject or version."""
+"""Error codes for an unknown schema, subject or version."""
 
 _PASSING = frozenset({500, 502, 503, 504})
-"""Answers that are likely to be others a moment later."""
+"""Status codes worth a retry."""
 
 _PAUSE_S = 0.1
 _SHORTEST_S = 0.05
@@ -32,11 +32,11 @@ _ACCEPTED = "application/vnd.schemaregistry.v1+json, application/json"
 
 
 class RegistryUnavailable(ViewerConsumerError):  # noqa: N818  # a state of the world that passes
-    """The registry gave no answer that can be used; it is to be asked again."""
+    """The registry gave no usable answer; ask again later."""
 
 
 class RegisteredSchema(NamedTuple):
-    """A schema's text, and the texts of those it names, each behind those that it names itself."""
+    """A schema's text and the texts of its references, dependencies first."""
 
     text: str
     references: tuple[str, ...]
@@ -46,11 +46,11 @@ class Registry:
     """A client for one schema registry.
 
     Args:
-        access: where it is, and what it is told about who we are.
-        monotonic_s: what budgets are measured with.
+        access: address and credentials.
+        monotonic_s: the clock for budgets.
 
     Raises:
-        ViewerConsumerError: the file of trusted certificates can't be used.
+        ViewerConsumerError: the certificate file cannot be used.
     """
 
     def __init__(self, access: RegistryAccess, monotonic_s: Callable[[], float] = time.monotonic) -> None:
@@ -62,11 +62,11 @@ class Registry:
         self._monotonic_s = monotonic_s
 
     def schema_by_id(self, schema_id: int, budget_s: float) -> RegisteredSchema | None:
-        """The schema with this id; None where the registry has none.
+        """The schema with this id; None if the registry has none.
 
         Raises:
-            RegistryUnavailable: it doesn't answer within `budget_s`, or not as a registry does.
-            SchemaRefused: what it has is no Avro.
+            RegistryUnavailable: it does not answer within `budget_s`, or not as a registry does.
+            SchemaRefused: it is not an Avro schema.
         """
         deadline_s = self._monotonic_s() + budget_s
         return self._whole(self._get(f"/schemas/ids/{schema_id}", deadline_s), deadline_s)
@@ -76,13 +76,13 @@ class Registry:
         deadline_s = self._monotonic_s() + budget_s
         status, answer = self._answer(f"/schemas/guids/{guid}", deadline_s)
         if status == 404 and answer is None:
-            # A registry that knows ids alone has no such address: whoever names a GUID there must not stop a partition.
+            # Registries without GUIDs have no such path: a record that names one must not stop a partition.
             self._get("/schemas/ids/1", deadline_s)
             return None
         return self._whole(self._understood(status, answer), deadline_s)
 
     def register(self, subject: str, text: str, budget_s: float) -> int:
-        """The id of a schema under a subject, registered if it is new there.
+        """Register a schema under a subject; return its id.
 
         Raises:
             RegistryUnavailable: as `schema_by_id`; also where it refuses the schema.
@@ -98,7 +98,7 @@ class Registry:
         )
 
     def _whole(self, answer: dict[str, Any] | None, deadline_s: float) -> RegisteredSchema | None:
-        """The schema of an answer, with those that it refers to."""
+        """The schema in an answer, with its references."""
         if answer is None:
             return None
         texts: dict[tuple[str, int], str] = {}
@@ -106,7 +106,7 @@ class Registry:
         return RegisteredSchema(_avro_text(answer), tuple(texts.values()))
 
     def _collect(self, answer: dict[str, Any], texts: dict[tuple[str, int], str], deadline_s: float) -> None:
-        """Add the schemas that an answer refers to, those first that they refer to themselves."""
+        """Add the schemas that an answer references, dependencies first."""
         for key in _references(answer):
             if key in texts:
                 continue
@@ -114,7 +114,7 @@ class Registry:
                 raise SchemaRefused(f"it refers to more than {MAX_REFERENCES} other schemas")
             if sum(map(len, texts.values())) > MAX_ANSWER_BYTES:
                 raise SchemaRefused(f"it and those it refers to have more than {MAX_ANSWER_BYTES} characters")
-            texts[key] = ""  # so that a circle ends
+            texts[key] = ""  # so that cycles end
             subject, version = key
             named = self._get(f"/subjects/{quote(subject, safe='')}/versions/{version}", deadline_s)
             if named is None:
@@ -124,7 +124,7 @@ class Registry:
             texts[key] = _avro_text(named)
 
     def _get(self, path: str, deadline_s: float) -> dict[str, Any] | None:
-        """The JSON object at a path; None where the registry says that it has none."""
+        """The JSON object at a path; None if the registry has none."""
         return self._understood(*self._answer(path, deadline_s))
 
     def _understood(self, status: int, answer: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -136,7 +136,7 @@ class Registry:
         raise self._unavailable(f"answers with status {status}, not as a registry does")
 
     def _answer(self, path: str, deadline_s: float, body: str | None = None) -> tuple[int, dict[str, Any] | None]:
-        """Status and JSON object of an answer; None where it is none."""
+        """Status and JSON object of an answer; None if it is not an object."""
         answer = self._fetch(path, deadline_s, None if body is None else body.encode())
         if 300 <= answer.status < 400:
             raise self._unavailable(
@@ -148,10 +148,10 @@ class Registry:
             raise self._unavailable(f"answers with more than {MAX_ANSWER_BYTES} bytes")
         return answer.status, _json_object(answer.body)
 
-    def _fetch(self, path: str, deadline_s: float, body: bytes | None) -> Answer:
-        """The answer to a GET, or of a POST where there is a body; one that says to come again is asked once more.
+    def _fetch(self, path: str, deadline_s: float, body: bytes | None) -> HttpResponse:
+        """The response to GET, or to POST if there is a body; retried once for status codes that are worth it.
 
-        A schema that is registered twice has one id, so a POST may be repeated too.
+        Registering a schema is idempotent, so POST may be retried too.
         """
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
         for tries_left in range(_TRIES, 0, -1):
@@ -164,7 +164,7 @@ class Registry:
             else:
                 if answer.status not in _PASSING or tries_left == 1:
                     return answer
-            # Many workers hear of the same trouble at the same time.
+            # Jitter, because many workers meet the same error at the same time.
             time.sleep(random.uniform(0.5, 1.0) * min(_PAUSE_S, each_s))  # noqa: S311  # no secret
         raise AssertionError("the last try returns or raises")
 
@@ -173,7 +173,7 @@ class Registry:
 
 
 def _references(answer: dict[str, Any]) -> list[tuple[str, int]]:
-    """Subject and version of the schemas that an answer refers to."""
+    """Subject and version of the schemas that an answer references."""
     references = answer.get("references") or []
     if not isinstance(references, list):
         raise SchemaRefused("its references are not a list")
@@ -188,7 +188,7 @@ def _reference(one: Any) -> tuple[str, int]:
 
 
 def _can_be_encoded(text: str) -> bool:
-    """Half a surrogate pair, which JSON can hold, is no text."""
+    """Replace lone surrogates, which JSON can hold."""
     try:
         text.encode()
     except UnicodeEncodeError:

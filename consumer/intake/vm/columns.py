@@ -1,11 +1,11 @@
-"""Columns that are used again from batch to batch, and the records of one buffer decoded into them."""
+"""Decode the records of a buffer into columns that are reused from batch to batch."""
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from consumer.intake.vm.instructions import SCRATCH_BYTES, Machine, Program
+from consumer.intake.vm.instructions import SCRATCH_BYTES, Program, ProgramCode
 from consumer.intake.vm.interpreter import PAYLOAD_TIME, Workspace, decode_rows, workspace
 from consumer.windows.events import EventColumns
 
@@ -14,7 +14,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class Frames(NamedTuple):
-    """Where the records of a batch are; one entry a record."""
+    """Positions of the records of a batch, one entry per record."""
 
     begins: Ints
     ends: Ints
@@ -24,7 +24,7 @@ class Frames(NamedTuple):
 
 
 class TimeRules(NamedTuple):
-    """Which time events have, and how far ahead of the clock or their record it may be."""
+    """The source of event time, and how far it may be ahead of the clock or its record."""
 
     rule: int
     wall_clock_ms: int
@@ -36,7 +36,7 @@ NO_GUARD = TimeRules(PAYLOAD_TIME, 0, 0)
 
 
 class Columns:
-    """Room for a batch: grown when one is larger than all before, else used again."""
+    """Buffers for a batch: reused, and grown when a batch is larger."""
 
     def __init__(self, capacity: int = 1024) -> None:
         self._work: Workspace = workspace()
@@ -59,7 +59,7 @@ class Columns:
         )
 
     def take(self, text: Bytes, count: int) -> tuple[Frames, EventColumns]:
-        """Columns of `count` rows over `text`; what was taken before is written over."""
+        """Columns of `count` rows over `text`; overwrites the previous batch."""
         if count > self._capacity:
             self._grow(max(count, 2 * self._capacity))
         frames = Frames(*(column[:count] for column in self._frames))
@@ -78,7 +78,7 @@ class Columns:
 
     def decode(
         self,
-        machine: Machine,
+        program_code: ProgramCode,
         frames: Frames,
         events: EventColumns,
         time: TimeRules,
@@ -94,7 +94,7 @@ class Columns:
             frames.entries,
             back_to_back,
             scratch_at,
-            *machine,
+            *program_code,
             frames.kafka_timestamps_ms,
             time.rule,
             time.wall_clock_ms,
@@ -117,7 +117,7 @@ class Columns:
 def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count: int) -> EventColumns:
     """Decode `count` records that lie back to back, as in a block of a container file; no guard against the future.
 
-    Where a record can't be walked to its end, it and all behind it have that reason in `reject`.
+    If a record cannot be decoded to its end, it and all behind it have the reason in `reject`.
 
     Raises:
         ValueError: bytes are left behind the last record.
@@ -127,7 +127,7 @@ def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count
     columns = Columns(count)
     frames, events = columns.take(text, count)
     frames.ends[:] = len(buffer)
-    end = columns.decode(program.machine, frames, events, NO_GUARD, scratch_at=len(buffer), back_to_back=True)
+    end = columns.decode(program.program_code, frames, events, NO_GUARD, scratch_at=len(buffer), back_to_back=True)
     if 0 <= end < len(buffer):
         raise ValueError(f"{len(buffer) - end} bytes are left behind the last of {count} records")
     return events

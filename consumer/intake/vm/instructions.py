@@ -1,7 +1,7 @@
-"""The instructions that a writer schema is compiled to, and many compiled schemas put into one machine.
+"""The instructions that a writer schema is compiled to, and many compiled schemas joined into one.
 
-A program walks one record from its first byte to its last. An instruction is a row of `code`; its operation may first
-read a number as Avro writes it (zigzag, seven bits a byte), and leaves what it read where the next ones find it.
+A program reads one record from its first byte to its last. Each row of `instructions` is one instruction. Its operation
+may first read a number as Avro writes it (zigzag, seven bits a byte); the result is stored for the next instructions.
 """
 
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-# Operations that begin with a number.
+# Operations that read a number first.
 SKIP_NUMBER = 0
 SKIP_SIZED = 1
-"""Skip as many bytes as the number says."""
+"""Skip that number of bytes."""
 INTEGER = 2
 TEXT = 3
-"""Take as many bytes as the number says."""
+"""Read that number of bytes."""
 INDEX = 4
-"""Take the index of an enum symbol, which must be below A."""
+"""Read the index of an enum symbol, which must be below A."""
 UNION = 5
 """Go to `jumps[B + number]`; the number must be below A."""
 BLOCK = 6
 """Begin a block of items at loop depth A, or leave the array or map for B."""
 LAST_WITH_NUMBER = BLOCK
 
-# Operations that don't.
+# Other operations.
 SKIP_BYTES = 7
 """Skip A bytes."""
 FLOAT = 8
@@ -48,7 +48,7 @@ KIND_OF_TEXT = 17
 """The event's kind is that of its name among the B rows of `names` from row A."""
 END = 18
 
-# Ways of conversion.
+# Conversions.
 EXACT = 0
 """`floor(number * TIMES / DIVISOR)`, for a number from LOW to HIGH."""
 SCALED_INTEGER = 1
@@ -60,20 +60,20 @@ OP, A, B, LOW, HIGH, TIMES, DIVISOR = range(7)
 CODE_COLUMNS = 7
 
 MAX_LOOP_DEPTH = 16
-"""Arrays and maps inside each other."""
+"""Limit of nested arrays and maps."""
 
 UUID_TEXT_BYTES = 36
 SCRATCH_BYTES = 2 * UUID_TEXT_BYTES
-"""Room that a record needs behind the payloads where its ids are binary UUIDs."""
+"""Scratch space per record behind the payloads, if ids are binary UUIDs."""
 
 
-class Machine(NamedTuple):
-    """Programs in one set of arrays; a program is known by the row where it begins."""
+class ProgramCode(NamedTuple):
+    """Programs in one set of arrays; a program is identified by its first row."""
 
-    code: npt.NDArray[np.int64]
-    """One row an instruction, see the columns above."""
+    instructions: npt.NDArray[np.int64]
+    """One row per instruction, see the columns above."""
     scales: npt.NDArray[np.float64]
-    """One an instruction."""
+    """One per instruction."""
     jumps: npt.NDArray[np.int64]
     kinds: npt.NDArray[np.int64]
     names: npt.NDArray[np.int64]
@@ -85,32 +85,32 @@ class Program(NamedTuple):
     """One compiled writer schema."""
 
     name: str
-    machine: Machine
+    program_code: ProgramCode
     needs_scratch: bool
 
 
-def link(programs: Sequence[Program]) -> tuple[Machine, list[int]]:
-    """One machine that holds all programs, and the entry of each."""
+def link(programs: Sequence[Program]) -> tuple[ProgramCode, list[int]]:
+    """Join programs; return the joined code and the first row of each."""
     entries: list[int] = []
-    parts: list[Machine] = []
+    parts: list[ProgramCode] = []
     at = jumps_at = kinds_at = names_at = text_at = 0
     for program in programs:
-        machine = program.machine
+        program_code = program.program_code
         entries.append(at)
-        parts.append(_moved(machine, at, jumps_at, kinds_at, names_at, text_at))
-        at += len(machine.code)
-        jumps_at += len(machine.jumps)
-        kinds_at += len(machine.kinds)
-        names_at += len(machine.names)
-        text_at += len(machine.name_text)
+        parts.append(_moved(program_code, at, jumps_at, kinds_at, names_at, text_at))
+        at += len(program_code.instructions)
+        jumps_at += len(program_code.jumps)
+        kinds_at += len(program_code.kinds)
+        names_at += len(program_code.names)
+        text_at += len(program_code.name_text)
     if not parts:
-        return empty_machine(), entries
-    return Machine(*(np.ascontiguousarray(np.concatenate(column)) for column in zip(*parts, strict=True))), entries
+        return empty_program_code(), entries
+    return ProgramCode(*(np.ascontiguousarray(np.concatenate(column)) for column in zip(*parts, strict=True))), entries
 
 
-def empty_machine() -> Machine:
-    """A machine without programs."""
-    return Machine(
+def empty_program_code() -> ProgramCode:
+    """No programs."""
+    return ProgramCode(
         np.zeros((0, CODE_COLUMNS), np.int64),
         np.zeros(0, np.float64),
         np.zeros(0, np.int64),
@@ -120,14 +120,16 @@ def empty_machine() -> Machine:
     )
 
 
-def _moved(machine: Machine, at: int, jumps_at: int, kinds_at: int, names_at: int, text_at: int) -> Machine:
-    code = machine.code.copy()
-    op = code[:, OP]
-    code[op == GO, A] += at
-    code[(op == BLOCK) | (op == NEXT_ITEM), B] += at
-    code[op == UNION, B] += jumps_at
-    code[op == KIND_OF_INDEX, A] += kinds_at
-    code[op == KIND_OF_TEXT, A] += names_at
-    names = machine.names.copy()
+def _moved(
+    program_code: ProgramCode, at: int, jumps_at: int, kinds_at: int, names_at: int, text_at: int
+) -> ProgramCode:
+    instructions = program_code.instructions.copy()
+    op = instructions[:, OP]
+    instructions[op == GO, A] += at
+    instructions[(op == BLOCK) | (op == NEXT_ITEM), B] += at
+    instructions[op == UNION, B] += jumps_at
+    instructions[op == KIND_OF_INDEX, A] += kinds_at
+    instructions[op == KIND_OF_TEXT, A] += names_at
+    names = program_code.names.copy()
     names[:, 0] += text_at
-    return machine._replace(code=code, jumps=machine.jumps + at, names=names)
+    return program_code._replace(instructions=instructions, jumps=program_code.jumps + at, names=names)

@@ -47,11 +47,11 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
 PAYLOAD_TIME = 0
-"""Events have the time of their payload, and no guard against the future."""
+"""Event time is in the payload; no check for future times."""
 GUARDED_TIME = 1
-"""As above, with the guard."""
+"""Event time is in the payload; future times are rejected."""
 KAFKA_TIME = 2
-"""Events have the time of their Kafka record, guarded."""
+"""Event time is the Kafka timestamp; future times are rejected."""
 
 NO_KAFKA_TIMESTAMP = -1
 
@@ -68,25 +68,25 @@ _FUTURE = int(Reject.FUTURE)
 
 
 class Workspace(NamedTuple):
-    """What the interpreter writes to while it runs; compiled code here allocates nothing."""
+    """Scratch space of the interpreter, which allocates nothing."""
 
     left: Ints
     """Items left, by loop depth."""
     bits: npt.NDArray[np.uint64]
-    """The bytes of a float or a double, which the next two see as that."""
+    """The bytes of a float or a double; the next two are views of it."""
     single: npt.NDArray[np.float32]
     double: Floats
 
 
 def workspace() -> Workspace:
-    """Room for one interpreter."""
+    """Allocate scratch space."""
     bits = np.zeros(1, np.uint64)
     return Workspace(np.zeros(MAX_LOOP_DEPTH, np.int64), bits, bits.view(np.float32), bits.view(np.float64))
 
 
 @inlined
 def converted(code: Ints, scales: Floats, pc: int, integer: int, real: float) -> tuple[int, int]:
-    """A number in our unit, and 0 or the reason why it has none."""
+    """The converted number, and 0 or the reject reason."""
     way = code[pc, B]
     low = code[pc, LOW]
     high = code[pc, HIGH]
@@ -107,8 +107,8 @@ def converted(code: Ints, scales: Floats, pc: int, integer: int, real: float) ->
 
 @inlined
 def future_fault(timestamp: int, kafka_timestamp: int, wall_clock: int, max_future: int) -> int:
-    """Why an event's time can't be beside its record's and the clock's, or 0."""
-    # Subtracted from the event's, which is in range: a record's Kafka timestamp can be any 64 bits.
+    """0, or the reject reason of an event time compared with record and clock."""
+    # Compared by subtraction from the event's, which is in range: a Kafka timestamp can be any 64 bits.
     if timestamp - max_future > wall_clock:
         return _FUTURE
     if kafka_timestamp != NO_KAFKA_TIMESTAMP and timestamp - max_future > kafka_timestamp:
@@ -125,7 +125,7 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     entries: Ints,
     back_to_back: bool,
     scratch_at: int,
-    # the machine
+    # the program code
     code: Ints,
     scales: Floats,
     jumps: Ints,
@@ -137,7 +137,7 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     time_rule: int,
     wall_clock: int,
     max_future: int,
-    # room to work in
+    # scratch space
     left: Ints,
     bits: npt.NDArray[np.uint64],
     single: npt.NDArray[np.float32],
@@ -152,7 +152,7 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     value_column: Ints,
     reject: Bytes,
 ) -> int:
-    """Decode every row whose reject is 0; the place behind the last record.
+    """Decode every row whose reject is 0; return the position behind the last record.
 
     `back_to_back`: a record begins where the one before it ends, not at `begins`; where one can't be walked to its
     end, it and all behind it get that reason.
@@ -170,7 +170,7 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
         real = 0.0
         start = 0
         size = 0
-        # A field that wasn't seen is a fault only where the event needs it: -reason, or in time_fault.
+        # A missing field is an error only if the event needs it: -reason, or in time_fault.
         stream_at, stream_bytes = 0, -_MISSING_VALUE
         viewer_at, viewer_bytes = 0, -_MISSING_VALUE
         timestamp, time_fault = 0, _MISSING_VALUE
@@ -250,7 +250,7 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
                 left[code[pc, A]] -= 1
                 pc = code[pc, B] if left[code[pc, A]] > 0 else code[pc, B] - 2
                 continue
-            else:  # bytes of a fixed number
+            else:  # bytes of a number of fixed size
                 size = 4 if op == FLOAT else 8 if op == DOUBLE else code[pc, A]
                 if size > end - at:
                     fault = _TRUNCATED
@@ -280,7 +280,7 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
             time_fault = 0
             if timestamp == NO_KAFKA_TIMESTAMP:
                 time_fault = _MISSING_VALUE
-            # No abs: that of the smallest number is itself.
+            # No abs: it maps the smallest number to itself.
             elif timestamp > MAX_ABS_TIMESTAMP_MS or timestamp < -MAX_ABS_TIMESTAMP_MS:
                 time_fault = _OUT_OF_RANGE
         value = bitrate if kind == BITRATE else duration if kind == BUFFER else 0

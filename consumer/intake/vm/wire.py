@@ -1,6 +1,6 @@
-"""Reads Avro's values from bytes, every bound checked by hand: compiled code reads out of range without a word.
+"""Read Avro values from bytes with explicit bounds checks: compiled code has none.
 
-Places are indexes into `text`; a negative place is minus the reason for a reject.
+Positions are indexes into `text`; a negative position is minus the reject reason.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ _HEX = np.frombuffer(bytearray(b"0123456789abcdef"), np.uint8)
 
 @inlined
 def read_number(text: Text, at: int, end: int) -> tuple[int, int]:
-    """An int or long: the place behind it, and the number."""
+    """Read an int or long; return the position behind it, and the number."""
     if at >= end:
         return -_TRUNCATED, 0
     byte = np.int64(text[at])
@@ -47,7 +47,7 @@ def read_number(text: Text, at: int, end: int) -> tuple[int, int]:
 
 @inlined
 def read_bits(text: Text, at: int, size: int) -> np.uint64:
-    """`size` bytes, the lowest first; the caller has checked that they are there."""
+    """Read `size` bytes, little-endian; the caller has checked the bounds."""
     bits = np.uint64(0)
     for i in range(size):
         bits |= np.uint64(text[at + i]) << np.uint64(8 * i)
@@ -56,7 +56,7 @@ def read_bits(text: Text, at: int, size: int) -> np.uint64:
 
 @inlined
 def id_fault(text: Text, start: int, size: int) -> int:
-    """Why an id can't be taken, or 0."""
+    """0, or the reject reason of an id."""
     if size < 1:
         return _EMPTY_ID
     if size > MAX_ID_BYTES:
@@ -68,7 +68,7 @@ def id_fault(text: Text, start: int, size: int) -> int:
 
 @inlined
 def is_ascii(text: Text, start: int, size: int) -> bool:
-    """Whether no byte has its top bit set: eight at a time, as most ids are just that."""
+    """Whether all bytes are ASCII, checked eight at a time."""
     bits = np.uint64(0)
     if size < 8:
         for i in range(start, start + size):
@@ -82,7 +82,7 @@ def is_ascii(text: Text, start: int, size: int) -> bool:
 
 @inlined
 def read_word(text: Text, at: np.uint64) -> np.uint64:
-    """Eight bytes, the lowest first. Written out, and with a place that can't be negative, it is one load."""
+    """Read eight bytes, little-endian. Written out, with an unsigned position, it compiles to one load."""
     return (
         np.uint64(text[at])
         | np.uint64(text[at + np.uint64(1)]) << np.uint64(8)
@@ -97,7 +97,7 @@ def read_word(text: Text, at: np.uint64) -> np.uint64:
 
 @inlined
 def is_utf8(text: Text, start: int, end: int) -> bool:
-    """Whether bytes are UTF-8 as RFC 3629 has it: nothing overlong, no surrogates, nothing above U+10FFFF."""
+    """Whether bytes are UTF-8 by RFC 3629: nothing overlong, no surrogates, nothing above U+10FFFF."""
     at = start
     while at < end:
         lead = text[at]

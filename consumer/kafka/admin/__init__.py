@@ -1,1 +1,1 @@
-"""Everything on Kafka that is off the hot path: topics, stored state, dead letters, group offsets."""
+"""Kafka access off the hot path: topics, stored state, dead letters, group offsets."""

@@ -1,4 +1,4 @@
-"""What is asked of the cluster before anything runs: topics, under one deadline, with errors that say where and why."""
+"""Query and create topics before the worker starts: one deadline for all, errors that say where and why."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -15,10 +15,9 @@ from confluent_kafka.cimpl import NewTopic
 from consumer.kafka.clients import ACCESS_DENIED, TOO_OLD, LastClientError, explain, kafka_error, make_admin
 from consumer.kafka.config import admin_config
 from consumer.kafka.deadline import Deadline
+from consumer.kafka.retries import call_until
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import KafkaSettings
-
-ANSWER_WITHIN_S = 8.0
-"""How long the cluster may take to answer before its address is taken to be wrong."""
 
 _POLL_S = 0.1
 _NO_ID = Uuid(0, 0)
@@ -31,44 +30,48 @@ Answer = TypeVar("Answer")
 
 
 class ClusterIdentity(NamedTuple):
-    """Which topic of which cluster a name stands for; each is empty where the cluster doesn't tell."""
+    """Ids of a topic and its cluster; empty where the cluster does not report them."""
 
     cluster_id: str
     topic_id: str
-    """Another after the topic was deleted and created again."""
+    """Changes when the topic is deleted and created again."""
 
 
 class Cluster:
-    """Looks at topics and creates them.
+    """Describes topics and creates them.
 
     Raises:
         UsageError: librdkafka doesn't take `kafka.client`.
     """
 
-    def __init__(self, kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S) -> None:
+    def __init__(self, kafka: KafkaSettings, timeouts: Timeouts = TIMEOUTS) -> None:
         self._servers = kafka.bootstrap_servers
-        self._deadline = Deadline.after(answer_within_s)
-        self._last_words = LastClientError()
-        self._admin: AdminClient = make_admin(admin_config(kafka), self._last_words)
+        self._deadline = Deadline.after(timeouts.cluster_s)
+        self._last_error = LastClientError()
+        self._admin: AdminClient = make_admin(admin_config(kafka), self._last_error)
 
     def partitions(self, topic: str) -> int | None:
-        """How many a topic has; None if there is no such topic.
+        """The number of partitions of a topic; None if it does not exist.
 
         Raises:
             ViewerConsumerError: the cluster doesn't answer in time, or refuses.
         """
-        while True:
+
+        def ask() -> int | None:
             found = self._look_up(topic).topics[topic]
             if found.error is None:
                 return len(found.partitions)
             if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None
-            if self._deadline.passed or not (found.error.retriable() or found.error.code() in _NOT_YET):
-                raise explain(f'can\'t look up topic "{topic}"', self._servers, found.error)
-            self._admin.poll(min(_POLL_S, self._deadline.left_s()))
+            raise KafkaException(found.error)
+
+        try:
+            return call_until(self._deadline, ask, self._pause, _is_retriable)
+        except KafkaException as error:
+            raise explain(f'can\'t look up topic "{topic}"', self._servers, kafka_error(error)) from None
 
     def identity(self, topic: str) -> ClusterIdentity:
-        """What tells a topic from others of its name.
+        """The ids that distinguish a topic from a later one of the same name.
 
         Raises:
             ViewerConsumerError: the cluster doesn't answer in time, or the topic is gone.
@@ -79,7 +82,7 @@ class Cluster:
         return ClusterIdentity(cluster_id, "" if topic_id == _NO_ID else str(topic_id))
 
     def config(self, topic: str) -> Mapping[str, str] | None:
-        """A topic's configuration in force; None where the cluster doesn't tell.
+        """A topic's effective configuration; None where the cluster does not report it.
 
         Raises:
             ViewerConsumerError: the cluster doesn't answer in time, or the topic is gone.
@@ -90,9 +93,9 @@ class Cluster:
         return {key: entry.value for key, entry in entries.items() if entry.value is not None}
 
     def create(self, topics: Mapping[str, Mapping[str, str]], partitions: int) -> Mapping[str, int | None]:
-        """Create topics and wait until they are seen; another process may be faster, which is as well.
+        """Create topics and wait until they are visible; topics that exist by then are accepted.
 
-        Returns their partitions, None for one that was not seen in time.
+        Returns their numbers of partitions, None for one that was not visible in time.
 
         Args:
             topics: configurations, by name.
@@ -123,8 +126,8 @@ class Cluster:
         try:
             return self._admin.list_topics(topic, timeout=self._patience_s())
         except KafkaException as error:
-            self._admin.poll(0)  # serves what the client has to say
-            raise explain("can't reach Kafka", self._servers, kafka_error(error), self._last_words.error()) from None
+            self._admin.poll(0)  # serves error callbacks
+            raise explain("can't reach Kafka", self._servers, kafka_error(error), self._last_error.error()) from None
 
     def _describe(self, topic: str) -> Future[TopicDescription]:
         topics = TopicCollection([topic])
@@ -135,23 +138,27 @@ class Cluster:
         return self._admin.describe_configs([resource], request_timeout=self._patience_s())[resource]
 
     def _asked(self, topic: str, what: str, ask: Callable[[], Future[Answer]]) -> Answer | None:
-        """The answer to what not every cluster answers everybody; None where this one doesn't."""
+        """Run a query that a cluster may not support or allow; None if it does not."""
         metadata = self._look_up(topic)
         if metadata.controller_id not in metadata.brokers:
-            # As the client library's mock cluster: such requests would wait for a controller until their time is up.
+            # The client library's mock cluster has none: such requests would wait until they time out.
             _log.debug("the cluster names no controller to ask for the %s of topic %s", what, topic)
             return None
-        while True:
-            try:
-                return ask().result()
-            except KafkaException as error:
-                reason = kafka_error(error)
-                if reason.code() in ACCESS_DENIED | TOO_OLD:
-                    _log.debug("the cluster doesn't tell the %s of topic %s: %s", what, topic, reason.str())
-                    return None
-                if self._deadline.passed or not (reason.retriable() or reason.code() in _NOT_YET):
-                    raise explain(f'can\'t look up the {what} of topic "{topic}"', self._servers, reason) from None
-            self._admin.poll(min(_POLL_S, self._deadline.left_s()))
+        try:
+            return call_until(self._deadline, lambda: ask().result(), self._pause, _is_retriable)
+        except KafkaException as error:
+            reason = kafka_error(error)
+        if reason.code() in ACCESS_DENIED | TOO_OLD:
+            _log.debug("the cluster does not report the %s of topic %s: %s", what, topic, reason.str())
+            return None
+        raise explain(f'can\'t look up the {what} of topic "{topic}"', self._servers, reason)
+
+    def _pause(self) -> None:
+        self._admin.poll(min(_POLL_S, self._deadline.left_s()))
 
     def _patience_s(self) -> float:
         return max(_POLL_S, self._deadline.left_s())
+
+
+def _is_retriable(error: KafkaError) -> bool:
+    return error.retriable() or error.code() in _NOT_YET

@@ -1,4 +1,4 @@
-"""Being the only member of the group: what is committed then is fenced as a worker's commits are."""
+"""Join the group as its only member, so that commits are fenced as a worker's are."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -8,40 +8,38 @@ from consumer.kafka.config import consumer_config
 from consumer.kafka.deadline import Clock, Deadline
 from consumer.kafka.input_consumer import InputConsumer
 from consumer.kafka.protocols import GroupMetadata
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import Settings
-
-JOIN_WITHIN_S = 60.0
-"""A group whose members were killed gives their partitions away when their sessions have ended."""
 
 _POLL_S = 0.1
 
 
 class ExclusiveMember:
-    """Within a `with` block, all of some partitions of the input belong to this process, or nothing can be committed.
+    """Within a `with` block this process owns the given partitions of the input, or cannot commit.
 
-    It reads nothing. Brokers refuse its commits as soon as another has joined, which an offset that is set from outside
-    of the group would not be safe from.
+    It reads nothing. Brokers refuse its commits as soon as another member has joined; offsets set from outside the
+    group would not have that protection.
 
     Raises:
         UsageError: librdkafka doesn't take `kafka.client`.
-        ViewerConsumerError: not all of the partitions can be had.
+        ViewerConsumerError: not all of the partitions were assigned in time.
     """
 
     def __init__(
         self,
         settings: Settings,
         partitions: Collection[int],
-        within_s: float = JOIN_WITHIN_S,
+        timeouts: Timeouts = TIMEOUTS,
         clock: Clock = time.monotonic,
     ) -> None:
         self._group = settings.kafka.group_id
         self._wanted = frozenset(partitions)
-        self._within_s = within_s
+        self._within_s = timeouts.join_s
         self._clock = clock
         config = consumer_config(settings)
-        # By its name it would take the place of a worker that is to come back.
+        # With an instance id it would replace the worker of that name.
         config.pop("group.instance.id", None)
-        self._input = InputConsumer(config, settings.kafka.input_topic, _Nobody())
+        self._input = InputConsumer(config, settings.kafka.input_topic, _NoListener(), timeouts, clock)
 
     def __enter__(self) -> "ExclusiveMember":
         try:
@@ -55,7 +53,7 @@ class ExclusiveMember:
         self._input.close()
 
     def group_metadata(self) -> GroupMetadata:
-        """What a commit of any of the partitions needs.
+        """The group metadata for a commit.
 
         Raises:
             ViewerConsumerError: another has joined.
@@ -79,8 +77,8 @@ class ExclusiveMember:
             self._input.poll(1, _POLL_S)
 
 
-class _Nobody:
-    """Has nothing to do as partitions come and go."""
+class _NoListener:
+    """A rebalance handler that does nothing."""
 
     def on_assigned(self, partitions: Sequence[int]) -> None:
         """Nothing is restored."""

@@ -1,11 +1,11 @@
-"""The input topic as its producers have it: there, or created before the first event."""
+"""Check that the input topic exists, or create it before the first event of a simulation."""
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.cluster import Cluster
 from consumer.settings.model import KafkaSettings
 
 PARTITIONS = 4
-"""Of an input topic that a simulation creates."""
+"""Number of partitions of an input topic that a simulation creates."""
 
 
 def ensure_input_topic(kafka: KafkaSettings) -> None:

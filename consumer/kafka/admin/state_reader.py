@@ -1,8 +1,8 @@
-"""What is stored of partitions, looked at from outside: beside workers that are at work, or when all are gone."""
+"""Read stored state and group offsets from outside the group, with or without running workers."""
 
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -10,33 +10,28 @@ from confluent_kafka import (
     IsolationLevel,
     KafkaError,
     KafkaException,
-    Message,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, kafka_error, make_admin, make_consumer
+from consumer.kafka.admin.partition_reader import read_to_end
+from consumer.kafka.clients import LastClientError, explain, kafka_error, make_admin, make_consumer
 from consumer.kafka.config import admin_config, restore_config
 from consumer.kafka.deadline import Clock, Deadline
 from consumer.kafka.end_offsets import end_of, latest_spec
+from consumer.kafka.retries import call_until
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import Settings
 
-ANSWER_WITHIN_S = 60.0
-"""Longer than a dead worker's transaction may hold up the offsets of its group."""
-
-READ_AT_ONCE = 10_000
-
-_CALL_WITHIN_S = 5.0
-_POLL_S = 0.2
-_RETRY_PAUSE_S = 0.1
+T = TypeVar("T")
 
 Record = tuple[bytes, bytes | None]
 
 
-class Place(NamedTuple):
-    """Where the input of a partition begins and ends, and what of it the group has committed."""
+class PartitionBounds(NamedTuple):
+    """Log start and end of an input partition, and the group's committed offset."""
 
     committed: int | None
     begin: int
@@ -44,124 +39,103 @@ class Place(NamedTuple):
 
 
 class Member(NamedTuple):
-    """Of the group, as its brokers know it."""
+    """A member of the group as the coordinator reports it."""
 
     client_id: str
     host: str
 
 
-class StoredState:
+class StateReader:
     """Reads the state topic and the group's offsets; belongs to no group's assignment and changes nothing.
 
     Args:
         settings: those in force.
-        answer_within_s: how long brokers may keep silent.
+        timeouts: how long to wait.
         clock: monotonic seconds.
 
     Raises:
         UsageError: librdkafka doesn't take `kafka.client`.
     """
 
-    def __init__(
-        self, settings: Settings, answer_within_s: float = ANSWER_WITHIN_S, clock: Clock = time.monotonic
-    ) -> None:
+    def __init__(self, settings: Settings, timeouts: Timeouts = TIMEOUTS, clock: Clock = time.monotonic) -> None:
         self._kafka = settings.kafka
-        self._answer_within_s = answer_within_s
-        self._call_within_s = min(_CALL_WITHIN_S, answer_within_s)
+        self._timeouts = timeouts
+        self._call_s = min(timeouts.call_s, timeouts.state_s)
         self._clock = clock
-        self._last_words = LastClientError()
-        # Without the library's own lines for every attempt: why brokers don't answer is in the error, once.
+        self._last_error = LastClientError()
+        # No log line per attempt: the raised error contains the reason once.
         config = {**restore_config(settings), "log_level": 2, "enable.partition.eof": True}
-        self._consumer: Consumer = make_consumer(config, self._last_words)
-        self._admin: AdminClient = make_admin(admin_config(settings.kafka), self._last_words)
+        self._consumer: Consumer = make_consumer(config, self._last_error)
+        self._admin: AdminClient = make_admin(admin_config(settings.kafka), self._last_error)
 
-    def place(self, partition: int) -> Place:
+    def bounds(self, partition: int) -> PartitionBounds:
         """Offsets of the input of a partition.
 
         Raises:
             ViewerConsumerError: the cluster doesn't answer in time, or refuses.
         """
-        return Place(self.committed(partition), *self._ends(self._kafka.input_topic, partition))
+        return PartitionBounds(self.committed(partition), *self._ends(self._kafka.input_topic, partition))
 
     def committed(self, partition: int) -> int | None:
-        """The group's offset, None where it has none; a transaction that is about to change it is waited for.
+        """The group's offset, None if it has none; waits for a pending transaction that changes it.
 
         Raises:
-            ViewerConsumerError: as `place`.
+            ViewerConsumerError: as `bounds`.
         """
-        wanted, deadline = [TopicPartition(self._kafka.input_topic, partition)], self._deadline()
-        while True:
-            try:
-                (found,) = self._consumer.committed(wanted, timeout=self._call_within_s)
-                error = found.error
-            except KafkaException as raised:
-                error = kafka_error(raised)
-            if error is None:
-                return found.offset if found.offset >= 0 else None
-            self._wait_or_raise(f'can\'t look up the offsets of group "{self._kafka.group_id}"', error, deadline)
+        wanted = [TopicPartition(self._kafka.input_topic, partition)]
+
+        def ask() -> int:
+            (found,) = self._consumer.committed(wanted, timeout=self._call_s)
+            if found.error is not None:
+                raise KafkaException(found.error)
+            return found.offset
+
+        offset = self._asked(f'can\'t look up the offsets of group "{self._kafka.group_id}"', self._deadline(), ask)
+        return offset if offset >= 0 else None
 
     def records(self, partition: int) -> Iterator[list[Record]]:
-        """What a partition's state is made of, in its order: whole transactions, all that are committed by now.
+        """The records of a state partition in order: all transactions that are committed by now.
 
         Raises:
-            ViewerConsumerError: as `place`.
+            ViewerConsumerError: as `bounds`.
         """
         begin, end = self._decided(partition)
         if begin == end:
             return
-        self._consumer.assign([TopicPartition(self._kafka.state_topic, partition, OFFSET_BEGINNING)])
+        start = TopicPartition(self._kafka.state_topic, partition, OFFSET_BEGINNING)
         try:
-            yield from self._read_to(end)
-        finally:
-            self._consumer.unassign()
+            for messages in read_to_end(self._consumer, [start], self._deadline, end):
+                yield [(message.key() or b"", message.value()) for message in messages]
+        except KafkaException as error:
+            raise self._explained(f'can\'t read topic "{self._kafka.state_topic}"', error) from None
 
     def members(self) -> list[Member]:
-        """Who is in the group.
+        """The members of the group.
 
         Raises:
-            ViewerConsumerError: as `place`.
+            ViewerConsumerError: as `bounds`.
         """
-        group, deadline = self._kafka.group_id, self._deadline()
-        while True:
+        group = self._kafka.group_id
+
+        def ask() -> list[Member]:
+            asked = self._admin.describe_consumer_groups([group], request_timeout=self._call_s)
             try:
-                asked = self._admin.describe_consumer_groups([group], request_timeout=self._call_within_s)
                 return [Member(each.client_id, each.host) for each in asked[group].result().members]
             except KafkaException as raised:
-                error = kafka_error(raised)
-            if error.code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return []
-            self._wait_or_raise(f'can\'t look up the members of group "{group}"', error, deadline)
+                if kafka_error(raised).code() == KafkaError.GROUP_ID_NOT_FOUND:
+                    return []
+                raise
+
+        return self._asked(f'can\'t look up the members of group "{group}"', self._deadline(), ask)
 
     def close(self) -> None:
-        """Let go."""
+        """Close the clients."""
         self._consumer.close()
 
-    def _read_to(self, end: int) -> Iterator[list[Record]]:
-        deadline = self._deadline()
-        while True:
-            messages = self._consumer.consume(READ_AT_ONCE, _POLL_S)
-            good = [message for message in messages if self._is_record(message, deadline)]
-            yield [(message.key() or b"", message.value()) for message in good if _offset(message) < end]
-            # The end of the partition is a message too: it stands behind markers of transactions.
-            if messages and max(map(_offset, messages)) >= end:
-                return
-            if messages:
-                deadline = self._deadline()
-            elif deadline.passed:
-                raise self._unreadable(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
-
-    def _is_record(self, message: Message, deadline: Deadline) -> bool:
-        error = message.error()
-        if error is None:
-            return True
-        if error.code() != KafkaError._PARTITION_EOF and (error.fatal() or deadline.passed):  # noqa: SLF001  # as above
-            raise self._unreadable(error)
-        return False
-
     def _decided(self, partition: int) -> tuple[int, int]:
-        """Where the state begins, and an end at which no transaction is open that was begun before this call.
+        """Log start, and an end below which every transaction that began before this call is decided.
 
-        What was committed a moment ago is told by the group's offset first: its marker may still be on its way here.
+        The group's offset can be visible before the commit marker arrives in the state partition.
         """
         topic, deadline = self._kafka.state_topic, self._deadline()
         newest = self._newest_end(topic, partition, deadline)
@@ -174,48 +148,41 @@ class StoredState:
                     f"{topic}-{partition}: a transaction stays open; brokers end those of dead workers within their "
                     "transaction.timeout.ms: try again"
                 )
-            time.sleep(_RETRY_PAUSE_S)
+            self._pause()
 
     def _newest_end(self, topic: str, partition: int, deadline: Deadline) -> int:
-        """One past the newest record, of open transactions too."""
+        """The end offset, records of open transactions included."""
         wanted: dict[TopicPartition, OffsetSpec] = {TopicPartition(topic, partition): latest_spec()}
-        while True:
-            try:
-                asked = self._admin.list_offsets(
-                    wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._call_within_s
-                )
-                (future,) = asked.values()
-                return end_of(future.result())
-            except KafkaException as raised:
-                error = kafka_error(raised)
-            self._wait_or_raise(f"can't look up where {topic}-{partition} ends", error, deadline)
+
+        def ask() -> int:
+            (future,) = self._admin.list_offsets(
+                wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._call_s
+            ).values()
+            return end_of(future.result())
+
+        return self._asked(f"can't look up where {topic}-{partition} ends", deadline, ask)
 
     def _ends(self, topic: str, partition: int) -> tuple[int, int]:
-        """Where a partition begins, and up to where all transactions are decided."""
-        deadline = self._deadline()
-        while True:
-            try:
-                begin, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), self._call_within_s)
-            except KafkaException as raised:
-                error = kafka_error(raised)
-            else:
-                return begin, end
-            self._wait_or_raise(f"can't look up where {topic}-{partition} begins and ends", error, deadline)
+        """Log start and last stable offset of a partition."""
+        place = TopicPartition(topic, partition)
 
-    def _wait_or_raise(self, doing: str, error: KafkaError, deadline: Deadline) -> None:
-        if error.fatal() or error.code() in ACCESS_DENIED or deadline.passed:
-            raise explain(doing, self._kafka.bootstrap_servers, error, self._last_words.error())
-        time.sleep(_RETRY_PAUSE_S)
+        def ask() -> tuple[int, int]:
+            begin, end = self._consumer.get_watermark_offsets(place, self._call_s)
+            return begin, end
 
-    def _unreadable(self, error: KafkaError) -> ViewerConsumerError:
-        doing = f'can\'t read topic "{self._kafka.state_topic}"'
-        return explain(doing, self._kafka.bootstrap_servers, error, self._last_words.error())
+        return self._asked(f"can't look up where {topic}-{partition} begins and ends", self._deadline(), ask)
+
+    def _asked(self, doing: str, deadline: Deadline, ask: Callable[[], T]) -> T:
+        try:
+            return call_until(deadline, ask, self._pause)
+        except KafkaException as error:
+            raise self._explained(doing, error) from None
+
+    def _explained(self, doing: str, error: KafkaException) -> ViewerConsumerError:
+        return explain(doing, self._kafka.bootstrap_servers, kafka_error(error), self._last_error.error())
+
+    def _pause(self) -> None:
+        time.sleep(self._timeouts.retry_pause_s)
 
     def _deadline(self) -> Deadline:
-        return Deadline.after(self._answer_within_s, self._clock)
-
-
-def _offset(message: Message) -> int:
-    """-1 where it has none, as some errors."""
-    offset = message.offset()
-    return -1 if offset is None else offset
+        return Deadline.after(self._timeouts.state_s, self._clock)

@@ -1,4 +1,4 @@
-"""How the state topic keeps what is written to it: only the newest record of every key, and no record for its age."""
+"""The configuration of the state topic: compacted, never deleted by age."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -7,16 +7,16 @@ from consumer.settings.model import KafkaSettings
 
 STATE_TOPIC_CONFIG: Mapping[str, str] = {
     "cleanup.policy": "compact",
-    # The newest segment is never compacted, and a restore reads all of it.
+    # The active segment is never compacted, and a restore reads all of it.
     "segment.bytes": str(32 * 2**20),
     "min.cleanable.dirty.ratio": "0.1",
     "max.compaction.lag.ms": "60000",
 }
-"""What the topic is created with."""
+"""The configuration with which the topic is created."""
 
 
 class _Limit(NamedTuple):
-    """Up to where another's choice is as good as ours, and what happens past it."""
+    """The largest acceptable value of an existing topic, and the effect beyond it."""
 
     most: float
     wanted: str
@@ -33,7 +33,7 @@ _LIMITS: Mapping[str, _Limit] = {
 
 
 def state_topic_errors(kafka: KafkaSettings, config: Mapping[str, str]) -> Iterator[str]:
-    """What of the topic's configuration would lose state: a line each, with the command that mends it."""
+    """Settings of the topic that would lose state: one line each, with the command that fixes it."""
     policy = config.get("cleanup.policy", "compact")
     if policy != "compact":
         yield (
@@ -43,7 +43,7 @@ def state_topic_errors(kafka: KafkaSettings, config: Mapping[str, str]) -> Itera
 
 
 def state_topic_warnings(kafka: KafkaSettings, config: Mapping[str, str]) -> Iterator[str]:
-    """What of the topic's configuration would make restores slow: a line each, with the command that mends it."""
+    """Settings of the topic that would make restores slow: one line each, with the command that fixes it."""
     for key, limit in _LIMITS.items():
         value = config.get(key)
         if value is not None and float(value) > limit.most:

@@ -1,33 +1,33 @@
-"""The topics: looked at before the worker starts, created where that is wanted, refused where they don't fit."""
+"""Check the topics before the worker starts; create missing ones if configured; refuse unfit ones."""
 
 from collections.abc import Collection, Container, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.admin.cluster import ANSWER_WITHIN_S, Cluster, ClusterIdentity
+from consumer.kafka.admin.cluster import Cluster, ClusterIdentity
 from consumer.kafka.admin.state_topic import STATE_TOPIC_CONFIG, state_topic_errors, state_topic_warnings
 from consumer.kafka.config import MESSAGE_BYTES
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import KafkaSettings
 
 
 class TopicReport(NamedTuple):
-    """One topic as it was found or made."""
+    """One topic, found or created."""
 
     role: Literal["input", "output", "dead letter", "state"]
     name: str
     partitions: int
     created: bool
     warnings: tuple[str, ...] = ()
-    """What would be better otherwise; a sentence each."""
+    """Advice, one sentence each."""
 
 
 class TopicLayout(NamedTuple):
     """All topics of a worker; each has as many partitions as the input."""
 
-    input_partitions: int
     topics: tuple[TopicReport, ...]
     identity: ClusterIdentity
-    """Of the input topic; tells it from another of its name."""
+    """Ids of the input topic and the cluster."""
 
 
 class _Ours(NamedTuple):
@@ -38,14 +38,14 @@ class _Ours(NamedTuple):
     config: Mapping[str, str] = {}
 
 
-def check_topics(kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S) -> TopicLayout:
-    """Look at the topics, and create ours where `kafka.create_topics` is set; never the input, which is the producers'.
+def check_topics(kafka: KafkaSettings, timeouts: Timeouts = TIMEOUTS) -> TopicLayout:
+    """Check the topics, and create missing ones if `kafka.create_topics` is set; never the input topic.
 
     Raises:
         UsageError: librdkafka doesn't take `kafka.client`.
         ViewerConsumerError: the cluster doesn't answer in time or refuses, or topics are missing or unfit: a line each.
     """
-    cluster = Cluster(kafka, answer_within_s)
+    cluster = Cluster(kafka, timeouts)
     partitions = cluster.partitions(kafka.input_topic)
     if partitions is None:
         raise ViewerConsumerError(
@@ -57,7 +57,7 @@ def check_topics(kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S)
         _Ours("dead letter", kafka.dead_letter_topic),
         _Ours("state", kafka.state_topic, STATE_TOPIC_CONFIG),
     )
-    # Each is asked for until it is seen, then no more: the next broker that answers may not have heard of it yet.
+    # Ask for each until it is visible, then not again: another broker may not know it yet.
     found = {topic.name: cluster.partitions(topic.name) for topic in ours}
     created = _create_missing(cluster, ours, found, partitions) if kafka.create_topics else {}
     found.update(created)
@@ -73,7 +73,6 @@ def check_topics(kafka: KafkaSettings, answer_within_s: float = ANSWER_WITHIN_S)
         for topic in ours
     )
     return TopicLayout(
-        partitions,
         (TopicReport("input", kafka.input_topic, partitions, created=False), *reports),
         cluster.identity(kafka.input_topic),
     )
@@ -89,7 +88,7 @@ def _create_missing(
 def _state_config(
     cluster: Cluster, kafka: KafkaSettings, found: int | None, created: Collection[str]
 ) -> Mapping[str, str]:
-    """Of a state topic that somebody else has made; else, or where the cluster won't tell, empty."""
+    """The configuration of an existing state topic; empty if it was just created or is not reported."""
     if found is None or kafka.state_topic in created:
         return {}
     return cluster.config(kafka.state_topic) or {}
@@ -98,7 +97,7 @@ def _state_config(
 def _dead_letter_topic_errors(
     cluster: Cluster, kafka: KafkaSettings, found: int | None, created: Container[str]
 ) -> Iterator[str]:
-    """A dead letter topic of somebody else's that would not take a large one; nothing where the cluster won't tell."""
+    """The problem of an existing dead-letter topic that refuses large records; None if it is not reported."""
     name = kafka.dead_letter_topic
     config = {} if found is None or name in created else cluster.config(name) or {}
     most = config.get("max.message.bytes", str(MESSAGE_BYTES))

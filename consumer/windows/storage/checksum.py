@@ -1,6 +1,6 @@
 """Order-free checksums: sums of hashes, modulo 2^64, over sets of rows or of closed buckets.
 
-They detect damage and mistakes. They are no protection against an attacker, since the keys of the hash are public.
+They detect damage and mistakes, not attacks: the keys of the hash are public.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ KEY0, KEY1 = U64(0x6B65657073207761), U64(0x746368206F766572)
 _ODD = U64(0x9E3779B97F4A7C15)
 
 _BUCKET_WORD = 2
-"""Of a closed bucket's words: behind `id_start` and `id_size` comes the bucket, `start_ms` first."""
+"""Index of `start_ms` in a closed bucket's words, behind `id_start` and `id_size`."""
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """How many there are, and the sum of their hashes modulo 2^64."""
+    """The number of items and the sum of their hashes modulo 2^64."""
 
     count: int
     digest: int
@@ -29,13 +29,13 @@ class Checksum:
 
 @inlined
 def record_hash(text: npt.NDArray[np.uint8], key_at: int, key_size: int, value_at: int, value_size: int) -> np.uint64:
-    """Of the key and value of a record, both within one text."""
+    """The hash of a record's key and value, both within one text."""
     return siphash13(siphash13(KEY0, KEY1, text, key_at, key_size), KEY1, text, value_at, value_size)
 
 
 @compiled
 def add_to_checksum(state: State, closed: npt.NDArray[np.void], words: npt.NDArray[np.int64]) -> None:
-    """Add what has closed: stream id, start, all figures, reason and offset; `words` are those of `closed`."""
+    """Add closed buckets: stream id, start, all statistics, reason and offset; `words` are those of `closed`."""
     head = state.head[0]
     for i in range(head["closed_size"]):
         hash_ = siphash13(KEY0, KEY1, state.ids, int(closed[i]["id_start"]), int(closed[i]["id_size"]))

@@ -1,15 +1,15 @@
-"""The row of a stream: what is kept of it outside of this process, as bytes.
+"""The stored row of a stream as bytes.
 
 ```
 key      "r" · part (2 bytes, big-endian) · stream id
 value    version · number of parts (2 bytes, big-endian) · this part's slice of the stream's encoding
 
 encoding STREAM  · own time · viewers · closed below
-         BUCKETS · how many · how many are open · starts, newest first, in buckets · a column for each figure
-         VIEWERS · where viewers are counted; see `viewer_rows`
+         BUCKETS · how many · how many are open · starts, newest first, in buckets · a column per statistic
+         VIEWERS · with sessions counting; see `viewer_rows`
 ```
-The encoding is sections, each a tag and content that knows its own end; a new kind of counting adds one behind them.
-Numbers are varints; those that may be below 0 are zigzagged.
+The encoding consists of sections: a tag and self-delimiting content. A new counting mode would append one. Numbers are
+varints; those that may be negative are zigzagged.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ BUCKETS_SECTION = 2
 
 WORDS = BUCKET.itemsize // 8
 MIN_BUCKET_BYTES = 1 + WORDS - FIRST_STAT
-"""Start and figures take a byte each at least."""
+"""The least bytes of a bucket: one each for start and statistics."""
 MAX_BUCKET_BYTES = MOST_BYTES * MIN_BUCKET_BYTES
 MAX_OTHER_BYTES = 2 + 5 * MOST_BYTES
 
@@ -66,7 +66,7 @@ PROBLEMS = {
     OVERDUE: "has an open bucket that would have closed by its time",
     BAD_VIEWERS: "has viewers or activities that are out of range",
 }
-"""What can be wrong with a row, by code; a position is never below 0, so that one number tells both."""
+"""Problems of a row, by negative code; positions are never negative, so one number can be either."""
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.int64]
@@ -87,7 +87,7 @@ def get_two_bytes(text: Bytes, at: int) -> int:
 
 @inlined
 def most_bytes(rules: WindowRules, state: State, row: int) -> int:
-    """As much as the encoding of a stream can take."""
+    """Upper bound of the bytes of a stream's encoding."""
     size, slot = MAX_OTHER_BYTES, int(state.streams[row]["newest"])
     while slot != NONE:
         size += MAX_BUCKET_BYTES
@@ -199,12 +199,12 @@ def _take_starts(
             return TRUNCATED
         if i > 0 and value == 0:
             return BAD_ORDER
-        if value > 4 * most:  # before it is subtracted from anything
+        if value > 4 * most:  # checked before it is used in a subtraction
             return BAD_TIME
         number = unzigzag(value) if i == 0 else number - value
         if abs(number) > most:
             return BAD_TIME
-        # Viewers are carried into buckets that only the idle watermark has reached.
+        # Viewers may be carried into a bucket that only the idle watermark has reached.
         if number * rules.bucket_ms > stream["time_ms"] and not rules.sessions:
             return BAD_ORDER
         slot = append_oldest(state, row, number * rules.bucket_ms)
@@ -215,7 +215,7 @@ def _take_starts(
 
 @inlined
 def count_viewers(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
-    """How many viewers, activities and open buckets an encoding has; what cannot be read has none."""
+    """The numbers of viewers, activities and open buckets in an encoding; 0 where it cannot be decoded."""
     at += 1  # the section's tag
     for _ in range(3):
         _, at = get_varint(text, at, end)

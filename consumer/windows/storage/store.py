@@ -25,7 +25,7 @@ from consumer.windows.storage.rows import (
 from consumer.windows.streams import free_row
 
 PART_BYTES = 512 * 1024
-"""Encodings are cut at this size, well below what brokers take as one record."""
+"""Encodings are split at this size, well below the brokers' default limit of a record."""
 
 MARK = np.dtype([("row", np.int64), ("parts", np.int64), ("digest", np.uint64)])
 
@@ -46,13 +46,13 @@ Totals = npt.NDArray[np.void]
 
 @dataclass(frozen=True, eq=False)
 class ChangedRows:
-    """Records that bring the stored rows up to now: tombstones first, then rows."""
+    """Records that update the stored rows: tombstones first, then rows."""
 
     records: list[tuple[bytes, bytes | None]]
     all_rows: Checksum
-    """Of all rows of the partition, as they stand once these records are written."""
+    """Checksum of all rows of the partition after these records."""
     marks: npt.NDArray[np.void]
-    """What each stream's rows are then (fields of `MARK`)."""
+    """Size and hash of each stream's stored row after these records (fields of `MARK`)."""
 
 
 class Records(NamedTuple):
@@ -70,7 +70,7 @@ class Keys(NamedTuple):
 
 
 def changed_rows(rules: WindowRules, state: State, part_bytes: int) -> ChangedRows:
-    """Encode what has changed since it was stored; the state stays as it is."""
+    """Encode the streams that changed since they were stored; does not change the state."""
     totals = np.zeros(1, TOTALS)
     measure_rows(rules, state, part_bytes, totals)
     most = totals[0].copy()
@@ -102,7 +102,7 @@ def _sliced(records: Records, size: int) -> list[tuple[bytes, bytes | None]]:
 
 @compiled
 def measure_rows(rules: WindowRules, state: State, part_bytes: int, totals: Totals) -> None:
-    """The most that encoding can take, of each."""
+    """Upper bounds of the buffers that encoding needs."""
     total = totals[0]
     for row in range(state.head[0]["streams_used"]):
         stream = state.streams[row]
@@ -131,7 +131,7 @@ def encode_rows(
     marks: npt.NDArray[np.void],
     totals: Totals,
 ) -> None:
-    """Write the rows of changed streams, the keys of rows that are no more, and the checksum of all that is left."""
+    """Write the rows of changed streams, the keys of removed rows, and the checksum of all remaining rows."""
     total = totals[0]
     total["count"] = state.head[0]["stored_count"]
     total["digest"] = state.head[0]["stored_digest"]
@@ -160,7 +160,7 @@ def _encode(
     marks: npt.NDArray[np.void],
     totals: Totals,
 ) -> int:
-    """The rows of one stream; returns how many parts it has."""
+    """Write the rows of one stream; return the number of parts."""
     total, text = totals[0], records.text
     key_size = KEY_PREFIX_BYTES + int(state.streams[row]["id_size"])
     front = key_size + HEADER_BYTES
@@ -226,7 +226,7 @@ def _put_key(state: State, row: int, part: int, out: Bytes, at: int) -> int:
 
 @compiled
 def mark_stored(state: State, marks: npt.NDArray[np.void]) -> None:
-    """Take the marks over, and let go of the forgotten streams: no walk may have happened since they were made."""
+    """Apply the marks and free forgotten streams; no event may have been processed since they were made."""
     head = state.head[0]
     for row in range(head["streams_used"]):
         stream = state.streams[row]

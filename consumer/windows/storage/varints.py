@@ -14,7 +14,7 @@ U64 = np.uint64
 
 @inlined
 def put_varint(out: npt.NDArray[np.uint8], at: int, value: int) -> int:
-    """Write a value from 0 on; returns where the next one goes."""
+    """Write a non-negative value; return the next position."""
     rest = U64(value)
     while rest >= U64(128):
         out[at] = (rest & U64(127)) | U64(128)
@@ -26,7 +26,7 @@ def put_varint(out: npt.NDArray[np.uint8], at: int, value: int) -> int:
 
 @inlined
 def get_varint(text: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
-    """The value at a position, and where the next one is: NONE where none is whole, or `at` was NONE already."""
+    """Read a value; return it and the next position, NONE if the value is incomplete or `at` was NONE."""
     value = 0
     for shift in range(0, 7 * MOST_BYTES, 7):
         if at == NONE or at >= end:
@@ -47,5 +47,5 @@ def zigzag(value: int) -> int:
 
 @inlined
 def unzigzag(value: int) -> int:
-    """What `zigzag` was made of."""
+    """The inverse of `zigzag`."""
     return value >> 1 if value & 1 == 0 else -(value >> 1) - 1

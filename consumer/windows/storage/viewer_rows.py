@@ -5,9 +5,9 @@ VIEWERS  · how many viewers, how many activities · untracked events of each op
          · of each viewer, the longest silent first: hash (16 bytes) · last activity before the open buckets ·
            activities · 0
 ```
-Times are stored as distances behind the stream's own. Of a viewer's activities, which come oldest first, this holds
-for the first, and each other is the distance from the one before it. What is made of rows differs from what they were
-made of by the places of things alone.
+Times are stored as distances behind the stream's own. A viewer's activities are stored oldest first: the first as such
+a distance, each other one as the distance from its predecessor. A loaded stream equals the stored one except for the
+indexes of its rows.
 """
 
 import numpy as np
@@ -20,16 +20,16 @@ from consumer.windows.rules import WindowRules
 from consumer.windows.storage.varints import MOST_BYTES, get_varint, put_varint
 from consumer.windows.viewers.activity import add_newest, drop_activities, is_leave, latest_at, time_of
 from consumer.windows.viewers.layout import CHUNK
-from consumer.windows.viewers.present import enter
+from consumer.windows.viewers.present import add_present
 from consumer.windows.viewers.table import add_viewer, find_viewer, put_viewer, remove_viewer, tag_of
 
 VIEWERS_SECTION = 4
-"""Behind 3 activities came newest first: such a row is refused, not misread."""
+"""Section 3 stored activities newest first; its new number makes old readers refuse a row instead of misreading it."""
 
 HASH_BYTES = 16
 MIN_VIEWER_BYTES = HASH_BYTES + 2
 _MOST_DISTANT = 2**60
-"""Activities of one stream's open buckets are never so far apart, and sums of this stay within 64 bits."""
+"""Upper bound of the distance between activities in one stream's open buckets; sums of it fit in 64 bits."""
 
 TRUNCATED = NONE
 UNKNOWN_SECTION = -4
@@ -40,11 +40,11 @@ Bytes = npt.NDArray[np.uint8]
 
 @inlined
 def most_viewer_bytes(state: State, row: int) -> int:
-    """As much as the section can take."""
+    """Upper bound of the section's bytes."""
     carried, activities, still_open = int(state.viewer_arrays.present_lists[row]["carried"]), 0, 0
     slot = int(state.streams[row]["oldest_open"])
     while slot != NONE:
-        activities += int(state.viewer_arrays.presence[slot]["kept"])
+        activities += int(state.viewer_arrays.presence[slot]["activities"])
         still_open += 1
         slot = int(state.buckets[slot]["newer"])
     return 1 + (2 + still_open + activities) * MOST_BYTES + (carried + activities) * (HASH_BYTES + MOST_BYTES + 1)
@@ -61,7 +61,7 @@ def put_viewers(state: State, row: int, out: Bytes, at: int) -> int:
     count, activities, slot = int(present_list["carried"]), 0, int(state.streams[row]["oldest_open"])
     while slot != NONE:
         count += _newcomers(state, slot)
-        activities += int(presence[slot]["kept"])
+        activities += int(presence[slot]["activities"])
         slot = int(state.buckets[slot]["newer"])
     out[at] = VIEWERS_SECTION
     at = put_varint(out, at + 1, count)
@@ -84,15 +84,15 @@ def put_viewers(state: State, row: int, out: Bytes, at: int) -> int:
 @inlined
 def _is_newcomer(state: State, node: int) -> bool:
     """Whether an activity is its viewer's newest and the viewer is not in the list of present viewers."""
-    viewer = state.viewer_arrays.viewers[state.viewer_arrays.kept[node]["viewer"]]
-    return bool(viewer["kept"] == node and viewer["seen_ms"] == NO_TIME_MS)
+    viewer = state.viewer_arrays.viewers[state.viewer_arrays.activities[node]["viewer"]]
+    return bool(viewer["newest_activity"] == node and viewer["seen_ms"] == NO_TIME_MS)
 
 
 @inlined
 def _newcomers(state: State, slot: int) -> int:
     count, left, chunk = (
         0,
-        int(state.viewer_arrays.presence[slot]["kept"]),
+        int(state.viewer_arrays.presence[slot]["activities"]),
         int(state.viewer_arrays.presence[slot]["first_chunk"]),
     )
     while left > 0:
@@ -106,13 +106,13 @@ def _newcomers(state: State, slot: int) -> int:
 @inlined
 def _put_newcomers(state: State, row: int, slot: int, out: Bytes, at: int) -> int:
     left, chunk = (
-        int(state.viewer_arrays.presence[slot]["kept"]),
+        int(state.viewer_arrays.presence[slot]["activities"]),
         int(state.viewer_arrays.presence[slot]["first_chunk"]),
     )
     while left > 0:
         for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
             if _is_newcomer(state, node):
-                at = _put_viewer(state, row, int(state.viewer_arrays.kept[node]["viewer"]), out, at)
+                at = _put_viewer(state, row, int(state.viewer_arrays.activities[node]["viewer"]), out, at)
         left -= CHUNK
         chunk = int(state.viewer_arrays.chunks[chunk])
     return at
@@ -120,18 +120,22 @@ def _put_newcomers(state: State, row: int, slot: int, out: Bytes, at: int) -> in
 
 @inlined
 def _put_viewer(state: State, row: int, viewer: int, out: Bytes, at: int) -> int:
-    viewers, kept, time_ms = state.viewer_arrays.viewers, state.viewer_arrays.kept, int(state.streams[row]["time_ms"])
+    viewers, activities, time_ms = (
+        state.viewer_arrays.viewers,
+        state.viewer_arrays.activities,
+        int(state.streams[row]["time_ms"]),
+    )
     at = _put_word(out, at, viewers[viewer]["hash_low"])
     at = _put_word(out, at, viewers[viewer]["hash_high"])
     seen_ms = int(viewers[viewer]["seen_ms"])
     at = put_varint(out, at, 0 if seen_ms == NO_TIME_MS else 1 + time_ms - seen_ms)
-    newest = int(viewers[viewer]["kept"])
+    newest = int(viewers[viewer]["newest_activity"])
     if newest != NONE:
-        node = int(kept[newest]["later"])
-        at = put_varint(out, at, latest_at(time_ms) + 1 - int(kept[node]["activity"]))
+        node = int(activities[newest]["later"])
+        at = put_varint(out, at, latest_at(time_ms) + 1 - int(activities[node]["activity"]))
         while node != newest:
-            before, node = int(kept[node]["activity"]), int(kept[node]["later"])
-            at = put_varint(out, at, int(kept[node]["activity"]) - before)
+            before, node = int(activities[node]["activity"]), int(activities[node]["later"])
+            at = put_varint(out, at, int(activities[node]["activity"]) - before)
     return put_varint(out, at, 0)
 
 
@@ -166,7 +170,7 @@ def get_counts(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
 
 @inlined
 def take_viewers(rules: WindowRules, state: State, row: int, text: Bytes, at: int, end: int) -> int:
-    """Fill in a stream's viewers, who have room; returns the position behind the section, or a problem."""
+    """Load a stream's viewers; room was reserved. Return the position behind the section, or a problem."""
     stream, presence = state.streams[row], state.viewer_arrays.presence
     count, activities, at = get_counts(text, at, end)
     if at < 0:
@@ -211,12 +215,12 @@ def _take_viewer(
     viewer = add_viewer(viewer_arrays, row, tag, low, high)
     if behind > 0:
         viewer_arrays.viewers[viewer]["seen_ms"] = int(stream["time_ms"]) + 1 - behind
-        enter(viewer_arrays, row, viewer)
+        add_present(viewer_arrays, row, viewer)
     left, at = _read_activities(rules, state, row, viewer, left, text, at, end)
-    newest = int(viewer_arrays.viewers[viewer]["kept"])
+    newest = int(viewer_arrays.viewers[viewer]["newest_activity"])
     if at >= 0 and newest == NONE and behind == 0:
         return 0, left, BAD_VIEWERS
-    return int(behind > 0 if newest == NONE else not is_leave(viewer_arrays.kept[newest]["activity"])), left, at
+    return int(behind > 0 if newest == NONE else not is_leave(viewer_arrays.activities[newest]["activity"])), left, at
 
 
 @inlined
@@ -245,15 +249,15 @@ def _read_activities(
 
 @inlined
 def drop_viewers(state: State, row: int) -> None:
-    """Forget all viewers of a stream, and their activities."""
+    """Remove all viewers of a stream and their activities."""
     viewer_arrays = state.viewer_arrays
     viewers, present_list = viewer_arrays.viewers, viewer_arrays.present_lists[row]
     slot = int(state.streams[row]["oldest_open"])
     while slot != NONE:
-        left, chunk = int(viewer_arrays.presence[slot]["kept"]), int(viewer_arrays.presence[slot]["first_chunk"])
+        left, chunk = int(viewer_arrays.presence[slot]["activities"]), int(viewer_arrays.presence[slot]["first_chunk"])
         while left > 0:
             for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
-                viewer = int(viewer_arrays.kept[node]["viewer"])
+                viewer = int(viewer_arrays.activities[node]["viewer"])
                 if viewers[viewer]["stream"] == row and viewers[viewer]["seen_ms"] == NO_TIME_MS:
                     remove_viewer(state, viewer)
             left -= CHUNK
@@ -271,8 +275,8 @@ def drop_viewers(state: State, row: int) -> None:
 
 
 @compiled
-def enter_viewers(state: State) -> None:
-    """Enter all viewers into their table, which is empty: their streams have other hashes now."""
+def index_viewers(state: State) -> None:
+    """Insert all viewers into the empty table, by the new hashes of their streams."""
     viewer_arrays = state.viewer_arrays
     for viewer in range(viewer_arrays.counters[0]["viewers_used"]):
         row = viewer_arrays.viewers[viewer]["stream"]

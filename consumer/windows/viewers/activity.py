@@ -29,7 +29,7 @@ def _order(activity: int) -> int:
 
 @inlined
 def time_of(activity: int) -> int:
-    """When it was."""
+    """Its time."""
     return activity >> 10
 
 
@@ -41,7 +41,7 @@ def latest_at(time_ms: int) -> int:
 
 @inlined
 def is_leave(activity: int) -> bool:
-    """Gone, else there."""
+    """Whether it is a leave."""
     return activity & 512 != 0
 
 
@@ -60,21 +60,21 @@ def _rank(activity: int) -> int:
 def add_activity(
     rules: WindowRules, state: State, row: int, slot: int, viewer: int, timestamp_ms: int, kind: int
 ) -> bool:
-    """Keep what an event in an open bucket says of a viewer, unless that is known; False past the limit."""
-    kept, start_ms = state.viewer_arrays.kept, state.buckets[slot]["start_ms"]
+    """Add an activity to an open bucket unless it exists already; False past the limit."""
+    activities, start_ms = state.viewer_arrays.activities, state.buckets[slot]["start_ms"]
     order = timestamp_ms * 2 + (kind == LEAVE)
-    newest = int(state.viewer_arrays.viewers[viewer]["kept"])
-    if newest != NONE and _order(kept[newest]["activity"]) >= order:
+    newest = int(state.viewer_arrays.viewers[viewer]["newest_activity"])
+    if newest != NONE and _order(activities[newest]["activity"]) >= order:
         return _add_earlier_activity(rules, state, slot, newest, order, kind == JOIN)
     rank = 0
-    if newest != NONE and time_of(kept[newest]["activity"]) >= start_ms:
-        rank = _rank(kept[newest]["activity"]) + 1
+    if newest != NONE and time_of(activities[newest]["activity"]) >= start_ms:
+        rank = _rank(activities[newest]["activity"]) + 1
         if rank >= rules.max_events_per_viewer_bucket:
             return False
     was_there = bool(
         state.viewer_arrays.viewers[viewer]["seen_ms"] != NO_TIME_MS
         if newest == NONE
-        else not is_leave(kept[newest]["activity"])
+        else not is_leave(activities[newest]["activity"])
     )
     add_newest(state.viewer_arrays, slot, viewer, _packed(order, kind == JOIN, rank))
     state.streams[row]["viewers"] += int(kind != LEAVE) - int(was_there)
@@ -83,65 +83,65 @@ def add_activity(
 
 @inlined
 def _add_earlier_activity(rules: WindowRules, state: State, slot: int, newest: int, order: int, joined: bool) -> bool:
-    """The same for an activity that is not to be the newest."""
-    kept, start_ms = state.viewer_arrays.kept, state.buckets[slot]["start_ms"]
-    before, at = newest, int(kept[newest]["later"])
-    while _order(kept[at]["activity"]) < order:
-        before, at = at, int(kept[at]["later"])
-    if _order(kept[at]["activity"]) == order:
+    """The same for an activity older than the newest."""
+    activities, start_ms = state.viewer_arrays.activities, state.buckets[slot]["start_ms"]
+    before, at = newest, int(activities[newest]["later"])
+    while _order(activities[at]["activity"]) < order:
+        before, at = at, int(activities[at]["later"])
+    if _order(activities[at]["activity"]) == order:
         if joined:
-            kept[at]["activity"] |= _RANKS
+            activities[at]["activity"] |= _RANKS
         return True
     rank = 0
-    if before != newest and time_of(kept[before]["activity"]) >= start_ms:
-        rank = _rank(kept[before]["activity"]) + 1
+    if before != newest and time_of(activities[before]["activity"]) >= start_ms:
+        rank = _rank(activities[before]["activity"]) + 1
     behind = _behind_in_bucket(state, at, newest, start_ms + rules.bucket_ms)
     if rank + behind >= rules.max_events_per_viewer_bucket:
         return False
     node = new_node(state.viewer_arrays, slot)
-    kept[node]["activity"] = _packed(order, joined, rank)
-    kept[node]["viewer"] = kept[at]["viewer"]
-    kept[node]["later"] = at
-    kept[before]["later"] = node
+    activities[node]["activity"] = _packed(order, joined, rank)
+    activities[node]["viewer"] = activities[at]["viewer"]
+    activities[node]["later"] = at
+    activities[before]["later"] = node
     for _ in range(behind):
-        kept[at]["activity"] += 1  # of its rank
-        at = int(kept[at]["later"])
+        activities[at]["activity"] += 1  # of its rank
+        at = int(activities[at]["later"])
     return True
 
 
 @inlined
 def _behind_in_bucket(state: State, at: int, newest: int, end_ms: int) -> int:
     """How many activities from `at` on are before that time."""
-    kept, size = state.viewer_arrays.kept, 0
-    while time_of(kept[at]["activity"]) < end_ms:
+    activities, size = state.viewer_arrays.activities, 0
+    while time_of(activities[at]["activity"]) < end_ms:
         size += 1
         if at == newest:
             break
-        at = int(kept[at]["later"])
+        at = int(activities[at]["later"])
     return size
 
 
 @inlined
 def add_newest(viewer_arrays: ViewerArrays, slot: int, viewer: int, activity: int) -> None:
-    """Keep an activity that comes behind all others of its viewer."""
-    viewers, kept = viewer_arrays.viewers, viewer_arrays.kept
-    node, newest = new_node(viewer_arrays, slot), int(viewers[viewer]["kept"])
-    kept[node]["activity"] = activity
-    kept[node]["viewer"] = viewer
+    """Append an activity newer than all others of its viewer."""
+    viewers, activities = viewer_arrays.viewers, viewer_arrays.activities
+    node, newest = new_node(viewer_arrays, slot), int(viewers[viewer]["newest_activity"])
+    activities[node]["activity"] = activity
+    activities[node]["viewer"] = viewer
     if newest == NONE:
-        kept[node]["later"] = node
+        activities[node]["later"] = node
     else:
-        kept[node]["later"] = kept[newest]["later"]
-        kept[newest]["later"] = node
-    viewers[viewer]["kept"] = node
+        activities[node]["later"] = activities[newest]["later"]
+        activities[newest]["later"] = node
+    viewers[viewer]["newest_activity"] = node
 
 
 @inlined
 def new_node(viewer_arrays: ViewerArrays, slot: int) -> int:
     """Room for one more activity of a bucket."""
     counters, presence, chunks = viewer_arrays.counters[0], viewer_arrays.presence[slot], viewer_arrays.chunks
-    inside = int(presence["kept"]) & (CHUNK - 1)
-    presence["kept"] += 1
+    inside = int(presence["activities"]) & (CHUNK - 1)
+    presence["activities"] += 1
     counters["activities_live"] += 1
     if inside != 0:
         return int(presence["last_chunk"]) * CHUNK + inside
@@ -163,14 +163,14 @@ def new_node(viewer_arrays: ViewerArrays, slot: int) -> int:
 
 @inlined
 def drop_activities(viewer_arrays: ViewerArrays, slot: int) -> None:
-    """Free the chunks of a bucket that is finalized: no chain has its activities any more."""
+    """Free the chunks of a finalized bucket; no ring links to its activities any more."""
     counters, presence = viewer_arrays.counters[0], viewer_arrays.presence[slot]
-    if presence["kept"] == 0:
+    if presence["activities"] == 0:
         return
-    counters["activities_live"] -= presence["kept"]
-    counters["chunks_live"] -= (presence["kept"] + CHUNK - 1) // CHUNK
+    counters["activities_live"] -= presence["activities"]
+    counters["chunks_live"] -= (presence["activities"] + CHUNK - 1) // CHUNK
     viewer_arrays.chunks[presence["last_chunk"]] = counters["chunks_free"]
     counters["chunks_free"] = presence["first_chunk"]
-    presence["kept"] = 0
+    presence["activities"] = 0
     presence["first_chunk"] = NONE
     presence["last_chunk"] = NONE

@@ -1,8 +1,8 @@
-"""The arrays of sessions counting: one row per viewer and one per kept activity, with no Python object for either.
+"""The arrays of sessions counting: one row per viewer and one per activity, with no Python object for either.
 
 ```
-slots ──► viewers row ──► kept ──► kept ──► …      a viewer's activities in open buckets: a ring, from the newest
-                 ▲  │ ▲                   ▲
+slots ──► viewers row ──► activity ──► activity ──► …  a viewer's activities in open buckets: a ring, from the newest
+                 ▲  │ ▲                       ▲
    first_present ┘  ▼ │ next_present      │ first_chunk ⇄ … last_chunk
    present_lists ──► viewers who          presence ──► the activities of one open bucket, by arrival, in chunks
    (by stream)       were present when the open buckets began, the longest silent first
@@ -30,7 +30,7 @@ VIEWER = np.dtype(
         ("hash_high", np.uint64),
         ("seen_ms", np.int64),  # the last activity before the open buckets; NO_TIME_MS where absent by then
         ("stream", np.int32),  # NONE marks a free row
-        ("kept", np.int32),  # the newest activity in an open bucket
+        ("newest_activity", np.int32),  # the newest activity in an open bucket
         ("previous_present", np.int32),
         ("next_present", np.int32),  # of a free row: the next free one
     ],
@@ -47,7 +47,7 @@ PRESENCE = np.dtype(
     [
         ("first_chunk", np.int32),
         ("last_chunk", np.int32),
-        ("kept", np.int64),
+        ("activities", np.int64),
         ("untracked", np.int64),
         ("timeouts", np.int64),
         ("unique_viewers", np.int64),
@@ -85,17 +85,17 @@ class ViewerArrays(NamedTuple):
     presence: npt.NDArray[np.void]
     viewers: npt.NDArray[np.void]
     slots: npt.NDArray[np.void]
-    kept: npt.NDArray[np.void]
+    activities: npt.NDArray[np.void]
     chunks: npt.NDArray[np.int32]
     """By chunk: the next one of its bucket, or the next free one."""
     changes: npt.NDArray[np.int64]
-    """Room to settle a bucket in, as are the two below."""
+    """Scratch space to finalize a bucket, as are the two below."""
     sorted_changes: npt.NDArray[np.int64]
     digits: npt.NDArray[np.int64]
 
 
 def new_viewer_arrays(*, streams: int, buckets: int) -> ViewerArrays:
-    """Nobody; with so many rows of `streams` and `buckets`, or 0 of each where viewers aren't counted."""
+    """No viewers; rows for that many streams and buckets, or 0 of each with events counting."""
     counters = np.zeros(1, COUNTERS)
     counters["viewers_free"] = counters["chunks_free"] = _NONE
     some = 64 if streams else 0
@@ -105,7 +105,7 @@ def new_viewer_arrays(*, streams: int, buckets: int) -> ViewerArrays:
         presence=np.zeros(buckets, PRESENCE),
         viewers=np.zeros(some, VIEWER),
         slots=empty_slots(some),
-        kept=np.zeros(some * CHUNK, ACTIVITY),
+        activities=np.zeros(some * CHUNK, ACTIVITY),
         chunks=np.zeros(some, np.int32),
         changes=np.zeros(some, np.int64),
         sorted_changes=np.zeros(some, np.int64),
@@ -114,7 +114,7 @@ def new_viewer_arrays(*, streams: int, buckets: int) -> ViewerArrays:
 
 
 def empty_present_lists(rows: int) -> npt.NDArray[np.void]:
-    """Rows of streams that nobody watches; a stream leaves its row like that when it is forgotten."""
+    """Rows of streams without viewers; the row of a forgotten stream is in this state."""
     present_lists = np.zeros(rows, PRESENT)
     present_lists["first_present"] = present_lists["last_present"] = _NONE
     return present_lists
@@ -129,7 +129,7 @@ def empty_slots(size: int) -> npt.NDArray[np.void]:
 
 @inlined
 def has_room_for_activities(viewer_arrays: ViewerArrays, activities: int) -> bool:
-    """Whether every activity could be a new viewer's and open a chunk, and any bucket be settled, without growing."""
+    """Whether there is room if each activity adds a viewer and a chunk, and any bucket is finalized."""
     if len(viewer_arrays.presence) == 0:
         return True  # viewers aren't counted
     counters = viewer_arrays.counters[0]
@@ -143,13 +143,13 @@ def has_room_for_activities(viewer_arrays: ViewerArrays, activities: int) -> boo
 
 
 @compiled
-def most_changes(viewers: int, kept: int, activities: int) -> int:
-    """How often viewers can come and go in one bucket at most: twice an activity, and each may time out."""
-    return 2 * (kept + activities) + viewers + activities
+def most_changes(viewers: int, held: int, activities: int) -> int:
+    """The largest number of presence changes in one bucket: two per activity, and one time-out per viewer."""
+    return 2 * (held + activities) + viewers + activities
 
 
 def viewer_array_bytes(viewer_arrays: ViewerArrays) -> int:
-    """Bytes of the rows in use or used before, but for those that go with streams and buckets."""
+    """Bytes of rows in use or used before, without those that grow with streams and buckets."""
     counters = viewer_arrays.counters[0]
     return (
         viewer_arrays.slots.nbytes

@@ -25,30 +25,30 @@ def live_viewers(rules: WindowRules, state: State, row: int) -> int:
 
 @inlined
 def _silent_present(rules: WindowRules, state: State, row: int, since_ms: int) -> int:
-    """Viewers without an activity in an open bucket, and none after that time."""
+    """Viewers without an activity in an open bucket who were last seen before that time."""
     viewers = state.viewer_arrays.viewers
     silent, viewer = 0, int(state.viewer_arrays.present_lists[row]["first_present"])
     while viewer != NONE:
         seen_ms = viewers[viewer]["seen_ms"]
         if bucket_start_ms(seen_ms, rules.bucket_ms) >= since_ms:
             break
-        silent += seen_ms < since_ms and viewers[viewer]["kept"] == NONE
+        silent += seen_ms < since_ms and viewers[viewer]["newest_activity"] == NONE
         viewer = int(viewers[viewer]["next_present"])
     return silent
 
 
 @inlined
 def _silent_open(state: State, row: int, since_ms: int) -> int:
-    """Viewers whose newest activity is of life, in an open bucket, and before that time."""
+    """Viewers whose newest activity is in an open bucket, is not a leave, and is before that time."""
     viewer_arrays, buckets = state.viewer_arrays, state.buckets
-    kept, viewers = viewer_arrays.kept, viewer_arrays.viewers
+    activities, viewers = viewer_arrays.activities, viewer_arrays.viewers
     silent, slot = 0, int(state.streams[row]["oldest_open"])
     while slot != NONE and buckets[slot]["start_ms"] < since_ms:
-        left, chunk = int(viewer_arrays.presence[slot]["kept"]), int(viewer_arrays.presence[slot]["first_chunk"])
+        left, chunk = int(viewer_arrays.presence[slot]["activities"]), int(viewer_arrays.presence[slot]["first_chunk"])
         while left > 0:
             for node in range(chunk * CHUNK, chunk * CHUNK + min(left, CHUNK)):
-                activity = kept[node]["activity"]
-                is_newest = viewers[kept[node]["viewer"]]["kept"] == node
+                activity = activities[node]["activity"]
+                is_newest = viewers[activities[node]["viewer"]]["newest_activity"] == node
                 silent += is_newest and not is_leave(activity) and time_of(activity) < since_ms
             left -= CHUNK
             chunk = int(viewer_arrays.chunks[chunk])

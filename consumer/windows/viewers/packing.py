@@ -35,27 +35,27 @@ def pack_viewers(old: ViewerArrays, viewers: npt.NDArray[np.void], slots: npt.ND
         if old.slots[at]["viewer"] != NONE:
             put_viewer(slots, old.slots[at]["tag"], _moved(places, int(old.slots[at]["viewer"])))
     for node in range(counters["chunks_used"] * CHUNK):
-        # A node that is free may name any row.
-        named = min(max(int(old.kept[node]["viewer"]), 0), int(counters["viewers_used"]) - 1)
-        old.kept[node]["viewer"] = places[named]
+        # A free node may hold any row number.
+        named = min(max(int(old.activities[node]["viewer"]), 0), int(counters["viewers_used"]) - 1)
+        old.activities[node]["viewer"] = places[named]
     counters["viewers_used"] = size
     counters["viewers_free"] = NONE
 
 
 @compiled
-def pack_chunks(state: State, kept: npt.NDArray[np.void], chunks: npt.NDArray[np.int32], places: Places) -> None:
-    """Copy the chunks in use to the front of `kept` and `chunks`, those of a bucket side by side."""
+def pack_chunks(state: State, activities: npt.NDArray[np.void], chunks: npt.NDArray[np.int32], places: Places) -> None:
+    """Copy the chunks in use to the front of `activities` and `chunks`, those of a bucket side by side."""
     old, size = state.viewer_arrays, 0
     for row in range(state.head[0]["streams_used"]):
         if state.streams[row]["id_size"] >= 0:
             slot = int(state.streams[row]["oldest_open"])
             while slot != NONE:
-                size = _pack_bucket(old, slot, kept, chunks, places, size)
+                size = _pack_bucket(old, slot, activities, chunks, places, size)
                 slot = int(state.buckets[slot]["newer"])
     for node in range(size * CHUNK):
-        kept[node]["later"] = _moved_node(places, int(kept[node]["later"]))
+        activities[node]["later"] = _moved_node(places, int(activities[node]["later"]))
     for viewer in range(old.counters[0]["viewers_used"]):
-        old.viewers[viewer]["kept"] = _moved_node(places, int(old.viewers[viewer]["kept"]))
+        old.viewers[viewer]["newest_activity"] = _moved_node(places, int(old.viewers[viewer]["newest_activity"]))
     old.counters[0]["chunks_used"] = size
     old.counters[0]["chunks_free"] = NONE
 
@@ -64,13 +64,13 @@ def pack_chunks(state: State, kept: npt.NDArray[np.void], chunks: npt.NDArray[np
 def _pack_bucket(
     old: ViewerArrays,
     slot: int,
-    kept: npt.NDArray[np.void],
+    activities: npt.NDArray[np.void],
     chunks: npt.NDArray[np.int32],
     places: Places,
     size: int,
 ) -> int:
     presence = old.presence[slot]
-    left, chunk = int(presence["kept"]), int(presence["first_chunk"])
+    left, chunk = int(presence["activities"]), int(presence["first_chunk"])
     if left == 0:
         return size
     presence["first_chunk"] = size
@@ -78,10 +78,10 @@ def _pack_bucket(
         places[chunk] = size
         for i in range(CHUNK):
             if i < left:
-                kept[size * CHUNK + i] = old.kept[chunk * CHUNK + i]
+                activities[size * CHUNK + i] = old.activities[chunk * CHUNK + i]
             else:
-                kept[size * CHUNK + i]["viewer"] = 0
-                kept[size * CHUNK + i]["later"] = NONE
+                activities[size * CHUNK + i]["viewer"] = 0
+                activities[size * CHUNK + i]["later"] = NONE
         chunks[size] = size + 1 if left > CHUNK else NONE
         size += 1
         left -= CHUNK

@@ -1,7 +1,7 @@
 """The largest count in a bucket, from its changes: each is twice the milliseconds since the start, and 1 for a join.
 
-A count is that of an instant, after all that happens at it. Sorted like this the losses of an instant come first, so
-that the counts on the way to its own are never above both the one before it and its own.
+The count of an instant includes all changes at it. In this order departures come first, so that intermediate counts
+are never above both the count before the instant and the count after it.
 """
 
 import numpy as np
@@ -22,13 +22,13 @@ def largest_count(
     """The peak of a bucket; `changes[:size]` are sorted on the way.
 
     Args:
-        changes: what happened, in any order.
-        spare: room for as many.
-        digits: room for one number a value of a digit.
+        changes: in any order.
+        spare: scratch space of the same size.
+        digits: scratch space, one number per value of a digit.
         size: how many there are.
-        bucket_ms: no change is as far from the start.
+        bucket_ms: length of the bucket.
         count: viewers carried into the bucket.
-        at_start: viewers at its first instant, what happens at it included.
+        at_start: viewers at its first instant, changes at it included.
     """
     if size <= _FEW:
         _insertion_sort(changes, size)
@@ -68,7 +68,7 @@ def _insertion_sort(changes: Changes, size: int) -> None:
 
 @inlined
 def _sort_by_digit(source: Changes, target: Changes, digits: Changes, size: int, shift: int) -> None:
-    """One pass of a radix sort: stable, so that the passes before it count."""
+    """One pass of a stable radix sort."""
     digits[:] = 0
     mask = len(digits) - 1
     for i in range(size):

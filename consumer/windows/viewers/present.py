@@ -10,8 +10,8 @@ from consumer.windows.viewers.layout import ViewerArrays
 
 
 @inlined
-def enter(viewer_arrays: ViewerArrays, row: int, viewer: int) -> None:
-    """Put a viewer who is not in the list at its end."""
+def add_present(viewer_arrays: ViewerArrays, row: int, viewer: int) -> None:
+    """Append a viewer who is not in the list."""
     present_list, viewers = viewer_arrays.present_lists[row], viewer_arrays.viewers
     last_present = int(present_list["last_present"])
     viewers[viewer]["previous_present"] = last_present

@@ -17,9 +17,9 @@ from consumer.windows.viewers.packing import pack_chunks, pack_viewers
 from consumer.windows.viewers.table import fill_slots
 
 KEPT_ANYWAY = 4096
-"""So few rows or chunks are not worth the moving."""
+"""Fewer rows or chunks are not worth compacting."""
 FREE_SHARE = 0.75
-"""Of more, so many must be free."""
+"""Above that, the share that must be free."""
 
 
 def with_room(viewer_arrays: ViewerArrays, streams: int, buckets: int, activities: int, chunks: int) -> ViewerArrays:
@@ -34,7 +34,7 @@ def with_room(viewer_arrays: ViewerArrays, streams: int, buckets: int, activitie
         presence=grown(viewer_arrays.presence, len(viewer_arrays.presence), buckets),
         viewers=rows,
         slots=_slots_with_room(viewer_arrays.slots, int(counters["viewers_live"]) + activities),
-        kept=grown(viewer_arrays.kept, chunks_used * CHUNK, len(chunk_links) * CHUNK),
+        activities=grown(viewer_arrays.activities, chunks_used * CHUNK, len(chunk_links) * CHUNK),
         chunks=chunk_links,
         changes=grown(viewer_arrays.changes, 0, changes),
         sorted_changes=grown(viewer_arrays.sorted_changes, 0, changes),
@@ -42,7 +42,7 @@ def with_room(viewer_arrays: ViewerArrays, streams: int, buckets: int, activitie
 
 
 def _present_lists_with_room(present_lists: npt.NDArray[np.void], streams: int) -> npt.NDArray[np.void]:
-    if streams == len(present_lists):  # as for most batches of a restore
+    if streams == len(present_lists):  # the common case in a restore
         return present_lists
     return np.concatenate([present_lists, empty_present_lists(streams - len(present_lists))])
 
@@ -60,7 +60,7 @@ def _slots_for(viewers: int) -> int:
 
 
 def given_back(state: State) -> State:
-    """The state without the rows that nobody needs any more, where they are many; nothing else of it changes."""
+    """The state with its free viewer rows and chunks released, where there are many; nothing else changes."""
     counters = state.viewer_arrays.counters[0]
     if _is_mostly_free(int(counters["viewers_used"]), int(counters["viewers_live"])):
         state = with_fewer_viewers(state)
@@ -74,7 +74,7 @@ def _is_mostly_free(used: int, live: int) -> bool:
 
 
 def with_fewer_viewers(state: State) -> State:
-    """The state with room for twice the viewers that it has."""
+    """The state compacted to twice the viewers in use."""
     viewer_arrays, counters = state.viewer_arrays, state.viewer_arrays.counters[0]
     size = 2 * int(counters["viewers_live"]) + KEPT_ANYWAY // 2
     viewers, slots = np.empty(size, VIEWER), empty_slots(_slots_for(size))
@@ -90,9 +90,9 @@ def with_fewer_viewers(state: State) -> State:
 
 
 def with_fewer_chunks(state: State) -> State:
-    """The state with room for twice the chunks of activities that it has."""
+    """The state compacted to twice the chunks in use."""
     counters = state.viewer_arrays.counters[0]
     size = 2 * int(counters["chunks_live"]) + KEPT_ANYWAY // 2
-    kept, chunks = np.empty(size * CHUNK, ACTIVITY), np.empty(size, np.int32)
-    pack_chunks(state, kept, chunks, np.empty(int(counters["chunks_used"]), np.int32))
-    return state._replace(viewer_arrays=state.viewer_arrays._replace(kept=kept, chunks=chunks))
+    activities, chunks = np.empty(size * CHUNK, ACTIVITY), np.empty(size, np.int32)
+    pack_chunks(state, activities, chunks, np.empty(int(counters["chunks_used"]), np.int32))
+    return state._replace(viewer_arrays=state.viewer_arrays._replace(activities=activities, chunks=chunks))

@@ -1,7 +1,7 @@
 """Map viewers to rows: open addressing with linear probing over keyed hashes; deletion shifts entries back.
 
-A viewer belongs to one stream. Its tag in the table mixes both hashes, so that one viewer of many streams has places
-all over the table. A slot holds the tag, so probing, deleting and growing rarely touch the rows.
+A viewer belongs to one stream. Its tag in the table mixes both hashes, so that a viewer of many streams is spread
+over the table. A slot holds the tag, so probing, deleting and growing rarely touch the rows.
 """
 
 import numpy as np
@@ -14,13 +14,13 @@ from consumer.windows.viewers.layout import ViewerArrays
 
 @inlined
 def tag_of(stream_hash: np.uint64, low: np.uint64) -> np.uint32:
-    """What stands in the table for a viewer with that hash, of a stream with that one."""
+    """The tag of a viewer hash and a stream hash."""
     return np.uint32((stream_hash + low) >> np.uint64(32))
 
 
 @inlined
 def home_of(tag: np.uint32, slots: int) -> int:
-    """Where the search for a tag begins in a table of so many slots."""
+    """The slot at which the search for a tag begins."""
     return np.int64(tag) & (slots - 1)  # type: ignore[return-value]  # int() would stay unsigned when compiled
 
 
@@ -46,7 +46,7 @@ def is_viewer(viewer_arrays: ViewerArrays, viewer: int, row: int, low: np.uint64
 
 @inlined
 def likely_viewer(slots: npt.NDArray[np.void], tag: np.uint32) -> int:
-    """The first row that the table has with that tag, or NONE: nearly always the viewer's, but only hashes tell."""
+    """The first row with that tag, or NONE: nearly always the viewer's, but only the hashes prove it."""
     mask = len(slots) - 1
     at = home_of(tag, len(slots))
     while slots[at]["viewer"] != NONE and slots[at]["tag"] != tag:
@@ -56,7 +56,7 @@ def likely_viewer(slots: npt.NDArray[np.void], tag: np.uint32) -> int:
 
 @inlined
 def add_viewer(viewer_arrays: ViewerArrays, row: int, tag: np.uint32, low: np.uint64, high: np.uint64) -> int:
-    """A new row for an absent viewer who is not there yet; room was reserved before processing."""
+    """Add a row for a new, absent viewer; room was reserved before."""
     counters, viewers = viewer_arrays.counters[0], viewer_arrays.viewers
     viewer = int(counters["viewers_free"])
     if viewer == NONE:
@@ -69,7 +69,7 @@ def add_viewer(viewer_arrays: ViewerArrays, row: int, tag: np.uint32, low: np.ui
     viewers[viewer]["hash_high"] = high
     viewers[viewer]["seen_ms"] = NO_TIME_MS
     viewers[viewer]["stream"] = row
-    viewers[viewer]["kept"] = NONE
+    viewers[viewer]["newest_activity"] = NONE
     viewers[viewer]["previous_present"] = NONE
     viewers[viewer]["next_present"] = NONE
     put_viewer(viewer_arrays.slots, tag, viewer)
@@ -78,7 +78,7 @@ def add_viewer(viewer_arrays: ViewerArrays, row: int, tag: np.uint32, low: np.ui
 
 @inlined
 def put_viewer(slots: npt.NDArray[np.void], tag: np.uint32, viewer: int) -> None:
-    """Enter a row that is not in the table; the table must have an empty slot."""
+    """Insert a row that is not in the table; the table must have an empty slot."""
     mask = len(slots) - 1
     at = home_of(tag, len(slots))
     while slots[at]["viewer"] != NONE:
@@ -111,7 +111,7 @@ def _take_out(slots: npt.NDArray[np.void], tag: np.uint32, viewer: int) -> None:
         at = (at + 1) & mask
         if slots[at]["viewer"] == NONE:
             break
-        # An entry may fill the hole only if the hole lies on its way from home to where it stands.
+        # An entry may move into the hole only if the hole lies between its home slot and its current slot.
         home = home_of(slots[at]["tag"], len(slots))
         if ((at - home) & mask) >= ((at - hole) & mask):
             slots[hole]["tag"] = slots[at]["tag"]
@@ -122,7 +122,7 @@ def _take_out(slots: npt.NDArray[np.void], tag: np.uint32, viewer: int) -> None:
 
 @compiled
 def fill_slots(old: npt.NDArray[np.void], slots: npt.NDArray[np.void]) -> None:
-    """Enter all of one table into another, empty one."""
+    """Insert all entries of one table into an empty one."""
     for at in range(len(old)):
         if old[at]["viewer"] != NONE:
             put_viewer(slots, old[at]["tag"], int(old[at]["viewer"]))

@@ -117,10 +117,7 @@ def with_types(*names: str) -> dict[str, Any]:
         (
             with_types("Started", "Stopped"),
             {},
-            (
-                "none of its event types (Started, Stopped) is one that we know; "
-                'say which are ours in input.events, as join = ["Started"]'
-            ),
+            ('none of its event types (Started, Stopped) is known; list them in input.events, as join = ["Started"]'),
         ),
         (
             record(*IDS, *TIME, {"name": "type", "type": {"type": "enum", "name": "T", "symbols": ["A", "B"]}}),
@@ -135,12 +132,12 @@ def with_types(*names: str) -> dict[str, Any]:
         (
             record(*IDS, *TIME, *TYPE, {"name": "x", "type": {"type": "array", "items": "null"}}),
             {},
-            "an array has items that take no bytes",
+            "an array has items of zero bytes",
         ),
         (
             record(*IDS, *TIME, *TYPE, {"name": "x", "type": {"type": "array", "items": record(name="Empty")}}),
             {},
-            "an array has items that take no bytes",
+            "an array has items of zero bytes",
         ),
         (
             record(
@@ -150,7 +147,7 @@ def with_types(*names: str) -> dict[str, Any]:
                 {"name": "x", "type": {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}},
             ),
             {},
-            "an array has items that take no bytes",
+            "an array has items of zero bytes",
         ),
         ("string", {}, 'schema "(no record)": stream_id: there is no field'),
     ],

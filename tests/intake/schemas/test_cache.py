@@ -41,8 +41,8 @@ class Reader:
     def __init__(self, url: str, **settings: Any) -> None:
         source = InputSettings.model_validate({"schema_registry_url": url, **settings})
         self.clock = Clock()
-        self.book = SchemaCache(source, monotonic_s=self.clock)
-        self._intake = Intake(source, self.book)
+        self.schema_cache = SchemaCache(source, monotonic_s=self.clock)
+        self._intake = Intake(source, self.schema_cache)
 
     def decode(self, *ids: int) -> Decoded:
         values = [confluent(join(), schema_id) for schema_id in ids]
@@ -237,7 +237,7 @@ def test_references_are_resolved(registry: RegistryServer) -> None:
     )
     source = {"fields": {"stream_id": "ids.stream.t", "viewer_id": "ids.viewer.t", "type": "id.t"}}
     reader = Reader(registry.url, **source)
-    intake = Intake(InputSettings.model_validate(source), reader.book)
+    intake = Intake(InputSettings.model_validate(source), reader.schema_cache)
     decoded = intake.decode([confluent(b"\x02s\x02v\x04\x08join", 7)], [-1], NO_CLOCK_MS)
     assert row(decoded.events, 0) == Event("s", "v", 2)
 
@@ -287,7 +287,7 @@ def test_a_flood_of_schemas_stays_bounded(registry: RegistryServer) -> None:
     reader.clock.now_s = 0
     decoded = reader.decode(*range(more))
     assert decoded.waiting <= more
-    assert len(reader.book.known) <= MAX_SCHEMAS
+    assert len(reader.schema_cache.known) <= MAX_SCHEMAS
 
 
 def test_pinned_ids_are_not_asked_for(registry: RegistryServer, tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_several_files_need_ids(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.avsc", "b.avsc")]
     for path in paths:
         path.write_text(OURS)
-    with pytest.raises(UsageError, match=r"input\.ids must say which id is whose"):
+    with pytest.raises(UsageError, match=r"input\.ids must name the file of each id"):
         SchemaCache(InputSettings.model_validate({"schemas": [str(path) for path in paths]}))
 
 
@@ -356,20 +356,20 @@ def test_large_schemas_are_bounded_by_what_they_take_together(
     for schema_id in range(20):
         decoded = reader.decode(schema_id)
         assert decoded.events.reject.tolist() == [Reject.TRUNCATED] or decoded.waiting == 1
-        assert len(reader.book.machine.code) <= 1_000
+        assert len(reader.schema_cache.program_code.instructions) <= 1_000
     reader.decode(19)
     assert len(registry.asked()) == 20, "the newest are kept"
 
 
 def test_floods_of_ids_and_guids_that_nobody_knows_stay_bounded(registry: RegistryServer) -> None:
     source = InputSettings.model_validate({"schema_registry_url": registry.url, "unknown_schema_wait_ms": 0})
-    book = SchemaCache(source)
-    intake = Intake(source, book)
+    schema_cache = SchemaCache(source)
+    intake = Intake(source, schema_cache)
     for begin in range(0, 2 * MAX_UNKNOWN, 1_000):
         values = [confluent(join(), 2**31 + begin + i) for i in range(1_000)]
         assert len(intake.decode(values, np.full(1_000, -1), NO_CLOCK_MS).rejects) == 1_000
-        book.guid_reference(UUID(int=begin))
-    assert len(book.known) <= MAX_UNKNOWN
+        schema_cache.guid_reference(UUID(int=begin))
+    assert len(schema_cache.known) <= MAX_UNKNOWN
     for number in range(MAX_SCHEMAS + 2 * MAX_UNKNOWN):
-        book.guid_reference(UUID(int=number))
-    assert len(book._guids) <= MAX_SCHEMAS + MAX_UNKNOWN
+        schema_cache.guid_reference(UUID(int=number))
+    assert len(schema_cache._guids) <= MAX_SCHEMAS + MAX_UNKNOWN

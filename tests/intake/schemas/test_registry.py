@@ -24,7 +24,7 @@ from tests.intake.schemas.registry_server import Answer, RegistryServer
 from tests.support.certificates import Authority
 
 OURS = builtin_schema_text("viewer_event")
-BUDGET_S = 1.0
+LOOK_UP_BUDGET_S = 1.0
 LONGEST_CALL_S = 2.5
 """The budget, and some for a busy machine."""
 
@@ -37,7 +37,7 @@ def trouble(registry: Registry) -> str:
     """Why there is no answer; within the budget, whatever the peer does."""
     began_s = time.monotonic()
     with pytest.raises(RegistryUnavailable) as unavailable:
-        registry.schema_by_id(7, BUDGET_S)
+        registry.schema_by_id(7, LOOK_UP_BUDGET_S)
     assert time.monotonic() - began_s < LONGEST_CALL_S
     return str(unavailable.value)
 
@@ -168,7 +168,7 @@ def answers(registry: Registry) -> None:
     """It raises nothing but what callers know of, and one short line of that."""
     why = ""
     try:
-        registry.schema_by_id(7, BUDGET_S)
+        registry.schema_by_id(7, LOOK_UP_BUDGET_S)
     except (RegistryUnavailable, SchemaRefused) as error:
         why = str(error)
     assert all(char.isprintable() for char in why)
@@ -181,13 +181,13 @@ def answers(registry: Registry) -> None:
 def test_user_and_password_as_settings(registry: RegistryServer) -> None:
     registry.add(7, OURS)
     found = client(registry.url, schema_registry_user="worker", schema_registry_password="s3cr@t")
-    assert found.schema_by_id(7, BUDGET_S) is not None
+    assert found.schema_by_id(7, LOOK_UP_BUDGET_S) is not None
     assert registry.credentials() == {"Basic d29ya2VyOnMzY3JAdA=="}
 
 
 def test_a_token(registry: RegistryServer) -> None:
     registry.add(7, OURS)
-    assert client(registry.url, schema_registry_token="eyJ.abc").schema_by_id(7, BUDGET_S) is not None
+    assert client(registry.url, schema_registry_token="eyJ.abc").schema_by_id(7, LOOK_UP_BUDGET_S) is not None
     assert registry.credentials() == {"Bearer eyJ.abc"}
 
 
@@ -197,7 +197,7 @@ def test_a_token_from_a_file(registry: RegistryServer, tmp_path: Path) -> None:
         "VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_URL": registry.url,
         "VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN__FILE": str(tmp_path / "token"),
     }
-    Registry(access_of(load_settings(None, [], environ).input)).schema_by_id(7, BUDGET_S)
+    Registry(access_of(load_settings(None, [], environ).input)).schema_by_id(7, LOOK_UP_BUDGET_S)
     assert registry.credentials() == {"Bearer eyJ.abc"}
 
 
@@ -235,7 +235,7 @@ def _tls_of(authority: Authority, host: str) -> ssl.SSLContext:
 
 def test_a_registry_whose_certificate_is_trusted(secure: RegistryServer, authority: Authority) -> None:
     trusting = client(secure.url, schema_registry_ca_file=authority.certificate, schema_registry_token="abc")
-    assert trusting.schema_by_id(7, BUDGET_S) is not None
+    assert trusting.schema_by_id(7, LOOK_UP_BUDGET_S) is not None
     assert secure.credentials() == {"Bearer abc"}
 
 

@@ -10,6 +10,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.dead_letters import DeadLetters
 from consumer.kafka.batch import UNREADABLE_HEADERS
 from consumer.kafka.protocols import DeadLetterSource, Record
+from consumer.kafka.timeouts import TIMEOUTS
 from consumer.settings.model import KafkaSettings
 from tests.support.fakes import FakeDeadLetters
 from tests.support.raw_records import write_with_header
@@ -123,6 +124,6 @@ def test_trouble_is_one_line(
     kafka: KafkaSettings, read: Callable[[DeadLetters], object], change: dict[str, str], sentence: str
 ) -> None:
     with pytest.raises(ViewerConsumerError) as trouble:
-        read(DeadLetters(kafka.model_copy(update=change), answer_within_s=5.0))
+        read(DeadLetters(kafka.model_copy(update=change), TIMEOUTS._replace(dead_letters_s=5.0)))
     assert sentence in str(trouble.value)
     assert "\n" not in str(trouble.value)

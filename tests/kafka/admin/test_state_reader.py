@@ -7,10 +7,11 @@ import pytest
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.exclusive_member import ExclusiveMember
-from consumer.kafka.admin.state_reader import Place, Record, StoredState
+from consumer.kafka.admin.state_reader import PartitionBounds, Record, StateReader
 from consumer.kafka.config import consumer_config
 from consumer.kafka.errors import TransactionAborted
 from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.timeouts import TIMEOUTS
 from consumer.settings.model import Settings
 from tests.kafka.stage import PARTITIONS, KafkaStage, joined
 from tests.support.fakes import RecordingHandler
@@ -27,13 +28,13 @@ def settings(kafka_stage: KafkaStage) -> Settings:
 
 
 @pytest.fixture
-def state(settings: Settings) -> Iterator[StoredState]:
-    stored = StoredState(settings)
+def state(settings: Settings) -> Iterator[StateReader]:
+    stored = StateReader(settings)
     yield stored
     stored.close()
 
 
-def records(state: StoredState) -> list[Record]:
+def records(state: StateReader) -> list[Record]:
     return [record for batch in state.records(0) for record in batch]
 
 
@@ -41,13 +42,13 @@ def in_the_topic(stage: KafkaStage, offset: int) -> None:
     until(lambda: ends(stage.bootstrap_servers, stage.output)[0] >= offset, f"the topic goes to offset {offset}")
 
 
-def test_nothing_is_stored_in_an_empty_topic(state: StoredState) -> None:
+def test_nothing_is_stored_in_an_empty_topic(state: StateReader) -> None:
     assert records(state) == []
-    assert state.place(0) == Place(None, 0, 0)
+    assert state.bounds(0) == PartitionBounds(None, 0, 0)
     assert state.members() == []
 
 
-def test_records_of_committed_transactions_are_read_and_no_others(kafka_stage: KafkaStage, state: StoredState) -> None:
+def test_records_of_committed_transactions_are_read_and_no_others(kafka_stage: KafkaStage, state: StateReader) -> None:
     #  a  marker  b (rolled back)  marker  c, tombstone of a  marker
     writer = kafka_stage.owner()
     writer.produce(kafka_stage.output, b"a", b"1", partition=0)
@@ -62,7 +63,7 @@ def test_records_of_committed_transactions_are_read_and_no_others(kafka_stage: K
     assert records(state) == [(b"a", b"1"), (b"c", b"3"), (b"a", None)]
 
 
-def test_a_transaction_that_is_open_is_waited_for_and_read_whole(kafka_stage: KafkaStage, state: StoredState) -> None:
+def test_a_transaction_that_is_open_is_waited_for_and_read_whole(kafka_stage: KafkaStage, state: StateReader) -> None:
     #  writer    a ────────────── b, commit
     #  reader         begins ─ ─ ─ ─ ─ ─ ─ ─ a, b
     writer, metadata = kafka_stage.owner(), kafka_stage.metadata()
@@ -84,14 +85,14 @@ def test_a_transaction_that_stays_open_is_an_error_in_the_end(kafka_stage: Kafka
     writer = kafka_stage.owner()
     writer.produce(kafka_stage.output, b"a", b"1", partition=0)
     in_the_topic(kafka_stage, 1)
-    state = StoredState(settings, answer_within_s=6.0)  # within which a busy broker has answered before
+    state = StateReader(settings, TIMEOUTS._replace(state_s=6.0))  # within which a busy broker has answered before
     with pytest.raises(ViewerConsumerError, match=r"^output-.*-0: a transaction stays open; "):
         records(state)
     state.close()
 
 
 def test_members_are_named_while_they_are_there(kafka_stage: KafkaStage, settings: Settings) -> None:
-    state = StoredState(settings)
+    state = StateReader(settings)
     member = joined(kafka_stage.input(RecordingHandler()))
     (found,) = state.members()
     assert found.client_id == "viewer-consumer"
@@ -103,7 +104,7 @@ def test_members_are_named_while_they_are_there(kafka_stage: KafkaStage, setting
 
 def test_brokers_that_are_away_are_one_line(settings: Settings) -> None:
     away = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})})
-    state = StoredState(away, answer_within_s=0.5)
+    state = StateReader(away, TIMEOUTS._replace(state_s=0.5))
     for ask in (lambda: state.committed(0), lambda: records(state), state.members):
         with pytest.raises(ViewerConsumerError, match=r"^can't look up .* on 127\.0\.0\.1:1: .*$"):
             ask()
@@ -146,6 +147,6 @@ def test_partitions_that_others_have_are_not_taken_from_them(kafka_stage: KafkaS
     joined(kafka_stage.input(RecordingHandler()))
     with (
         pytest.raises(ViewerConsumerError, match="stop its workers first"),
-        ExclusiveMember(settings, [0, 1], within_s=5.0),
+        ExclusiveMember(settings, [0, 1], timeouts=TIMEOUTS._replace(join_s=5.0)),
     ):
         pass

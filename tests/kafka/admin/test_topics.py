@@ -13,6 +13,7 @@ from confluent_kafka.admin._config import ConfigResource
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.admin.cluster import Cluster
 from consumer.kafka.admin.topics import TopicReport, check_topics
+from consumer.kafka.timeouts import TIMEOUTS
 from consumer.settings.model import KafkaSettings
 from tests.support.topics import create_topic, delete_topics, unique
 from tests.support.waiting import until
@@ -50,7 +51,7 @@ def test_ours_are_created_with_as_many_partitions_as_the_input_and_found_again(t
         TopicReport("state", topics.state_topic, 3, created=True),
     )
     again = check_topics(topics)
-    assert again.input_partitions == 3
+    assert {topic.partitions for topic in again.topics} == {3}
     assert [report.created for report in again.topics] == [False] * 4
 
 
@@ -189,7 +190,7 @@ def test_a_wrong_address_is_one_line_with_the_reason_and_soon() -> None:
     port = refusing_port()
     began = time.monotonic()
     with pytest.raises(ViewerConsumerError) as unreachable:
-        check_topics(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), answer_within_s=1.0)
+        check_topics(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), TIMEOUTS._replace(cluster_s=1.0))
     assert time.monotonic() - began < 6.0
     assert str(unreachable.value).startswith(f"can't reach Kafka on 127.0.0.1:{port}: ")
     assert "Connection refused" in str(unreachable.value)
@@ -198,7 +199,7 @@ def test_a_wrong_address_is_one_line_with_the_reason_and_soon() -> None:
 
 def test_something_that_does_not_speak_kafka_is_one_line_too() -> None:
     with silent_port() as port, pytest.raises(ViewerConsumerError, match=f"can't reach Kafka on 127.0.0.1:{port}: "):
-        check_topics(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), answer_within_s=1.0)
+        check_topics(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), TIMEOUTS._replace(cluster_s=1.0))
 
 
 def test_a_login_the_broker_does_not_know_is_said_to_be_one(bootstrap_servers: str) -> None:
@@ -208,8 +209,9 @@ def test_a_login_the_broker_does_not_know_is_said_to_be_one(bootstrap_servers: s
         "sasl.username": "someone",
         "sasl.password": "hush-hush",
     }
+    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers, client=client)
     with pytest.raises(ViewerConsumerError) as refused:
-        check_topics(KafkaSettings(bootstrap_servers=bootstrap_servers, client=client), answer_within_s=1.0)
+        check_topics(kafka, TIMEOUTS._replace(cluster_s=1.0))
     assert "check the user, its password and its permissions" in str(refused.value)
     assert "hush-hush" not in str(refused.value)
 

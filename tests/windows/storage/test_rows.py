@@ -5,8 +5,8 @@ import pytest
 from consumer.windows.layout import BUCKET, FIRST_STAT, Times
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage import rows as row_format
+from consumer.windows.storage.batch import Record, RowError
 from consumer.windows.storage.checksum import Checksum
-from consumer.windows.storage.load import Record, RowError
 from tests.windows.test_time import RULES, Drawn
 from tests.windows.topic import Topic, loaded
 

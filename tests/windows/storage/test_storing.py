@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.process import STATUSES
 from consumer.windows.rules import WindowRules
-from consumer.windows.storage.load import RowError
+from consumer.windows.storage.batch import RowError
 from tests.reference.events_counting import Event, Reference, Rules
 from tests.windows.columns import columns
 from tests.windows.test_against_reference import (
@@ -282,9 +282,9 @@ def test_rows_are_marked_only_while_the_windows_stand_still() -> None:
     run(windows, [Event("a", "B", 3)], [])
     rows = windows.changed_rows()
     run(windows, [Event("a", "B", 4)], [])
-    with pytest.raises(ValueError, match="gone on"):
+    with pytest.raises(ValueError, match="changed since"):
         windows.mark_stored(rows)
     again = windows.changed_rows()
     windows.mark_stored(again)
-    with pytest.raises(ValueError, match="gone on"):
+    with pytest.raises(ValueError, match="changed since"):
         windows.mark_stored(again)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.process import STATUSES
 from consumer.windows.rules import WindowRules
-from consumer.windows.storage.load import RowError
+from consumer.windows.storage.batch import RowError
 from consumer.windows.viewers import room
 from tests.reference.sessions_counting import Event, Reference, Rules
 from tests.windows.columns import columns

@@ -1,4 +1,4 @@
-"""Buckets without events: with sessions counting a stream has them too, as long as a viewer may be present."""
+"""Buckets without events: sessions counting opens them as long as a viewer may be present."""
 
 from consumer.runtime.jit import compiled
 from consumer.windows.events import EventColumns
@@ -8,11 +8,11 @@ from consumer.windows.rules import WindowRules
 
 @compiled
 def most_empty_buckets(rules: WindowRules, state: State, time_ms: int, events: int) -> int:
-    """At least as many as can open and close by so many events, none of them later than `time_ms`."""
+    """An upper bound of empty buckets that `events` events can open, none of them later than `time_ms`."""
     head = state.head[0]
     if not rules.sessions:
         return 0
-    # A stream has them until its last viewer times out, and no more than time has passed over since its own.
+    # Bounded by the viewer time-out, and by the time between the stream's own time and partition time.
     of_stream = rules.viewer_timeout_ms // rules.bucket_ms + 2
     if head["idle_watermark_ms"] != NO_TIME_MS:
         passed_ms = max(time_ms, head["partition_time_ms"]) - head["idle_watermark_ms"] + rules.grace_ms

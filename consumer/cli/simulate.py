@@ -1,0 +1,101 @@
+"""`viewer-consumer simulate`: send events of a simulated audience to the input topic or to a file."""
+
+# ruff: noqa: PLC0415  # what the command needs is imported inside it, so that `--help` answers at once
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.cli.options import INTERRUPTED, Config, Overrides, read_settings
+
+if TYPE_CHECKING:
+    from consumer.settings.model import Settings
+    from consumer.simulate.options import SimulateOptions
+
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="FILE", help="A file (.avro, .jsonl), or - for stdout.", show_default="input topic"),
+]
+Streams = Annotated[int, typer.Option("--streams", min=1, help="Streams on the air.")]
+Viewers = Annotated[int, typer.Option("--viewers", min=1, help="Viewers at the same time, about.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same events.")]
+Start = Annotated[
+    str | None,
+    typer.Option("--start", metavar="TIME", help="Event time of the start, as 2026-01-31T20:15:00Z or in ms."),
+]
+History = Annotated[
+    str, typer.Option("--history", metavar="SPAN", help="Start this long ago and catch up, as 90s, 10m, 2h.")
+]
+Duration = Annotated[
+    str | None, typer.Option("--duration", metavar="SPAN", help="Length in event time, as 90s, 10m, 2h.")
+]
+Events = Annotated[int | None, typer.Option("--events", min=1, help="End after so many events.")]
+Speed = Annotated[
+    float | None,
+    typer.Option(
+        "--speed", min=0, help="Speed by real time; 0 is as fast as possible.", show_default="1, or 0 to a file"
+    ),
+]
+Loss = Annotated[float, typer.Option("--loss", min=0, max=1, help="Share of events that are lost.")]
+LeaveLoss = Annotated[float, typer.Option("--leave-loss", min=0, max=1, help="Share of leaves that are lost besides.")]
+Duplicates = Annotated[float, typer.Option("--duplicates", min=0, max=1, help="Share of events that arrive twice.")]
+Disorder = Annotated[float, typer.Option("--disorder", min=0, max=1, help="Share of events that are delayed.")]
+DisorderMs = Annotated[int, typer.Option("--disorder-ms", min=0, help="The longest delay.")]
+ClockSkewMs = Annotated[int, typer.Option("--clock-skew-ms", min=0, help="How wrong the viewers' clocks may be.")]
+SchemaId = Annotated[int, typer.Option("--schema-id", min=0, help="Registry id before each record.")]
+
+
+def simulate(
+    config: Config = None,
+    overrides: Overrides = None,
+    to: To = None,
+    streams: Streams = 300,
+    viewers: Viewers = 10_000,
+    seed: Seed = 1,
+    start: Start = None,
+    history: History = "0s",
+    duration: Duration = None,
+    events: Events = None,
+    speed: Speed = None,
+    loss: Loss = 0.0,
+    leave_loss: LeaveLoss = 0.0,
+    duplicates: Duplicates = 0.0,
+    disorder: Disorder = 0.0,
+    disorder_ms: DisorderMs = 5_000,
+    clock_skew_ms: ClockSkewMs = 0,
+    schema_id: SchemaId = 1,
+) -> None:
+    """Send events of a simulated audience to the input topic or to a file."""
+    settings = read_settings(config, overrides)
+    from consumer.runtime.durations import parse_span_ms, parse_time_ms
+    from consumer.simulate.noise import NoiseRules
+    from consumer.simulate.options import SimulateOptions
+    from consumer.simulate.programme import Cast
+
+    options = SimulateOptions(
+        out=to,
+        seed=seed,
+        cast=Cast(streams=streams, viewers=viewers),
+        noise=NoiseRules(loss, leave_loss, duplicates, disorder, max_delay_ms=disorder_ms, max_skew_ms=clock_skew_ms),
+        start_ms=None if start is None else parse_time_ms("--start", start),
+        history_ms=parse_span_ms("--history", history),
+        duration_ms=None if duration is None else parse_span_ms("--duration", duration),
+        max_events=events,
+        speed=speed,
+        schema_id=schema_id,
+    )
+    _run(options, settings)
+
+
+def _run(options: "SimulateOptions", settings: "Settings") -> None:
+    from rich.console import Console
+
+    from consumer.runtime.signals import stop_on_signals
+    from consumer.simulate.run import WallClock
+    from consumer.simulate.run import simulate as run_simulation
+
+    with stop_on_signals() as stop:
+        report = run_simulation(options, settings, WallClock(stop), Console(stderr=True))
+    typer.echo(report.line, err=True)
+    if stop.is_set():
+        raise typer.Exit(INTERRUPTED)
