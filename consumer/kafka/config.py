@@ -217,6 +217,15 @@ def transactional_id(kafka: KafkaSettings, process_id: str) -> str:
     return f"{kafka.group_id}-{kafka.client.get('group.instance.id') or process_id}"
 
 
+def transaction_timeout_ms(kafka: KafkaSettings) -> int:
+    """The producer's transaction.timeout.ms.
+
+    Raises:
+        ValueError: the setting is not a number; the client library reports that.
+    """
+    return int(kafka.client.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS))
+
+
 def redact(config: Mapping[str, Value]) -> ClientConfig:
     """The configuration with the values of secret keys hidden, for display."""
     return {key: HIDDEN if is_secret(key) else value for key, value in config.items()}
@@ -259,7 +268,7 @@ def _size_errors(kafka: KafkaSettings) -> Iterator[str]:
 
 def _timeout_errors(settings: Settings) -> Iterator[str]:
     try:
-        transaction_ms = int(settings.kafka.client.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS))
+        transaction_ms = transaction_timeout_ms(settings.kafka)
         session_ms = int(settings.kafka.client.get("session.timeout.ms", SESSION_TIMEOUT_MS))
     except ValueError:
         return  # librdkafka reports it

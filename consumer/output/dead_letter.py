@@ -36,6 +36,10 @@ _HEADER_BYTES = 10
 """Overhead of a header: the lengths of name and content, at most five bytes each."""
 
 
+_RECORD_BYTES = 500
+"""Overhead of a record in memory: Python objects, and usual headers."""
+
+
 class Cause(NamedTuple):
     """The reason for rejects, and other values they have in common."""
 
@@ -69,6 +73,12 @@ class Rejected(NamedTuple):
     values: Sequence[bytes | None]
     headers: Sequence[Headers]
     causes: Sequence[CauseHeaders]
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes in memory, approximately; headers are not counted one by one."""
+        contents = sum(len(content) for content in (*self.keys, *self.values) if content is not None)
+        return contents + _RECORD_BYTES * len(self.offsets)
 
     def dead_letters(self) -> Iterator[DeadLetter]:
         """Generate their dead letters lazily."""

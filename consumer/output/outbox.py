@@ -11,6 +11,9 @@ from consumer.output.dead_letter import DeadLetter, Rejected
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.windows.partition import ClosedBuckets
 
+_OBJECT_BYTES = 40
+"""Overhead of a stream id in memory, as a Python object and an entry of a list."""
+
 
 class Published(NamedTuple):
     """The summaries of one partition published by a commit."""
@@ -30,17 +33,26 @@ class Outbox:
         self._sent_batches = self._sent_rows = self._sent_rejected = 0
         self.unsent = 0
         """Number of records not in the open transaction."""
+        self.pending_bytes = 0
+        """Bytes in memory of all records that are not committed, approximately."""
 
     def add_closed(self, closed: ClosedBuckets, closed_at_ms: npt.NDArray[np.int64]) -> None:
         """Add summaries to publish, each with the Kafka timestamp of the record that closed its bucket."""
         self._closed.append(closed)
         self._closed_at_ms.append(closed_at_ms)
         self.unsent += len(closed)
+        self.pending_bytes += closed.rows.nbytes + sum(map(len, closed.stream_ids)) + _OBJECT_BYTES * len(closed)
 
     def add_rejected(self, rejected: Rejected) -> None:
         """Add rejects to publish as dead letters."""
         self._rejected.append(rejected)
         self.unsent += len(rejected.offsets)
+        self.pending_bytes += rejected.bytes_held
+
+    @property
+    def pending(self) -> int:
+        """Number of records that are not committed."""
+        return sum(map(len, self._closed)) + sum(len(rejected.offsets) for rejected in self._rejected)
 
     @property
     def empty(self) -> bool:
@@ -85,9 +97,10 @@ class Outbox:
         self._closed.clear()
         self._closed_at_ms.clear()
         self._rejected.clear()
+        self.pending_bytes = 0
         self._restart()
         return published
 
     def _restart(self) -> None:
         self._sent_batches = self._sent_rows = self._sent_rejected = 0
-        self.unsent = sum(map(len, self._closed)) + sum(len(rejected.offsets) for rejected in self._rejected)
+        self.unsent = self.pending

@@ -6,13 +6,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from consumer.state.journal import StateError
-from consumer.windows.layout import Times
+from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.layout import Jump, Times
 from consumer.windows.storage.checksum import Checksum
 
-VERSION = 1
+VERSION = 2
+
+READABLE_VERSIONS = frozenset({1, VERSION})
+"""Version 1 holds no pending jump."""
 
 RULES_VERSION = 1
-"""Version of the counting rules; another version would not replay to the same summaries."""
+"""Version of the counting rules that this release writes."""
+
+READABLE_RULES = frozenset({RULES_VERSION})
+"""Rules versions that this release can replay: a replay runs under the version of its checkpoint."""
 
 _STORED_TIMES = ("partition_time_ms", "floor_ms", "closed_below_ms")
 """Keys of `Times` in the stored record, in its order; they do not follow renames in the code."""
@@ -44,15 +51,20 @@ class Checkpoint:
     identity: Identity
     written_ms: int
     """Wall clock, for people."""
+    jump: Jump | None = None
+    """A jump of time that was cut here; the rest closes before anything else happens."""
+    pending_settings: Mapping[str, Mapping[str, Any]] | None = None
+    """Changed settings that are in effect in some streams only; applied to all before anything else happens."""
 
     def encoded(self) -> bytes:
         """The record's value."""
         record = asdict(self) | {
             "version": VERSION,
-            "times": dict(zip(_STORED_TIMES, self.times, strict=True)),
             "rules_version": RULES_VERSION,
+            "times": dict(zip(_STORED_TIMES, self.times, strict=True)),
             "hash_key": [f"{word:016x}" for word in self.hash_key],
             "rows": {"count": self.rows.count, "digest": f"{self.rows.digest:016x}"},
+            "jump": self.jump and {"reason": CLOSE_REASONS[self.jump.reason], "offset": self.jump.offset},
         }
         return json.dumps(record, separators=(",", ":")).encode()
 
@@ -65,10 +77,10 @@ def decoded(value: bytes) -> Checkpoint:
     """
     try:
         record = json.loads(value)
-        if record["version"] != VERSION or record["rules_version"] != RULES_VERSION:
+        if record["version"] not in READABLE_VERSIONS or record["rules_version"] not in READABLE_RULES:
             raise StateError(
                 f"the checkpoint is of version {record['version']}, rules {record['rules_version']}; "
-                f"this release reads version {VERSION}, rules {RULES_VERSION}"
+                f"this release reads versions up to {VERSION}, rules up to {RULES_VERSION}"
             )
         first, second = (int(word, 16) for word in record["hash_key"])
         return Checkpoint(
@@ -80,6 +92,12 @@ def decoded(value: bytes) -> Checkpoint:
             settings=record["settings"],
             identity=Identity(**record["identity"]),
             written_ms=int(record["written_ms"]),
+            jump=_jump(record.get("jump")),
+            pending_settings=record.get("pending_settings"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(f"the checkpoint cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _jump(stored: Mapping[str, Any] | None) -> Jump | None:
+    return None if stored is None else Jump(CLOSE_REASONS.index(stored["reason"]), int(stored["offset"]))

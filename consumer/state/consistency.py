@@ -41,7 +41,9 @@ def check_identity(partition: int, stored: Identity, ours: Identity) -> None:
 
 
 def check_offsets(partition: int, bounds: Bounds, checkpoint: Checkpoint, journal: JournalRecord) -> None:
-    """Check log start ≤ checkpoint ≤ committed = journal; if the group's offset has expired, the journal's is used.
+    """Check log start ≤ first record since the checkpoint, and checkpoint ≤ committed = journal.
+
+    If the group's offset has expired, the journal's is used.
 
     Raises:
         StateInconsistent: they don't.
@@ -57,11 +59,23 @@ def check_offsets(partition: int, bounds: Bounds, checkpoint: Checkpoint, journa
             f"its journal goes from checkpoint {journal.checkpoint} to {journal.next_offset}, but the checkpoint "
             f"is {checkpoint.number}, at offset {checkpoint.next_offset}",
         )
-    if bounds.input_begin > checkpoint.next_offset:
+    is_cut = checkpoint.jump is not None or checkpoint.pending_settings is not None
+    if is_cut and (journal.next_offset != checkpoint.next_offset or journal.journal.steps):
+        raise StateInconsistent(partition, "its checkpoint holds a pending jump of time, but its journal goes on")
+    needed_from = journal.needed_from(checkpoint.next_offset)
+    if bounds.input_begin > journal.next_offset == needed_from:
         raise StateInconsistent(
             partition,
-            f"records from offset {checkpoint.next_offset} on are needed, but the input begins at "
-            f"{bounds.input_begin}; those before were deleted",
+            f"its state goes to offset {journal.next_offset}, but the input begins at {bounds.input_begin}; nobody can "
+            f"tell whether there were records between them",
+            f"keep the windows and continue at the log start with: viewer-consumer state reset --partition {partition} "
+            "--keep-rows",
+        )
+    if bounds.input_begin > needed_from:
+        raise StateInconsistent(
+            partition,
+            f"records from offset {needed_from} on are needed, but the input begins at {bounds.input_begin}; those "
+            "before were deleted",
         )
     if bounds.input_end < journal.next_offset:
         raise StateInconsistent(

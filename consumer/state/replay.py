@@ -5,17 +5,18 @@ and in the end the same summaries must result.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from consumer.errors import ViewerConsumerError
 from consumer.intake.intake import Decoded, Intake
 from consumer.intake.rejects import IGNORED, WAITING
 from consumer.kafka.batch import batch_of
 from consumer.kafka.protocols import Message
-from consumer.state.journal import JournalRecord
+from consumer.state.consistency import StateInconsistent
+from consumer.state.journal import Journal, JournalRecord
 from consumer.windows.partition import PartitionWindows
 
 NO_CLOCK_MS = 2**53
@@ -25,15 +26,11 @@ _JOURNALLED = 253
 """Marks journalled rejects in `EventColumns.reject`."""
 
 
-class ReplayFailed(ViewerConsumerError):  # noqa: N818  # as StateInconsistent, a finding
+class ReplayFailed(StateInconsistent):
     """The replay differs from what was published, so the partition must not continue."""
 
     def __init__(self, partition: int, what: str) -> None:
-        super().__init__(
-            f"partition {partition}: the replay does not give what was published before: {what}; nothing more is "
-            f"published. Look at it with: viewer-consumer state check; continue without its state with: "
-            f"viewer-consumer state reset --partition {partition}"
-        )
+        super().__init__(partition, f"the replay does not give what was published before: {what}")
 
 
 class Replay:
@@ -59,13 +56,19 @@ class Replay:
         """Why it waits; empty if it does not. Records received meanwhile are dropped and must be read again."""
         self._partition = partition
         self._intake = intake
+        self._first_offset: int | None = None
         self._steps = list(journal.journal.steps)
         self._reads_headers = reads_headers
 
     @property
     def complete(self) -> bool:
         """Whether all records up to the journal's offset were processed."""
-        return self.next_offset >= self.journal.next_offset
+        return self.next_offset >= self.journal.next_offset or (self.journal.counts_records and not self._left)
+
+    @property
+    def _left(self) -> int:
+        """Number of records still to be processed."""
+        return self.journal.journal.records - self.taken
 
     def take(self, messages: Sequence[Message]) -> None:
         """Process the next records, in order; ignore those from the journal's offset on.
@@ -89,8 +92,11 @@ class Replay:
         """Finish after the last record: apply the remaining clock steps and compare the digest.
 
         Raises:
-            ReplayFailed: other summaries came out than were published.
+            ReplayFailed: other summaries came out than were published, or from another number of records.
         """
+        if self.journal.counts_records and self._left:
+            raise ReplayFailed(self._partition, self._missing())
+        self.next_offset = self.journal.next_offset
         self._step_until(self.journal.next_offset)
         self.windows.take_closed()
         came, published = self.windows.published_checksum(), self.journal.published
@@ -100,6 +106,13 @@ class Replay:
                 f"{came.count} summaries with digest {came.digest:016x} instead of {published.count} with "
                 f"{published.digest:016x}",
             )
+
+    def continued_journal(self) -> Journal:
+        """The journal to continue with; where the stored one does not count records, the replay has counted them."""
+        stored = self.journal.journal
+        if self.journal.counts_records:
+            return stored
+        return replace(stored, first_offset=self._first_offset, records=self.taken)
 
     def check_there_is_more(self, reached: int) -> None:
         """Check that the records to be replayed still exist.
@@ -111,9 +124,14 @@ class Replay:
             ReplayFailed: some are missing.
         """
         if reached >= self.journal.next_offset and not self.complete and not self.waiting_reason:
-            raise ReplayFailed(
-                self._partition, f"records from offset {self.next_offset} to {self.journal.next_offset} are gone"
-            )
+            raise ReplayFailed(self._partition, self._missing())
+
+    def _missing(self) -> str:
+        gone = f"records from offset {self.next_offset} to {self.journal.next_offset} are gone"
+        if not self.journal.counts_records:
+            return gone
+        expected = self.journal.journal.records
+        return f"{self.taken:,} of {expected:,} records are there, the others were deleted or compacted"
 
     def _until_it_waits(self, decoded: Decoded, begin: int, end: int) -> int:
         waiting = np.flatnonzero(decoded.events.reject[begin:end] == WAITING)
@@ -146,6 +164,8 @@ class Replay:
             self.windows.apply(decoded.events, first, last, offsets)
             self.windows.take_closed()
         self.next_offset = int(offsets[end - 1]) + 1 if end > begin else self.next_offset
+        if end > begin and self._first_offset is None:
+            self._first_offset = int(offsets[begin])
         self.taken += end - begin
         self.processed_bytes += len(decoded.events.text) * (end - begin) // len(offsets)
 

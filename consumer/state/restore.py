@@ -10,7 +10,7 @@
 It never blocks: `advance` checks the progress, and `take` receives messages as they arrive.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
@@ -27,7 +27,7 @@ from consumer.state.contents import Contents
 from consumer.state.journal import Journal, JournalRecord, StateError
 from consumer.state.keys import CHECKPOINT, JOURNAL, ROW_PREFIX
 from consumer.state.replay import Replay
-from consumer.state.result_settings import changed_keys, result_settings_of, settings_of
+from consumer.state.result_settings import ResultSettings, changed_keys, result_settings_of, settings_of
 from consumer.windows.layout import Times
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
@@ -46,6 +46,13 @@ class RestoreContext(NamedTuple):
     """Creates an intake for the settings stored in a checkpoint."""
 
 
+class RuleChange(NamedTuple):
+    """Changed result settings of a partition."""
+
+    settings: ResultSettings
+    rules: WindowRules
+
+
 class Restored(NamedTuple):
     """A partition as of its last commit."""
 
@@ -55,13 +62,15 @@ class Restored(NamedTuple):
     checkpoint: int
     """Number of the checkpoint that the journal follows; 0 if there is none."""
     journal: Journal
-    settings_changed: bool
-    """Result settings differ from the checkpoint's, so a checkpoint is due before any record is processed."""
-    rows: int
+    result_settings: ResultSettings
+    """Those under which the windows are as they are."""
+    rule_changes: tuple[RuleChange, ...] = ()
+    """Changed result settings, to be applied one after the other and stored before any record is processed."""
+    rows: int = 0
     """Row records read, outdated ones included."""
-    replayed: int
+    replayed: int = 0
     """Records replayed."""
-    replayed_bytes: int
+    replayed_bytes: int = 0
 
 
 class _Phase(Enum):
@@ -195,9 +204,10 @@ class Restore:
         self._load(checkpoint)
         self._replay = self._replay_of(checkpoint, journal)
         self._phase = _Phase.REPLAYING
-        if checkpoint.next_offset < journal.next_offset:
-            self._reader.read(self._input, self.partition, checkpoint.next_offset)
-        return self._finished() if self._replay.complete else None
+        if self._replay.complete:
+            return self._finished()
+        self._reader.read(self._input, self.partition, journal.needed_from(checkpoint.next_offset))
+        return None
 
     def _empty(self) -> Restored:
         """Handle a partition without a checkpoint: new if there is no committed offset, else an error."""
@@ -213,9 +223,7 @@ class Restore:
         offset = bounds.input_begin if settings.input.start == "earliest" else bounds.input_end
         key = new_hash_key()
         windows = PartitionWindows(window_rules(settings.windows), key)
-        return Restored(
-            windows, offset, None, 0, Journal(), settings_changed=False, rows=0, replayed=0, replayed_bytes=0
-        )
+        return Restored(windows, offset, None, 0, Journal(), result_settings_of(settings))
 
     def _load(self, checkpoint: Checkpoint) -> None:
         rules = window_rules(self._settings_of(checkpoint).windows)
@@ -234,6 +242,8 @@ class Restore:
                 f"its state has {rows.count} rows with digest {rows.digest:016x}, but the checkpoint was made of "
                 f"{checkpoint.rows.count} with {checkpoint.rows.digest:016x}",
             )
+        if checkpoint.jump is not None:
+            self._windows.restore_jump(checkpoint.jump)
 
     def _finalized_windows(
         self, finalized_contents: Contents, rules: WindowRules, hash_key: tuple[int, int], times: Times
@@ -289,15 +299,23 @@ class Restore:
         self._reader.stop(self._input, self.partition)
         replay.finish()
         checkpoint = checkpoints.decoded(cast("bytes", self._checkpoint))
-        after = result_settings_of(self._context.settings)
         return Restored(
             windows=replay.windows,
             next_offset=replay.next_offset,
             committed_offset=self._bounds.committed,
             checkpoint=replay.journal.checkpoint,
-            journal=replay.journal.journal,
-            settings_changed=bool(changed_keys(checkpoint.settings, after)),
+            journal=replay.continued_journal(),
+            result_settings=checkpoint.settings,
+            rule_changes=tuple(self._rule_changes(checkpoint)),
             rows=self._rows,
             replayed=replay.taken,
             replayed_bytes=replay.processed_bytes,
         )
+
+    def _rule_changes(self, checkpoint: Checkpoint) -> Iterator[RuleChange]:
+        """What was begun before this restore is finished first; then this worker's settings take effect."""
+        before = checkpoint.settings
+        for after in (checkpoint.pending_settings, result_settings_of(self._context.settings)):
+            if after is not None and changed_keys(before, after):
+                yield RuleChange(after, window_rules(settings_of(after, self._context.settings).windows))
+                before = after

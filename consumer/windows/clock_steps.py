@@ -1,4 +1,4 @@
-"""What closes buckets without a record: steps of the clock on a quiet partition, and changed rules."""
+"""What closes buckets without a record: clock steps of a quiet partition, the rest of a cut jump, changed rules."""
 
 from consumer.runtime.jit import compiled, inlined
 from consumer.windows.buckets import drop_outside_window, first_open_ms
@@ -7,11 +7,12 @@ from consumer.windows.closing import (
     SETTINGS,
     Closed,
     advance_partition,
+    close_quiet_streams,
     close_until,
     due_watermark_ms,
     schedule,
 )
-from consumer.windows.layout import NEVER_MS, NO_TIME_MS, State
+from consumer.windows.layout import NEVER_MS, NO_TIME_MS, NONE, State
 from consumer.windows.rules import WindowRules
 from consumer.windows.streams import remove_stream
 
@@ -23,20 +24,37 @@ def step_partition(rules: WindowRules, state: State, to_ms: int, offset: int, cl
 
 
 @compiled
-def apply_rules(before: WindowRules, rules: WindowRules, state: State, offset: int, closed: Closed) -> None:
-    """Close what the new rules close in every stream, and rebuild the heap; the idle watermark does not change."""
+def continue_jump(rules: WindowRules, state: State, closed: Closed) -> None:
+    """Close more of the quiet streams of a jump that was cut."""
+    close_quiet_streams(rules, state, closed)
+
+
+@compiled
+def apply_rules(
+    before: WindowRules, rules: WindowRules, state: State, first_row: int, offset: int, closed: Closed
+) -> int:
+    """Close what the new rules close in every stream, and rebuild the heap; the idle watermark does not change.
+
+    Returns the row to continue from if `closed_limit` was reached, else NONE. The first call starts at row 0.
+    """
     head = state.head[0]
-    idle_watermark_ms = int(head["idle_watermark_ms"])
-    if rules.grace_ms > before.grace_ms and idle_watermark_ms != NO_TIME_MS:
-        head["closed_below_ms"] = max(int(head["closed_below_ms"]), first_open_ms(before, idle_watermark_ms))
-    head["due_size"] = 0
-    for row in range(head["streams_used"]):
+    if first_row == 0:
+        idle_watermark_ms = int(head["idle_watermark_ms"])
+        if rules.grace_ms > before.grace_ms and idle_watermark_ms != NO_TIME_MS:
+            head["closed_below_ms"] = max(int(head["closed_below_ms"]), first_open_ms(before, idle_watermark_ms))
+        head["due_size"] = 0
+    for row in range(first_row, head["streams_used"]):
+        if head["closed_size"] >= head["closed_limit"]:
+            return row
         if state.streams[row]["id_size"] >= 0:
-            _settle(before, rules, state, row, offset, closed)
+            _apply_to_stream(before, rules, state, row, offset, closed)
+    return NONE
 
 
 @inlined
-def _settle(before: WindowRules, rules: WindowRules, state: State, row: int, offset: int, closed: Closed) -> None:
+def _apply_to_stream(
+    before: WindowRules, rules: WindowRules, state: State, row: int, offset: int, closed: Closed
+) -> None:
     stream, idle_watermark_ms = state.streams[row], int(state.head[0]["idle_watermark_ms"])
     own_ms = int(stream["time_ms"])
     if rules.grace_ms > before.grace_ms:

@@ -107,14 +107,24 @@ def advance_partition(
     head["partition_bucket_end_ms"] = bucket_start_ms(timestamp_ms, rules.bucket_ms) + rules.bucket_ms
     # A longer stream_idle_ms must not lower it.
     head["idle_watermark_ms"] = max(int(head["idle_watermark_ms"]), timestamp_ms - rules.stream_idle_ms)
-    _close_quiet_streams(rules, state, reason, offset, closed)
+    head["jump_pending"] = 1
+    head["jump_reason"] = reason
+    head["jump_offset"] = offset
+    close_quiet_streams(rules, state, closed)
 
 
 @inlined
-def _close_quiet_streams(rules: WindowRules, state: State, reason: int, offset: int, closed: Closed) -> None:
+def close_quiet_streams(rules: WindowRules, state: State, closed: Closed) -> None:
+    """Close the streams that are due at the idle watermark, until all are closed or `closed_limit` is reached.
+
+    A cut lies between two streams. What is left is pending: the next call continues, for the same reason and offset.
+    """
     head, streams, due = state.head[0], state.streams, state.due
+    reason, offset = int(head["jump_reason"]), int(head["jump_offset"])
     idle_watermark_ms = int(head["idle_watermark_ms"])
     while head["due_size"] > 0 and due[0]["idle_watermark_ms"] <= idle_watermark_ms:
+        if head["closed_size"] >= head["closed_limit"]:
+            return
         scheduled_ms, row = int(due[0]["idle_watermark_ms"]), int(due[0]["stream"])
         _pop(state)
         if streams[row]["scheduled_ms"] != scheduled_ms:
@@ -128,6 +138,7 @@ def _close_quiet_streams(rules: WindowRules, state: State, reason: int, offset: 
             continue
         streams[row]["scheduled_ms"] = next_ms
         _push(state, next_ms, row)
+    head["jump_pending"] = 0
 
 
 @compiled

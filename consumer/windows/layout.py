@@ -107,6 +107,10 @@ HEAD = np.dtype(
         ("ids_garbage", np.int64),
         ("due_size", np.int64),
         ("closed_size", np.int64),
+        ("closed_limit", np.int64),  # a jump is cut between two streams once so many rows are closed
+        ("jump_pending", np.int64),  # a jump was cut: quiet streams are still to be closed
+        ("jump_reason", np.int64),
+        ("jump_offset", np.int64),
         ("largest_lateness_ms", np.int64),
         ("stored_count", np.int64),
         ("stored_digest", np.uint64),
@@ -149,6 +153,14 @@ class Times(NamedTuple):
     """Buckets that start before it are closed, even if a longer grace was set later."""
 
 
+class Jump(NamedTuple):
+    """A jump of time that was cut between two streams: the rest closes for the same reason and at the same offset."""
+
+    reason: int
+    """A code of `closing.CLOSE_REASONS`."""
+    offset: int
+
+
 class State(NamedTuple):
     """All that the kernels read and write; `head` has one row, the scalars."""
 
@@ -169,6 +181,7 @@ def new_state(hash_key: tuple[int, int], *, sessions: bool = False) -> State:
         head[name] = NO_TIME_MS
     for name in ("streams_free", "buckets_free"):
         head[name] = NONE
+    head["closed_limit"] = NEVER_MS
     head["hash_key0"], head["hash_key1"] = hash_key
     return State(
         head=head,

@@ -9,12 +9,12 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from consumer.windows.clock_steps import apply_rules, step_partition
+from consumer.windows.clock_steps import apply_rules, continue_jump, step_partition
 from consumer.windows.closing import END_OF_INPUT, close_everything
 from consumer.windows.empty_buckets import most_empty_buckets, most_empty_buckets_of
 from consumer.windows.events import EventColumns
 from consumer.windows.growth import closed_with_room, with_room_for_events, with_room_for_rows
-from consumer.windows.layout import CLOSED, NO_TIME_MS, NONE, Times, known, new_state, words_of
+from consumer.windows.layout import CLOSED, NO_TIME_MS, NONE, Jump, Times, known, new_state, words_of
 from consumer.windows.process import process_events, process_events_without_sessions
 from consumer.windows.rules import WindowRules
 from consumer.windows.stats import PartitionStats, SessionCounters, counters_of, stats_of
@@ -46,6 +46,14 @@ class ClosedBuckets(NamedTuple):
         return len(self.stream_ids)
 
 
+class _RuleChange(NamedTuple):
+    """Changed rules that were applied to the streams before `next_row`."""
+
+    rules: WindowRules
+    next_row: int
+    offset: int
+
+
 class PartitionWindows:
     """The windows of all streams of one partition; `hash_key` is two secret 64-bit words."""
 
@@ -56,6 +64,7 @@ class PartitionWindows:
         self._closed_rows = np.zeros(MIN_CLOSED_ROWS, CLOSED)
         self._closed: list[ClosedBuckets] = []
         self._large_rows = LargeRows()
+        self._rule_change: _RuleChange | None = None
         self._encoded: npt.NDArray[np.void] | None = None
         """Marks of the rows encoded last; None once the state has changed since."""
 
@@ -71,17 +80,53 @@ class PartitionWindows:
     ) -> npt.NDArray[np.uint8]:
         """Process rows `begin` to `end` in order; `offsets` has one entry per row of the columns.
 
-        Returns the status of each processed row: a code of `process_events.STATUSES`.
+        Returns the status of each processed row: a code of `process_events.STATUSES`. They are fewer than the rows if a
+        jump of time was cut at the limit of closed buckets: finish it by `continue_jump` before the next rows.
+
+        Raises:
+            ValueError: a jump is pending.
         """
+        self._refuse_while_jumping()
         status = np.empty(end - begin, np.uint8)
         kernel = process_events if self._rules.sessions else process_events_without_sessions
-        while not kernel(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows):
+        while (
+            done := kernel(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows)
+        ) == NONE:
             # Ids do not overlap in the text, so its size is an upper bound.
             empty_buckets = most_empty_buckets_of(self._rules, self._state, events, begin, end)
             self._reserve(end - begin, len(events.text), empty_buckets)
         if self._collect():
             self._state = given_back(self._state)  # viewers leave when buckets close
-        return status
+        return status[: done - begin]
+
+    def limit_closed(self, closed_limit: int) -> None:
+        """Cut jumps of time between two streams once so many buckets have closed in one call."""
+        self._head["closed_limit"] = closed_limit
+
+    @property
+    def jump_pending(self) -> bool:
+        """Whether a jump of time was cut, by a record, a clock step or changed rules, and has to be finished."""
+        return bool(self._head["jump_pending"]) or self._rule_change is not None
+
+    @property
+    def jump(self) -> Jump | None:
+        """The pending jump of the idle watermark, to be stored; None if there is none."""
+        if not self._head["jump_pending"]:
+            return None
+        return Jump(int(self._head["jump_reason"]), int(self._head["jump_offset"]))
+
+    def restore_jump(self, jump: Jump) -> None:
+        """Set the jump that was pending when the loaded rows were stored."""
+        self._head["jump_pending"], self._head["jump_reason"], self._head["jump_offset"] = 1, *jump
+
+    def continue_jump(self) -> None:
+        """Close more of what a pending jump closes, up to the limit of closed buckets."""
+        if self._rule_change is not None:
+            self._change_more_rules(self._rule_change)
+        elif self._head["jump_pending"]:
+            self._reserve(0, 0, most_empty_buckets(self._rules, self._state, NO_TIME_MS, 0))
+            continue_jump(self._rules, self._state, self._closed_rows)
+            self._collect()
 
     def pack(self) -> None:
         """Free all memory of viewers who have left, even where that moves many rows."""
@@ -96,8 +141,12 @@ class PartitionWindows:
     def step(self, to_ms: int, offset: int) -> None:
         """Advance partition time and idle watermark of a quiet partition by the clock, before the record at `offset`.
 
-        Nothing happens unless it is ahead of partition time.
+        Nothing happens unless it is ahead of partition time. A large jump may be cut: see `jump_pending`.
+
+        Raises:
+            ValueError: a jump is pending.
         """
+        self._refuse_while_jumping()
         self._reserve(0, 0, most_empty_buckets(self._rules, self._state, to_ms, 0))
         step_partition(self._rules, self._state, to_ms, offset, self._closed_rows)
         self._collect()
@@ -109,23 +158,35 @@ class PartitionWindows:
     def change_rules(self, rules: WindowRules, offset: int) -> None:
         """Apply new rules before the record at `offset`: close what has ended under them; reopen nothing.
 
-        The idle watermark stays where it is until partition time enters its next bucket, and never goes back.
+        The idle watermark stays where it is until partition time enters its next bucket, and never goes back. A large
+        change may be cut: see `jump_pending`. Until it is finished, rows are stored as of the rules before it.
 
         Raises:
-            ValueError: `bucket_ms` or the counting mode differs.
+            ValueError: `bucket_ms` or the counting mode differs, or a jump is pending.
         """
+        self._refuse_while_jumping()
         if rules.bucket_ms != self._rules.bucket_ms:
             raise ValueError(f"bucket_ms can't change from {self._rules.bucket_ms} to {rules.bucket_ms}")
         if rules.sessions != self._rules.sessions:
             raise ValueError("counting can't change")
-        widest = self._rules._replace(
-            grace_ms=max(rules.grace_ms, self._rules.grace_ms),
-            viewer_timeout_ms=max(rules.viewer_timeout_ms, self._rules.viewer_timeout_ms),
+        self._change_more_rules(_RuleChange(rules, 0, offset))
+
+    def _change_more_rules(self, change: "_RuleChange") -> None:
+        before, rules = self._rules, change.rules
+        widest = before._replace(
+            grace_ms=max(rules.grace_ms, before.grace_ms),
+            viewer_timeout_ms=max(rules.viewer_timeout_ms, before.viewer_timeout_ms),
         )
         self._reserve(0, 0, most_empty_buckets(widest, self._state, NO_TIME_MS, 0))
-        apply_rules(self._rules, rules, self._state, offset, self._closed_rows)
-        self._rules = rules
+        next_row = apply_rules(before, rules, self._state, change.next_row, change.offset, self._closed_rows)
+        self._rule_change = None if next_row == NONE else change._replace(next_row=next_row)
+        if next_row == NONE:
+            self._rules = rules
         self._collect()
+
+    def _refuse_while_jumping(self) -> None:
+        if self.jump_pending:
+            raise ValueError("a jump of time is pending; finish it by continue_jump first")
 
     @property
     def hash_key(self) -> tuple[int, int]:

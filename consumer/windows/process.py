@@ -34,10 +34,12 @@ def process_events(
     offsets: npt.NDArray[np.int64],
     status: npt.NDArray[np.uint8],
     closed: Closed,
-) -> bool:
+) -> int:
     """Process rows `begin` to `end`: write the status of each, and closed buckets to `closed`.
 
-    Returns False, with nothing changed, if the arrays lack room for the largest growth by these rows.
+    Returns the row behind the last processed one: `end`, or less if a jump of time was cut, which must be finished
+    before more rows are processed. Returns NONE, with nothing changed, if the arrays lack room for the largest growth
+    by these rows.
     """
     return _process_all(rules, state, events, begin, end, offsets, status, closed)
 
@@ -52,7 +54,7 @@ def process_events_without_sessions(
     offsets: npt.NDArray[np.int64],
     status: npt.NDArray[np.uint8],
     closed: Closed,
-) -> bool:
+) -> int:
     """The same with `sessions` false at compile time, which saves a tenth of the time per event."""
     return _process_all(without_sessions(rules), state, events, begin, end, offsets, status, closed)
 
@@ -67,11 +69,11 @@ def _process_all(
     offsets: npt.NDArray[np.int64],
     status: npt.NDArray[np.uint8],
     closed: Closed,
-) -> bool:
+) -> int:
     head, streams = state.head[0], state.streams
     empty_buckets = most_empty_buckets_of(rules, state, events, begin, end)
     if not has_room(state, closed, end - begin, len(events.text), empty_buckets):
-        return False
+        return NONE
     for i in range(begin, end):
         place = (i - begin) & (AHEAD - 1)
         if place == 0:
@@ -104,7 +106,9 @@ def _process_all(
         # Time must advance in a full partition too, or one whose streams have all ended would stay full.
         if timestamp_ms > head["partition_time_ms"] and status[i - begin] in (ACCEPTED, STREAM_LIMIT):
             advance_partition(rules, state, timestamp_ms, STREAM_IDLE, offset, closed)
-    return True
+            if head["jump_pending"] != 0:
+                return i + 1
+    return end
 
 
 @inlined

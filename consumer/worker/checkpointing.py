@@ -8,7 +8,6 @@ from consumer.settings.model import Settings
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.journal import MAX_BYTES, Journal
 from consumer.state.keys import CHECKPOINT, JOURNAL
-from consumer.state.result_settings import result_settings_of
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage.checksum import Checksum
 from consumer.windows.storage.store import ChangedRows
@@ -25,7 +24,6 @@ class StateWriter:
     def __init__(self, settings: Settings, identity: Identity, transactions: Transactions, clocks: Clocks) -> None:
         self._topic = settings.kafka.state_topic
         self._interval_s = settings.commit.checkpoint_interval_ms / 1000
-        self._result_settings = result_settings_of(settings)
         self._identity = identity
         self._transactions = transactions
         self._clocks = clocks
@@ -96,9 +94,11 @@ class StateWriter:
             times=windows.times(),
             hash_key=windows.hash_key,
             rows=changed.all_rows,
-            settings=self._result_settings,
+            settings=partition.result_settings,
             identity=self._identity,
             written_ms=self._clocks.wall_ms(),
+            jump=windows.jump,
+            pending_settings=partition.pending_settings,
         )
 
     def _produce(self, partition: PartitionTask, key: bytes, value: bytes) -> None:

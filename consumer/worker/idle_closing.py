@@ -24,7 +24,7 @@ class IdleClosing:
         now_s = self._clocks.monotonic_s()
         elapsed_ms, self._last_turn_s = (now_s - self._last_turn_s) * 1000, now_s
         for partition in tasks.values():
-            if partition.number in with_records or partition.held:
+            if partition.number in with_records or partition.held or partition.paused or partition.jumping:
                 partition.idle.record_seen()
             else:
                 partition.idle.polled(elapsed_ms)

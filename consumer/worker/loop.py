@@ -1,9 +1,9 @@
 """The worker: one loop, one thread, numbered steps.
 
 ```
- turn ── 1 poll ── 2 decode ── 3 windows ── 4 start over ── 5 restore ── 6 clock ── 7 send ── 8 commit ── 9 show ──┐
-  ▲        │ partitions come and go in here                                                                       │
-  └────────┴──────────────────────────────────────────────────────────────────────────────────────────────────────┘
+ turn ── 1 poll ── 2 decode ── 3 windows ── 4 start over ── 5 restore ── 6 clock ── 7 backpressure ──┐
+  ▲        │ partitions come and go in here                                                          ▼
+  └────────┴──────────────────────────────── 10 show ◄────────────────────────── 9 commit ◄────── 8 send
 ```
 After step 3 windows, outboxes, journals and next offsets agree (a consistent cut), so a commit may follow. A lost
 transaction has one consequence: memory is dropped and restored from the committed state.
@@ -23,6 +23,7 @@ from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.state.restore import RestoreContext
+from consumer.worker.backpressure import Backpressure
 from consumer.worker.checkpointing import StateWriter
 from consumer.worker.idle_closing import IdleClosing
 from consumer.worker.processing import BATCH, RecordProcessor
@@ -90,6 +91,7 @@ class Worker:
             dependencies.metrics,
             dependencies.clocks,
         )
+        self._backpressure = Backpressure(self._input, self._publisher.is_overdue, dependencies.clocks)
 
     def start(self) -> None:
         """Initialize the producer, then join the group."""
@@ -103,9 +105,11 @@ class Worker:
         if self._publisher.outcome_unknown:
             self._start_over()
         self._processor.process_held(self._tasks)
+        self._step_over_markers()
         self._stop_broken()
         self._restore_some()
         self._idle_closing.turn(self._tasks, with_records)
+        self._backpressure.turn(self._tasks)
         self._publisher.publish_some(self._tasks.values())
         self._show()
 
@@ -159,14 +163,25 @@ class Worker:
         return messages
 
     def _patience_s(self) -> float:
-        if self._restoring.flowing or any(partition.outbox.unsent for partition in self._tasks.values()):
+        busy = any(partition.outbox.unsent or partition.jumping for partition in self._tasks.values())
+        if self._restoring.flowing or busy:
             return 0.0
         longest_s = min(LONGEST_WAIT_S, self._settings.commit.interval_ms / 1000)
         if self._restoring.active:
             longest_s = min(longest_s, RESTORE_LOOK_S)
         return min(max(self._publisher.wait_s(self._tasks.values()), SHORTEST_WAIT_S), longest_s)
 
-    # 3. Too many rejects.
+    # 3. Transaction markers, and too many rejects.
+
+    def _step_over_markers(self) -> None:
+        """Move the next offset behind transaction markers and aborted records at the end of a partition.
+
+        All records before the end are processed by then, so lag reaches 0, and retention of what is behind cannot
+        remove anything that a restore needs.
+        """
+        for task in self._tasks.values():
+            if not task.held and not task.paused:
+                task.next_offset = max(task.next_offset, self._input.last_seen_end(task.number))
 
     def _stop_broken(self) -> None:
         """Abort, stop the partitions whose circuit breaker has opened, and restore the others."""
@@ -193,7 +208,10 @@ class Worker:
             return
         for partition in self._restoring.turn(0.0 if self._tasks else RESTORE_WAIT_S):
             self._tasks[partition.number] = partition
-            self._input.begin(partition.number, partition.next_offset)
+            if partition.jumping:
+                partition.paused = True  # as the input is since the assignment
+            else:
+                self._input.begin(partition.number, partition.next_offset)
 
     def _drop(self, partitions: Iterable[int]) -> None:
         partitions = list(partitions)
@@ -202,7 +220,7 @@ class Worker:
             self._tasks.pop(number, None)
             self._processor.tripped.pop(number, None)
 
-    # 9. Show.
+    # 10. Show.
 
     def _show(self) -> None:
         now_s = self._now_s()

@@ -63,6 +63,8 @@ class RecordProcessor:
             partition = tasks.get(run.partition)
             if partition is None or run.partition in self.tripped:
                 continue  # read before the partition was revoked; its next owner reads it again
+            if partition.paused:
+                continue  # read again from its next offset
             if partition.held:
                 partition.held.extend(batch.messages[run.begin : run.end])
                 continue
@@ -72,7 +74,7 @@ class RecordProcessor:
     def process_held(self, tasks: Mapping[int, PartitionTask]) -> None:
         """Process again the messages that wait for a schema, at most every `HELD_RETRY_S`."""
         now_s = self._clocks.monotonic_s()
-        waiting = [partition for partition in tasks.values() if partition.held]
+        waiting = [partition for partition in tasks.values() if partition.held and not partition.paused]
         if not waiting:
             self.waiting_reason = ""
             return
@@ -83,7 +85,7 @@ class RecordProcessor:
             held, partition.held = partition.held, []
             for begin in range(0, len(held), BATCH):
                 self.process(held[begin : begin + BATCH], tasks)
-            if not partition.held:
+            if not partition.held and not partition.paused:
                 self._input.resume([partition.number])
         if not any(partition.held for partition in tasks.values()):
             self.waiting_reason = ""
@@ -96,9 +98,13 @@ class RecordProcessor:
         if end == run.begin:
             return
         status = partition.windows.apply(decoded.events, run.begin, end, batch.offsets)
+        end = run.begin + len(status)
+        if partition.jumping:
+            self._pause(partition)
         if self._uses_breaker and self._opens_breaker(partition, decoded, run._replace(end=end), status):
             return  # the windows are ahead of the last consistent cut; the caller drops them
         partition.next_offset = int(batch.offsets[end - 1]) + 1
+        partition.journal.add_records(int(batch.offsets[run.begin]), end - run.begin)
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
         partition.processed_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
         self._count(decoded.events.kind[run.begin : end], status, partition)
@@ -109,6 +115,13 @@ class RecordProcessor:
         if len(closed):
             places = np.searchsorted(batch.offsets[run.begin : end], closed.rows["offset"])
             partition.outbox.add_closed(closed, batch.timestamps_ms[run.begin : end][places])
+
+    def _pause(self, partition: PartitionTask) -> None:
+        """Process no more records until a jump of time is finished; they are read again then."""
+        partition.checkpoint_wanted = True
+        partition.paused = True
+        partition.held.clear()
+        self._input.pause([partition.number])
 
     def _opens_breaker(
         self, partition: PartitionTask, decoded: Decoded, run: Run, status: npt.NDArray[np.uint8]

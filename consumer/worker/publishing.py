@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Container, Iterable
 import numpy as np
 import structlog
 
+from consumer.kafka.config import transaction_timeout_ms
 from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.protocols import GroupMetadata, Transactions
 from consumer.observe.metrics import WorkerMetrics
@@ -19,8 +20,11 @@ from consumer.settings.model import Settings
 from consumer.worker.checkpointing import StateWriter
 from consumer.worker.task import PartitionTask
 
-SEND_AT_ONCE = 5_000
-"""Summaries sent per turn, so that a burst of 100,000 does not delay the next poll."""
+SEND_AT_ONCE = 1_000
+"""Summaries encoded and sent together."""
+
+SEND_SLICE_S = 0.05
+"""Time per turn for sending, so that a burst does not delay the next poll."""
 
 OFFSETS_EVERY_S = 1.0
 """How long advanced offsets may wait for a commit when there is nothing to publish."""
@@ -55,7 +59,9 @@ class Publisher:
         self._group_metadata = group_metadata
         self._metrics = metrics
         self._clocks = clocks
+        self._longest_open_s = transaction_timeout_ms(settings.kafka) / 2000
         self._last_commit_s = clocks.monotonic_s()
+        self._open_since_s: float | None = None
         self.outcome_unknown = False
         """The last transaction's outcome is unknown: memory must be dropped before anything is published."""
 
@@ -63,6 +69,15 @@ class Publisher:
     def ready(self) -> bool:
         """Whether transactions can begin."""
         return self._transactions.ready
+
+    @property
+    def open_s(self) -> float:
+        """Age of the open transaction in seconds; 0 if none is open."""
+        return 0.0 if self._open_since_s is None else self._clocks.monotonic_s() - self._open_since_s
+
+    def is_overdue(self) -> bool:
+        """Whether the open transaction has to be committed before more is added: half its time-out has passed."""
+        return self.open_s > self._longest_open_s
 
     def wait_s(self, partitions: Partitions) -> float:
         """Seconds until a commit is due; infinite if there is nothing to commit."""
@@ -76,7 +91,7 @@ class Publisher:
 
     def publish_some(self, partitions: Partitions) -> None:
         """Send a slice of the pending output; commit when a commit is due and all is sent."""
-        self._attempt(partitions, SEND_AT_ONCE)
+        self._attempt(partitions, self._clocks.monotonic_s() + SEND_SLICE_S)
 
     def publish_all(self, partitions: Partitions, leaving: Container[int]) -> None:
         """Send and commit everything now, with checkpoints of leaving partitions.
@@ -95,40 +110,42 @@ class Publisher:
             self._transactions.abort()
         except TransactionLost as error:
             _log.warning("the transaction is left for the broker to abort", error=str(error))
-        _send_again(partitions)
+        self._send_again(partitions)
 
     def close(self) -> None:
         """Close the producer."""
         self._transactions.close()
 
-    def _attempt(self, partitions: Partitions, most: int | None) -> None:
+    def _attempt(self, partitions: Partitions, until_s: float | None) -> None:
+        """Send until that time and commit if a commit is due; without a time send and commit everything."""
         if self.outcome_unknown:
             return  # the outboxes may be published already, or partly lost with the producer
         try:
-            self._send(partitions, most)
-            if most is None or self._is_due(partitions):
+            self._send(partitions, until_s)
+            if until_s is None or self._is_due(partitions):
                 self._commit(partitions)
         except TransactionAborted as error:
             _log.warning("transaction aborted, its records are sent again", error=str(error))
-            _send_again(partitions)
+            self._send_again(partitions)
         except TransactionLost as error:
             _log.warning("it is not known what became of a transaction", error=str(error))
             self.outcome_unknown = True
+            self._open_since_s = None
 
-    def _send(self, partitions: Partitions, most: int | None) -> None:
-        """Send all dead letters, and up to a number of summaries."""
-        left = most
+    def _send(self, partitions: Partitions, until_s: float | None) -> None:
+        """Send all dead letters, and summaries until that time."""
+        if self._open_since_s is None and any(partition.outbox.unsent for partition in partitions):
+            self._open_since_s = self._clocks.monotonic_s()
         for partition in partitions:
             dead_letters = partition.outbox.take_dead_letters()
             if dead_letters is not None:
                 self._transactions.produce_with_headers(self._kafka.dead_letter_topic, dead_letters)
-            while left is None or left > 0:
-                closed = partition.outbox.take_closed(SEND_AT_ONCE if left is None else left)
+            while until_s is None or self._clocks.monotonic_s() < until_s:
+                closed = partition.outbox.take_closed(SEND_AT_ONCE)
                 if closed is None:
                     break
                 records = self._encode(closed, self._origin(partition))
                 self._transactions.produce_all(self._kafka.output_topic, records)
-                left = None if left is None else left - len(closed)
 
     def _is_due(self, partitions: Partitions) -> bool:
         return not any(partition.outbox.unsent for partition in partitions) and self.wait_s(partitions) <= 0
@@ -142,10 +159,11 @@ class Publisher:
         # All partitions' offsets, advanced or not: a transaction is fenced only for partitions whose offset it holds.
         offsets = {(self._kafka.input_topic, each.number): each.next_offset for each in partitions}
         self._transactions.commit(offsets, group)
+        self._open_since_s = None
         self._last_commit_s = self._clocks.monotonic_s()
-        self._settle(partitions, self._last_commit_s - began_s)
+        self._mark_committed(partitions, self._last_commit_s - began_s)
 
-    def _settle(self, partitions: Iterable[PartitionTask], duration_s: float) -> None:
+    def _mark_committed(self, partitions: Iterable[PartitionTask], duration_s: float) -> None:
         closed_at_ms = [np.empty(0, np.int64)]
         for partition in partitions:
             rows = self._state.mark_committed(partition)
@@ -161,7 +179,7 @@ class Publisher:
     def _origin(self, partition: PartitionTask) -> Origin:
         return Origin(self._windows.bucket_ms, self._windows.counting, self._kafka.input_topic, partition.number)
 
-
-def _send_again(partitions: Partitions) -> None:
-    for partition in partitions:
-        partition.outbox.send_again()
+    def _send_again(self, partitions: Partitions) -> None:
+        self._open_since_s = None
+        for partition in partitions:
+            partition.outbox.send_again()

@@ -8,13 +8,15 @@ from consumer.kafka.batch import runs_by_place
 from consumer.kafka.protocols import Message, RestoreReader
 from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
-from consumer.settings.window_rules import window_rules
 from consumer.state.consistency import StateInconsistent
 from consumer.state.restore import Restore, RestoreContext, Restored
 from consumer.worker.idleness import IdleClock
 from consumer.worker.task import PartitionTask
 
 BATCH = 1_000
+
+CLOSED_AT_ONCE = 20_000
+"""Buckets that close in one call; a jump of time that closes more is cut between two streams."""
 
 SLICE_S = 0.05
 """The time per turn for restoring while other partitions are live."""
@@ -160,14 +162,10 @@ class PartitionRestorer:
             journal=restored.journal,
             processed_bytes=restored.replayed_bytes,
             counted=restored.windows.counters(),
+            result_settings=restored.result_settings,
+            rule_changes=list(restored.rule_changes),
         )
-        if restored.settings_changed:
-            self._change_rules(task)
+        restored.windows.limit_closed(CLOSED_AT_ONCE)
+        if restored.rule_changes:
+            _log.info("changed settings take effect", partition=partition, offset=task.next_offset)
         return task
-
-    def _change_rules(self, task: PartitionTask) -> None:
-        """Apply changed result settings after the replay; the next commit writes a checkpoint."""
-        task.windows.change_rules(window_rules(self._context.settings.windows), task.next_offset)
-        task.add_closed_now(self._clocks.wall_ms())
-        task.checkpoint_wanted = True
-        _log.info("changed settings take effect", partition=task.number, offset=task.next_offset)

@@ -7,6 +7,9 @@ import numpy as np
 from consumer.kafka.protocols import Message
 from consumer.output.outbox import Outbox
 from consumer.state.journal import Journal, Step
+from consumer.state.restore import RuleChange
+from consumer.state.result_settings import ResultSettings
+from consumer.windows.closing import STREAM_IDLE
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.stats import NO_COUNTERS, SessionCounters
 from consumer.worker.circuit_breaker import CircuitBreaker
@@ -44,6 +47,13 @@ class PartitionTask:
     """Read, but their schema is not available yet; the partition is paused meanwhile, so they don't grow."""
     last_timestamp_ms: int = -1
     """Kafka timestamp of the last processed record; -1 before the first."""
+    paused: bool = False
+    """Nothing is read: a jump of time is pending, or pending output has reached its limit."""
+    result_settings: ResultSettings = field(default_factory=dict)
+    """Those under which the windows are as they are; a checkpoint stores them."""
+    rule_changes: list[RuleChange] = field(default_factory=list)
+    """Changed result settings that are not in effect in all streams; the first one may be in some."""
+    _rule_change_begun: bool = False
 
     @property
     def to_commit(self) -> bool:
@@ -61,6 +71,35 @@ class PartitionTask:
         """Whether a restore would have to replay records, or would find no checkpoint."""
         return self.checkpoint == 0 or self.processed_bytes > 0 or bool(self.journal.steps) or self.checkpoint_wanted
 
+    @property
+    def jumping(self) -> bool:
+        """Whether a jump of time or changed settings have to be finished before more records are processed."""
+        return self.windows.jump_pending or bool(self.rule_changes)
+
+    @property
+    def pending_settings(self) -> ResultSettings | None:
+        """Changed settings that are in effect in some streams only."""
+        return self.rule_changes[0].settings if self._rule_change_begun else None
+
+    def continue_jump(self, now_ms: int) -> None:
+        """Close more of a pending jump, else apply the next changed settings; the next commit is a checkpoint."""
+        closed_at_ms = self.last_timestamp_ms if self._jumps_by_record else now_ms
+        if self.windows.jump_pending:
+            self.windows.continue_jump()
+        elif self.rule_changes:
+            self._rule_change_begun = True
+            self.windows.change_rules(self.rule_changes[0].rules, self.next_offset)
+        if self._rule_change_begun and not self.windows.jump_pending:
+            self._rule_change_begun = False
+            self.result_settings = self.rule_changes.pop(0).settings
+        self.checkpoint_wanted = True
+        self.add_closed_now(closed_at_ms)
+
+    @property
+    def _jumps_by_record(self) -> bool:
+        jump = self.windows.jump
+        return jump is not None and jump.reason == STREAM_IDLE and self.last_timestamp_ms >= 0
+
     def new_session_counts(self) -> SessionCounters:
         """Return what the session counters have counted since the last call."""
         before, self.counted = self.counted, self.windows.counters()
@@ -71,6 +110,7 @@ class PartitionTask:
         self.windows.step(to_ms, self.next_offset)
         self.journal.add_step(Step(self.next_offset, to_ms))
         self.journal_changed = True
+        self.checkpoint_wanted |= self.windows.jump_pending
         self.add_closed_now(now_ms)
 
     def add_closed_now(self, now_ms: int) -> None:

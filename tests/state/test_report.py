@@ -38,7 +38,7 @@ def stored(
     input_end: int = 10,
 ) -> StoredPartition:
     """A checkpoint at offset 5, and a journal from there."""
-    journal = None if journal_to is None else Journal().encoded(3, journal_to, NONE)
+    journal = None if journal_to is None else Journal(first_offset=5, records=5).encoded(3, journal_to, NONE)
     contents = Contents(checkpoint() if made is None else made, journal)
     return StoredPartition(0, committed if before is None else before, committed, input_begin, input_end, contents)
 
@@ -114,6 +114,14 @@ def test_input_that_is_needed_and_gone_is_found() -> None:
     assert found(stored(committed=10, input_begin=6)) == [
         "records from offset 5 on are needed, but the input begins at 6; those before were deleted"
     ]
+
+
+def test_input_that_begins_behind_the_state_may_have_lost_records_or_markers() -> None:
+    nothing_since = stored(committed=10, input_begin=11, input_end=11)
+    nothing_since.contents.journal = Journal().encoded(3, 10, NONE)
+    (disagreement,) = consistency_report(nothing_since, SETTINGS, IDENTITY).disagreements
+    assert disagreement.what.startswith("its state goes to offset 10, but the input begins at 11")
+    assert disagreement.advice.endswith("viewer-consumer state reset --partition 0 --keep-rows")
 
 
 def test_a_row_that_can_t_be_read_is_found() -> None:

@@ -51,6 +51,8 @@ class FakeCluster:
     """Partitions whose committed offset waits for a transaction to end."""
     begins: dict[int, int] = field(default_factory=dict)
     """Where the input begins now, where its oldest records were deleted."""
+    hidden: set[tuple[int, int]] = field(default_factory=set)
+    """Partition and offset of markers, and of records that were compacted."""
 
     def __post_init__(self) -> None:
         self.log: list[list[Message]] = [[] for _ in range(self.partitions)]
@@ -76,6 +78,15 @@ class FakeCluster:
                 timestamp=(1, timestamp_ms),
             )
         )
+
+    def write_marker(self, partition: int) -> None:
+        """Append what ends a producer's transaction: it has an offset, and no reader gets it."""
+        self.hidden.add((partition, len(self.log[partition])))
+        self.write(partition, None)
+
+    def visible(self, read: Sequence[Message]) -> list[Message]:
+        """Of an input partition, what readers get."""
+        return [each for each in read if (each.partition(), each.offset()) not in self.hidden]
 
     def records(self, topic: str, partition: int) -> list[Published]:
         """What was committed to a partition of a topic, in order."""
@@ -187,7 +198,7 @@ class FakeInputConsumer:
             if partition not in self._paused:
                 read = self.cluster.log[partition][position : position + most - len(batch)]
                 self._positions[partition] = position + len(read)
-                batch += read
+                batch += self.cluster.visible(read)
         return batch
 
 
@@ -233,7 +244,7 @@ class FakeRestoreReader:
             log = self.cluster.log[partition] if topic == self.cluster.topic else self._state(partition)
             read = log[offset : offset + max_messages - len(batch)]
             self._reached[topic, partition] = offset + len(read)
-            batch += read
+            batch += self.cluster.visible(read) if topic == self.cluster.topic else read
         return batch
 
     def reached(self, topic: str, partition: int) -> int:

@@ -8,7 +8,6 @@ from consumer.kafka.errors import TransactionAborted
 from consumer.settings.model import CommitSettings
 from consumer.state.journal import MAX_BYTES
 from consumer.state.keys import CHECKPOINT, JOURNAL
-from consumer.state.replay import ReplayFailed
 from tests.support.fakes import Published
 from tests.worker.rig import BUCKET_MS, IDENTITY, INTERVAL_S, Rig
 
@@ -201,10 +200,10 @@ def test_a_journal_of_another_checkpoint(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("key", "fields", "causes"),
     [
-        (JOURNAL, {"version": 2}, "the journal is of no version that this release reads"),
+        (JOURNAL, {"version": 99}, "the journal has a version that this release does not read; it reads 1, 2"),
         (JOURNAL, {"steps": [[1]]}, "the journal cannot be read"),
         (JOURNAL, {"rejects": [1]}, "the journal cannot be read"),
-        (CHECKPOINT, {"rules_version": 99}, "the checkpoint is of version 1, rules 99"),
+        (CHECKPOINT, {"rules_version": 99}, "the checkpoint is of version 2, rules 99"),
         (CHECKPOINT, {"hash_key": []}, "the checkpoint cannot be read"),
         (CHECKPOINT, {"settings": {"windows": {"bucket_ms": 1000, "counting": "events", "grace_ms": "x"}}}, "settings"),
     ],
@@ -243,18 +242,23 @@ def test_a_damaged_row_that_was_written_anew_is_no_matter(rig: Rig) -> None:
     assert rig.buckets() == [0, 1, 2]
 
 
-def test_summaries_that_a_replay_does_not_give_stop_the_worker(rig: Rig) -> None:
+def test_summaries_that_a_replay_does_not_give_stop_the_partition(rig: Rig) -> None:
     change(rig, JOURNAL, summaries=2)
-    with pytest.raises(ReplayFailed, match=r"does not give what was published before: 1 summaries .* instead of 2"):
-        rig.kill()
+    reason = stopped(rig)
+    assert "the replay does not give what was published before: 1 summaries" in reason
+    assert reason.endswith("viewer-consumer state reset --partition 0")
 
 
-def test_a_record_that_can_t_be_decoded_any_more_stops_the_worker(rig: Rig) -> None:
+def test_a_record_that_can_t_be_decoded_any_more_stops_the_partition(rig: Rig) -> None:
     rig.cluster.log[0][2] = rig.cluster.log[0][2].__class__(
         topic=rig.cluster.topic, partition=0, offset=2, value=b"no event", timestamp=(1, 0)
     )
-    with pytest.raises(ReplayFailed, match="the record at offset 2 cannot be decoded any more"):
-        rig.kill()
+    assert "the record at offset 2 cannot be decoded any more" in stopped(rig)
+
+
+def test_a_record_that_was_compacted_stops_the_partition(rig: Rig) -> None:
+    rig.cluster.hidden.add((0, 2))
+    assert " records are there, the others were deleted or compacted" in stopped(rig)
 
 
 def test_a_reject_stays_one_though_it_could_be_decoded_now(rig: Rig) -> None:
@@ -357,3 +361,43 @@ def test_a_length_of_buckets_can_t_change_while_there_is_state(rig: Rig, changed
     causes = stopped(rig)
     assert "was counted with windows.bucket_ms = 1000, which can't change while there is state" in causes
     assert "set it as it was" in causes
+
+
+def test_markers_at_the_end_are_stepped_over_and_a_restart_continues_behind_them(rig: Rig) -> None:
+    rig.cluster.write_marker(0)
+    rig.turn(1.5, times=2)
+    assert rig.cluster.committed[0] == len(rig.cluster.log[0]), "lag is 0"
+    rig.kill()
+    assert rig.worker._restoring.done
+    rig.join(4)
+    rig.cluster.write_marker(0)
+    rig.turn(1.5, times=2)
+    rig.kill()
+    assert rig.worker._restoring.done
+    assert rig.cluster.committed[0] == len(rig.cluster.log[0])
+    assert rig.buckets() == [0, 1, 2]
+
+
+def test_markers_that_retention_removed_are_not_missed() -> None:
+    #  input    record │ marker │ both deleted by retention      state goes to offset 2
+    rig = Rig(commit=CommitSettings(checkpoint_interval_ms=1_000)).start()
+    rig.join(0)
+    rig.turn(1.5, times=2)
+    rig.cluster.write_marker(0)
+    rig.turn(1.5, times=2)
+    end = len(rig.cluster.log[0])
+    assert rig.cluster.committed[0] == end
+    rig.cluster.begins[0] = end
+    rig.kill()
+    assert rig.worker._restoring.done
+
+
+def test_a_state_that_ends_before_deleted_markers_stops_with_what_keeps_the_windows() -> None:
+    rig = Rig(commit=CommitSettings(checkpoint_interval_ms=1_000)).start()
+    rig.join(0)
+    rig.turn(1.5, times=2)
+    rig.cluster.write_marker(0)
+    rig.cluster.begins[0] = len(rig.cluster.log[0])
+    reason = stopped(rig)
+    assert "nobody can tell whether there were records between them" in reason
+    assert reason.endswith("viewer-consumer state reset --partition 0 --keep-rows")

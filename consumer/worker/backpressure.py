@@ -1,0 +1,58 @@
+"""Bound the work in memory: stop reading while much output is pending, and close large jumps of time in pieces.
+
+```
+ reading ── pending output above the high mark, or a jump of time was cut ──► paused
+    ▲                                                                           │ output is sent and committed,
+    └────────── below the low mark, no commit overdue, no jump pending ◄────────┘ the jump is continued
+```
+Pausing drops what was fetched; the partition is then read again from its next offset. Rebalances are polled throughout.
+"""
+
+from collections.abc import Callable, Mapping
+
+from consumer.kafka.protocols import Input
+from consumer.runtime.clocks import Clocks
+from consumer.worker.task import PartitionTask
+
+HIGH_BYTES = 32 * 1024 * 1024
+LOW_BYTES = 8 * 1024 * 1024
+"""Of pending output in memory, of all partitions together."""
+
+
+class Backpressure:
+    """Pauses and resumes partitions, and continues pending jumps.
+
+    Args:
+        source: the input.
+        is_overdue: whether the open transaction has to be committed before more is added to it.
+        clocks: of the worker.
+    """
+
+    def __init__(self, source: Input, is_overdue: Callable[[], bool], clocks: Clocks) -> None:
+        self._input = source
+        self._is_overdue = is_overdue
+        self._clocks = clocks
+        self.full = False
+        """Whether pending output has passed the high mark and not yet fallen below the low mark."""
+
+    def turn(self, tasks: Mapping[int, PartitionTask]) -> None:
+        """Call once per turn, behind the processing of records and clock steps."""
+        for task in tasks.values():
+            if task.jumping and not self._is_full(tasks):
+                task.continue_jump(self._clocks.wall_ms())
+        full = self._is_full(tasks)
+        for task in tasks.values():
+            self._set_paused(task, paused=full or task.jumping)
+
+    def _is_full(self, tasks: Mapping[int, PartitionTask]) -> bool:
+        pending = sum(task.outbox.pending_bytes for task in tasks.values())
+        self.full = pending > (LOW_BYTES if self.full else HIGH_BYTES) or (pending > 0 and self._is_overdue())
+        return self.full
+
+    def _set_paused(self, task: PartitionTask, *, paused: bool) -> None:
+        if paused and not task.paused:
+            self._input.pause([task.number])
+        elif task.paused and not paused:
+            task.held.clear()  # they are read again
+            self._input.begin(task.number, task.next_offset)
+        task.paused = paused
