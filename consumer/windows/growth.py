@@ -36,10 +36,7 @@ def with_room_for_events(rules: WindowRules, state: State, events: int, id_bytes
         ahead=state.ahead,
         viewer_arrays=state.viewer_arrays,
     )
-    if not rules.sessions:
-        return state
-    viewer_arrays = with_room(state.viewer_arrays, len(state.streams), len(state.buckets), events, events)
-    return state._replace(viewer_arrays=viewer_arrays)
+    return with_room(state, events, events) if rules.sessions else state
 
 
 def with_room_for_rows(rules: WindowRules, state: State, batch: RowBatch) -> State:
@@ -51,9 +48,7 @@ def with_room_for_rows(rules: WindowRules, state: State, batch: RowBatch) -> Sta
         return state
     needs = needs_of(batch)
     activities, chunks = max(needs.viewers, needs.activities), needs.activities // CHUNK + needs.open_buckets
-    return state._replace(
-        viewer_arrays=with_room(state.viewer_arrays, len(state.streams), len(state.buckets), activities, chunks)
-    )
+    return with_room(state, activities, chunks)
 
 
 def closed_with_room(

@@ -245,5 +245,5 @@ def bytes_in_use(state: State) -> int:
         + int(head["ids_used"])
         + int(head["buckets_used"]) * BUCKET.itemsize
         + int(head["due_size"]) * DUE.itemsize
-        + viewer_array_bytes(state.viewer_arrays)
+        + viewer_array_bytes(state.viewer_arrays, int(head["streams_used"]), int(head["buckets_used"]))
     )

@@ -14,8 +14,8 @@ from consumer.kafka.protocols import Input
 from consumer.runtime.clocks import Clocks
 from consumer.worker.task import PartitionTask
 
-HIGH_BYTES = 32 * 1024 * 1024
-LOW_BYTES = 8 * 1024 * 1024
+HIGH_BYTES = 16 * 1024 * 1024
+LOW_BYTES = 4 * 1024 * 1024
 """Of pending output in memory, of all partitions together."""
 
 
@@ -38,7 +38,8 @@ class Backpressure:
     def turn(self, tasks: Mapping[int, PartitionTask]) -> None:
         """Call once per turn, behind the processing of records and clock steps."""
         for task in tasks.values():
-            if task.jumping and not self._is_full(tasks):
+            # Piece by piece, so that what a slow broker has to take before the next commit stays small.
+            if task.jumping and not task.outbox.unsent and not self._is_full(tasks):
                 task.continue_jump(self._clocks.wall_ms())
         full = self._is_full(tasks)
         for task in tasks.values():

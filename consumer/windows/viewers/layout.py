@@ -148,11 +148,13 @@ def most_changes(viewers: int, held: int, activities: int) -> int:
     return 2 * (held + activities) + viewers + activities
 
 
-def viewer_array_bytes(viewer_arrays: ViewerArrays) -> int:
-    """Bytes of rows in use or used before, without those that grow with streams and buckets."""
+def viewer_array_bytes(viewer_arrays: ViewerArrays, streams_used: int, buckets_used: int) -> int:
+    """Bytes of rows in use or used before; scratch space is not counted."""
     counters = viewer_arrays.counters[0]
     return (
         viewer_arrays.slots.nbytes
+        + min(streams_used, len(viewer_arrays.present_lists)) * PRESENT.itemsize
+        + min(buckets_used, len(viewer_arrays.presence)) * PRESENCE.itemsize
         + int(counters["viewers_used"]) * VIEWER.itemsize
         + int(counters["chunks_used"]) * (CHUNK * ACTIVITY.itemsize + viewer_arrays.chunks.itemsize)
     )

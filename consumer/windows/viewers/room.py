@@ -22,16 +22,18 @@ FREE_SHARE = 0.75
 """Above that, the share that must be free."""
 
 
-def with_room(viewer_arrays: ViewerArrays, streams: int, buckets: int, activities: int, chunks: int) -> ViewerArrays:
-    """Return arrays with room for that many streams and buckets, and that many more activities in more chunks."""
+def with_room(state: State, activities: int, chunks: int) -> State:
+    """The state with rows for all its streams and buckets, and room for more activities in more chunks."""
+    viewer_arrays, buckets_used = state.viewer_arrays, int(state.head[0]["buckets_used"])
     counters = viewer_arrays.counters[0]
     viewers_used, chunks_used = int(counters["viewers_used"]), int(counters["chunks_used"])
     changes = most_changes(int(counters["viewers_live"]), int(counters["activities_live"]), activities)
     rows = grown(viewer_arrays.viewers, viewers_used, viewers_used + activities)
     chunk_links = grown(viewer_arrays.chunks, chunks_used, chunks_used + chunks)
-    return viewer_arrays._replace(
-        present_lists=_present_lists_with_room(viewer_arrays.present_lists, streams),
-        presence=grown(viewer_arrays.presence, len(viewer_arrays.presence), buckets),
+    viewer_arrays = viewer_arrays._replace(
+        present_lists=_present_lists_with_room(viewer_arrays.present_lists, len(state.streams)),
+        # Only used rows are copied: those beyond were never written to, and are not resident.
+        presence=grown(viewer_arrays.presence, min(buckets_used, len(viewer_arrays.presence)), len(state.buckets)),
         viewers=rows,
         slots=_slots_with_room(viewer_arrays.slots, int(counters["viewers_live"]) + activities),
         activities=grown(viewer_arrays.activities, chunks_used * CHUNK, len(chunk_links) * CHUNK),
@@ -39,6 +41,7 @@ def with_room(viewer_arrays: ViewerArrays, streams: int, buckets: int, activitie
         changes=grown(viewer_arrays.changes, 0, changes),
         sorted_changes=grown(viewer_arrays.sorted_changes, 0, changes),
     )
+    return state._replace(viewer_arrays=viewer_arrays)
 
 
 def _present_lists_with_room(present_lists: npt.NDArray[np.void], streams: int) -> npt.NDArray[np.void]:
