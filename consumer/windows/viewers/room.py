@@ -8,7 +8,6 @@ from consumer.windows.viewers.layout import (
     ACTIVITY,
     CHUNK,
     VIEWER,
-    ViewerArrays,
     empty_present_lists,
     empty_slots,
     most_changes,
