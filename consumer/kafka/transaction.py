@@ -313,6 +313,7 @@ class TransactionOwner:
         # The delivery report gives the reason of a general error; it may arrive a little later.
         if error.code() == KafkaError._STATE and self._producer is not None:  # noqa: SLF001  # the library's name
             self._await_failed_delivery(self._producer)
+        error = self._fatal_error(error)
         if outcome is Outcome.ABORT and self._failed_delivery is not None:
             error, outcome = self._failed_delivery, outcome_of_record(self._failed_delivery)
         if outcome is Outcome.GIVE_UP:
@@ -328,6 +329,16 @@ class TransactionOwner:
             self._failure_budget.refused(error)
         self._listener.aborted(error.name())
         raise TransactionAborted(error.name(), error.str())
+
+    def _fatal_error(self, error: KafkaError) -> KafkaError:
+        """The error behind a general fatal one: without it a fence could not be counted as such."""
+        if error.code() != KafkaError._FATAL or self._producer is None:  # noqa: SLF001  # the library's name
+            return error
+        try:
+            self._producer.begin_transaction()  # refused by a producer that has failed, with the reason
+        except KafkaException as reason:
+            return kafka_error(reason)
+        return error
 
     def _await_failed_delivery(self, producer: Producer) -> None:
         deadline = self._deadline(_REPORT_WAIT_S)

@@ -50,6 +50,7 @@ class Health:
     restored: bool = False
     producer_ready: bool = False
     breaker_closed: bool = True
+    commits_succeed: bool = True
     reason: str = ""
 
     def missing(self) -> tuple[str, ...]:
@@ -59,6 +60,7 @@ class Health:
             ("assigned", self.assigned),
             ("restored", self.restored),
             ("breaker closed", self.breaker_closed),
+            ("commits succeed", self.commits_succeed),
         )
         return tuple(name for name, holds in conditions if not holds)
 

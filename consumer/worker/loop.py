@@ -246,7 +246,9 @@ class Worker:
             restored=self._restoring.done,
             producer_ready=self._publisher.ready,
             breaker_closed=not self._processor.tripped,
+            commits_succeed=not self._publisher.trouble,
             reason="; ".join(self._processor.tripped.values())
+            or self._publisher.trouble
             or self._restoring.reason
             or self._processor.waiting_reason,
         )

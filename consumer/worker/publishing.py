@@ -29,6 +29,9 @@ SEND_SLICE_S = 0.05
 OFFSETS_EVERY_S = 1.0
 """How long advanced offsets may wait for a commit when there is nothing to publish."""
 
+LOSSES_TOLD = 2
+"""Transactions lost in a row without a commit, from which on the worker is not ready."""
+
 LEAVE_TIMEOUT_S = 20.0
 """Time-out of the commit in a revoke, checkpoints included; the group waits for it."""
 
@@ -62,6 +65,8 @@ class Publisher:
         self._longest_open_s = transaction_timeout_ms(settings.kafka) / 2000
         self._last_commit_s = clocks.monotonic_s()
         self._open_since_s: float | None = None
+        self._losses_in_a_row = 0
+        self._last_loss = ""
         self.outcome_unknown = False
         """The last transaction's outcome is unknown: memory must be dropped before anything is published."""
 
@@ -69,6 +74,13 @@ class Publisher:
     def ready(self) -> bool:
         """Whether transactions can begin."""
         return self._transactions.ready
+
+    @property
+    def trouble(self) -> str:
+        """Why commits fail again and again; empty if they do not. One loss alone may be a slow transaction."""
+        if self._losses_in_a_row < LOSSES_TOLD:
+            return ""
+        return f"{self._losses_in_a_row} transactions in a row were lost, nothing is committed: {self._last_loss}"
 
     @property
     def open_s(self) -> float:
@@ -131,6 +143,8 @@ class Publisher:
             _log.warning("it is not known what became of a transaction", error=str(error))
             self.outcome_unknown = True
             self._open_since_s = None
+            self._losses_in_a_row += 1
+            self._last_loss = str(error)
 
     def _send(self, partitions: Partitions, until_s: float | None) -> None:
         """Send all dead letters, and summaries until that time."""
@@ -160,6 +174,7 @@ class Publisher:
         offsets = {(self._kafka.input_topic, each.number): each.next_offset for each in partitions}
         self._transactions.commit(offsets, group)
         self._open_since_s = None
+        self._losses_in_a_row = 0
         self._last_commit_s = self._clocks.monotonic_s()
         self._mark_committed(partitions, self._last_commit_s - began_s)
 

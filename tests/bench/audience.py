@@ -104,7 +104,7 @@ def _say_bytes_at_rest(streams: int) -> None:
     # One viewer a stream goes on, until the buckets of all others are closed and their signs are dropped.
     room.take(Heartbeats(streams, streams, [Visit(BITRATE, start_ms + 3 * HEARTBEAT_MS, HEARTBEAT_MS // 2)]))
     assert room.windows.stats().viewers_held == AUDIENCE
-    held = viewer_array_bytes(room.windows._state.viewer_arrays)
+    held = viewer_array_bytes(room.windows._state.viewer_arrays, 0, 0)
     say_figure(f"{AUDIENCE:,} viewers at rest: bytes a viewer", [held / AUDIENCE], "", Goal("<=", 64))
 
 

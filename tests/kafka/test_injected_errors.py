@@ -9,16 +9,17 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.config import producer_config
 from consumer.kafka.errors import TransactionAborted, TransactionLost
-from consumer.kafka.failure_budget import FENCE_WINDOW_S
+from consumer.kafka.failure_budget import FENCE_WINDOW_S, FENCES_ALLOWED
 from consumer.kafka.mock_cluster import MockCluster, find_library
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings.model import KafkaSettings, Settings
 from tests.kafka.stage import Listened
+from tests.support.waiting import until
 
 PRODUCE, ADD_PARTITIONS, ADD_OFFSETS, END, COMMIT_OFFSETS = 0, 24, 25, 26, 28
 """Kafka's numbers of requests."""
@@ -153,3 +154,31 @@ def test_what_is_not_allowed_stops_the_worker(stage: Stage, request_number: int,
     stage.answer(request_number, code)
     with pytest.raises(ViewerConsumerError, match="its permissions"):
         stage.publish()
+
+
+def test_fences_that_a_record_meets_first_are_counted_as_fences(stage: Stage) -> None:
+    for _ in range(FENCES_ALLOWED - 1):
+        with pytest.raises(TransactionLost, match="_FENCED"):
+            fenced_before_a_record(stage)
+        stage.publish()
+    with pytest.raises(ViewerConsumerError, match="another process publishes as"):
+        fenced_before_a_record(stage)
+
+
+def fenced_before_a_record(stage: Stage) -> None:
+    """The broker refuses the first record; the client library then refuses the second one with a general error."""
+    stage.answer(PRODUCE, KafkaError.INVALID_PRODUCER_EPOCH)
+    stage.owner.produce("output", b"key", b"first")
+    producer = stage.owner._producer
+    assert producer is not None
+    until(lambda: is_refused(producer), "the producer has failed")
+    stage.owner._failed_delivery = None  # as if its report were still on its way
+    stage.owner.produce("output", b"key", b"second")
+
+
+def is_refused(producer: Producer) -> bool:
+    try:
+        producer.begin_transaction()
+    except KafkaException as error:
+        return bool(error.args[0].fatal())
+    return False

@@ -30,6 +30,7 @@ def test_readers_see_the_newest_snapshot_and_tick() -> None:
         (READY, ()),
         (Health(), ("producer ready", "assigned", "restored")),
         (Health(assigned=True, restored=True, producer_ready=True, breaker_closed=False), ("breaker closed",)),
+        (Health(assigned=True, restored=True, producer_ready=True, commits_succeed=False), ("commits succeed",)),
         (Health(assigned=True, restored=False, producer_ready=True), ("restored",)),
     ],
 )

@@ -216,3 +216,21 @@ def test_an_error_between_two_steps_commits_nothing(rig: Rig, monkeypatch: pytes
     assert rig.cluster.committed == {}
     assert rig.input.closed
     assert rig.transactions.closed
+
+
+def test_transactions_that_are_lost_again_and_again_make_the_worker_unready_until_one_is_committed(rig: Rig) -> None:
+    rig.join(0)
+    rig.join(1)
+    for _ in range(3):
+        rig.transactions.fail("commit", TransactionLost("_TIMED_OUT", "no answer"))
+    seen = []
+    for _ in range(12):
+        rig.turn(1.0)
+        health = rig.board.latest().health
+        seen.append((rig.worker._publisher._losses_in_a_row, health.commits_succeed, health.reason))
+    assert {succeed for losses, succeed, _ in seen if losses == 1} == {True}, "one alone may be a slow transaction"
+    assert {succeed for losses, succeed, _ in seen if losses == 2} == {False}
+    (reason,) = {reason for losses, succeed, reason in seen if losses == 3 and not succeed}
+    assert reason == "3 transactions in a row were lost, nothing is committed: _TIMED_OUT: no answer"
+    assert seen[-1][1], "one was committed"
+    assert rig.buckets() == [0]
