@@ -16,6 +16,12 @@ from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Clock, Deadline
 from consumer.kafka.timeouts import TIMEOUTS
 
+MOST_CALLS = 200
+"""In one query."""
+
+ASK_FAILING_EVERY_S = 10.0
+"""Interval of queries for partitions that had no answer."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -26,6 +32,7 @@ class _Query(NamedTuple):
 
     @property
     def answered(self) -> bool:
+        """Whether all answers are there."""
         return all(future.done() for future in self.futures.values())
 
 
@@ -56,57 +63,101 @@ class EndOffsets:
         self._admin: AdminClient = make_admin(config, self._last_error)
         self._query: _Query | None = None
         self._failed = False
+        self._failing: set[int] = set()
+        self._ask_failing_at_s = 0.0
+        self._one_by_one = False
         self._complained = False
 
     def ask(self, partitions: Iterable[int]) -> bool:
-        """Start a query for all of these unless one is pending; return whether it was started."""
+        """Start a query for these unless one is pending; return whether it was started.
+
+        Partitions without an answer last time are asked for by themselves, now and then, so that one without a leader
+        does not delay the others.
+        """
         self._give_up_in_time()
-        wanted: dict[TopicPartition, OffsetSpec] = {
-            TopicPartition(self._topic, partition): latest_spec() for partition in partitions
-        }
-        if self._query is not None or not wanted:
+        if self._query is not None:
+            return False
+        wanted = set(partitions)
+        failing = wanted & self._failing
+        if failing != wanted and self._clock() < self._ask_failing_at_s:
+            wanted -= failing
+        elif failing:
+            wanted, self._ask_failing_at_s = failing, self._clock() + ASK_FAILING_EVERY_S
+        if not wanted:
             return False
         self._failed = False
-        futures = self._admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout_s
-        )
-        self._query = _Query(futures, Deadline.after(self._timeout_s, self._clock))
+        self._query = _Query(self._futures_of(sorted(wanted)), Deadline.after(self._timeout_s, self._clock))
         return True
 
+    def _futures_of(self, partitions: list[int]) -> dict[TopicPartition, Future[ListOffsetsResultInfo]]:
+        """Ask for all in one call, or for each in its own: one call has no answer at all if one leader is missing."""
+        calls = [[each] for each in partitions[:MOST_CALLS]] if self._one_by_one else [partitions]
+        futures: dict[TopicPartition, Future[ListOffsetsResultInfo]] = {}
+        for call in calls:
+            specs: dict[TopicPartition, OffsetSpec] = {
+                TopicPartition(self._topic, each): latest_spec() for each in call
+            }
+            futures |= self._admin.list_offsets(
+                specs, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout_s
+            )
+        return futures
+
     def answers(self) -> Mapping[int, int] | None:
-        """End offsets of all queried partitions, returned once; None while there is no answer."""
+        """End offsets of the queried partitions that have one, returned once; None while there is no answer."""
         self._give_up_in_time()
         if self._query is None or not self._query.answered:
             return None
-        futures, self._query = self._query.futures, None
-        try:
-            ends = {place.partition: end_of(future.result()) for place, future in futures.items()}
-        except KafkaException as error:
-            self._fail(kafka_error(error))
-            return None
-        self._complained = False
-        return ends
+        return self._take_query(self._query) or None
 
     def failed(self) -> bool:
-        """Whether the newest query failed or timed out; returned once per query."""
+        """Whether the newest query failed or timed out for all its partitions; returned once per query."""
         self._give_up_in_time()
         failed, self._failed = self._failed, False
         return failed
 
     def _give_up_in_time(self) -> None:
+        """Drop a query that is too old: its answers say nothing of now, but they tell who did not answer."""
         if self._query is not None and self._query.deadline.passed:
-            self._query = None
-            self._fail(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
+            self._take_query(self._query)
+            self._failed = True
 
-    def _fail(self, error: KafkaError) -> None:
-        self._failed = True
+    def _take_query(self, query: _Query) -> Mapping[int, int]:
+        self._query = None
+        ends, error = self._answers_of(query)
+        asked = {place.partition for place in query.futures}
+        if len(asked) > 1 and not ends and not self._one_by_one:
+            self._one_by_one = True  # to learn which of them it is
+        else:
+            self._one_by_one = False
+            self._failing = (self._failing | asked) - ends.keys()
+        if error is not None:
+            self._complain(error)
+        elif not self._failing:
+            self._complained = False
+        if not ends:
+            self._failed = True
+            self._begin_anew()
+        return ends
+
+    def _answers_of(self, query: _Query) -> tuple[dict[int, int], KafkaError | None]:
+        ends: dict[int, int] = {}
+        error: KafkaError | None = None
+        for place, future in query.futures.items():
+            try:
+                ends[place.partition] = end_of(future.result(0))
+            except KafkaException as raised:
+                error = kafka_error(raised)
+            except TimeoutError:
+                error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  # the library's name
+        return ends, error
+
+    def _complain(self, error: KafkaError) -> None:
         self._admin.poll(0)  # serves error callbacks
         if not self._complained:
             _log.warning(
                 "%s", explain(f"can't look up where {self._topic} ends", self._servers, error, self._last_error.error())
             )
         self._complained = True
-        self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Replace the client: the old one keeps asking brokers that are down."""

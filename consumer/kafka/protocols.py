@@ -145,6 +145,9 @@ class LookUp(Protocol):
     def bounds(self, partition: int) -> Bounds | None:
         """The value; None while unknown."""
 
+    def reason(self, partition: int) -> str:
+        """Why it is still unknown; empty before the first failure."""
+
 
 class RestoreReader(Protocol):
     """Reads state and input of partitions that are being restored, outside the group's assignment."""
@@ -163,6 +166,9 @@ class RestoreReader(Protocol):
 
     def reached(self, topic: str, partition: int) -> int:
         """The position: all committed records below it have been returned."""
+
+    def error(self, topic: str, partition: int) -> str:
+        """Why a partition cannot be read; empty if it can."""
 
     def close(self) -> None:
         """Close the clients."""

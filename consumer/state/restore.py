@@ -79,6 +79,10 @@ class _Phase(Enum):
     REPLAYING = auto()
 
 
+class PartitionUnavailable(Exception):  # noqa: N818  # a state of the cluster, which time can heal
+    """A partition cannot be read now; the message says why."""
+
+
 class Restore:
     """Restores one partition; `advance` and `take` are called in turn until there is a result."""
 
@@ -110,7 +114,8 @@ class Restore:
     def waiting_reason(self) -> str:
         """What it is doing, for messages."""
         if self._phase is _Phase.LOOKING:
-            return f"partition {self.partition}: offsets are being looked up"
+            reason = self._look_up.reason(self.partition)
+            return f"partition {self.partition}: offsets are being looked up" + (reason and f": {reason}")
         if self._replay is None:
             return f"partition {self.partition}: state is being read"
         waiting_reason = self._replay.waiting_reason
@@ -127,8 +132,10 @@ class Restore:
         Raises:
             StateInconsistent: this partition cannot continue; says why and how to resolve it.
             ReplayFailed: the replay differs from what was published.
+            PartitionUnavailable: a topic partition cannot be read now.
             ViewerConsumerError: the look-up of bounds failed.
         """
+        self._raise_if_unreadable()
         if self._phase is _Phase.LOOKING:
             bounds = self._look_up.bounds(self.partition)
             if bounds is None:
@@ -145,6 +152,12 @@ class Restore:
             self._reader.stop(self._state, self.partition)
             return self._with_state()
         return self._replayed(now_s)
+
+    def _raise_if_unreadable(self) -> None:
+        for topic in (self._state, self._input):
+            error = self._reader.error(topic, self.partition)
+            if error:
+                raise PartitionUnavailable(f"partition {self.partition}: {error}")
 
     def take(self, topic: str, messages: Sequence[Message]) -> None:
         """Receive messages of this partition's state or input, in order.

@@ -9,7 +9,7 @@ from consumer.kafka.protocols import Message, RestoreReader
 from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
 from consumer.state.consistency import StateInconsistent
-from consumer.state.restore import Restore, RestoreContext, Restored
+from consumer.state.restore import PartitionUnavailable, Restore, RestoreContext, Restored
 from consumer.worker.idleness import IdleClock
 from consumer.worker.task import PartitionTask
 
@@ -17,6 +17,9 @@ BATCH = 1_000
 
 CLOSED_AT_ONCE = 20_000
 """Buckets that close in one call; a jump of time that closes more is cut between two streams."""
+
+TRY_AGAIN_S = 5.0
+"""Interval of attempts to restore a partition that cannot be read."""
 
 SLICE_S = 0.05
 """The time per turn for restoring while other partitions are live."""
@@ -34,12 +37,14 @@ class PartitionRestorer:
         self._clocks = clocks
         self._restores: dict[int, tuple[Restore, float]] = {}
         self._stopped: dict[int, str] = {}
+        self._unavailable: dict[int, tuple[str, float]] = {}
+        """Reason and time of the next attempt, by partition."""
         self._flowing = False
 
     @property
     def active(self) -> bool:
         """Whether partitions are being restored."""
-        return bool(self._restores)
+        return bool(self._restores or self._unavailable)
 
     @property
     def reading(self) -> bool:
@@ -54,18 +59,20 @@ class PartitionRestorer:
     @property
     def done(self) -> bool:
         """Whether all assigned partitions are live."""
-        return not self._restores and not self._stopped
+        return not self._restores and not self._stopped and not self._unavailable
 
     @property
     def reason(self) -> str:
         """Why partitions are not live, for messages; empty if all are."""
         if self._stopped:
             return "; ".join(self._stopped.values())
+        if self._unavailable:
+            return "; ".join(reason for reason, _ in self._unavailable.values())
         return next((restore.waiting_reason for restore, _ in self._restores.values()), "")
 
     def stats(self) -> Mapping[str, int]:
         """Numbers of partitions by phase, for metrics."""
-        return {"restoring": len(self._restores), "stopped": len(self._stopped)}
+        return {"restoring": len(self._restores) + len(self._unavailable), "stopped": len(self._stopped)}
 
     def begin(self, partitions: Sequence[int]) -> None:
         """Start to restore these from the committed state."""
@@ -81,6 +88,7 @@ class PartitionRestorer:
         """Drop these: they are no longer assigned."""
         for partition in partitions:
             self._stopped.pop(partition, None)
+            self._unavailable.pop(partition, None)
             restore, _ = self._restores.pop(partition, (None, 0.0))
             if restore is not None:
                 restore.drop()
@@ -92,9 +100,9 @@ class PartitionRestorer:
             patience_s: how long to wait for messages.
 
         Raises:
-            ReplayFailed: the replay differs from what was published.
             ViewerConsumerError: state or offsets cannot be read.
         """
+        self._try_again()
         restored = self._advance()
         end_s = self._clocks.monotonic_s() + SLICE_S
         while self.reading:
@@ -128,10 +136,25 @@ class PartitionRestorer:
             except StateInconsistent as error:
                 self._stop(partition, error)
                 continue
+            except PartitionUnavailable as error:
+                self._wait_for(partition, error)
+                continue
             if result is not None:
                 del self._restores[partition]
                 restored.append(self._live(partition, result, began_s))
         return restored
+
+    def _wait_for(self, partition: int, error: PartitionUnavailable) -> None:
+        restore, _ = self._restores.pop(partition)
+        restore.drop()
+        self._unavailable[partition] = str(error), self._clocks.monotonic_s() + TRY_AGAIN_S
+        _log.warning("partition waits", partition=partition, reason=str(error))
+
+    def _try_again(self) -> None:
+        now_s = self._clocks.monotonic_s()
+        due = [partition for partition, (_, at_s) in self._unavailable.items() if now_s >= at_s]
+        if due:
+            self.begin(due)
 
     def _stop(self, partition: int, error: StateInconsistent) -> None:
         restore, _ = self._restores.pop(partition)

@@ -13,7 +13,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.cache import SchemaCache
-from consumer.kafka.admin.topics import check_topics
+from consumer.kafka.admin.topics import check_topics, grow_topics
 from consumer.kafka.clients import library_version
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
 from consumer.kafka.end_offsets import EndOffsets
@@ -29,7 +29,7 @@ from consumer.observe.snapshot import SnapshotBoard
 from consumer.output.encoders import encoder_from
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
-from consumer.settings.model import Settings
+from consumer.settings.model import KafkaSettings, Settings
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.loop import Worker, WorkerDependencies
@@ -114,6 +114,7 @@ class Service:
                 admin_config(settings.kafka),
                 settings.kafka.input_topic,
                 settings.kafka.state_topic,
+                partial(_grow_topics, settings.kafka),
             ),
             ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic),
             intake=intake,
@@ -124,6 +125,16 @@ class Service:
             board=self.board,
             clocks=self._clocks,
         )
+
+
+def _grow_topics(kafka: KafkaSettings) -> None:
+    """Called in a thread when the input has a partition that the state topic lacks."""
+    if not kafka.create_topics:
+        return
+    try:
+        grow_topics(kafka)
+    except ViewerConsumerError as error:
+        _log.warning("topics not grown", reason=str(error))
 
 
 def _make_input(settings: Settings, handler: AssignmentHandler) -> InputConsumer:

@@ -60,9 +60,20 @@ def test_nothing_is_asked_for_no_partitions(stage: Stage) -> None:
     assert query.ask([0])
 
 
-def test_an_error_of_one_partition_fails_all_is_said_once_and_the_next_question_is_answered(stage: Stage) -> None:
+def test_an_error_of_one_partition_leaves_the_answers_of_the_others(stage: Stage) -> None:
     query = stage.end_query()
-    query.ask([0, PARTITIONS + 7])
+
+    def is_answered() -> bool:
+        query.ask([0, PARTITIONS + 7])  # does nothing while an answer is awaited
+        return query.answers() == {0: 0}
+
+    for _ in range(3):
+        until(is_answered, "the other is answered")
+
+
+def test_a_question_without_any_answer_has_failed_which_is_said_once(stage: Stage) -> None:
+    query = stage.end_query()
+    query.ask([PARTITIONS + 7])
     until(lambda: query.answers() is None and query.failed(), "the question fails")
     assert not query.failed()
     assert query.ask([0])

@@ -1,19 +1,23 @@
 """Clusters whose brokers don't all know the same yet, or take their time."""
 
+import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
-from confluent_kafka import OFFSET_INVALID, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
+from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin import topics
 from consumer.kafka.admin.cluster import ClusterIdentity
-from consumer.kafka.config import admin_config, restore_config
-from consumer.kafka.deadline import Deadline
-from consumer.kafka.restore_reader import KafkaRestoreReader
-from consumer.settings.model import KafkaSettings, Settings
+from consumer.kafka.clients import LastClientError
+from consumer.kafka.look_up import BoundsLookUp, Clients, Topics
+from consumer.kafka.protocols import Bounds
+from consumer.kafka.timeouts import TIMEOUTS
+from consumer.settings.model import KafkaSettings
+from tests.support.waiting import until
 
 PARTITIONS = 4
 
@@ -53,12 +57,84 @@ def test_a_topic_that_was_seen_is_there_whatever_the_next_broker_says(monkeypatc
     assert {topic.partitions for topic in layout.topics} == {PARTITIONS}
 
 
+class Leaderless:
+    """Clients of a cluster in which partition 1 has no leader until a test gives it one."""
+
+    timeouts = TIMEOUTS._replace(retry_pause_s=0.01)
+
+    def __init__(self) -> None:
+        self.has_leader = threading.Event()
+        self.has_coordinator = threading.Event()
+        self.has_coordinator.set()
+
+    def find_leaders(self, _topics: Topics) -> None: ...
+
+    def committed(self, _topic: str, partitions: Iterable[int]) -> Mapping[int, int | None]:
+        if not self.has_coordinator.is_set():
+            raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
+        return dict.fromkeys(partitions, 5)
+
+    def ends(self, _topic: str, partitions: Sequence[int], *, one_by_one: bool) -> Mapping[int, int | KafkaError]:
+        if len(partitions) > 1 and not one_by_one and not self.has_leader.is_set():
+            return dict.fromkeys(partitions, KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        missing = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
+        return {each: missing if each == 1 and not self.has_leader.is_set() else 70 for each in partitions}
+
+    def watermarks(self, _topic: str, _partition: int) -> tuple[int, int]:
+        return 3, 9
+
+    def explained(self, doing: str, error: KafkaError) -> Exception:
+        return ViewerConsumerError(f"{doing}: {error.str()}")
+
+
 @pytest.fixture
-def reader() -> Iterator[KafkaRestoreReader]:
-    settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
-    made = KafkaRestoreReader(restore_config(settings), admin_config(settings.kafka), "events", "state")
+def clients() -> Leaderless:
+    return Leaderless()
+
+
+@pytest.fixture
+def look_up(clients: Any) -> Iterator[BoundsLookUp]:
+    closed = threading.Event()
+    made = BoundsLookUp([0, 1], Topics("events", "state", "broker:9092"), clients, closed, lambda: None)
+    thread = threading.Thread(target=made.run)
+    thread.start()
     yield made
-    made.close()
+    closed.set()
+    thread.join()
+
+
+def test_a_partition_without_a_leader_delays_no_other_and_is_asked_for_until_it_has_one(
+    look_up: BoundsLookUp, clients: Leaderless
+) -> None:
+    until(lambda: look_up.bounds(0) == Bounds(5, 70, 3, 9), "partition 0 is known")
+    until(lambda: look_up.reason(1) != "", "there is a reason")
+    assert look_up.bounds(1) is None
+    assert "leader" in look_up.reason(1).lower()
+    clients.has_leader.set()
+    until(lambda: look_up.bounds(1) == Bounds(5, 70, 3, 9), "partition 1 is known")
+
+
+def test_a_refusal_ends_the_look_up() -> None:
+    clients: Any = Leaderless()
+    clients.ends = lambda _topic, partitions, **_: dict.fromkeys(
+        partitions, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    )
+    made = BoundsLookUp([0], Topics("events", "state", "broker:9092"), clients, threading.Event(), lambda: None)
+    made.run()
+    with pytest.raises(ViewerConsumerError, match="can't look up where a restore begins"):
+        made.bounds(0)
+
+
+def test_a_state_topic_with_too_few_partitions_is_told_with_the_command_and_grown_where_it_may() -> None:
+    clients: Any = Leaderless()
+    closed = threading.Event()
+    clients.ends = lambda _topic, partitions, **_: dict.fromkeys(partitions, KafkaError(KafkaError._UNKNOWN_PARTITION))
+    made = BoundsLookUp([7], Topics("events", "state", "broker:9092"), clients, closed, closed.set)
+    made.run()
+    assert made.reason(7) == (
+        'state topic "state" has no partition 7: set kafka.create_topics = true, or run kafka-topics.sh '
+        "--bootstrap-server broker:9092 --alter --topic state --partitions 8"
+    )
 
 
 class Answered(NamedTuple):
@@ -71,31 +147,16 @@ class HalfAnAnswer:
     def list_offsets(self, wanted: Iterable[TopicPartition], **_: object) -> dict[TopicPartition, Future[Answered]]:
         answers: dict[TopicPartition, Future[Answered]] = {place: Future() for place in wanted}
         for place, future in answers.items():
-            future.set_result(Answered(OFFSET_INVALID if place.partition == 1 else 70))
+            if place.partition == 2:
+                future.set_exception(TimeoutError())
+            else:
+                future.set_result(Answered(OFFSET_INVALID if place.partition == 1 else 70))
         return answers
 
 
-def test_a_state_is_not_empty_because_its_end_is_not_known(reader: KafkaRestoreReader) -> None:
-    made: Any = reader
-    made._admin = HalfAnAnswer()
-    assert made._state_ends([0, 2]) == {0: 70, 2: 70}
-    with pytest.raises(KafkaException, match="LEADER_NOT_AVAILABLE"):
-        made._state_ends([0, 1])
-
-
-def test_a_question_of_a_restore_that_takes_too_long_is_asked_again_of_others(
-    reader: KafkaRestoreReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = iter([TimeoutError(), None])
-    heard: list[str] = []
-    monkeypatch.setattr(reader, "_find_leaders", lambda: heard.append("leaders are looked up"))
-
-    def ask() -> str:
-        heard.append("asked")
-        answer = next(answers)
-        if answer is not None:
-            raise answer
-        return "answered"
-
-    assert reader._asked(Deadline.after(30.0), ask) == "answered"
-    assert heard == ["asked", "leaders are looked up", "asked"]
+def test_a_state_is_not_empty_because_its_end_is_not_known() -> None:
+    admin: Any = HalfAnAnswer()
+    clients = Clients(cast("Consumer", None), admin, "broker:9092", LastClientError(), TIMEOUTS)
+    ends = clients.ends("state", [0, 1, 2], one_by_one=False)
+    assert ends[0] == 70
+    assert [cast("KafkaError", ends[each]).name() for each in (1, 2)] == ["LEADER_NOT_AVAILABLE", "_TIMED_OUT"]

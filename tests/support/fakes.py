@@ -217,6 +217,9 @@ class FakeLookUp:
         log = cluster.log[partition]
         return Bounds(cluster.committed.get(partition), len(state), cluster.begins.get(partition, 0), len(log))
 
+    def reason(self, partition: int) -> str:
+        return "a transaction is pending" if partition in self._cluster.pending else ""
+
 
 class FakeRestoreReader:
     """Reads what is committed to a `FakeCluster`."""
@@ -226,6 +229,8 @@ class FakeRestoreReader:
         self.closed = False
         self._state_topic = state_topic
         self._reached: dict[tuple[str, int], int] = {}
+        self.errors: dict[tuple[str, int], str] = {}
+        """Why partitions cannot be read."""
 
     def look_up(self, partitions: Sequence[int]) -> FakeLookUp:
         del partitions
@@ -249,6 +254,9 @@ class FakeRestoreReader:
 
     def reached(self, topic: str, partition: int) -> int:
         return self._reached[topic, partition]
+
+    def error(self, topic: str, partition: int) -> str:
+        return self.errors.get((topic, partition), "")
 
     def close(self) -> None:
         self.closed = True
@@ -282,10 +290,9 @@ class FakeEndQuery:
     def answers(self) -> Mapping[int, int] | None:
         asked = self._answered()
         log = self.cluster.log
-        if asked and (self.away or max(asked) >= len(log)):
-            self._failed = True
-            return None
-        return {partition: len(log[partition]) for partition in asked} if asked else None
+        there = {} if self.away else {partition: len(log[partition]) for partition in asked if partition < len(log)}
+        self._failed = bool(asked) and not there
+        return there or None
 
     def failed(self) -> bool:
         failed, self._failed = self._failed, False

@@ -401,3 +401,25 @@ def test_a_state_that_ends_before_deleted_markers_stops_with_what_keeps_the_wind
     reason = stopped(rig)
     assert "nobody can tell whether there were records between them" in reason
     assert reason.endswith("viewer-consumer state reset --partition 0 --keep-rows")
+
+
+def test_a_partition_that_can_t_be_read_waits_with_its_reason_and_is_tried_again() -> None:
+    rig = Rig(partitions=2).start()
+    for partition in (0, 1):
+        rig.join(0, partition)
+    rig.turn(INTERVAL_S, times=2)
+    rig.reader.errors[rig.settings.kafka.state_topic, 1] = "can't read state-1: no leader"
+    rig.worker._start_over()
+    rig.turn(1.0, times=2)
+    latest = rig.board.latest()
+    assert (latest.restoring, [each.partition for each in latest.partitions]) == (1, [0])
+    assert latest.health.reason == "partition 1: can't read state-1: no leader"
+    rig.join(1, 0)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(0) == [0], "the other goes on"
+    rig.reader.errors.clear()
+    rig.turn(3.0, times=4)
+    assert rig.board.latest().health.ready
+    rig.join(1, 1)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(1) == [0]

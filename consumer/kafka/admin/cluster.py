@@ -1,7 +1,7 @@
 """Query and create topics before the worker starts: one deadline for all, errors that say where and why."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import NamedTuple, TypeVar
 
@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigEntry, ConfigResource
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.admin._topic import TopicDescription
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from consumer.kafka.clients import ACCESS_DENIED, TOO_OLD, LastClientError, explain, kafka_error, make_admin
 from consumer.kafka.config import admin_config
@@ -116,6 +116,22 @@ class Cluster:
                 if kafka_error(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise explain(f'can\'t create topic "{name}"', self._servers, kafka_error(error)) from None
         return {name: self._partitions_once_seen(name) for name in topics}
+
+    def grow(self, topics: Iterable[str], partitions: int) -> None:
+        """Give topics more partitions; one that has as many by then is accepted.
+
+        Raises:
+            ViewerConsumerError: the cluster doesn't answer in time, or refuses.
+        """
+        wanted = [NewPartitions(name, partitions) for name in topics]
+        futures = self._admin.create_partitions(wanted, operation_timeout=self._deadline.left_s())
+        for name, future in futures.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if kafka_error(error).code() != KafkaError.INVALID_PARTITIONS:
+                    doing = f'can\'t give topic "{name}" {partitions} partitions'
+                    raise explain(doing, self._servers, kafka_error(error)) from None
 
     def _partitions_once_seen(self, topic: str) -> int | None:
         while (found := self.partitions(topic)) is None and not self._deadline.passed:

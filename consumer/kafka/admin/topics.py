@@ -1,6 +1,6 @@
 """Check the topics before the worker starts; create missing ones if configured; refuse unfit ones."""
 
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from consumer.errors import ViewerConsumerError
@@ -61,21 +61,45 @@ def check_topics(kafka: KafkaSettings, timeouts: Timeouts = TIMEOUTS) -> TopicLa
     found = {topic.name: cluster.partitions(topic.name) for topic in ours}
     created = _create_missing(cluster, ours, found, partitions) if kafka.create_topics else {}
     found.update(created)
-    state = _state_config(cluster, kafka, found[kafka.state_topic], created)
+    if kafka.create_topics:
+        found.update(_grow(cluster, found, partitions))
+    reports = [TopicReport(topic.role, topic.name, found[topic.name] or 0, topic.name in created) for topic in ours]
+    configs = {report.name: _config(cluster, report) for report in reports}
     problems = [line for topic in ours for line in _problems(kafka, topic, found[topic.name], partitions)]
-    problems += state_topic_errors(kafka, state)
-    problems += _dead_letter_topic_errors(cluster, kafka, found[kafka.dead_letter_topic], created)
+    problems += _input_errors(kafka, cluster.config(kafka.input_topic) or {})
+    problems += state_topic_errors(kafka, configs[kafka.state_topic])
+    problems += [line for report in reports for line in _size_errors(kafka, report, configs[report.name])]
     if problems:
         raise ViewerConsumerError("\n".join(problems))
-    warnings = {kafka.state_topic: tuple(state_topic_warnings(kafka, state))}
-    reports = (
-        TopicReport(topic.role, topic.name, partitions, topic.name in created, warnings.get(topic.name, ()))
-        for topic in ours
-    )
+    warnings = {topic.name: [*_partition_warnings(kafka, topic, found[topic.name], partitions)] for topic in ours}
+    warnings[kafka.state_topic] += state_topic_warnings(kafka, configs[kafka.state_topic])
     return TopicLayout(
-        (TopicReport("input", kafka.input_topic, partitions, created=False), *reports),
+        (
+            TopicReport("input", kafka.input_topic, partitions, created=False),
+            *(report._replace(warnings=tuple(warnings[report.name])) for report in reports),
+        ),
         cluster.identity(kafka.input_topic),
     )
+
+
+def grow_topics(kafka: KafkaSettings, timeouts: Timeouts = TIMEOUTS) -> None:
+    """Give the worker's topics as many partitions as the input has; called when the input has grown.
+
+    Raises:
+        ViewerConsumerError: the cluster doesn't answer in time, or refuses.
+    """
+    cluster = Cluster(kafka, timeouts)
+    ours = (kafka.output_topic, kafka.dead_letter_topic, kafka.state_topic)
+    wanted = cluster.partitions(kafka.input_topic)
+    if wanted is not None:
+        _grow(cluster, {name: cluster.partitions(name) for name in ours}, wanted)
+
+
+def _grow(cluster: Cluster, found: Mapping[str, int | None], wanted: int) -> Mapping[str, int]:
+    fewer = [name for name, partitions in found.items() if partitions is not None and partitions < wanted]
+    if fewer:
+        cluster.grow(fewer, wanted)
+    return dict.fromkeys(fewer, wanted)
 
 
 def _create_missing(
@@ -85,28 +109,35 @@ def _create_missing(
     return cluster.create(missing, partitions) if missing else {}
 
 
-def _state_config(
-    cluster: Cluster, kafka: KafkaSettings, found: int | None, created: Collection[str]
-) -> Mapping[str, str]:
-    """The configuration of an existing state topic; empty if it was just created or is not reported."""
-    if found is None or kafka.state_topic in created:
-        return {}
-    return cluster.config(kafka.state_topic) or {}
+def _config(cluster: Cluster, topic: TopicReport) -> Mapping[str, str]:
+    """The configuration of an existing topic; empty if it was just created or is not reported."""
+    return {} if topic.created or not topic.partitions else cluster.config(topic.name) or {}
 
 
-def _dead_letter_topic_errors(
-    cluster: Cluster, kafka: KafkaSettings, found: int | None, created: Container[str]
-) -> Iterator[str]:
-    """The problem of an existing dead-letter topic that refuses large records; None if it is not reported."""
-    name = kafka.dead_letter_topic
-    config = {} if found is None or name in created else cluster.config(name) or {}
+def _size_errors(kafka: KafkaSettings, topic: TopicReport, config: Mapping[str, str]) -> Iterator[str]:
+    """A topic that refuses what a producer may send as one batch; the limit is the topic's, or its broker's."""
     most = config.get("max.message.bytes", str(MESSAGE_BYTES))
     if int(most) < MESSAGE_BYTES:
         yield (
-            f'dead letter topic "{name}" has max.message.bytes={most}, and one that is larger would abort its '
-            f"transaction for ever: run kafka-configs.sh --bootstrap-server {kafka.bootstrap_servers} --alter "
-            f"--entity-type topics --entity-name {name} --add-config max.message.bytes={MESSAGE_BYTES}"
+            f'{topic.role} topic "{topic.name}" has max.message.bytes={most}, and a larger batch of records would '
+            f"abort its transaction for ever: {_alter(kafka, topic.name, f'max.message.bytes={MESSAGE_BYTES}')}"
         )
+
+
+def _input_errors(kafka: KafkaSettings, config: Mapping[str, str]) -> Iterator[str]:
+    policy = config.get("cleanup.policy", "delete")
+    if "compact" in policy:
+        yield (
+            f'input topic "{kafka.input_topic}" has cleanup.policy={policy}, which removes events that a restart '
+            f"has to read again: {_alter(kafka, kafka.input_topic, 'cleanup.policy=delete')}"
+        )
+
+
+def _alter(kafka: KafkaSettings, topic: str, config: str) -> str:
+    return (
+        f"run kafka-configs.sh --bootstrap-server {kafka.bootstrap_servers} --alter --entity-type topics "
+        f"--entity-name {topic} --add-config {config}"
+    )
 
 
 def _problems(kafka: KafkaSettings, topic: _Ours, found: int | None, wanted: int) -> Iterator[str]:
@@ -117,11 +148,22 @@ def _problems(kafka: KafkaSettings, topic: _Ours, found: int | None, wanted: int
             f"set kafka.create_topics = true, or run kafka-topics.sh --bootstrap-server {kafka.bootstrap_servers} "
             f"--create --topic {topic.name} --partitions {wanted}{config}"
         )
-    elif found != wanted:
+    elif topic.role == "state" and found > wanted:
         yield (
-            f'{topic.role} topic "{topic.name}" has {_counted(found)}, but input topic "{kafka.input_topic}" has '
-            f"{wanted}: give it as many, or name another topic"
+            f'state topic "{topic.name}" has {_counted(found)}, but input topic "{kafka.input_topic}" has {wanted}: '
+            "name another topic, or the input topic of this state"
         )
+
+
+def _partition_warnings(kafka: KafkaSettings, topic: _Ours, found: int | None, wanted: int) -> Iterator[str]:
+    if found is None or found >= wanted:
+        return
+    effect = "the partitions without a state wait" if topic.role == "state" else "its records are on fewer partitions"
+    yield (
+        f'{topic.role} topic "{topic.name}" has {_counted(found)}, but input topic "{kafka.input_topic}" has {wanted}; '
+        f"{effect}: set kafka.create_topics = true, or run kafka-topics.sh "
+        f"--bootstrap-server {kafka.bootstrap_servers} --alter --topic {topic.name} --partitions {wanted}"
+    )
 
 
 def _counted(partitions: int) -> str:

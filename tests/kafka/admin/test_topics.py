@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.cimpl import NewPartitions
 
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.admin.cluster import Cluster
@@ -74,13 +75,41 @@ def test_without_leave_to_create_each_missing_topic_is_a_line_with_the_command(t
     assert f"--topic {topics.state_topic} --partitions 2 --config cleanup.policy=compact --config segment." in state
 
 
-def test_another_partition_count_is_refused_with_both_counts(topics: KafkaSettings) -> None:
+def test_topics_grow_with_the_input_where_topics_may_be_created(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 2)
-    create_topic(topics.bootstrap_servers, topics.output_topic, 1)
-    with pytest.raises(ViewerConsumerError) as differs:
+    for name in (topics.output_topic, topics.state_topic):
+        create_topic(topics.bootstrap_servers, name, 1, {"cleanup.policy": "compact"})
+    assert {topic.partitions for topic in check_topics(topics).topics} == {2}
+    until(lambda: {topic.partitions for topic in check_topics(topics).topics} == {2}, "all brokers know it")
+
+
+def test_fewer_partitions_than_the_input_are_told_with_the_command(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
+    check_topics(topics)
+    admin = AdminClient({"bootstrap.servers": topics.bootstrap_servers})
+    admin.create_partitions([NewPartitions(topics.input_topic, 2)])[topics.input_topic].result()
+    until(lambda: Cluster(topics).partitions(topics.input_topic) == 2, "the input has grown")
+    layout = check_topics(topics.model_copy(update={"create_topics": False}))
+    for role, topic in zip(("input", "output", "dead letter", "state"), layout.topics, strict=True):
+        assert len([each for each in topic.warnings if "--alter" in each and "--partitions 2" in each]) == (
+            role != "input"
+        )
+
+
+def test_an_input_that_is_compacted_is_refused(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1, {"cleanup.policy": "compact"})
+    with pytest.raises(ViewerConsumerError, match=r'input topic ".*" has cleanup.policy=compact, which removes events'):
         check_topics(topics)
-    assert f'output topic "{topics.output_topic}" has 1 partition, but input topic' in str(differs.value)
-    assert str(differs.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("role", ["output", "state"])
+def test_a_topic_that_takes_only_small_batches_is_refused(topics: KafkaSettings, role: str) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
+    name = {"output": topics.output_topic, "state": topics.state_topic}[role]
+    create_topic(topics.bootstrap_servers, name, 1, {"max.message.bytes": "999999", "cleanup.policy": "compact"})
+    with pytest.raises(ViewerConsumerError, match=f'{role} topic "{name}" has max.message.bytes=999999') as small:
+        check_topics(topics)
+    assert str(small.value).endswith(f"--entity-name {name} --add-config max.message.bytes=1000000")
 
 
 def test_a_dead_letter_topic_that_takes_no_large_ones_is_refused(topics: KafkaSettings) -> None:
