@@ -4,12 +4,15 @@
 
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from consumer.cli.options import Config, Overrides, read_kafka_settings
 from consumer.errors import ViewerConsumerError
+
+if TYPE_CHECKING:
+    from consumer.state.reset import From
 
 state_app = typer.Typer(
     name="state", help="List, show, check or reset the stored state of partitions.", no_args_is_help=False
@@ -92,21 +95,25 @@ def reset(
     start: Annotated[
         Start, typer.Option("--from", help="Where the partitions continue, with empty windows.")
     ] = Start.COMMITTED,
+    keep_rows: Annotated[
+        bool, typer.Option("--keep-rows", help="Keep the windows, and continue at the log start of the input.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
-    """Delete the state of partitions; the group must have no members."""
+    """Delete the state of partitions, or move it to the log start; the group must have no members."""
     settings = read_kafka_settings(config, overrides)
     from consumer.cli.state_text import reset_result, reset_warning
     from consumer.state.inspect import opened
     from consumer.state.reset import reset_partition, reset_plans
 
     with opened(settings, partitions or ()) as view:
-        plans = reset_plans(view.state, view.partitions, start.value)
-        for line in reset_warning(plans, start.value):
+        where: From = "keep-rows" if keep_rows else start.value
+        plans = reset_plans(view.state, view.partitions, where)
+        for line in reset_warning(plans, where):
             typer.echo(line, err=True)
-        if not yes and not _confirmed("Delete it?"):
+        if not yes and not _confirmed("Move it?" if keep_rows else "Delete it?"):
             raise ViewerConsumerError("nothing was changed")
-        for plan in reset_partition(view.state, settings, view.identity, plans, start.value):
+        for plan in reset_partition(view.state, settings, view.identity, plans, where):
             typer.echo(reset_result(plan))
 
 

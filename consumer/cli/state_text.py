@@ -108,6 +108,13 @@ def print_consistency_report(stored: StoredPartition, found: ConsistencyReport, 
 def reset_warning(plans: Sequence[ResetPlan], start: From) -> Iterator[str]:
     """Describe what a reset will do."""
     for plan in plans:
+        if plan.kept is not None:
+            yield (
+                f"partition {plan.partition}: keeps the windows of {plan.streams:,} streams, and continues at offset "
+                f"{plan.offset}, the log start; nobody can tell whether the {plan.unknown_offsets:,} offsets before it "
+                "were transaction markers or records that were deleted uncounted"
+            )
+            continue
         yield (
             f"partition {plan.partition}: deletes the state of {plan.streams:,} streams with their open buckets, "
             f"and continues with empty windows at offset {plan.offset} ({_STARTS[start]})"

@@ -1,10 +1,12 @@
 """Reset partitions: delete their stored state and set the group to a chosen input offset.
 
 Each partition is reset in one transaction: tombstones for its rows, an empty checkpoint and journal, and the group's
-offset. It is committed as a member of the group, so no other member can own the partition at that time.
+offset. If the rows are kept, only the offsets of checkpoint, journal and group move. It is committed as a member of the
+group, so no other member can own the partition at that time.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from consumer.errors import ViewerConsumerError
@@ -27,7 +29,8 @@ from consumer.state.result_settings import result_settings_of
 from consumer.windows.layout import Times
 from consumer.windows.storage.checksum import Checksum
 
-From = Literal["committed", "earliest", "latest"]
+From = Literal["committed", "earliest", "latest", "keep-rows"]
+"""Where a reset partition continues; `keep-rows` keeps its windows and continues at the log start of the input."""
 
 TRANSACTION_TIMEOUT_MS = 120_000
 """Time-out for a transaction with tombstones for millions of rows."""
@@ -45,6 +48,10 @@ class ResetPlan(NamedTuple):
     """Number of streams that are deleted."""
     keys: tuple[bytes, ...]
     """Keys that get a tombstone."""
+    kept: Checkpoint | None = None
+    """The checkpoint whose rows are kept."""
+    unknown_offsets: int = 0
+    """Offsets that are skipped with kept rows: transaction markers, or records that were deleted uncounted."""
 
 
 def reset_plans(state: StateReader, partitions: Sequence[int], start: From) -> list[ResetPlan]:
@@ -94,6 +101,8 @@ def _refuse_members(state: StateReader) -> None:
 
 
 def _planned(stored: StoredPartition, start: From) -> ResetPlan:
+    if start == "keep-rows":
+        return _planned_with_rows(stored)
     contents = stored.contents
     return ResetPlan(
         partition=stored.partition,
@@ -101,6 +110,35 @@ def _planned(stored: StoredPartition, start: From) -> ResetPlan:
         checkpoint=_number(contents.checkpoint) + 1,
         streams=contents.streams,
         keys=tuple(sorted((*contents.rows, *contents.others))),
+    )
+
+
+def _planned_with_rows(stored: StoredPartition) -> ResetPlan:
+    contents, at = stored.contents, f"partition {stored.partition}"
+    if contents.checkpoint is None or contents.journal is None:
+        raise ViewerConsumerError(f"{at}: it has no checkpoint and journal whose rows could be kept")
+    try:
+        kept, journal = checkpoints.decoded(contents.checkpoint), journals.decoded(contents.journal)
+    except StateError as error:
+        raise ViewerConsumerError(f"{at}: its rows cannot be kept: {error}") from None
+    if journal.needed_from(kept.next_offset) != journal.next_offset or journal.published.count or journal.journal.steps:
+        raise ViewerConsumerError(
+            f"{at}: its rows cannot be kept: they are as of offset {kept.next_offset}, and summaries were published "
+            f"from records up to {journal.next_offset}; reset it without --keep-rows"
+        )
+    if stored.input_begin <= journal.next_offset:
+        raise ViewerConsumerError(
+            f"{at}: nothing to do: its state goes to offset {journal.next_offset}, and the input begins at "
+            f"{stored.input_begin}"
+        )
+    return ResetPlan(
+        partition=stored.partition,
+        offset=stored.input_begin,
+        checkpoint=kept.number + 1,
+        streams=contents.streams,
+        keys=(),
+        kept=kept,
+        unknown_offsets=stored.input_begin - journal.next_offset,
     )
 
 
@@ -140,16 +178,11 @@ def _reset_in_transaction(
     plan: ResetPlan, settings: Settings, identity: Identity, transactions: TransactionOwner, member: ExclusiveMember
 ) -> None:
     topic = settings.kafka.state_topic
-    none = Checksum(0, 0)
-    journal = Journal().encoded(plan.checkpoint, plan.offset, none)
-    checkpoint = Checkpoint(
+    journal = Journal().encoded(plan.checkpoint, plan.offset, Checksum(0, 0))
+    checkpoint = replace(
+        plan.kept or _empty_checkpoint(settings, identity),
         number=plan.checkpoint,
         next_offset=plan.offset,
-        times=Times(),
-        hash_key=new_hash_key(),
-        rows=none,
-        settings=result_settings_of(settings),
-        identity=identity,
         written_ms=Clocks().wall_ms(),
     )
     try:
@@ -164,6 +197,19 @@ def _reset_in_transaction(
             f"partition {plan.partition}: it is not known whether its state was reset: {error}; look at it with: "
             "viewer-consumer state list"
         ) from None
+
+
+def _empty_checkpoint(settings: Settings, identity: Identity) -> Checkpoint:
+    return Checkpoint(
+        number=0,
+        next_offset=0,
+        times=Times(),
+        hash_key=new_hash_key(),
+        rows=Checksum(0, 0),
+        settings=result_settings_of(settings),
+        identity=identity,
+        written_ms=0,
+    )
 
 
 class _SilentListener:

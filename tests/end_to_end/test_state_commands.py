@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from tests.cli.command import Ran, run, run_here
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record, Stage, running, stage
 from tests.reference.events_counting import Event, Rules
 from tests.support.topics import ends, produce
+from tests.support.topics import unique as unique_name
 from tests.support.waiting import until
 
 PARTITIONS = 2
@@ -293,6 +295,53 @@ def test_a_partition_that_was_forgotten_goes_on_with_empty_windows_where_it_was(
     assert state.lines("show", "b")[0]["viewers"] == 1
     assert state("show", "c").code == 1
     assert all(line["agrees"] for line in state.lines("check"))
+
+
+def abort_a_transaction(kafka: Stage, partition: int) -> None:
+    """Leave an aborted record and its marker behind what was counted."""
+    producer = Producer({"bootstrap.servers": kafka.kafka.bootstrap_servers, "transactional.id": unique_name("t")})
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.produce(kafka.kafka.input_topic, b"aborted", partition=partition)
+    producer.flush()
+    producer.abort_transaction()
+
+
+def delete_all_records(kafka: Stage, partition: int) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka.kafka.bootstrap_servers})
+    place = TopicPartition(kafka.kafka.input_topic, partition, OFFSET_END)
+    admin.delete_records([place])[place].result()
+
+
+def test_a_state_whose_markers_were_deleted_is_moved_to_the_log_start_with_its_windows(state: Command) -> None:
+    #  partition 1   b J   c J │ aborted   marker │ all deleted │ b L
+    abort_a_transaction(state.kafka, 1)
+    delete_all_records(state.kafka, 1)
+    (disagreement,) = [line for line in state("check").out.splitlines() if line.startswith("partition 1")]
+    assert "its state goes to offset 2, but the input begins at 4" in disagreement
+    assert disagreement.endswith("viewer-consumer state reset --partition 1 --keep-rows")
+    done = state("reset", "--partition", "1", "--keep-rows", "--yes")
+    assert (done.code, done.out) == (0, "partition 1: reset; continues at offset 4 with checkpoint 2\n")
+    assert "nobody can tell whether the 2 offsets before it were transaction markers or records" in done.err
+    assert all(line["agrees"] for line in state.lines("check"))
+    assert state.lines("show", "b")[0]["viewers"] == 1
+    state.kafka.write([record(1, "b", "L", 700)])
+    work(state.kafka)
+    assert state.lines("show", "b")[0]["viewers"] == 0
+    assert state("reset", "--partition", "1", "--keep-rows", "--yes").err.startswith(
+        "error: partition 1: nothing to do"
+    )
+
+
+def test_markers_are_stepped_over_and_may_be_deleted(state: Command) -> None:
+    abort_a_transaction(state.kafka, 1)
+    work(state.kafka)
+    assert state.kafka.committed()[1] == 4, "lag is 0"
+    delete_all_records(state.kafka, 1)
+    assert all(line["agrees"] for line in state.lines("check"))
+    state.kafka.write([record(1, "b", "L", 700)])
+    work(state.kafka)
+    assert state.lines("show", "b")[0]["viewers"] == 0
 
 
 def test_a_partition_that_goes_on_from_its_first_record_is_counted_again(state: Command) -> None:
