@@ -70,6 +70,8 @@ REBALANCES = _counter("rebalances", "Rebalances.", "kind")
 RETRIES = _counter("transaction_retries", "Transactional calls that were retried.", "error")
 CHECKPOINTS = _counter("checkpoints", "Checkpoints committed.")
 CHECKPOINT_ROWS = _counter("checkpoint_rows", "State records written in committed checkpoints.")
+CHECKPOINT_BYTES = _counter("checkpoint_bytes", "Bytes of state records in committed checkpoints.")
+CHECKPOINT_SECONDS = _counter("checkpoint_seconds", "Time spent to write committed checkpoints into transactions.")
 CLOCK_STEPS = _counter("clock_steps", "Steps by which the clock advanced the time of a quiet partition.")
 RESTORED_ROWS = _counter("restored_rows", "State records read to restore partitions.")
 REPLAYED_RECORDS = _counter("replayed_records", "Input records replayed to restore partitions.")
@@ -109,6 +111,22 @@ LOOP_TICK = _gauge("loop_tick_timestamp_seconds", "Unix time of the last turn of
 RESTORING_PARTITIONS = _gauge("restoring_partitions", "Assigned partitions whose state is being restored.")
 BREAKER_OPEN_PARTITIONS = _gauge("breaker_open_partitions", "Assigned partitions whose circuit breaker is open.")
 STOPPED_PARTITIONS = _gauge("stopped_partitions", "Assigned partitions stopped because state and Kafka disagree.")
+PAUSED_PARTITIONS = _gauge(
+    "paused_partitions", "Live partitions that are not read: output is pending, or a jump of time is being closed."
+)
+PENDING_OUTPUT_RECORDS = _gauge("pending_output_records", "Summaries and dead letters that are not committed.")
+PENDING_OUTPUT_BYTES = _gauge(
+    "pending_output_bytes", "Memory of summaries and dead letters that are not committed.", unit="bytes"
+)
+OPEN_TRANSACTION_AGE = _gauge(
+    "open_transaction_age_seconds", "Age of the open transaction; 0 if none is open.", unit="seconds"
+)
+OPEN_TRANSACTION_RECORDS = _gauge(
+    "open_transaction_records", "Summaries and dead letters in the open transaction; 0 if none is open."
+)
+LAST_COMMIT = _gauge(
+    "last_commit_timestamp_seconds", "Unix time of the last commit; absent before the first.", unit="seconds"
+)
 STREAM_SERIES_LEFT_OUT = _gauge(
     "stream_series_left_out", "Streams without series of their own, beyond max_stream_series."
 )
@@ -152,6 +170,8 @@ CATALOGUE = (
     RETRIES,
     CHECKPOINTS,
     CHECKPOINT_ROWS,
+    CHECKPOINT_BYTES,
+    CHECKPOINT_SECONDS,
     CLOCK_STEPS,
     RESTORED_ROWS,
     REPLAYED_RECORDS,
@@ -166,6 +186,12 @@ CATALOGUE = (
     LOOP_TICK,
     RESTORING_PARTITIONS,
     STOPPED_PARTITIONS,
+    PAUSED_PARTITIONS,
+    PENDING_OUTPUT_RECORDS,
+    PENDING_OUTPUT_BYTES,
+    OPEN_TRANSACTION_AGE,
+    OPEN_TRANSACTION_RECORDS,
+    LAST_COMMIT,
     BREAKER_OPEN_PARTITIONS,
     STREAM_SERIES_LEFT_OUT,
     LAG,

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from consumer.observe import catalogue
 from consumer.observe.catalogue import MetricSpec
-from consumer.observe.snapshot import PartitionStatus, Snapshot, SnapshotBoard, StreamStatus
+from consumer.observe.snapshot import OutputStatus, PartitionStatus, Snapshot, SnapshotBoard, StreamStatus
 
 MAX_LABEL_CHARS = 200
 
@@ -48,6 +48,19 @@ class SnapshotCollector:
         yield _single(catalogue.STOPPED_PARTITIONS, snapshot.stopped)
         yield _single(catalogue.BREAKER_OPEN_PARTITIONS, snapshot.tripped)
         yield _single(catalogue.STREAM_SERIES_LEFT_OUT, snapshot.streams_left_out)
+        yield from _output(snapshot.output)
+
+
+def _output(output: OutputStatus) -> Iterator[Metric]:
+    yield _single(catalogue.PAUSED_PARTITIONS, output.paused_partitions)
+    yield _single(catalogue.PENDING_OUTPUT_RECORDS, output.pending_records)
+    yield _single(catalogue.PENDING_OUTPUT_BYTES, output.pending_bytes)
+    yield _single(catalogue.OPEN_TRANSACTION_AGE, output.open_transaction_s)
+    yield _single(catalogue.OPEN_TRANSACTION_RECORDS, output.open_transaction_records)
+    last_commit = _family(catalogue.LAST_COMMIT)
+    if output.last_commit_s is not None:
+        last_commit.add_metric((), output.last_commit_s)
+    yield last_commit
 
 
 def label_of(stream_id: str) -> str:

@@ -66,6 +66,8 @@ class WorkerMetrics:
         self._commits = self._counter(catalogue.COMMITS)
         self._checkpoints = self._counter(catalogue.CHECKPOINTS)
         self._checkpoint_rows = self._counter(catalogue.CHECKPOINT_ROWS)
+        self._checkpoint_bytes = self._counter(catalogue.CHECKPOINT_BYTES)
+        self._checkpoint_seconds = self._counter(catalogue.CHECKPOINT_SECONDS)
         self._clock_steps = self._counter(catalogue.CLOCK_STEPS)
         self._restored_rows = self._counter(catalogue.RESTORED_ROWS)
         self._replayed_records = self._counter(catalogue.REPLAYED_RECORDS)
@@ -111,10 +113,12 @@ class WorkerMetrics:
         """Add one change of the assignment, of one of `REBALANCE_KINDS`."""
         self._rebalances[kind].inc()
 
-    def count_checkpoint(self, rows: int) -> None:
-        """Add one committed checkpoint, and the records of rows in it."""
+    def count_checkpoint(self, rows: int, size_bytes: int, seconds: float) -> None:
+        """Add one committed checkpoint, the records of rows in it, their bytes, and the time to write them."""
         self._checkpoints.inc()
         self._checkpoint_rows.inc(rows)
+        self._checkpoint_bytes.inc(size_bytes)
+        self._checkpoint_seconds.inc(seconds)
 
     def count_clock_step(self) -> None:
         """Add one clock step of a quiet partition."""

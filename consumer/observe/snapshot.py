@@ -42,6 +42,22 @@ class PartitionStatus(NamedTuple):
     checkpoint_age_s: float = 0.0
 
 
+class OutputStatus(NamedTuple):
+    """What is on its way out."""
+
+    paused_partitions: int = 0
+    pending_records: int = 0
+    pending_bytes: int = 0
+    open_transaction_s: float = 0.0
+    """0 if none is open, as is the next."""
+    open_transaction_records: int = 0
+    last_commit_s: float | None = None
+    """Unix time; None before the first."""
+
+
+NO_OUTPUT = OutputStatus()
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """The conditions of readiness, and the reason if one does not hold."""
@@ -80,6 +96,7 @@ class Snapshot:
     streams_left_out: int = 0
     partitions: tuple[PartitionStatus, ...] = ()
     """Live partitions."""
+    output: OutputStatus = NO_OUTPUT
     restoring: int = 0
     """Number of assigned partitions being restored."""
     stopped: int = 0

@@ -1,6 +1,7 @@
 """Write journals and checkpoints into the open transaction, together with the summaries they belong to."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from consumer.kafka.protocols import Transactions
 from consumer.runtime.clocks import Clocks
@@ -18,6 +19,16 @@ REPLAY_TO_STATE = 4
 """A checkpoint is written early once a replay would read more than this many bytes and this many times the state."""
 
 
+class WrittenCheckpoint(NamedTuple):
+    """A committed checkpoint."""
+
+    rows: int
+    """State records of rows."""
+    size_bytes: int
+    seconds: float
+    """To encode it and hand it to the client library."""
+
+
 class StateWriter:
     """Writes state records into the open transaction; call `mark_committed` after the commit."""
 
@@ -27,7 +38,7 @@ class StateWriter:
         self._identity = identity
         self._transactions = transactions
         self._clocks = clocks
-        self._written: dict[int, ChangedRows] = {}
+        self._written: dict[int, tuple[ChangedRows, WrittenCheckpoint]] = {}
 
     def wait_s(self, partition: PartitionTask) -> float:
         """Seconds until a checkpoint is due by age."""
@@ -61,13 +72,14 @@ class StateWriter:
                 return
         self._write_checkpoint(partition)
 
-    def mark_committed(self, partition: PartitionTask) -> int | None:
-        """Apply the commit to the partition; return the number of rows, or None if it held no checkpoint."""
+    def mark_committed(self, partition: PartitionTask) -> WrittenCheckpoint | None:
+        """Apply the commit to the partition; return its checkpoint, or None if it held none."""
         partition.committed_offset = partition.next_offset
         partition.journal_changed = False
-        changed = self._written.pop(partition.number, None)
-        if changed is None:
+        written = self._written.pop(partition.number, None)
+        if written is None:
             return None
+        changed, checkpoint = written
         partition.windows.mark_stored(changed)
         partition.windows.reset_published_checksum()
         partition.journal = Journal()
@@ -75,15 +87,19 @@ class StateWriter:
         partition.checkpoint_s = self._clocks.monotonic_s()
         partition.checkpoint_wanted = False
         partition.processed_bytes = 0
-        return len(changed.records)
+        return checkpoint
 
     def _write_checkpoint(self, partition: PartitionTask) -> None:
+        began_s = self._clocks.monotonic_s()
         changed = partition.windows.changed_rows()
-        self._transactions.produce_all(self._topic, changed.records, partition.number)
+        records = changed.records
+        self._transactions.produce_all(self._topic, records, partition.number)
         number = partition.checkpoint + 1
         self._produce(partition, JOURNAL, Journal().encoded(number, partition.next_offset, Checksum(0, 0)))
         self._produce(partition, CHECKPOINT, self._checkpoint(partition, partition.windows, changed, number).encoded())
-        self._written[partition.number] = changed
+        size_bytes = sum(len(key) + len(value or b"") for key, value in records)
+        written = WrittenCheckpoint(len(records), size_bytes, self._clocks.monotonic_s() - began_s)
+        self._written[partition.number] = changed, written
 
     def _checkpoint(
         self, partition: PartitionTask, windows: PartitionWindows, changed: ChangedRows, number: int

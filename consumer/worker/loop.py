@@ -237,6 +237,7 @@ class Worker:
                 self._input.end_offsets(),
                 **self._restoring.stats(),
                 tripped=len(self._processor.tripped),
+                output=self._publisher.status(partitions),
             )
         )
 

@@ -14,10 +14,11 @@ from consumer.kafka.config import transaction_timeout_ms
 from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.protocols import GroupMetadata, Transactions
 from consumer.observe.metrics import WorkerMetrics
+from consumer.observe.snapshot import OutputStatus
 from consumer.output.summary import Encoder, Origin
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
-from consumer.worker.checkpointing import StateWriter
+from consumer.worker.checkpointing import StateWriter, WrittenCheckpoint
 from consumer.worker.task import PartitionTask
 
 SEND_AT_ONCE = 1_000
@@ -67,6 +68,8 @@ class Publisher:
         self._open_since_s: float | None = None
         self._losses_in_a_row = 0
         self._last_loss = ""
+        self._last_commit_wall_s: float | None = None
+        self._slow_checkpoint = ""
         self.outcome_unknown = False
         """The last transaction's outcome is unknown: memory must be dropped before anything is published."""
 
@@ -75,11 +78,24 @@ class Publisher:
         """Whether transactions can begin."""
         return self._transactions.ready
 
+    def status(self, partitions: Partitions) -> OutputStatus:
+        """What is pending and open, for metrics."""
+        pending = sum(partition.outbox.pending for partition in partitions)
+        unsent = sum(partition.outbox.unsent for partition in partitions)
+        return OutputStatus(
+            paused_partitions=sum(partition.paused for partition in partitions),
+            pending_records=pending,
+            pending_bytes=sum(partition.outbox.pending_bytes for partition in partitions),
+            open_transaction_s=self.open_s,
+            open_transaction_records=pending - unsent,
+            last_commit_s=self._last_commit_wall_s,
+        )
+
     @property
     def trouble(self) -> str:
         """Why commits fail again and again; empty if they do not. One loss alone may be a slow transaction."""
         if self._losses_in_a_row < LOSSES_TOLD:
-            return ""
+            return self._slow_checkpoint
         return f"{self._losses_in_a_row} transactions in a row were lost, nothing is committed: {self._last_loss}"
 
     @property
@@ -175,21 +191,32 @@ class Publisher:
         self._transactions.commit(offsets, group)
         self._open_since_s = None
         self._losses_in_a_row = 0
+        self._last_commit_wall_s = self._clocks.wall_s()
         self._last_commit_s = self._clocks.monotonic_s()
         self._mark_committed(partitions, self._last_commit_s - began_s)
 
     def _mark_committed(self, partitions: Iterable[PartitionTask], duration_s: float) -> None:
         closed_at_ms = [np.empty(0, np.int64)]
         for partition in partitions:
-            rows = self._state.mark_committed(partition)
-            if rows is not None:
-                self._metrics.count_checkpoint(rows)
+            checkpoint = self._state.mark_committed(partition)
+            if checkpoint is not None:
+                self._metrics.count_checkpoint(*checkpoint)
+                self._slow_checkpoint = self._told_if_slow(partition, checkpoint)
             published = partition.outbox.mark_committed()
             closed_at_ms.append(published.closed_at_ms)
             for reason, number in published.by_close_reason.items():
                 self._metrics.count_summaries(reason, number)
         fresh_ms = np.maximum(self._clocks.wall_ms() - np.concatenate(closed_at_ms), 0)
         self._metrics.observe_commit(duration_s, fresh_ms / 1000)
+
+    def _told_if_slow(self, partition: PartitionTask, checkpoint: WrittenCheckpoint) -> str:
+        if checkpoint.seconds <= self._longest_open_s:
+            return ""
+        return (
+            f"partition {partition.number}: a checkpoint of {checkpoint.size_bytes:,} bytes took "
+            f"{checkpoint.seconds:.0f} s to send, more than half of transaction.timeout.ms; set kafka.client "
+            f"transaction.timeout.ms to {math.ceil(checkpoint.seconds * 3) * 1000} or more"
+        )
 
     def _origin(self, partition: PartitionTask) -> Origin:
         return Origin(self._windows.bucket_ms, self._windows.counting, self._kafka.input_topic, partition.number)

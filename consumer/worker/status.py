@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from consumer.observe.snapshot import Health, PartitionStatus, Snapshot, StreamStatus, busiest, merge_streams
+from consumer.observe.snapshot import (
+    NO_OUTPUT,
+    Health,
+    OutputStatus,
+    PartitionStatus,
+    Snapshot,
+    StreamStatus,
+    busiest,
+    merge_streams,
+)
 from consumer.runtime.clocks import Clocks
 from consumer.windows.view import WindowView
 from consumer.worker.task import PartitionTask
@@ -17,6 +26,7 @@ def snapshot_of(
     restoring: int = 0,
     stopped: int = 0,
     tripped: int = 0,
+    output: OutputStatus = NO_OUTPUT,
 ) -> Snapshot:
     """Build a snapshot, with the `limit` streams that have the most viewers."""
     streams, held = _streams(partitions, limit)
@@ -26,6 +36,7 @@ def snapshot_of(
         streams=streams,
         streams_left_out=held - len(streams),
         partitions=tuple(_partition(each, ends.get(each.number), clocks) for each in partitions),
+        output=output,
         restoring=restoring,
         stopped=stopped,
         tripped=tripped,

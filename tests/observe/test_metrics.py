@@ -75,7 +75,7 @@ def test_each_count_lands_on_its_own_series() -> None:
     metrics.count_rejects("truncated", 9)
     metrics.count_summaries("stream_idle", 10)
     metrics.count_rebalance("lost")
-    metrics.count_checkpoint(rows=11)
+    metrics.count_checkpoint(rows=11, size_bytes=2_000, seconds=0.5)
     metrics.count_clock_step()
     metrics.observe_restore(0.3, rows=12, replayed=13)
     metrics.count_retry("COORDINATOR_LOAD_IN_PROGRESS")
@@ -99,6 +99,8 @@ def test_each_count_lands_on_its_own_series() -> None:
     assert value(metrics, "viewer_consumer_rebalances_total", kind="lost") == 1
     assert value(metrics, "viewer_consumer_checkpoints_total") == 1
     assert value(metrics, "viewer_consumer_checkpoint_rows_total") == 11
+    assert value(metrics, "viewer_consumer_checkpoint_bytes_total") == 2_000
+    assert value(metrics, "viewer_consumer_checkpoint_seconds_total") == 0.5
     assert value(metrics, "viewer_consumer_clock_steps_total") == 1
     assert value(metrics, "viewer_consumer_restored_rows_total") == 12
     assert value(metrics, "viewer_consumer_replayed_records_total") == 13
