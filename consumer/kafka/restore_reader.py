@@ -11,7 +11,7 @@ from typing import cast
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
 from consumer.kafka.batch import runs_by_place
-from consumer.kafka.clients import LastClientError, explain, make_admin, make_consumer
+from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, make_admin, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.look_up import BoundsLookUp, Clients, Topics
 from consumer.kafka.retries import NOT_FOUND_OR_DENIED
@@ -120,7 +120,7 @@ class KafkaRestoreReader:
     def _take_error(self, message: Message, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
             self._note(cast("str", message.topic()), cast("int", message.partition()), cast("int", message.offset()))
-        elif error.fatal():
+        elif error.fatal() or error.code() in ACCESS_DENIED:
             raise explain(f"can't read {message.topic()}-{message.partition()}", self._servers, error)
         elif error.code() in NOT_FOUND_OR_DENIED:
             place = cast("str", message.topic()), cast("int", message.partition())

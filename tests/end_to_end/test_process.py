@@ -152,12 +152,12 @@ def test_a_schema_that_is_of_no_use(bootstrap_servers: str, tmp_path: Path, cont
     assert str(path) in line
 
 
-def test_an_output_topic_of_other_size(bootstrap_servers: str) -> None:
+def test_a_state_topic_of_other_size(bootstrap_servers: str) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
         name = unique_name("other")
-        create_topic(bootstrap_servers, name, PARTITIONS + 1)
+        create_topic(bootstrap_servers, name, PARTITIONS + 1, {"cleanup.policy": "compact"})
         try:
-            line = fails(*kafka.flags(), "--set", f"kafka.output_topic={name}", code=1)
+            line = fails(*kafka.flags(), "--set", f"kafka.state_topic={name}", code=1)
         finally:
             delete_topics(bootstrap_servers, [name])
-    assert f'output topic "{name}" has {PARTITIONS + 1} partitions' in line
+    assert f'state topic "{name}" has {PARTITIONS + 1} partitions' in line
