@@ -65,6 +65,7 @@ class InputConsumer:
         self._failure: Exception | None = None
         self._held: list[Message] = []
         self._ends_seen: dict[int, int] = {}
+        self._failures: dict[int, str] = {}
         self.transient_errors: Counter[str] = Counter()
         """Number of errors from which the client library recovers by itself, by name."""
 
@@ -89,7 +90,7 @@ class InputConsumer:
             timeout_s: limited to `LONGEST_POLL_S`.
 
         Raises:
-            ViewerConsumerError: an error that does not heal, such as a deleted topic or a lost offset.
+            ViewerConsumerError: an error that does not heal, such as a deleted topic.
             Exception: raised by the handler; no message is lost.
         """
         messages = self._held or self._consumer.consume(max_messages, min(timeout_s, LONGEST_POLL_S))
@@ -140,6 +141,11 @@ class InputConsumer:
     def last_seen_end(self, partition: int) -> int:
         """The end of the partition when it was last read to its end, transaction markers included."""
         return self._ends_seen.get(partition, 0)
+
+    def take_failures(self) -> Mapping[int, str]:
+        """Owned partitions that cannot be read on, each with the reason and what resolves it; returned once."""
+        failures, self._failures = self._failures, {}
+        return {partition: reason for partition, reason in failures.items() if partition in self._owned}
 
     def close(self) -> None:
         """Leave the group; owned partitions are revoked first.
@@ -231,9 +237,11 @@ class InputConsumer:
             error = message.error()
             if error is None:
                 good.append(message)
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
+                self._failures[cast("int", message.partition())] = self._lost_offset(message, error)
             elif _is_final(error):
                 self._held = good + messages[position + 1 :]
-                self._raise_final(message, error)
+                self._raise_final(error)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
                 self._ends_seen[cast("int", message.partition())] = cast("int", message.offset())
             else:
@@ -241,13 +249,14 @@ class InputConsumer:
                 _log.warning("reading %s: %s", self._topic, error.str())
         return good
 
-    def _raise_final(self, message: Message, error: KafkaError) -> NoReturn:
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
-            raise ViewerConsumerError(
-                f"{self._topic}-{message.partition()}: the offset to read on from is not in it ({error.str()}), so "
-                f"some were never counted; go on without them by: viewer-consumer state reset "
-                f"--partition {message.partition()} --from earliest"
-            )
+    def _lost_offset(self, message: Message, error: KafkaError) -> str:
+        return (
+            f"{self._topic}-{message.partition()}: the offset to read on from is not in it ({error.str()}), so some "
+            f"records were never counted; continue without them with: viewer-consumer state reset "
+            f"--partition {message.partition()} --from earliest"
+        )
+
+    def _raise_final(self, error: KafkaError) -> NoReturn:
         if error.code() in _GONE:
             raise ViewerConsumerError(
                 f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
@@ -282,7 +291,7 @@ _GONE = frozenset(
 )
 # A fatal error arrives as a message with another code, which is not marked as fatal.
 _FINAL = (
-    _GONE | ACCESS_DENIED | {KafkaError._AUTO_OFFSET_RESET, KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
+    _GONE | ACCESS_DENIED | {KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
 )
 
 

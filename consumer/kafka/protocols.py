@@ -71,6 +71,9 @@ class Input(Protocol):
     def last_seen_end(self, partition: int) -> int:
         """The end of the partition when it was last read to its end; 0 before."""
 
+    def take_failures(self) -> Mapping[int, str]:
+        """Owned partitions that cannot be read on, each with the reason; returned once."""
+
     def close(self) -> None:
         """Leave the group."""
 

@@ -106,6 +106,7 @@ class Worker:
             self._start_over()
         self._processor.process_held(self._tasks)
         self._step_over_markers()
+        self._stop_unreadable()
         self._stop_broken()
         self._restore_some()
         self._idle_closing.turn(self._tasks, with_records)
@@ -183,15 +184,26 @@ class Worker:
             if not task.held and not task.paused:
                 task.next_offset = max(task.next_offset, self._input.last_seen_end(task.number))
 
+    def _stop_unreadable(self) -> None:
+        """Stop the partitions whose next offset is not in the input any more; what they counted is not lost."""
+        for number, reason in self._input.take_failures().items():
+            if number in self._tasks:
+                self._drop_uncommitted([number])
+                self._restoring.stop(number, reason)
+
+    def _drop_uncommitted(self, numbers: Sequence[int]) -> None:
+        """Abort, and drop the memory of these partitions; the others' output is sent again."""
+        self._publisher.take_back(self._tasks.values())
+        self._input.pause(numbers)
+        for number in numbers:
+            del self._tasks[number]
+
     def _stop_broken(self) -> None:
         """Abort, stop the partitions whose circuit breaker has opened, and restore the others."""
         newly = [number for number in self._processor.tripped if number in self._tasks]
         if not newly:
             return
-        self._publisher.take_back(self._tasks.values())
-        self._input.pause(newly)
-        for number in newly:
-            del self._tasks[number]
+        self._drop_uncommitted(newly)
 
     # 4. Start over, and 5. restore.
 

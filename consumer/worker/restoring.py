@@ -115,6 +115,11 @@ class PartitionRestorer:
                 break
         return restored
 
+    def stop(self, partition: int, reason: str) -> None:
+        """Stop a partition that was live; it stays so until it is assigned again."""
+        self._stopped[partition] = reason
+        _log.error("partition stopped", partition=partition, reason=reason)
+
     def close(self) -> None:
         """Close the reader."""
         self._reader.close()
@@ -159,8 +164,7 @@ class PartitionRestorer:
     def _stop(self, partition: int, error: StateInconsistent) -> None:
         restore, _ = self._restores.pop(partition)
         restore.drop()
-        self._stopped[partition] = str(error)
-        _log.error("partition stopped", partition=partition, reason=str(error))
+        self.stop(partition, str(error))
 
     def _live(self, partition: int, restored: Restored, began_s: float) -> PartitionTask:
         now_s = self._clocks.monotonic_s()

@@ -107,7 +107,7 @@ def test_an_error_of_a_handler_does_not_lose_the_batch_that_came_with_the_rebala
     assert len(raised) == 1
 
 
-def test_an_offset_that_is_gone_stops_with_the_way_out(kafka_stage: KafkaStage) -> None:
+def test_an_offset_that_is_gone_is_told_with_the_way_out(kafka_stage: KafkaStage) -> None:
     kafka_stage.write(0, b"a", b"b", b"c")
     admin, gone = (
         AdminClient({"bootstrap.servers": kafka_stage.bootstrap_servers}),
@@ -115,10 +115,17 @@ def test_an_offset_that_is_gone_stops_with_the_way_out(kafka_stage: KafkaStage) 
     )
     admin.delete_records([gone])[gone].result(15)
     member = joined(kafka_stage.input(RecordingHandler()))
-    with pytest.raises(
-        ViewerConsumerError, match=f"{kafka_stage.topic}-0: the offset to read on from is not in it.*state reset"
-    ):
-        until(lambda: bool(member.poll(10, 0.1)), "never")
+    failures: dict[int, str] = {}
+
+    def is_told() -> bool:
+        assert member.poll(10, 0.1) == []
+        failures.update(member.take_failures())
+        return bool(failures)
+
+    until(is_told, "it is told")
+    assert failures.keys() == {0}
+    assert failures[0].startswith(f"{kafka_stage.topic}-0: the offset to read on from is not in it")
+    assert failures[0].endswith("viewer-consumer state reset --partition 0 --from earliest")
 
 
 def test_a_topic_that_goes_away_stops_with_its_name(kafka_stage: KafkaStage) -> None:

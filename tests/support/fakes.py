@@ -103,6 +103,8 @@ class FakeInputConsumer:
     def __init__(self, cluster: FakeCluster, handler: AssignmentHandler) -> None:
         self.cluster = cluster
         self.transient_errors: Counter[str] = Counter()
+        self.failures: dict[int, str] = {}
+        """Partitions that cannot be read on."""
         self.closed = False
         self._handler = handler
         self._positions: dict[int, int] = {}
@@ -168,6 +170,10 @@ class FakeInputConsumer:
     def last_seen_end(self, partition: int) -> int:
         end = len(self.cluster.log[partition])
         return end if self._positions.get(partition) == end else 0
+
+    def take_failures(self) -> Mapping[int, str]:
+        failures, self.failures = self.failures, {}
+        return failures
 
     def end_offsets(self) -> Mapping[int, int]:
         return {partition: len(self.cluster.log[partition]) for partition in self._positions}

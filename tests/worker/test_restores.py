@@ -423,3 +423,19 @@ def test_a_partition_that_can_t_be_read_waits_with_its_reason_and_is_tried_again
     rig.join(1, 1)
     rig.turn(INTERVAL_S)
     assert rig.buckets(1) == [0]
+
+
+def test_a_live_partition_whose_offset_is_gone_stops_and_no_other() -> None:
+    rig = Rig(partitions=2).start()
+    for partition in (0, 1):
+        rig.join(0, partition)
+        rig.join(1, partition)
+    rig.input.failures[1] = "events-1: the offset to read on from is not in it"
+    rig.turn(1.0, times=3)
+    latest = rig.board.latest()
+    assert (latest.stopped, [each.partition for each in latest.partitions]) == (1, [0])
+    assert latest.health.reason == "events-1: the offset to read on from is not in it"
+    assert (rig.buckets(0), rig.buckets(1)) == ([0], [])
+    rig.kill()
+    rig.turn(1.0, times=2)
+    assert rig.buckets(1) == [0], "nothing that was counted is lost"
