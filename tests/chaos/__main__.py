@@ -16,6 +16,7 @@ from tests.chaos.lanes import Lanes
 from tests.chaos.points import POINTS
 from tests.chaos.report import Report
 from tests.chaos.scene import scene
+from tests.chaos.transactions import Transactor
 from tests.support.broker import kafka_jars
 
 PARTITIONS = 8
@@ -63,7 +64,9 @@ def _run(options: argparse.Namespace, directory: Path, report: Report) -> bool:
         )
         hurt.start_missing()
         hurt.wait_for_progress(100, BEGIN_TIMEOUT_S)
-        Lanes(hurt.workers, cluster, proxy, report).run(plan(options.seed, options.length, list(workers), points))
+        transactor = Transactor(cluster.bootstrap_servers, hurt.kafka.kafka.input_topic, PARTITIONS)
+        lanes = Lanes(hurt.workers, cluster, proxy, transactor.do, report)
+        lanes.run(plan(options.seed, options.length, list(workers), points))
         report.say("no more faults; the workers may commit all there is")
         hurt.settle(SETTLE_TIMEOUT_S)
         report.endings(hurt.endings)

@@ -1,6 +1,7 @@
 """The plan: which faults, in which order; a seed decides it all, and nothing that happens meanwhile does.
 
-Faults come in lanes that run side by side: one for each worker, one for the brokers, one for the network. Those of a
+Faults come in lanes that run side by side: one for each worker, one for the brokers, one for the network, and one for
+producers with transactions. Those of a
 lane follow one another, so no two of them want the same thing at once; those of different lanes meet as they may.
 """
 
@@ -14,8 +15,9 @@ from tests.chaos.scene import SESSION_S, TRANSACTION_S
 NODES = (1, 2, 3)
 BROKERS = "brokers"
 NETWORK = "network"
+PRODUCERS = "producers"
 
-SHARES: Mapping[str, int] = {"worker": 3, BROKERS: 1, NETWORK: 2}
+SHARES: Mapping[str, int] = {"worker": 3, BROKERS: 1, NETWORK: 2, PRODUCERS: 2}
 """Of the faults, by what a lane is for."""
 
 PAST_THE_TRANSACTION_S = (TRANSACTION_S + SESSION_S) / 2
@@ -52,7 +54,7 @@ Plan = Mapping[str, Sequence[Fault]]
 
 def plan(seed: int, length: int, workers: Sequence[str], points: Sequence[str]) -> Plan:
     """So many faults over all lanes."""
-    shares = dict.fromkeys(workers, SHARES["worker"]) | {lane: SHARES[lane] for lane in (BROKERS, NETWORK)}
+    shares = dict.fromkeys(workers, SHARES["worker"]) | {lane: SHARES[lane] for lane in (BROKERS, NETWORK, PRODUCERS)}
     sizes = _sizes(length, shares)
     return {lane: _lane(lane, size, random.Random(f"{seed} {lane}"), points) for lane, size in sizes.items()}
 
@@ -67,7 +69,7 @@ def _sizes(length: int, shares: Mapping[str, int]) -> dict[str, int]:
 
 
 def _lane(lane: str, size: int, chance: random.Random, points: Sequence[str]) -> list[Fault]:
-    make = {BROKERS: _of_brokers, NETWORK: _of_the_network}.get(lane)
+    make = {BROKERS: _of_brokers, NETWORK: _of_the_network, PRODUCERS: _of_producers}.get(lane)
     faults = _of_a_worker(chance, points) if make is None else make(chance)
     return [next(faults)._replace(rest_s=chance.uniform(0.2, 4.0)) for _ in range(size)]
 
@@ -109,6 +111,12 @@ def _of_the_network(chance: random.Random) -> Iterator[Fault]:
         kind = chance.choice(("cut", "refuse", "hold", "slow", "throttle"))
         longest_s = {"cut": 0.0, "refuse": 5.0, "hold": 9.0}.get(kind, 10.0)
         yield Fault(kind, for_s=chance.uniform(min(0.5, longest_s), longest_s))
+
+
+def _of_producers(chance: random.Random) -> Iterator[Fault]:
+    """Transactions among the events: they leave markers and aborted records behind, and hold back what follows."""
+    while True:
+        yield Fault(chance.choice(("abort", "mark")), for_s=chance.choice((0.0, 0.0, chance.uniform(0.2, 3.0))))
 
 
 def _each_in_turn(points: Sequence[str], chance: random.Random) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from tests.chaos.faults import BROKERS, NETWORK, Fault, Plan
+from tests.chaos.faults import BROKERS, NETWORK, PRODUCERS, Fault, Plan
 from tests.chaos.report import Report
 from tests.chaos.workers import WorkerProcess
 from tests.support.cluster import KafkaCluster
@@ -28,12 +28,21 @@ class Lanes:
         workers: all of the plan's.
         cluster: the brokers.
         proxy: between the workers and the brokers.
+        transact: writes a transaction among the events.
         report: hears of each fault.
     """
 
-    def __init__(self, workers: Sequence[WorkerProcess], cluster: KafkaCluster, proxy: Proxy, report: Report) -> None:
+    def __init__(
+        self,
+        workers: Sequence[WorkerProcess],
+        cluster: KafkaCluster,
+        proxy: Proxy,
+        transact: Callable[[Fault], str],
+        report: Report,
+    ) -> None:
         self._by_lane: dict[str, Do] = {worker.name: _WorkerLane(worker, self._wait).do for worker in workers}
         self._by_lane |= {BROKERS: _BrokerLane(cluster, self._wait).do, NETWORK: _NetworkLane(proxy, self._wait).do}
+        self._by_lane[PRODUCERS] = transact
         self._report = report
         self._end = threading.Event()
         self._failures: list[Exception] = []

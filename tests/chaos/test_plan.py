@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.faults import BROKERS, NETWORK, plan
+from tests.chaos.faults import BROKERS, NETWORK, PRODUCERS, plan
 from tests.chaos.points import POINTS, Order, order
 from tests.chaos.producer import EventSource
 
@@ -16,7 +16,7 @@ WORKERS = ["worker-0", "worker-1", "worker-2"]
 def test_the_same_seed_gives_the_same_faults(seed: int, length: int) -> None:
     made = plan(seed, length, WORKERS, list(POINTS))
     assert made == plan(seed, length, WORKERS, list(POINTS))
-    assert made.keys() == {*WORKERS, BROKERS, NETWORK}
+    assert made.keys() == {*WORKERS, BROKERS, NETWORK, PRODUCERS}
     assert sum(map(len, made.values())) == length
 
 

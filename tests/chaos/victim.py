@@ -15,8 +15,15 @@ from consumer.errors import ViewerConsumerError
 from consumer.observe.logs import set_up_logs
 from consumer.runtime.signals import stop_on_signals
 from consumer.settings.model import load_settings
+from consumer.worker import backpressure, restoring
 from consumer.worker.service import Service
 from tests.chaos.points import Order, arm, order
+
+PIECE = 3
+"""Buckets that close at once: nearly every jump of time is cut."""
+
+PENDING_BYTES = 2_000
+"""Pending output at which reading stops."""
 
 GAVE_UP = 3
 """Exit code where the worker said itself why it can't go on; a traceback has 1."""
@@ -34,6 +41,8 @@ def main() -> int:
     set_up_logs("info", sys.stderr, {"NO_COLOR": "1"})
     if point is not None:
         arm(point)
+    restoring.CLOSED_AT_ONCE = PIECE
+    backpressure.HIGH_BYTES, backpressure.LOW_BYTES = PENDING_BYTES, PENDING_BYTES // 4
     settings = load_settings(None, options.set)
     with stop_on_signals() as stop:
         try:

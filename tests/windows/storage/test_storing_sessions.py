@@ -1,26 +1,20 @@
 """Any history counted by viewer, stored and loaded anywhere, goes on as if it had never been cut; the judge agrees."""
 
-import random
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.windows.partition import PartitionWindows
-from consumer.windows.process import STATUSES
+from consumer.windows.partition import ClosedBuckets
 from consumer.windows.rules import WindowRules
 from consumer.windows.storage.batch import RowError
 from consumer.windows.viewers import room
 from tests.reference.sessions_counting import Event, Reference, Rules
-from tests.windows.columns import columns
-from tests.windows.storage.test_storing import PARTS, damages
+from tests.windows.storage.life import HASH_KEY, PARTS, Change, Life, acts, damages, steps, stores
 from tests.windows.test_sessions_against_reference import (
-    HASH_KEY,
     Row,
     closed_rows,
     engine,
@@ -29,7 +23,7 @@ from tests.windows.test_sessions_against_reference import (
     rules,
     run,
 )
-from tests.windows.topic import Topic, loaded
+from tests.windows.topic import loaded
 
 
 class Seen(NamedTuple):
@@ -40,27 +34,8 @@ class Seen(NamedTuple):
     value: int
 
 
-class Step(NamedTuple):
-    buckets: int
-
-
-class Change(NamedTuple):
-    rules: Rules
-
-
-class Store(NamedTuple):
-    part_bytes: int
-    restarted: bool
-    new_key: bool
-    seed: int
-
-
-Act = Seen | Step | Change | Store
-
-
 @st.composite
-def lives(draw: st.DrawFn) -> tuple[Rules, list[Act]]:
-    """Events, steps of the clock, changes of rules and checkpoints, in any order."""
+def lives(draw: st.DrawFn) -> tuple[Rules, list[Any]]:
     drawn = draw(rules())
     bucket_ms = drawn.bucket_ms
     seen = st.builds(
@@ -74,99 +49,39 @@ def lives(draw: st.DrawFn) -> tuple[Rules, list[Act]]:
         ),
         st.integers(0, 2**32 - 1),
     )
-    store = st.builds(Store, PARTS, st.booleans(), st.booleans(), st.integers(0, 2**32))
-    step = st.builds(Step, st.integers(0, 9))
-    others = st.one_of(step, store, st.builds(Change, rules())) if draw(st.booleans()) else st.one_of(step, store)
-    acts = draw(st.lists(st.one_of(seen, seen, seen, others, store), max_size=70))
-    return drawn, [Change(replace(a.rules, bucket_ms=bucket_ms)) if isinstance(a, Change) else a for a in acts]
+    others = st.one_of(steps, stores, st.builds(Change, rules())) if draw(st.booleans()) else st.one_of(steps, stores)
+    return drawn, draw(acts(seen, others, bucket_ms))
 
 
-class Life:
-    """One engine that lives on, one that is stored and loaded now and then, and the judge."""
+class SessionsLife(Life[Rules]):
+    sessions = True
 
     def __init__(self, drawn: Rules) -> None:
+        super().__init__(drawn)
         self.reference = Reference(drawn)
-        self.rules = WindowRules(**vars(drawn), sessions=True)
-        self.steady, self.stored = engine(drawn), engine(drawn)
-        self.topic = Topic()
-        self.closed: tuple[list[Row], list[Row]] = ([], [])
-        self.offset = 0
-        self.time_ms = 1_000
         self.is_judged = True
         """The judge knows one set of rules only."""
 
-    def act(self, act: Act) -> None:
-        self.offset += 1
-        if isinstance(act, Seen):
-            self._see(act)
-        elif isinstance(act, Step):
-            self._step(act.buckets)
-        elif isinstance(act, Change):
-            self._change(act.rules)
-        else:
-            self._store(act)
-        for windows, closed in zip((self.steady, self.stored), self.closed, strict=True):
-            closed.extend(closed_rows(windows.take_closed()))
-
     def _see(self, seen: Seen) -> None:
-        self.time_ms += seen.step_ms
         event = Event(seen.stream_id, seen.viewer_id, self.time_ms, seen.kind, seen.value)
-        steady, stored = (
-            STATUSES[windows.apply(columns([event]), 0, 1, np.array([self.offset]))[0]]
-            for windows in (self.steady, self.stored)
-        )
-        assert steady == stored
+        status = self.apply(event)
         if self.is_judged:
-            assert steady == self.reference.apply(event, self.offset)
+            assert status == self.reference.apply(event, self.offset)
 
-    def _step(self, buckets: int) -> None:
-        edge_ms = self.steady.next_step_ms()
-        assert edge_ms == self.stored.next_step_ms()
-        if edge_ms is None:
-            return
-        to_ms = edge_ms + (buckets - 1) * self.rules.bucket_ms
-        self.time_ms = max(self.time_ms, to_ms)
+    def judge_step(self, to_ms: int) -> None:
         self.reference.step(to_ms, self.offset)
-        self.steady.step(to_ms, self.offset)
-        self.stored.step(to_ms, self.offset)
 
-    def _change(self, drawn: Rules) -> None:
+    def judge_change(self, drawn: Rules) -> None:
+        del drawn
         self.is_judged = False
-        self.rules = WindowRules(**vars(drawn), sessions=True)
-        self.steady.change_rules(self.rules, self.offset)
-        self.stored.change_rules(self.rules, self.offset)
 
-    def _store(self, store: Store) -> None:
-        rows = self.stored.changed_rows(store.part_bytes)
-        self.topic.write(rows.records)
-        assert self.topic.checksum() == rows.all_rows
-        self.stored.mark_stored(rows)
-        if not store.restarted:
-            return
-        chance, times = random.Random(store.seed), self.stored.times()
-        records, at_once = self.topic.half_compacted(chance), chance.choice([1, 3, 1_000])
-        if store.new_key:  # rows are read before the key is known
-            self.stored = PartitionWindows.loading(self.rules, (7, 8), times)
-            for begin in range(0, len(records), at_once):
-                self.stored.load(records[begin : begin + at_once])
-            self.stored.take_over(self.rules, HASH_KEY, times)
-            checksum = self.stored.finish_load()
-        else:
-            self.stored, checksum = loaded(self.rules, HASH_KEY, times, records, at_once)
-        assert checksum == self.topic.checksum()
-        assert self.stored.changed_rows().records == []
+    def closed_rows(self, closed: ClosedBuckets) -> list[Row]:
+        return closed_rows(closed)
 
     def compare(self) -> None:
-        assert sorted(self.closed[0], key=repr) == sorted(self.closed[1], key=repr)
+        super().compare()
         if self.is_judged:
             assert sorted(self.closed[0], key=repr) == sorted(judged_rows(self.reference.closed), key=repr)
-        steady, stored = self.steady.stats(), self.stored.stats()
-        assert (steady.streams, steady.viewers_held, steady.activities_held) == (
-            stored.streams,
-            stored.viewers_held,
-            stored.activities_held,
-        )
-        assert sorted(self.steady.views()) == sorted(self.stored.views())
         for windows in (self.steady, self.stored):
             windows.close_all()
         closed = [closed_rows(windows.take_closed()) for windows in (self.steady, self.stored)]
@@ -175,9 +90,9 @@ class Life:
 
 @given(lives(), st.sampled_from([room.KEPT_ANYWAY, 0]))
 @settings(max_examples=400, deadline=None)
-def test_any_life_goes_on_where_it_was_stored(life: tuple[Rules, list[Act]], kept_anyway: int) -> None:
+def test_any_life_goes_on_where_it_was_stored(life: tuple[Rules, list[Any]], kept_anyway: int) -> None:
     drawn, acts = life
-    lived = Life(drawn)
+    lived = SessionsLife(drawn)
     with patch.multiple(room, KEPT_ANYWAY=kept_anyway, FREE_SHARE=0.0):
         for act in acts:
             lived.act(act)
