@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from tests.cli.command import Ran, run, run_here
 from tests.end_to_end.events import encoded
@@ -331,6 +332,30 @@ def test_a_state_whose_markers_were_deleted_is_moved_to_the_log_start_with_its_w
     assert state("reset", "--partition", "1", "--keep-rows", "--yes").err.startswith(
         "error: partition 1: nothing to do"
     )
+
+
+def delete_state(kafka: Stage, partition: int) -> None:
+    """As a broker does by age where somebody has set cleanup.policy=compact,delete."""
+    admin, topic = AdminClient({"bootstrap.servers": kafka.kafka.bootstrap_servers}), kafka.kafka.state_topic
+    for policy in ("compact,delete", "compact"):
+        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+        admin.incremental_alter_configs([resource])[resource].result()
+        if policy == "compact,delete":
+            place = TopicPartition(topic, partition, OFFSET_END)
+            admin.delete_records([place])[place].result()
+
+
+def test_a_state_that_was_deleted_is_resolved_and_restored_from_a_log_start_above_0(state: Command) -> None:
+    delete_state(state.kafka, 1)
+    (disagreement,) = [line for line in state("check").out.splitlines() if line.startswith("partition 1")]
+    assert "the group has committed offset 2, but there is no checkpoint of it" in disagreement
+    assert state("reset", "--partition", "1", "--yes").code == 0
+    for number, kind in enumerate("JL"):
+        state.kafka.write([record(1, "b", kind, 2_000 + number)])
+        work(state.kafka)  # restored from what the reset, or the worker before, has written
+    assert state.lines("show", "b")[0]["viewers"] == 0
+    assert all(line["agrees"] for line in state.lines("check"))
 
 
 def test_markers_are_stepped_over_and_may_be_deleted(state: Command) -> None:
