@@ -6,8 +6,9 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -24,9 +25,17 @@ STOP_TIMEOUT_S = 40.0
 """More than a producer may take to get its place, which is not interrupted."""
 
 COORDINATOR_TIMEOUT_S = 30.0
-COORDINATOR_UNKNOWN = frozenset(
-    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
+LEADER_UNKNOWN = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
 )
+
+T = TypeVar("T")
 
 
 class Record(NamedTuple):
@@ -44,7 +53,12 @@ class Stage:
     """Topics and a group that nothing else has."""
 
     def __init__(
-        self, bootstrap_servers: str, partitions: int, rules: Rules, by_viewer: Mapping[str, int] | None = None
+        self,
+        bootstrap_servers: str,
+        partitions: int,
+        rules: Rules,
+        by_viewer: Mapping[str, int] | None = None,
+        only_on: Sequence[int] = (),
     ) -> None:
         self.partitions = partitions
         self.rules = rules
@@ -57,7 +71,8 @@ class Stage:
             dead_letter_topic=unique_name("dead-letters"),
             state_topic=unique_name("state"),
         )
-        create_topic(bootstrap_servers, self.kafka.input_topic, partitions)
+        config = {"min.insync.replicas": "1"} if only_on else {}
+        create_topic(bootstrap_servers, self.kafka.input_topic, partitions, config, only_on=only_on)
         # Idempotent, since a batch that is sent again goes behind its successors else: a topic just made refuses some.
         self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
         # Of the group, but no member of it: it only asks for offsets.
@@ -113,21 +128,15 @@ class Stage:
 
     def committed(self) -> dict[int, int]:
         """The group's offsets; without those of partitions that have none."""
-        deadline = time.monotonic() + COORDINATOR_TIMEOUT_S
-        while True:
-            try:
-                found = self._onlooker.committed(self._places(), timeout=15)
-            except KafkaException as error:
-                # A broker that has just started has yet to find out who coordinates which group.
-                if error.args[0].code() not in COORDINATOR_UNKNOWN or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-            else:
-                return {each.partition: each.offset for each in found if each.offset >= 0}
+        found = _once_brokers_know(lambda: self._onlooker.committed(self._places(), timeout=15))
+        return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def ends(self) -> dict[int, int]:
         """Where each partition of the input ends."""
-        return {place.partition: self._onlooker.get_watermark_offsets(place, 15)[1] for place in self._places()}
+        return {
+            place.partition: _once_brokers_know(partial(self._onlooker.get_watermark_offsets, place, 15))[1]
+            for place in self._places()
+        }
 
     def wait_until_all_is_committed(self, within_s: float = 30.0) -> None:
         """Until the group's offsets are where the input ends."""
@@ -158,6 +167,18 @@ class Stage:
     def leave(self) -> None:
         """Let the topics be."""
         self._onlooker.close()
+
+
+def _once_brokers_know(ask: Callable[[], T]) -> T:
+    """Ask until the answer is not that a broker has yet to find out who leads or coordinates."""
+    deadline = time.monotonic() + COORDINATOR_TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in LEADER_UNKNOWN or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -16,11 +16,24 @@ def unique(name: str) -> str:
 
 
 def create_topic(
-    bootstrap_servers: str, name: str, partitions: int, config: Mapping[str, str] | None = None, within_s: float = 15.0
+    bootstrap_servers: str,
+    name: str,
+    partitions: int,
+    config: Mapping[str, str] | None = None,
+    within_s: float = 15.0,
+    only_on: Sequence[int] = (),
 ) -> None:
-    """Create a topic, with as many replicas as the brokers give by default, and wait until it can be used."""
+    """Create a topic and wait until it can be used.
+
+    It has as many replicas as the brokers give by default, or one: partition i on broker `only_on[i]`.
+    """
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    topic = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=dict(config or {}))
+    config = dict(config or {})
+    if only_on:
+        placed = [[node] for node in only_on]
+        topic = NewTopic(name, num_partitions=partitions, replica_assignment=placed, config=config)
+    else:
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=config)
     admin.create_topics([topic])[name].result(within_s)
     deadline = time.monotonic() + within_s
     while admin.list_topics(name, timeout=within_s).topics[name].error is not None:
