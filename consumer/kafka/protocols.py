@@ -40,30 +40,37 @@ class AssignmentHandler(Protocol):
         """These are lost: another member may own them, so they must not be committed."""
 
 
-class Input(Protocol):
-    """The input topic as one member of the group reads it."""
+class Membership(Protocol):
+    """One member of the group: its assignment, and the metadata that commits need."""
 
     @property
     def assignment(self) -> frozenset[int]:
         """The partitions owned now."""
 
     def subscribe(self) -> None:
-        """Join the group; assignments arrive inside `poll`."""
+        """Join the group; assignments arrive inside `PartitionReader.poll`."""
+
+    def group_metadata(self) -> GroupMetadata | None:
+        """Group metadata for a commit; None during a rebalance: `poll` first."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+class PartitionReader(Protocol):
+    """Records of owned partitions of the input, from offsets that the caller sets."""
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
         """The next messages, errors removed."""
 
-    def group_metadata(self) -> GroupMetadata | None:
-        """Group metadata for a commit; None during a rebalance: `poll` first."""
+    def begin(self, partition: int, offset: int) -> None:
+        """Return the messages of an owned partition from that offset on."""
 
     def pause(self, partitions: Iterable[int]) -> None:
         """Return no more messages of these until `resume`."""
 
     def resume(self, partitions: Iterable[int]) -> None:
         """Continue with these from the paused position."""
-
-    def begin(self, partition: int, offset: int) -> None:
-        """Return the messages of an owned partition from that offset on."""
 
     def end_offsets(self) -> Mapping[int, int]:
         """Known end offsets of owned partitions."""
@@ -74,8 +81,9 @@ class Input(Protocol):
     def take_failures(self) -> Mapping[int, str]:
         """Owned partitions that cannot be read on, each with the reason; returned once."""
 
-    def close(self) -> None:
-        """Leave the group."""
+
+class Input(Membership, PartitionReader, Protocol):
+    """Both on one client; what needs only one of them asks for that one."""
 
 
 class EndQuery(Protocol):

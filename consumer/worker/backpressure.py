@@ -10,7 +10,7 @@ Pausing drops what was fetched; the partition is then read again from its next o
 
 from collections.abc import Callable, Mapping
 
-from consumer.kafka.protocols import Input
+from consumer.kafka.protocols import PartitionReader
 from consumer.runtime.clocks import Clocks
 from consumer.worker.task import PartitionTask
 
@@ -23,12 +23,12 @@ class Backpressure:
     """Pauses and resumes partitions, and continues pending jumps.
 
     Args:
-        source: the input.
+        source: the reader of the input.
         is_overdue: whether the open transaction has to be committed before more is added to it.
         clocks: of the worker.
     """
 
-    def __init__(self, source: Input, is_overdue: Callable[[], bool], clocks: Clocks) -> None:
+    def __init__(self, source: PartitionReader, is_overdue: Callable[[], bool], clocks: Clocks) -> None:
         self._input = source
         self._is_overdue = is_overdue
         self._clocks = clocks

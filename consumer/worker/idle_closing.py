@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from consumer.kafka.protocols import EndQuery, Input
+from consumer.kafka.protocols import EndQuery, PartitionReader
 from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
 from consumer.worker.task import PartitionTask
@@ -11,7 +11,7 @@ from consumer.worker.task import PartitionTask
 class IdleClosing:
     """Queries the ends of quiet partitions, and advances the time of those that are read to their end."""
 
-    def __init__(self, source: Input, ends: EndQuery, metrics: WorkerMetrics, clocks: Clocks) -> None:
+    def __init__(self, source: PartitionReader, ends: EndQuery, metrics: WorkerMetrics, clocks: Clocks) -> None:
         self._input = source
         self._ends = ends
         self._metrics = metrics

@@ -6,7 +6,15 @@ from typing import Protocol
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
 from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.input_consumer import InputConsumer
-from consumer.kafka.protocols import AssignmentHandler, EndQuery, GroupMetadata, Input, RestoreReader, Transactions
+from consumer.kafka.protocols import (
+    AssignmentHandler,
+    EndQuery,
+    GroupMetadata,
+    Input,
+    PartitionReader,
+    RestoreReader,
+    Transactions,
+)
 from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings.model import KafkaSettings, Settings
@@ -74,6 +82,19 @@ class Stage(Protocol):
     def committed(self) -> dict[int, int]: ...
 
     def close(self) -> None: ...
+
+
+def read(member: PartitionReader, count: int) -> list[tuple[int, int, bytes]]:
+    """The next so many, as (partition, offset, value), by partition."""
+    records: list[tuple[int, int, bytes]] = []
+
+    def enough() -> bool:
+        batch = member.poll(100, 0.05)
+        records.extend((each.partition() or 0, each.offset() or 0, each.value() or b"") for each in batch)
+        return len(records) >= count
+
+    until(enough, f"{count} records are read")
+    return sorted(records)
 
 
 def joined(member: Input) -> Input:

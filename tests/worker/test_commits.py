@@ -2,6 +2,8 @@
 
 import pytest
 
+from consumer.settings.model import CommitSettings
+from consumer.state.keys import CHECKPOINT
 from tests.worker.rig import INTERVAL_S, Rig
 
 
@@ -140,3 +142,18 @@ def test_the_time_until_the_first_poll_is_no_gap_between_polls() -> None:
     rig.start()
     rig.turn()
     assert rig.counted("largest_poll_gap_seconds") == 0
+
+
+def test_checkpoints_of_partitions_that_were_restored_together_are_spread_over_their_interval() -> None:
+    rig = Rig(partitions=8, commit=CommitSettings(checkpoint_interval_ms=100_000)).start()
+    written: dict[int, float] = {}
+    for _ in range(110):
+        for partition in range(8):
+            rig.join(0, partition)
+        rig.turn(1.0)
+        for partition in range(8):
+            number = sum(each.key == CHECKPOINT for each in rig.states(partition))
+            if number > 1:
+                written.setdefault(partition, rig.clock.now_s)
+    assert len(set(written.values())) == 8, "no two in one commit"
+    assert max(written.values()) - min(written.values()) < 26
