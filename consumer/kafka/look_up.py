@@ -19,8 +19,6 @@ from consumer.kafka.protocols import Bounds
 from consumer.kafka.retries import is_worth_a_retry
 from consumer.kafka.timeouts import Timeouts
 
-_UNKNOWN_PARTITION = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001  # the library's name
-
 
 class BoundsLookUp:
     """The bounds of some partitions, each as soon as it is known; `run` is called in a thread."""
@@ -42,6 +40,7 @@ class BoundsLookUp:
         self._reasons: dict[int, str] = {}
         self._failure: Exception | None = None
         self._one_by_one = False
+        self._state_partitions: int | None = None
 
     def bounds(self, partition: int) -> Bounds | None:
         """None while unknown.
@@ -65,7 +64,7 @@ class BoundsLookUp:
                 with contextlib.suppress(KafkaException):
                     # The client library would learn the leaders a second after the assignment, and goes on asking
                     # brokers that are down until its metadata is refreshed.
-                    self._clients.find_leaders(self._topics)
+                    self._state_partitions = self._clients.find_leaders(self._topics)
                 before, left = left, self._round(left)
                 # One call has no answer at all if one leader is missing.
                 self._one_by_one = left == before
@@ -101,7 +100,8 @@ class BoundsLookUp:
     def _note(self, partition: int, error: KafkaError) -> None:
         if not is_worth_a_retry(error):
             raise self._clients.explained("can't look up where a restore begins", error)
-        if error.code() in _UNKNOWN_PARTITION:
+        # Asked for the end of a partition that does not exist, the client library only finds no leader.
+        if self._state_partitions is not None and partition >= self._state_partitions:
             self._on_missing()
             self._reasons[partition] = self._topics.missing(partition)
         else:
@@ -137,11 +137,12 @@ class Clients:
         self._servers = servers
         self._last_error = last_error
 
-    def find_leaders(self, topics: Topics) -> None:
-        """Refresh the metadata of both clients."""
-        for topic in (topics.state, topics.input):
+    def find_leaders(self, topics: Topics) -> int | None:
+        """Refresh the metadata of both clients; return the number of state partitions, None if it is not known."""
+        for topic in (topics.input, topics.state):
             self._consumer.list_topics(topic, self.timeouts.call_s)
-        self._admin.list_topics(topics.state, self.timeouts.call_s)
+        state = self._admin.list_topics(topics.state, self.timeouts.call_s).topics[topics.state]
+        return len(state.partitions) if state.error is None else None
 
     def committed(self, topic: str, partitions: Iterable[int]) -> Mapping[int, int | None]:
         """The group's stable offsets; the client library waits for pending transactions."""

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
 from consumer.settings.model import HttpSettings, InputSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
@@ -32,6 +34,7 @@ LEADER_UNKNOWN = frozenset(
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._UNKNOWN_PARTITION,
     }
 )
 
@@ -118,6 +121,18 @@ class Stage:
                 except BufferError:
                     self._writer.poll(0.1)
         assert self._writer.flush(30) == 0
+
+    def grow(self, partitions: int) -> None:
+        """Give the input more partitions, and wait until the clients here know of them."""
+        topic = self.kafka.input_topic
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
+        admin.create_partitions([NewPartitions(topic, partitions)])[topic].result()
+        for client in (self._writer, self._onlooker):
+            until(
+                lambda client=client: len(client.list_topics(topic, 15).topics[topic].partitions) == partitions,  # type: ignore[misc]  # a default binds it now
+                "the brokers know them",
+            )
+        self.partitions = partitions
 
     def records(self) -> Mapping[int, list[Message]]:
         """All records of the input, by partition in the order of their offsets."""

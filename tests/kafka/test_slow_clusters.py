@@ -67,7 +67,8 @@ class Leaderless:
         self.has_coordinator = threading.Event()
         self.has_coordinator.set()
 
-    def find_leaders(self, _topics: Topics) -> None: ...
+    def find_leaders(self, _topics: Topics) -> int | None:
+        return 2
 
     def committed(self, _topic: str, partitions: Iterable[int]) -> Mapping[int, int | None]:
         if not self.has_coordinator.is_set():
@@ -128,7 +129,9 @@ def test_a_refusal_ends_the_look_up() -> None:
 def test_a_state_topic_with_too_few_partitions_is_told_with_the_command_and_grown_where_it_may() -> None:
     clients: Any = Leaderless()
     closed = threading.Event()
-    clients.ends = lambda _topic, partitions, **_: dict.fromkeys(partitions, KafkaError(KafkaError._UNKNOWN_PARTITION))
+    clients.ends = lambda _topic, partitions, **_: dict.fromkeys(
+        partitions, KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
+    )
     made = BoundsLookUp([7], Topics("events", "state", "broker:9092"), clients, closed, closed.set)
     made.run()
     assert made.reason(7) == (
