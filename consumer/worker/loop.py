@@ -164,8 +164,10 @@ class Worker:
         return messages
 
     def _patience_s(self) -> float:
-        busy = any(partition.outbox.unsent or partition.jumping for partition in self._tasks.values())
-        if self._restoring.flowing or busy:
+        tasks = self._tasks.values()
+        to_send = any(task.outbox.unsent for task in tasks)
+        to_close = not self._backpressure.full and any(task.jumping for task in tasks)
+        if self._restoring.flowing or to_send or to_close:
             return 0.0
         longest_s = min(LONGEST_WAIT_S, self._settings.commit.interval_ms / 1000)
         if self._restoring.active:
