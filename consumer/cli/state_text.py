@@ -83,8 +83,8 @@ def print_stream(found: FoundStream, *, as_json: bool) -> None:
         viewers = bucket.peak_concurrent_viewers, bucket.joins, bucket.leaves
         bitrates = round(bucket.avg_bitrate_bps), bucket.min_bitrate_bps, bucket.max_bitrate_bps
         stalls = bucket.buffer_event_count, bucket.buffer_stall_ms
-        figures = map(_cell, (*viewers, bucket.bitrate_sample_count, *bitrates, *stalls))
-        table.add_row(time_text(bucket.bucket_start_ms), "open" if bucket.open else "closed", *figures)
+        stats = map(_cell, (*viewers, bucket.bitrate_sample_count, *bitrates, *stalls))
+        table.add_row(time_text(bucket.bucket_start_ms), "open" if bucket.open else "closed", *stats)
     _print(table)
 
 

@@ -125,7 +125,7 @@ def _values(closed: ClosedBuckets, origin: Origin) -> Iterator[tuple[Any, ...]]:
         rows["offset"].tolist(),
         strict=True,
     )
-    for (stream_id, start_ms, peak, average, *figures, total, reason, offset), of_sessions in zip(
+    for (stream_id, start_ms, peak, average, *stats, total, reason, offset), of_sessions in zip(
         columns, _of_sessions(rows, origin), strict=True
     ):
         yield (
@@ -134,7 +134,7 @@ def _values(closed: ClosedBuckets, origin: Origin) -> Iterator[tuple[Any, ...]]:
             start_ms + origin.bucket_ms,
             peak,
             average,
-            *figures,
+            *stats,
             min(total, INT64_MAX),
             *of_sessions,
             CLOSE_REASONS[reason],

@@ -337,7 +337,7 @@ class PartitionWindows:
         """The same buckets with all fields of a closed one.
 
         They have the fields of `state.CLOSED`, as if they had closed at the end of input; where viewers are counted,
-        the figures of presence are those of closed buckets only.
+        the statistics of presence are those of closed buckets only.
         """
         return window_rows(self._rules, self._state, self._row_of(stream_id))
 

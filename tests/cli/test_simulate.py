@@ -13,7 +13,7 @@ SMALL = ("--streams", "3", "--viewers", "50", "--duration", "2m", "--start", "20
 START_MS = 1_769_890_500_000
 
 
-def test_events_are_data_and_figures_are_for_people() -> None:
+def test_events_are_data_and_statistics_are_for_people() -> None:
     done = run("simulate", "--to", "-", *SMALL)
     assert done.code == 0
     events = [json.loads(line) for line in done.out.splitlines()]

@@ -24,7 +24,7 @@ def scraped(url: str) -> dict[str, float]:
     return sums
 
 
-def test_without_a_terminal_figures_move_and_sigint_ends_it_cleanly() -> None:
+def test_without_a_terminal_statistics_move_and_sigint_ends_it_cleanly() -> None:
     with demo_on_a_pipe(*ANY_PORT) as demo:
         demo.wait("buckets close", lambda: any(line["summaries"] > 300 for line in demo.lines("demo")))
         seen = len(demo.lines("demo"))

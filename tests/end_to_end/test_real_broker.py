@@ -30,7 +30,7 @@ def audience(start_ms: int) -> Iterator[Record]:
         yield Record(names[stream].encode(), value, arrival_ms)
 
 
-def test_every_figure_of_every_summary_is_the_judges(bootstrap_servers: str) -> None:
+def test_every_statistic_of_every_summary_is_the_judges(bootstrap_servers: str) -> None:
     rules = Rules(window_duration_ms=60_000, bucket_ms=10_000, grace_ms=2_000, stream_idle_ms=25_000)
     with stage(bootstrap_servers, 3, rules) as kafka:
         kafka.write(audience(time.time_ns() // 1_000_000 - LENGTH_MS))

@@ -131,7 +131,7 @@ def test_the_list_is_a_table_for_people(state: Command) -> None:
     assert row.split()[-2] == "2"
 
 
-def test_partitions_that_were_never_counted_are_listed_without_figures(
+def test_partitions_that_were_never_counted_are_listed_without_statistics(
     bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with stage(bootstrap_servers, 1, RULES) as kafka:

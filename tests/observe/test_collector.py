@@ -35,7 +35,7 @@ def series(scraped_families: list[Metric]) -> Series:
     return found
 
 
-def test_a_streams_figures_have_the_names_that_are_promised() -> None:
+def test_a_streams_statistics_have_the_names_that_are_promised() -> None:
     found = scraped(snapshot(StreamStatus("live/1", 3, 5, 7, 2500.5, 1000, 4000, 2, 900, 10_000)))
     assert {name: value for (name, label), value in found.items() if label == "live/1"} == {
         "viewer_stream_concurrent_viewers": 3,
@@ -65,7 +65,7 @@ def test_streams_left_out_are_counted() -> None:
     assert found["viewer_consumer_stream_series_left_out", ""] == 41
 
 
-def test_partition_figures() -> None:
+def test_partition_statistics() -> None:
     found = scraped(
         snapshot(
             partitions=(

@@ -107,7 +107,7 @@ class Reference:
         if self._is_closed(start_ms, now_ms) or (stream is not None and self._was_closed(start_ms, stream.past)):
             self.late[event.stream_id] += 1
             return "late"
-        if self._is_closed_by_the_floor(start_ms):
+        if self._is_closed_by_the_idle_watermark(start_ms):
             self.late[event.stream_id] += 1
             return "late_idle"
         if stream is None:
@@ -161,7 +161,7 @@ class Reference:
     def _was_closed(self, start_ms: int, past: list[Instant]) -> bool:
         return any(start_ms + self.rules.bucket_ms + then.grace_ms < then.time_ms for then in past)
 
-    def _is_closed_by_the_floor(self, start_ms: int) -> bool:
+    def _is_closed_by_the_idle_watermark(self, start_ms: int) -> bool:
         if self.idle_watermark_ms is None:
             return False
         return self._is_closed(start_ms, self.idle_watermark_ms) or self._was_closed(start_ms, self.past)
@@ -214,7 +214,7 @@ class Reference:
         stream = self.streams[stream_id]
         if stream.own_time_ms > self.idle_watermark_ms or self.open_buckets(stream_id) or self.window(stream_id):
             return False
-        if not all(self._is_closed_by_the_floor(self._last_closed(then)) for then in stream.past):
+        if not all(self._is_closed_by_the_idle_watermark(self._last_closed(then)) for then in stream.past):
             return False  # a new stream would have open what it has closed
         # The floor and stream_idle_ms are partition time when the floor moved, unless changed rules hold it in place.
         return stream.viewers == 0 or self.idle_watermark_ms + self.rules.stream_idle_ms - stream.own_time_ms >= DAY_MS

@@ -70,7 +70,7 @@ def test_buckets_below_zero_are_floored(drawn: Drawn) -> None:
     assert [int(bucket["start_ms"]) for bucket in drawn.windows.window_of(b"a")] == [-20, -10]
 
 
-def test_the_first_record_sets_no_floor_and_a_new_bucket_does(drawn: Drawn) -> None:
+def test_the_first_record_sets_no_idle_watermark_and_a_new_bucket_does(drawn: Drawn) -> None:
     #  quiet: 3                     floor = 63 - 40 = 23 > 15: closed, by the other stream's record
     #  busy:  4 ..... 59 | 63
     drawn.see("quiet", 3)
@@ -83,7 +83,7 @@ def test_the_first_record_sets_no_floor_and_a_new_bucket_does(drawn: Drawn) -> N
     assert drawn.closed() == [("busy", 0, "WATERMARK", 3), ("quiet", 0, "STREAM_IDLE", 3)]
 
 
-def test_the_floor_moves_behind_the_record_that_moves_it(drawn: Drawn) -> None:
+def test_the_idle_watermark_moves_behind_the_record_that_moves_it(drawn: Drawn) -> None:
     #  The record at 100 is judged under the old floor; the one after it under floor 60.
     drawn.see("a", 0)
     assert drawn.see("a", 100) == "accepted"
@@ -91,7 +91,7 @@ def test_the_floor_moves_behind_the_record_that_moves_it(drawn: Drawn) -> None:
     assert drawn.see("new", 45 + 10) == "accepted"  # end 60 + grace 5 >= 60
 
 
-def test_the_floor_stands_still_inside_a_bucket(drawn: Drawn) -> None:
+def test_the_idle_watermark_stands_still_inside_a_bucket(drawn: Drawn) -> None:
     drawn.see("a", 0)
     drawn.see("a", 91)
     drawn.see("a", 99)
@@ -197,7 +197,7 @@ def test_with_less_grace_what_is_over_closes_at_once(drawn: Drawn) -> None:
     assert drawn.see("a", 9) == "late"
 
 
-def test_with_less_grace_the_floor_closes_too(drawn: Drawn) -> None:
+def test_with_less_grace_the_idle_watermark_closes_too(drawn: Drawn) -> None:
     #  quiet: |0..10| at floor 14: open with grace 5, over with grace 3
     drawn.see("quiet", 3)
     drawn.see("busy", 54)
@@ -220,7 +220,7 @@ def test_with_more_grace_what_has_closed_stays_closed(drawn: Drawn) -> None:
     assert drawn.closed() == [("a", 10, "WATERMARK", 5)]
 
 
-def test_with_more_grace_what_the_floor_has_closed_stays_closed(drawn: Drawn) -> None:
+def test_with_more_grace_what_the_idle_watermark_has_closed_stays_closed(drawn: Drawn) -> None:
     #  floor 60 has closed, for streams that nobody knows, all before 50
     drawn.see("a", 0)
     drawn.see("a", 100)
@@ -230,7 +230,7 @@ def test_with_more_grace_what_the_floor_has_closed_stays_closed(drawn: Drawn) ->
     assert drawn.see("new", 50) == "accepted"
 
 
-def test_the_floor_never_goes_back_when_streams_may_be_idle_for_longer(drawn: Drawn) -> None:
+def test_the_idle_watermark_never_goes_back_when_streams_may_be_idle_for_longer(drawn: Drawn) -> None:
     #  idle 40: floor 60 at 100; idle 80 would have 30 at 110, and 61 at 141
     drawn.see("a", 0)
     drawn.see("a", 100)

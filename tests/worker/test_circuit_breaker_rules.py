@@ -81,7 +81,7 @@ def test_the_limits_of_a_worker() -> None:
     assert opens_at("x." * 50_000, LIMITS) is None
 
 
-def test_it_keeps_a_bounded_number_of_figures() -> None:
+def test_it_keeps_a_bounded_number_of_statistics() -> None:
     breaker = CircuitBreaker()
     for _ in range(100):
         breaker.take(flags("xx." * 1_000))

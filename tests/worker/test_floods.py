@@ -95,7 +95,7 @@ def test_waves_of_one_off_viewers_take_the_room_of_the_first(at_once: int) -> No
 
 
 @BATCHES
-def test_signs_of_one_viewer_past_the_limit_are_said_to_be_untracked_and_hold_nothing(at_once: int) -> None:
+def test_activities_of_one_viewer_past_the_limit_are_said_to_be_untracked_and_hold_nothing(at_once: int) -> None:
     most, count = 8, BUCKET_MS
     rig = Rig(counting="sessions", max_events_per_viewer_bucket=most, viewer_timeout_ms=BUCKET_MS).start()
     held = flood(rig, [bitrate(1_000, timestamp_ms) for timestamp_ms in range(count)], at_once)

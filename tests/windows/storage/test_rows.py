@@ -45,7 +45,7 @@ def store(windows: PartitionWindows, topic: Topic, part_bytes: int = 1_000) -> N
     windows.mark_stored(rows)
 
 
-def test_every_figure_of_a_bucket_is_a_word_of_its_own() -> None:
+def test_every_statistic_of_a_bucket_is_a_word_of_its_own() -> None:
     names = BUCKET.names or ()
     fields = dict(BUCKET.fields or {})
     assert [fields[name][:2] for name in names[3:]] == [
@@ -104,7 +104,7 @@ def test_an_event_that_is_late_changes_no_row() -> None:
     assert keys(drawn.windows) == []
 
 
-def test_closing_by_the_floor_changes_a_row() -> None:
+def test_closing_by_the_idle_watermark_changes_a_row() -> None:
     drawn, topic = Drawn(), Topic()
     drawn.see("quiet", 3)
     drawn.see("busy", 54)
@@ -127,7 +127,7 @@ def test_what_closed_under_less_grace_is_stored() -> None:
     assert again.see("a", 10) == "accepted"
 
 
-def test_what_the_floor_closed_under_less_grace_is_kept_with_the_times() -> None:
+def test_what_the_idle_watermark_closed_under_less_grace_is_kept_with_the_times() -> None:
     drawn = Drawn()
     drawn.see("a", 0)
     drawn.see("a", 100)
@@ -269,7 +269,7 @@ def test_what_is_wrong_with_parts_is_said(records: list[Record], problem: str) -
         loaded(RULES, KEY, Times(13), records)
 
 
-def test_the_tally_counts_every_bucket_and_what_is_in_it() -> None:
+def test_the_checksum_counts_every_bucket_and_what_is_in_it() -> None:
     checksums = set()
     for stream_id, value, end_ms in (("a", 1, 30), ("b", 1, 30), ("a", 2, 30), ("a", 1, 20)):
         drawn = Drawn()
@@ -283,7 +283,7 @@ def test_the_tally_counts_every_bucket_and_what_is_in_it() -> None:
     assert {counters.count for counters in checksums} == {1}
 
 
-def test_the_tally_knows_reasons_and_offsets() -> None:
+def test_the_checksum_knows_reasons_and_offsets() -> None:
     by_step, later, by_record = Drawn(), Drawn(), Drawn()
     for drawn in (by_step, later, by_record):
         drawn.see("a", 3)
