@@ -25,7 +25,11 @@ def warm_up() -> None:
     windows.view_of(b"00000000")
     windows.window_of(b"00000000")
     _store_and_load(windows)
+    windows.limit_closed(1)
     windows.step(10 * _STREAMS, 0)
+    windows.continue_jump()
+    windows.limit_closed(_STREAMS)
+    windows.continue_jump()
     windows.change_rules(_RULES._replace(grace_ms=1), 0)
     windows.close_all()
 

@@ -8,11 +8,14 @@ from consumer.intake.schemas.cache import SchemaCache
 from consumer.settings.model import InputSettings
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage.store import PART_BYTES
+from consumer.worker import restoring
 from consumer.worker.warm_up import warm_up
 from tests.intake.payloads import bitrate, buffer, join, leave
 from tests.worker.rig import BUCKET_MS, INTERVAL_S, Rig
 
 STREAMS = 3_000
+PIECE = 100
+"""Of a jump of time."""
 
 
 def signatures() -> dict[str, list[str]]:
@@ -38,8 +41,11 @@ def work(counting: str) -> None:
         rig.write(payload)
     rig.write_raw(None)
     rig.turn(1.0, times=2 * STREAMS // 1_000 + 5)
+    rig.clock.now_s = 3_600_000.0  # else it is an event of the future
     rig.join(3_600_000_000 // BUCKET_MS)
-    rig.turn(1.0, times=2)
+    rig.turn()
+    assert rig.worker._tasks[0].jumping, "a jump is cut"
+    rig.turn(1.0, times=2 * STREAMS // PIECE)
     store_and_load(rig.worker._tasks[0].windows)
     rig.worker.stop()
     for source in (InputSettings(format="raw"), InputSettings(format="single-object"), InputSettings(time="kafka")):
@@ -54,12 +60,20 @@ def store_and_load(windows: PartitionWindows) -> None:
         loading.load(rows.records)
         loading.finish_load()
     windows.mark_stored(rows)
+    finish_jump(windows)
     windows.step(windows.next_step_ms() or 0, 7)
+    finish_jump(windows)
     windows.change_rules(windows._rules._replace(grace_ms=windows._rules.grace_ms + 1), 8)
+
+
+def finish_jump(windows: PartitionWindows) -> None:
+    while windows.jump_pending:
+        windows.continue_jump()
 
 
 def main() -> None:
     """Print what is new, by kernel, and how many kernels there are."""
+    restoring.CLOSED_AT_ONCE = PIECE
     warm_up()
     before = signatures()
     for counting in ("sessions", "events"):
