@@ -5,12 +5,12 @@ It shares no code with the engine. Kinds are the letters of the golden files: J 
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
+
+from tests.reference.timing import Status, Timing
 
 DAY_MS = 86_400_000
-Status = Literal["accepted", "late", "late_idle", "stream_limit"]
 
 
 class Event(NamedTuple):
@@ -79,50 +79,18 @@ class Stream:
         return self.closed_below_ms is not None and start_ms < self.closed_below_ms
 
 
-class Reference:
+class Reference(Timing[Rules, Event, Stream]):
     """One input partition."""
 
     def __init__(self, rules: Rules) -> None:
-        self.rules = rules
-        self.streams: dict[str, Stream] = {}
-        self.partition_time_ms: int | None = None
-        self.idle_watermark_ms: int | None = None
+        super().__init__(rules)
         self.past: list[Instant] = []
         self.closed: list[Closed] = []
-        self.late: Counter[str] = Counter()
         self.seen: set[str] = set()
-
-    def time_of(self, stream_id: str) -> int:
-        stream = self.streams.get(stream_id)
-        times = [] if stream is None else [stream.own_time_ms]
-        if self.idle_watermark_ms is not None:
-            times.append(self.idle_watermark_ms)
-        return max(times)
 
     def apply(self, event: Event, offset: int | None = None) -> Status:
         self.seen.add(event.stream_id)
-        stream = self.streams.get(event.stream_id)
-        now_ms = event.timestamp_ms if stream is None else max(stream.own_time_ms, event.timestamp_ms)
-        start_ms = event.timestamp_ms // self.rules.bucket_ms * self.rules.bucket_ms
-        if self._is_closed(start_ms, now_ms) or (stream is not None and self._was_closed(start_ms, stream.past)):
-            self.late[event.stream_id] += 1
-            return "late"
-        if self._is_closed_by_the_idle_watermark(start_ms):
-            self.late[event.stream_id] += 1
-            return "late_idle"
-        if stream is None:
-            if len(self.streams) >= self.rules.max_streams:
-                self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
-                return "stream_limit"
-            stream = self.streams[event.stream_id] = Stream(event.timestamp_ms)
-        stream.own_time_ms = now_ms
-        self._close(event.stream_id, "WATERMARK", offset)
-        self._count(stream, stream.buckets.setdefault(start_ms, Bucket(start_ms)), event)
-        self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
-        return "accepted"
-
-    def step(self, to_ms: int, offset: int | None = None) -> None:
-        self._move_partition_time(to_ms, "PARTITION_IDLE", offset)
+        return super().apply(event, offset)
 
     def change_rules(self, rules: Rules, offset: int | None = None) -> None:
         if self.idle_watermark_ms is not None:
@@ -131,8 +99,8 @@ class Reference:
             stream.past.append(Instant(stream.own_time_ms, self.rules.grace_ms))
         self.rules = rules
         for stream_id in list(self.streams):
-            self._close(stream_id, "SETTINGS", offset)
-            if self.idle_watermark_ms is not None and self._is_forgettable(stream_id):
+            self.close(stream_id, "SETTINGS", offset)
+            if self.idle_watermark_ms is not None and self.is_forgettable(stream_id):
                 del self.streams[stream_id]
 
     def close_all(self) -> None:
@@ -146,7 +114,7 @@ class Reference:
         stream = self.streams.get(stream_id)
         if stream is None:
             return []
-        return sorted(s for s in stream.buckets if not self._is_closed(s, now_ms) and not stream.has_closed(s))
+        return sorted(s for s in stream.buckets if not self.is_closed(s, now_ms) and not stream.has_closed(s))
 
     def window(self, stream_id: str) -> list[Bucket]:
         stream = self.streams.get(stream_id)
@@ -155,18 +123,20 @@ class Reference:
         horizon_ms = self.time_of(stream_id) - self.rules.window_duration_ms
         return [b for s, b in sorted(stream.buckets.items()) if s + self.rules.bucket_ms > horizon_ms]
 
-    def _is_closed(self, start_ms: int, time_ms: int) -> bool:
-        return start_ms + self.rules.bucket_ms + self.rules.grace_ms < time_ms
-
     def _was_closed(self, start_ms: int, past: list[Instant]) -> bool:
         return any(start_ms + self.rules.bucket_ms + then.grace_ms < then.time_ms for then in past)
 
-    def _is_closed_by_the_idle_watermark(self, start_ms: int) -> bool:
-        if self.idle_watermark_ms is None:
-            return False
-        return self._is_closed(start_ms, self.idle_watermark_ms) or self._was_closed(start_ms, self.past)
+    def was_closed(self, stream: Stream, start_ms: int) -> bool:
+        return self._was_closed(start_ms, stream.past)
 
-    def _count(self, stream: Stream, bucket: Bucket, event: Event) -> None:
+    def is_closed_by_the_idle_watermark(self, start_ms: int) -> bool:
+        return super().is_closed_by_the_idle_watermark(start_ms) or self._was_closed(start_ms, self.past)
+
+    def new_stream(self, time_ms: int) -> Stream:
+        return Stream(time_ms)
+
+    def count(self, stream: Stream, start_ms: int, event: Event) -> None:
+        bucket = stream.buckets.setdefault(start_ms, Bucket(start_ms))
         if event.kind == "J":
             stream.viewers += 1
             bucket.joins += 1
@@ -179,44 +149,27 @@ class Reference:
         else:
             bucket.stalls_ms.append(event.value)
 
-    def _close(self, stream_id: str, reason: str, offset: int | None) -> None:
+    def close(self, stream_id: str, reason: str, offset: int | None) -> None:
         stream = self.streams[stream_id]
         now_ms = self.time_of(stream_id)
         reached_ms = stream.closed_below_ms
         for start_ms in sorted(stream.buckets):
-            if self._is_closed(start_ms, now_ms) and (reached_ms is None or start_ms >= reached_ms):
+            if self.is_closed(start_ms, now_ms) and (reached_ms is None or start_ms >= reached_ms):
                 self.closed.append(Closed(stream_id, stream.buckets[start_ms], reason, offset))
                 stream.closed_below_ms = start_ms + self.rules.bucket_ms
         for bucket in set(stream.buckets) - {b.start_ms for b in self.window(stream_id)}:
-            if self._is_closed(bucket, now_ms) or stream.has_closed(bucket):
+            if self.is_closed(bucket, now_ms) or stream.has_closed(bucket):
                 del stream.buckets[bucket]
 
-    def _move_partition_time(self, timestamp_ms: int, reason: str, offset: int | None) -> None:
-        before_ms = self.partition_time_ms
-        if before_ms is None:
-            self.partition_time_ms = timestamp_ms
-            return
-        self.partition_time_ms = max(before_ms, timestamp_ms)
-        if self.partition_time_ms // self.rules.bucket_ms == before_ms // self.rules.bucket_ms:
-            return
-        idle_watermark_ms = self.partition_time_ms - self.rules.stream_idle_ms
-        self.idle_watermark_ms = (
-            idle_watermark_ms if self.idle_watermark_ms is None else max(self.idle_watermark_ms, idle_watermark_ms)
-        )
-        for stream_id in list(self.streams):
-            self._close(stream_id, reason, offset)
-            if self._is_forgettable(stream_id):
-                del self.streams[stream_id]
-
-    def _is_forgettable(self, stream_id: str) -> bool:
+    def is_forgettable(self, stream_id: str) -> bool:
         assert self.idle_watermark_ms is not None
         assert self.partition_time_ms is not None
         stream = self.streams[stream_id]
         if stream.own_time_ms > self.idle_watermark_ms or self.open_buckets(stream_id) or self.window(stream_id):
             return False
-        if not all(self._is_closed_by_the_idle_watermark(self._last_closed(then)) for then in stream.past):
+        if not all(self.is_closed_by_the_idle_watermark(self._last_closed(then)) for then in stream.past):
             return False  # a new stream would have open what it has closed
-        # The floor and stream_idle_ms are partition time when the floor moved, unless changed rules hold it in place.
+        # Idle watermark and stream_idle_ms are partition time when it moved, unless changed rules hold it in place.
         return stream.viewers == 0 or self.idle_watermark_ms + self.rules.stream_idle_ms - stream.own_time_ms >= DAY_MS
 
     def _last_closed(self, then: Instant) -> int:

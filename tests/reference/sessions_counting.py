@@ -5,11 +5,11 @@ It shares no code with the engine. Kinds are the letters of the golden files: J 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-Status = Literal["accepted", "late", "late_idle", "stream_limit"]
+from tests.reference.timing import Timing
 
 
 class Event(NamedTuple):
@@ -84,69 +84,37 @@ class Stream:
     summaries: list[Closed] = field(default_factory=list)
 
 
-class Reference:
+class Reference(Timing[Rules, Event, Stream]):
     """One input partition."""
 
     def __init__(self, rules: Rules) -> None:
-        self.rules = rules
-        self.streams: dict[str, Stream] = {}
-        self.partition_time_ms: int | None = None
-        self.idle_watermark_ms: int | None = None
+        super().__init__(rules)
         self.closed: list[Closed] = []
-        self.late: Counter[str] = Counter()
         self.untracked = 0
-
-    def time_of(self, stream_id: str) -> int | None:
-        stream = self.streams.get(stream_id)
-        times = [] if stream is None else [stream.own_time_ms]
-        if self.idle_watermark_ms is not None:
-            times.append(self.idle_watermark_ms)
-        return max(times, default=None)
-
-    def apply(self, event: Event, offset: int | None = None) -> Status:
-        stream = self.streams.get(event.stream_id)
-        now_ms = event.timestamp_ms if stream is None else max(stream.own_time_ms, event.timestamp_ms)
-        start_ms = self.start_of(event.timestamp_ms)
-        if self._is_closed(start_ms, now_ms):
-            self.late[event.stream_id] += 1
-            return "late"
-        if self.idle_watermark_ms is not None and self._is_closed(start_ms, self.idle_watermark_ms):
-            self.late[event.stream_id] += 1
-            return "late_idle"
-        if stream is None:
-            if len(self.streams) >= self.rules.max_streams:
-                self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
-                return "stream_limit"
-            stream = self.streams[event.stream_id] = Stream(event.timestamp_ms)
-        stream.own_time_ms = now_ms
-        self._close(event.stream_id, "WATERMARK", offset)
-        self._count(stream, stream.buckets.setdefault(start_ms, Bucket(start_ms)), event)
-        self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
-        return "accepted"
-
-    def step(self, to_ms: int, offset: int | None = None) -> None:
-        """The clock of a silent partition moves its time."""
-        self._move_partition_time(to_ms, "PARTITION_IDLE", offset)
 
     def close_all(self) -> None:
         """Close up to the bucket that holds each stream's time, as if time had reached its end."""
         for stream_id in self.streams:
-            now_ms = self.time_of(stream_id)
-            assert now_ms is not None
-            self._close_before(stream_id, self.start_of(now_ms) + self.rules.bucket_ms, "END_OF_INPUT", None)
+            self._close_before(
+                stream_id, self.start_of(self.time_of(stream_id)) + self.rules.bucket_ms, "END_OF_INPUT", None
+            )
 
     def live(self, stream_id: str) -> int:
         """Viewers whose newest event is no leave and not too old."""
-        stream, now_ms = self.streams.get(stream_id), self.time_of(stream_id)
-        if stream is None or now_ms is None:
+        stream = self.streams.get(stream_id)
+        if stream is None:
             return 0
+        now_ms = self.time_of(stream_id)
         newest = [max(activities) for activities in stream.activities.values()]
         return sum(not leave and time_ms + self.rules.viewer_timeout_ms >= now_ms for time_ms, leave in newest)
 
     def window(self, stream_id: str) -> list[Closed]:
         """The closed buckets in the window, oldest first."""
-        stream, horizon_ms = self.streams.get(stream_id), self._window_begin_ms(stream_id)
-        return [] if stream is None else [c for c in stream.summaries if self._end_of(c.bucket) > horizon_ms]
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return []
+        begin_ms = self.time_of(stream_id) - self.rules.window_duration_ms
+        return [c for c in stream.summaries if self._end_of(c.bucket) > begin_ms]
 
     def open_buckets(self, stream_id: str) -> list[int]:
         """Starts of the buckets with an event that are open, and of the one that somebody was carried into."""
@@ -158,11 +126,11 @@ class Reference:
         return sorted(starts)
 
     def viewers_held(self) -> int:
-        """Viewers of all streams who are present where closed buckets end, or have signs in open ones."""
+        """Viewers of all streams who are present where closed buckets end, or have activities in open ones."""
         return sum(len(self._held(stream)) for stream in self.streams.values())
 
     def activities_held(self) -> int:
-        """Signs of all streams in open buckets."""
+        """Activities of all streams in open buckets."""
         return sum(
             stream.closed_to_ms is None or time_ms >= stream.closed_to_ms
             for stream in self.streams.values()
@@ -170,23 +138,16 @@ class Reference:
             for time_ms, _ in activities
         )
 
-    def start_of(self, time_ms: int) -> int:
-        return time_ms // self.rules.bucket_ms * self.rules.bucket_ms
-
     def _end_of(self, bucket: Bucket) -> int:
         return bucket.start_ms + self.rules.bucket_ms
 
-    def _window_begin_ms(self, stream_id: str) -> int:
-        now_ms = self.time_of(stream_id)
-        assert now_ms is not None
-        return now_ms - self.rules.window_duration_ms
-
-    def _is_closed(self, start_ms: int, time_ms: int) -> bool:
-        return start_ms + self.rules.bucket_ms + self.rules.grace_ms < time_ms
-
     # Counting.
 
-    def _count(self, stream: Stream, bucket: Bucket, event: Event) -> None:
+    def new_stream(self, time_ms: int) -> Stream:
+        return Stream(time_ms)
+
+    def count(self, stream: Stream, start_ms: int, event: Event) -> None:
+        bucket = stream.buckets.setdefault(start_ms, Bucket(start_ms))
         if event.kind == "B":
             bucket.bitrates.append(event.value)
         elif event.kind == "S":
@@ -235,7 +196,7 @@ class Reference:
         return stays
 
     def _carried(self, stream: Stream, at_ms: int) -> set[str]:
-        """Who is present at the end of the bucket that ends there, by the signs before it."""
+        """Who is present at the end of the bucket that ends there, by the activities before it."""
         carried = set()
         for viewer, activities in stream.activities.items():
             before = {activity: joined for activity, joined in activities.items() if activity[0] < at_ms}
@@ -243,7 +204,7 @@ class Reference:
                 carried.add(viewer)
         return carried
 
-    def _figures(self, stream: Stream, start_ms: int) -> Stats:
+    def _stats(self, stream: Stream, start_ms: int) -> Stats:
         end_ms = start_ms + self.rules.bucket_ms
         by_viewer = {viewer: self._stays(activities) for viewer, activities in stream.activities.items()}
         stays = [stay for each in by_viewer.values() for stay in each]
@@ -272,11 +233,9 @@ class Reference:
 
     # Time.
 
-    def _close(self, stream_id: str, reason: str, offset: int | None) -> None:
-        now_ms = self.time_of(stream_id)
-        assert now_ms is not None
+    def close(self, stream_id: str, reason: str, offset: int | None) -> None:
         # The first bucket that is open still: end + grace reaches the time.
-        reach_ms = now_ms - self.rules.bucket_ms - self.rules.grace_ms
+        reach_ms = self.time_of(stream_id) - self.rules.bucket_ms - self.rules.grace_ms
         self._close_before(stream_id, -(-reach_ms // self.rules.bucket_ms) * self.rules.bucket_ms, reason, offset)
 
     def _close_before(self, stream_id: str, before_ms: int, reason: str, offset: int | None) -> None:
@@ -284,26 +243,12 @@ class Reference:
         stream = self.streams[stream_id]
         while (starts := self.open_buckets(stream_id)) and starts[0] < before_ms:
             bucket = stream.buckets.get(starts[0], Bucket(starts[0]))
-            closed = Closed(stream_id, bucket, self._figures(stream, starts[0]), reason, offset)
+            closed = Closed(stream_id, bucket, self._stats(stream, starts[0]), reason, offset)
             stream.summaries.append(closed)
             self.closed.append(closed)
             stream.closed_to_ms = self._end_of(bucket)
 
-    def _move_partition_time(self, timestamp_ms: int, reason: str, offset: int | None) -> None:
-        before_ms = self.partition_time_ms
-        if before_ms is None:
-            self.partition_time_ms = timestamp_ms
-            return
-        self.partition_time_ms = max(before_ms, timestamp_ms)
-        if self.start_of(self.partition_time_ms) == self.start_of(before_ms):
-            return
-        self.idle_watermark_ms = self.partition_time_ms - self.rules.stream_idle_ms
-        for stream_id in list(self.streams):
-            self._close(stream_id, reason, offset)
-            if self._is_forgettable(stream_id):
-                del self.streams[stream_id]
-
-    def _is_forgettable(self, stream_id: str) -> bool:
+    def is_forgettable(self, stream_id: str) -> bool:
         assert self.idle_watermark_ms is not None
         if self.streams[stream_id].own_time_ms > self.idle_watermark_ms:
             return False
