@@ -119,6 +119,10 @@ class Proxy:
             writer.transport.abort()
             return
         ends = {writer, there_writer}
+        if not self._accepting:  # since it was accepted
+            for end in ends:
+                end.transport.abort()
+            return
         self._writers |= ends
         try:
             await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))

@@ -45,6 +45,7 @@ def proxy() -> Iterator[Proxy]:
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[socket.socket]:
     with connected(proxy) as made:
+        until(lambda: proxy.connections == 1, "it is led through")  # what is being set up is not cut
         yield made
 
 
