@@ -116,6 +116,41 @@ def future_fault(timestamp: int, kafka_timestamp: int, wall_clock: int, max_futu
     return 0
 
 
+@inlined
+def _kafka_time_fault(timestamp: int) -> int:
+    """0, or the fault of a Kafka timestamp that is to be an event's time."""
+    if timestamp == NO_KAFKA_TIMESTAMP:
+        return _MISSING_VALUE
+    # No abs: it maps the smallest number to itself.
+    if timestamp > MAX_ABS_TIMESTAMP_MS or timestamp < -MAX_ABS_TIMESTAMP_MS:
+        return _OUT_OF_RANGE
+    return 0
+
+
+@inlined
+def _fault_of_event(kind: int, stream_bytes: int, viewer_bytes: int, time_fault: int, value: int) -> int:
+    """0, or the reject reason of an event by what it lacks, or by a number that is out of range."""
+    if kind < 0:
+        return _MISSING_VALUE
+    if kind == UNKNOWN_KIND:
+        return _UNKNOWN_EVENT_TYPE
+    if stream_bytes < 0 or viewer_bytes < 0:
+        return _MISSING_VALUE
+    if time_fault != 0:
+        return _TIMESTAMP_OUT_OF_RANGE if time_fault == _OUT_OF_RANGE else time_fault
+    return -value if value < 0 else 0
+
+
+@inlined
+def _fault_of_ids(text: Bytes, stream_at: int, stream_bytes: int, viewer_at: int, viewer_bytes: int) -> int:
+    """0, or the reject reason of the first id that is invalid."""
+    fault = 0
+    for is_viewer in range(2):  # one copy of the check in the machine code
+        if fault == 0:
+            fault = id_fault(text, viewer_at if is_viewer else stream_at, viewer_bytes if is_viewer else stream_bytes)
+    return fault
+
+
 @compiled
 def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop with a branch an operation
     # the records
@@ -277,31 +312,13 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
 
         if time_rule == KAFKA_TIME:
             timestamp = kafka_timestamps[row]
-            time_fault = 0
-            if timestamp == NO_KAFKA_TIMESTAMP:
-                time_fault = _MISSING_VALUE
-            # No abs: it maps the smallest number to itself.
-            elif timestamp > MAX_ABS_TIMESTAMP_MS or timestamp < -MAX_ABS_TIMESTAMP_MS:
-                time_fault = _OUT_OF_RANGE
+            time_fault = _kafka_time_fault(timestamp)
         value = bitrate if kind == BITRATE else duration if kind == BUFFER else 0
-        if kind < 0:
-            fault = _MISSING_VALUE
-        elif kind == UNKNOWN_KIND:
-            fault = _UNKNOWN_EVENT_TYPE
-        elif stream_bytes < 0 or viewer_bytes < 0:
-            fault = _MISSING_VALUE
-        elif time_fault != 0:
-            fault = _TIMESTAMP_OUT_OF_RANGE if time_fault == _OUT_OF_RANGE else time_fault
-        elif value < 0:
-            fault = -value
-        else:
-            for is_viewer in range(2):
-                if fault == 0:
-                    fault = id_fault(
-                        text, viewer_at if is_viewer else stream_at, viewer_bytes if is_viewer else stream_bytes
-                    )
-            if fault == 0 and time_rule != PAYLOAD_TIME:
-                fault = future_fault(timestamp, kafka_timestamps[row], wall_clock, max_future)
+        fault = _fault_of_event(kind, stream_bytes, viewer_bytes, time_fault, value)
+        if fault == 0:
+            fault = _fault_of_ids(text, stream_at, stream_bytes, viewer_at, viewer_bytes)
+        if fault == 0 and time_rule != PAYLOAD_TIME:
+            fault = future_fault(timestamp, kafka_timestamps[row], wall_clock, max_future)
         if fault != 0:
             reject[row] = fault
             continue
