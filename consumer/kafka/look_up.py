@@ -68,6 +68,9 @@ class BoundsLookUp:
                 before, left = left, self._round(left)
                 # One call has no answer at all if one leader is missing.
                 self._one_by_one = left == before
+                if any(map(self._is_missing, left)):
+                    # Once a round, however many are missing: it asks the brokers to add them all.
+                    self._on_missing()
                 if left:
                     self._closed.wait(self._clients.timeouts.retry_pause_s)
         except Exception as error:  # noqa: BLE001  # raised to whoever asks
@@ -101,11 +104,13 @@ class BoundsLookUp:
         if not is_worth_a_retry(error):
             raise self._clients.explained("can't look up where a restore begins", error)
         # Asked for the end of a partition that does not exist, the client library only finds no leader.
-        if self._state_partitions is not None and partition >= self._state_partitions:
-            self._on_missing()
+        if self._is_missing(partition):
             self._reasons[partition] = self._topics.missing(partition)
         else:
             self._reasons[partition] = f"its offsets are not known: {error.str()}"
+
+    def _is_missing(self, partition: int) -> bool:
+        return self._state_partitions is not None and partition >= self._state_partitions
 
 
 class Topics:

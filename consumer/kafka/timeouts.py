@@ -18,8 +18,6 @@ class Timeouts(NamedTuple):
     """Metadata of the dead-letter topic, and between two of its records."""
     join_s: float = 60.0
     """Joining the group alone: partitions of killed members are reassigned only after their session time-out."""
-    restore_s: float = 120.0
-    """Offsets of a restore: longer than the longest open transaction plus a broker's restart."""
     end_offsets_s: float = 5.0
     """An end-offset query; older answers are outdated and dropped."""
     seek_s: float = 10.0
