@@ -95,8 +95,10 @@ def _made(
         raise UsageError(f"kafka.client: {error}") from None
 
 
-def kafka_error(error: KafkaException) -> KafkaError:
-    """The error inside the client library's exception."""
+def kafka_error(error: KafkaException | TimeoutError) -> KafkaError:
+    """The error inside the client library's exception; its futures may also time out."""
+    if isinstance(error, TimeoutError):
+        return KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  # the library's name
     inner = error.args[0]
     return inner if isinstance(inner, KafkaError) else KafkaError(KafkaError._FAIL, str(inner))  # noqa: SLF001  # as above
 

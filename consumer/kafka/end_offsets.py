@@ -94,12 +94,7 @@ class EndOffsets:
         calls = [[each] for each in partitions[:MOST_CALLS]] if self._one_by_one else [partitions]
         futures: dict[TopicPartition, Future[ListOffsetsResultInfo]] = {}
         for call in calls:
-            specs: dict[TopicPartition, OffsetSpec] = {
-                TopicPartition(self._topic, each): latest_spec() for each in call
-            }
-            futures |= self._admin.list_offsets(
-                specs, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout_s
-            )
+            futures |= ask_ends(self._admin, self._topic, call, self._timeout_s)
         return futures
 
     def answers(self) -> Mapping[int, int] | None:
@@ -145,10 +140,8 @@ class EndOffsets:
         for place, future in query.futures.items():
             try:
                 ends[place.partition] = end_of(future.result(0))
-            except KafkaException as raised:
+            except (KafkaException, TimeoutError) as raised:
                 error = kafka_error(raised)
-            except TimeoutError:
-                error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  # the library's name
         return ends, error
 
     def _complain(self, error: KafkaError) -> None:
@@ -167,8 +160,15 @@ class EndOffsets:
         threading.Thread(target=old.clear, daemon=True, name="end-offsets-close").start()
 
 
-def latest_spec() -> OffsetSpec:
-    """The spec that asks for the end of a partition."""
+def ask_ends(
+    admin: AdminClient, topic: str, partitions: Iterable[int], timeout_s: float
+) -> dict[TopicPartition, Future[ListOffsetsResultInfo]]:
+    """Ask in one call where partitions end, records of open transactions included; `end_of` reads each answer."""
+    specs: dict[TopicPartition, OffsetSpec] = {TopicPartition(topic, each): _latest_spec() for each in partitions}
+    return admin.list_offsets(specs, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=timeout_s)
+
+
+def _latest_spec() -> OffsetSpec:
     return LatestSpec()  # type: ignore[no-untyped-call]  # the library gives no types for it
 
 

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
+from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo
 
 from consumer.kafka.clients import LastClientError, explain, kafka_error
-from consumer.kafka.end_offsets import end_of, latest_spec
+from consumer.kafka.end_offsets import ask_ends, end_of
 from consumer.kafka.protocols import Bounds
 from consumer.kafka.retries import is_worth_a_retry
 from consumer.kafka.timeouts import Timeouts
@@ -84,7 +84,7 @@ class BoundsLookUp:
             state_ends = self._clients.ends(self._topics.state, partitions, one_by_one=self._one_by_one)
         except (KafkaException, TimeoutError) as error:
             for partition in partitions:
-                self._note(partition, _error_of(error))
+                self._note(partition, kafka_error(error))
             return partitions
         return [each for each in partitions if not self._resolve(each, committed[each], state_ends[each])]
 
@@ -95,7 +95,7 @@ class BoundsLookUp:
         try:
             begin, end = self._clients.watermarks(self._topics.input, partition)
         except KafkaException as error:
-            self._note(partition, _error_of(error))
+            self._note(partition, kafka_error(error))
             return False
         self._bounds[partition] = Bounds(committed, state_end, begin, end)
         return True
@@ -162,10 +162,7 @@ class Clients:
         """End offsets, records of open transactions included, or the error of each partition."""
         asked: dict[TopicPartition, Future[ListOffsetsResultInfo]] = {}
         for call in [[each] for each in partitions] if one_by_one else [partitions]:
-            wanted: dict[TopicPartition, OffsetSpec] = {TopicPartition(topic, each): latest_spec() for each in call}
-            asked |= self._admin.list_offsets(
-                wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self.timeouts.call_s
-            )
+            asked |= ask_ends(self._admin, topic, call, self.timeouts.call_s)
         return {place.partition: self._end_or_error(future.result) for place, future in asked.items()}
 
     def _end_or_error(self, result: Callable[[float], ListOffsetsResultInfo]) -> int | KafkaError:
@@ -173,7 +170,7 @@ class Clients:
             # An answer without an offset must not count as an empty state.
             return end_of(result(self.timeouts.call_s))
         except (KafkaException, TimeoutError) as error:  # the client library may try longer than its time-out
-            return _error_of(error)
+            return kafka_error(error)
 
     def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         """Log start and last stable offset."""
@@ -183,9 +180,3 @@ class Clients:
     def explained(self, doing: str, error: KafkaError) -> Exception:
         """The error for people."""
         return explain(doing, self._servers, error, self._last_error.error())
-
-
-def _error_of(error: KafkaException | TimeoutError) -> KafkaError:
-    if isinstance(error, KafkaException):
-        return kafka_error(error)
-    return KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  # the library's name

@@ -44,10 +44,8 @@ def call_until(
     while True:
         try:
             return call()
-        except KafkaException as raised:
+        except (KafkaException, TimeoutError) as raised:
             error = kafka_error(raised)
-        except TimeoutError:
-            error = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  # the library's name
         if deadline.passed or not is_retriable(error):
             raise KafkaException(error) from None
         pause()

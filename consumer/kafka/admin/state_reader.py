@@ -7,20 +7,18 @@ from typing import NamedTuple, TypeVar
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.partition_reader import read_to_end
 from consumer.kafka.clients import LastClientError, explain, kafka_error, make_admin, make_consumer
 from consumer.kafka.config import admin_config, restore_config
 from consumer.kafka.deadline import Clock, Deadline
-from consumer.kafka.end_offsets import end_of, latest_spec
+from consumer.kafka.end_offsets import ask_ends, end_of
 from consumer.kafka.retries import call_until
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import Settings
@@ -152,13 +150,11 @@ class StateReader:
 
     def _newest_end(self, topic: str, partition: int, deadline: Deadline) -> int:
         """The end offset, records of open transactions included."""
-        wanted: dict[TopicPartition, OffsetSpec] = {TopicPartition(topic, partition): latest_spec()}
 
         def ask() -> int:
-            (future,) = self._admin.list_offsets(
-                wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._call_s
-            ).values()
-            return end_of(future.result())
+            (future,) = ask_ends(self._admin, topic, [partition], self._call_s).values()
+            # The client library may try longer than its time-out.
+            return end_of(future.result(self._call_s))
 
         return self._asked(f"can't look up where {topic}-{partition} ends", deadline, ask)
 
