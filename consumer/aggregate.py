@@ -146,7 +146,7 @@ def aggregate_files(
             view_file.write("\n")
     if close_at_end:
         run.windows.close_all()
-        run.summaries.add(run.windows.take_closed())
+        run.summaries.add(run.windows.pop_closed())
     for line in run.dropped.report():
         print(line, file=sys.stderr)  # noqa: T201  # for the person who started this
     _write(run.summaries, run.origin, out or sys.stdout)
@@ -170,14 +170,14 @@ def _read_all(names: Sequence[str], source: InputSettings, run: _Run) -> None:
                 for batch in file.batches():
                     for line in run.dropped.named(file.name, batch.faults):
                         progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-                    _take(batch, run)
+                    _process(batch, run)
                     progress.update(task, completed=file.position())
 
 
-def _take(batch: FileBatch, run: _Run) -> None:
+def _process(batch: FileBatch, run: _Run) -> None:
     count = len(batch.events.kind)
     status = run.windows.apply(batch.events, 0, count, np.full(count, -1, np.int64))
-    run.summaries.add(run.windows.take_closed())
+    run.summaries.add(run.windows.pop_closed())
     run.dropped.add(batch, status)
 
 

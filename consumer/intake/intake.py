@@ -98,7 +98,7 @@ class Intake:
         schemas.refresh()
         joined, sizes = _join(values)
         payloads = len(joined)
-        frames, events = self._columns.take(np.frombuffer(joined or bytearray(1), np.uint8), len(values))
+        frames, events = self._columns.of_size(np.frombuffer(joined or bytearray(1), np.uint8), len(values))
         frames.kafka_timestamps_ms[:] = kafka_timestamps_ms
         read_frames(
             events.text,

@@ -102,7 +102,7 @@ class EndOffsets:
         self._give_up_in_time()
         if self._query is None or not self._query.answered:
             return None
-        return self._take_query(self._query) or None
+        return self._collect(self._query) or None
 
     def failed(self) -> bool:
         """Whether the newest query failed or timed out for all its partitions; returned once per query."""
@@ -113,10 +113,10 @@ class EndOffsets:
     def _give_up_in_time(self) -> None:
         """Drop a query that is too old: its answers say nothing of now, but they tell who did not answer."""
         if self._query is not None and self._query.deadline.passed:
-            self._take_query(self._query)
+            self._collect(self._query)
             self._failed = True
 
-    def _take_query(self, query: _Query) -> Mapping[int, int]:
+    def _collect(self, query: _Query) -> Mapping[int, int]:
         self._query = None
         ends, error = self._answers_of(query)
         asked = {place.partition for place in query.futures}

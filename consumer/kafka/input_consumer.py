@@ -142,7 +142,7 @@ class InputConsumer:
         """The end of the partition when it was last read to its end, transaction markers included."""
         return self._ends_seen.get(partition, 0)
 
-    def take_failures(self) -> Mapping[int, str]:
+    def pop_failures(self) -> Mapping[int, str]:
         """Owned partitions that cannot be read on, each with the reason and what resolves it; returned once."""
         failures, self._failures = self._failures, {}
         return {partition: reason for partition, reason in failures.items() if partition in self._owned}
@@ -163,11 +163,11 @@ class InputConsumer:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._metadata = _of_a_member(consumer.consumer_group_metadata())
         try:
-            self._take(consumer, [each.partition for each in partitions])
+            self._assign(consumer, [each.partition for each in partitions])
         except Exception as error:  # noqa: BLE001  # raising here would lose the batch in hand
             self._fail(error)
 
-    def _take(self, consumer: Consumer, partitions: list[int]) -> None:
+    def _assign(self, consumer: Consumer, partitions: list[int]) -> None:
         if not partitions:
             consumer.incremental_assign([])
             return

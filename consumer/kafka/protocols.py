@@ -78,7 +78,7 @@ class PartitionReader(Protocol):
     def last_seen_end(self, partition: int) -> int:
         """The end of the partition when it was last read to its end; 0 before."""
 
-    def take_failures(self) -> Mapping[int, str]:
+    def pop_failures(self) -> Mapping[int, str]:
         """Owned partitions that cannot be read on, each with the reason; returned once."""
 
 
@@ -105,10 +105,6 @@ class Transactions(Protocol):
     @property
     def ready(self) -> bool:
         """Whether transactions can begin."""
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether records were produced since the last commit or abort."""
 
     def init(self) -> None:
         """Initialize the producer; the first use does it otherwise."""

@@ -114,10 +114,10 @@ class KafkaRestoreReader:
             if message.error() is None:
                 good.append(message)
             else:
-                self._take_error(message, cast("KafkaError", message.error()))
+                self._record_error(message, cast("KafkaError", message.error()))
         return good
 
-    def _take_error(self, message: Message, error: KafkaError) -> None:
+    def _record_error(self, message: Message, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
             self._note(cast("str", message.topic()), cast("int", message.partition()), cast("int", message.offset()))
         elif error.fatal() or error.code() in ACCESS_DENIED:

@@ -100,11 +100,6 @@ class TransactionOwner:
         """Whether the producer is initialized; transactions can begin."""
         return self._producer is not None
 
-    @property
-    def in_transaction(self) -> bool:
-        """Whether records were produced since the last commit or abort."""
-        return self._open
-
     def init(self) -> None:
         """Initialize the producer: aborts what its predecessor left open. The first use does it otherwise.
 

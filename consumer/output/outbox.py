@@ -59,7 +59,7 @@ class Outbox:
         """Whether nothing waits for a commit."""
         return not self._closed and not self._rejected
 
-    def take_closed(self, most: int) -> ClosedBuckets | None:
+    def pop_closed(self, most: int) -> ClosedBuckets | None:
         """The next summaries to send, at most `most`; None if all are sent."""
         if self._sent_batches == len(self._closed):
             return None
@@ -71,7 +71,7 @@ class Outbox:
         self.unsent -= end - begin
         return ClosedBuckets(stream_ids[begin:end], rows[begin:end])
 
-    def take_dead_letters(self) -> Iterator[DeadLetter] | None:
+    def pop_dead_letters(self) -> Iterator[DeadLetter] | None:
         """All remaining dead letters, generated lazily; None if all are sent."""
         waiting = self._rejected[self._sent_rejected :]
         if not waiting:

@@ -20,7 +20,7 @@ class Contents:
     others: set[bytes] = field(default_factory=set)
     """Keys of foreign records."""
 
-    def take(self, records: Iterable[Record]) -> None:
+    def add(self, records: Iterable[Record]) -> None:
         """Add the next records; a value of None is a tombstone."""
         for key, value in records:
             if key == CHECKPOINT:

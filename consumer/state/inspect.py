@@ -64,7 +64,7 @@ def read_stored(state: StateReader, partitions: Sequence[int]) -> Iterator[Store
         before = state.committed(partition)
         contents = Contents()
         for records in state.records(partition):
-            contents.take(records)
+            contents.add(records)
         # Queried last, so that the group's offset is not older than the state.
         bounds = state.bounds(partition)
         yield StoredPartition(partition, before, bounds.committed, bounds.begin, bounds.end, contents)

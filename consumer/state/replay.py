@@ -49,7 +49,7 @@ class Replay:
         self.windows = windows
         self.next_offset = next_offset
         self.journal = journal
-        self.taken = 0
+        self.replayed = 0
         """Records."""
         self.processed_bytes = 0
         self.waiting_reason = ""
@@ -68,9 +68,9 @@ class Replay:
     @property
     def _left(self) -> int:
         """Number of records still to be processed."""
-        return self.journal.journal.records - self.taken
+        return self.journal.journal.records - self.replayed
 
-    def take(self, messages: Sequence[Message]) -> None:
+    def receive(self, messages: Sequence[Message]) -> None:
         """Process the next records, in order; ignore those from the journal's offset on.
 
         Raises:
@@ -98,7 +98,7 @@ class Replay:
             raise ReplayFailed(self._partition, self._missing())
         self.next_offset = self.journal.next_offset
         self._step_until(self.journal.next_offset)
-        self.windows.take_closed()
+        self.windows.pop_closed()
         came, published = self.windows.published_checksum(), self.journal.published
         if came != published:
             raise ReplayFailed(
@@ -112,7 +112,7 @@ class Replay:
         stored = self.journal.journal
         if self.journal.counts_records:
             return stored
-        return replace(stored, first_offset=self._first_offset, records=self.taken)
+        return replace(stored, first_offset=self._first_offset, records=self.replayed)
 
     def check_there_is_more(self, reached: int) -> None:
         """Check that the records to be replayed still exist.
@@ -131,7 +131,7 @@ class Replay:
         if not self.journal.counts_records:
             return gone
         expected = self.journal.journal.records
-        return f"{self.taken:,} of {expected:,} records are there, the others were deleted or compacted"
+        return f"{self.replayed:,} of {expected:,} records are there, the others were deleted or compacted"
 
     def _until_it_waits(self, decoded: Decoded, begin: int, end: int) -> int:
         waiting = np.flatnonzero(decoded.events.reject[begin:end] == WAITING)
@@ -162,11 +162,11 @@ class Replay:
                 continue
             self._step_until(int(offsets[first]))
             self.windows.apply(decoded.events, first, last, offsets)
-            self.windows.take_closed()
+            self.windows.pop_closed()
         self.next_offset = int(offsets[end - 1]) + 1 if end > begin else self.next_offset
         if end > begin and self._first_offset is None:
             self._first_offset = int(offsets[begin])
-        self.taken += end - begin
+        self.replayed += end - begin
         self.processed_bytes += len(decoded.events.text) * (end - begin) // len(offsets)
 
     def _step_until(self, offset: int) -> None:

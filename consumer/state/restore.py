@@ -7,7 +7,7 @@
                                 ├───────────────────────────► restored, empty, at input.start
                                 └─ offsets or settings disagree: StateInconsistent
 ```
-It never blocks: `advance` checks the progress, and `take` receives messages as they arrive.
+It never blocks: `advance` checks the progress, and `receive` takes messages as they arrive.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +84,7 @@ class PartitionUnavailable(Exception):  # noqa: N818  # a state of the cluster, 
 
 
 class Restore:
-    """Restores one partition; `advance` and `take` are called in turn until there is a result."""
+    """Restores one partition; `advance` and `receive` are called in turn until there is a result."""
 
     def __init__(self, partition: int, context: RestoreContext, look_up: LookUp, reader: RestoreReader) -> None:
         self.partition = partition
@@ -159,26 +159,26 @@ class Restore:
             if error:
                 raise PartitionUnavailable(f"partition {self.partition}: {error}")
 
-    def take(self, topic: str, messages: Sequence[Message]) -> None:
+    def receive(self, topic: str, messages: Sequence[Message]) -> None:
         """Receive messages of this partition's state or input, in order.
 
         Raises:
             StateInconsistent, ReplayFailed: as `advance`.
         """
         if topic == self._state:
-            self._take_state(messages)
+            self._receive_state(messages)
         elif self._replay is not None:
-            self._replay.take(messages)
+            self._replay.receive(messages)
 
     def drop(self) -> None:
         """Stop reading."""
         self._reader.stop(self._state, self.partition)
         self._reader.stop(self._input, self.partition)
 
-    def _take_state(self, messages: Sequence[Message]) -> None:
+    def _receive_state(self, messages: Sequence[Message]) -> None:
         records = [(message.key() or b"", message.value()) for message in messages]
         if self._finalized_contents is not None:
-            self._finalized_contents.take(records)
+            self._finalized_contents.add(records)
             return
         for key, value in records:
             if key == CHECKPOINT:
@@ -321,7 +321,7 @@ class Restore:
             result_settings=checkpoint.settings,
             rule_changes=tuple(self._rule_changes(checkpoint)),
             rows=self._rows,
-            replayed=replay.taken,
+            replayed=replay.replayed,
             replayed_bytes=replay.processed_bytes,
         )
 

@@ -225,8 +225,8 @@ class PartitionWindows:
         Raises:
             RowError: a record cannot be decoded; discard these windows.
         """
-        for aside in self._load(records):
-            self._large_rows.take(*records[aside])
+        for deferred in self._load(records):
+            self._large_rows.add(*records[deferred])
 
     def take_over(self, rules: WindowRules, hash_key: tuple[int, int], times: Times) -> None:
         """Set rules, hash key and times, which are known only after all rows were read.
@@ -288,13 +288,13 @@ class PartitionWindows:
         self._head["published_count"] = 0
         self._head["published_digest"] = 0
 
-    def take_closed(self) -> ClosedBuckets:
+    def pop_closed(self) -> ClosedBuckets:
         """The buckets closed since the last call, in closing order."""
-        taken, self._closed = self._closed, []
-        if len(taken) == 1:
-            return taken[0]
-        rows = np.concatenate([closed.rows for closed in taken]) if taken else np.empty(0, CLOSED)
-        return ClosedBuckets([stream_id for closed in taken for stream_id in closed.stream_ids], rows)
+        closed_before, self._closed = self._closed, []
+        if len(closed_before) == 1:
+            return closed_before[0]
+        rows = np.concatenate([closed.rows for closed in closed_before]) if closed_before else np.empty(0, CLOSED)
+        return ClosedBuckets([stream_id for closed in closed_before for stream_id in closed.stream_ids], rows)
 
     def _collect(self) -> bool:
         """Copy closed buckets and their ids out of the arrays, because the next call may reuse the rows."""

@@ -96,7 +96,7 @@ def add_stream(state: State, hash_: np.uint64, text: npt.NDArray[np.uint8], at: 
 @inlined
 def remove_stream(state: State, row: int) -> None:
     """Remove a stream without buckets; if it is stored, its row and id stay until its tombstones are stored."""
-    _take_from_table(state, row)
+    _remove_from_table(state, row)
     stream = state.streams[row]
     state.head[0]["streams_live"] -= 1
     stream["scheduled_ms"] = NEVER_MS
@@ -117,7 +117,7 @@ def free_row(state: State, row: int) -> None:
 
 
 @inlined
-def _take_from_table(state: State, row: int) -> None:
+def _remove_from_table(state: State, row: int) -> None:
     table, streams = state.table, state.streams
     mask = len(table) - 1
     hole = _home(streams[row]["hash"], len(table))

@@ -46,7 +46,7 @@ class CircuitBreaker:
         """Record that many records were not rejected; this never opens the circuit breaker."""
         self._seen += records
 
-    def take(self, rejected: npt.NDArray[np.bool_]) -> int | None:
+    def observe(self, rejected: npt.NDArray[np.bool_]) -> int | None:
         """Record which of the next records were rejected; return the index that opens it, or None if none does.
 
         Args:

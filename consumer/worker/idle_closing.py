@@ -28,12 +28,12 @@ class IdleClosing:
                 partition.idle.record_seen()
             else:
                 partition.idle.polled(elapsed_ms)
-        self._take_answers(tasks)
+        self._collect_answers(tasks)
         for partition in tasks.values():
             self._step(partition)
         self._ask(tasks)
 
-    def _take_answers(self, tasks: Mapping[int, PartitionTask]) -> None:
+    def _collect_answers(self, tasks: Mapping[int, PartitionTask]) -> None:
         ends = self._ends.answers()
         if ends is None and not self._ends.failed():
             return

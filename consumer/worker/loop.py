@@ -143,13 +143,13 @@ class Worker:
         self._publisher.publish_all(self._tasks.values(), leaving=partitions)
         if any(each.to_commit for each in self._tasks.values() if each.number in partitions):
             # Their records must not be part of a later commit, which no longer holds their offsets.
-            self._publisher.take_back(self._tasks.values())
+            self._publisher.abort(self._tasks.values())
         self._drop(partitions)
 
     def on_lost(self, partitions: Sequence[int]) -> None:
         """They may have new owners: abort, and drop their memory."""
         self._metrics.count_rebalance("lost")
-        self._publisher.take_back(self._tasks.values())
+        self._publisher.abort(self._tasks.values())
         self._drop(partitions)
 
     # 1. Poll.
@@ -188,14 +188,14 @@ class Worker:
 
     def _stop_unreadable(self) -> None:
         """Stop the partitions whose next offset is not in the input any more; what they counted is not lost."""
-        for number, reason in self._input.take_failures().items():
+        for number, reason in self._input.pop_failures().items():
             if number in self._tasks:
                 self._drop_uncommitted([number])
                 self._restoring.stop(number, reason)
 
     def _drop_uncommitted(self, numbers: Sequence[int]) -> None:
         """Abort, and drop the memory of these partitions; the others' output is sent again."""
-        self._publisher.take_back(self._tasks.values())
+        self._publisher.abort(self._tasks.values())
         self._input.pause(numbers)
         for number in numbers:
             del self._tasks[number]

@@ -111,7 +111,7 @@ class RecordProcessor:
         if decoded.ignored:  # records behind a waiting one are decoded and counted later
             self._metrics.count_ignored(int(np.count_nonzero(decoded.events.reject[run.begin : end] == IGNORED)))
         self._dead_letter_rejects(partition, batch, decoded, range(run.begin, end), status)
-        closed = partition.windows.take_closed()
+        closed = partition.windows.pop_closed()
         if len(closed):
             places = np.searchsorted(batch.offsets[run.begin : end], closed.rows["offset"])
             partition.outbox.add_closed(closed, batch.timestamps_ms[run.begin : end][places])
@@ -132,7 +132,7 @@ class RecordProcessor:
         codes = decoded.events.reject[run.begin : run.end]
         rejected = ((codes != 0) & (codes < WAITING)) | (status == STREAM_LIMIT)
         # Records from the future do not count: a wrong clock says nothing about the topic.
-        opened = partition.breaker.take(rejected[codes != Reject.FUTURE])
+        opened = partition.breaker.observe(rejected[codes != Reject.FUTURE])
         if opened is None or partition.breaker.passed is None:
             return False
         reasons = np.bincount(np.where(codes == 0, Reject.STREAM_LIMIT, codes)[rejected & (codes != Reject.FUTURE)])
@@ -162,8 +162,8 @@ class RecordProcessor:
 
     def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
         by_status = np.bincount(status, minlength=len(STATUSES)).tolist()
-        taken = kinds if by_status[ACCEPTED] == len(status) else kinds[status == ACCEPTED]
-        self._metrics.count_events(np.bincount(taken, minlength=len(KINDS)))
+        accepted = kinds if by_status[ACCEPTED] == len(status) else kinds[status == ACCEPTED]
+        self._metrics.count_events(np.bincount(accepted, minlength=len(KINDS)))
         self._metrics.count_presence(*partition.new_session_counts())
         for code, reason in ((LATE, "stream_time"), (LATE_IDLE, "stream_idle")):
             if by_status[code]:

@@ -132,7 +132,7 @@ class Publisher:
             with self._transactions.time_limit(LEAVE_TIMEOUT_S):
                 self._attempt(partitions, None)
 
-    def take_back(self, partitions: Partitions) -> None:
+    def abort(self, partitions: Partitions) -> None:
         """Abort the open transaction; output of owned partitions is sent again with the next commit."""
         try:
             self._transactions.abort()
@@ -167,11 +167,11 @@ class Publisher:
         if self._open_since_s is None and any(partition.outbox.unsent for partition in partitions):
             self._open_since_s = self._clocks.monotonic_s()
         for partition in partitions:
-            dead_letters = partition.outbox.take_dead_letters()
+            dead_letters = partition.outbox.pop_dead_letters()
             if dead_letters is not None:
                 self._transactions.produce_with_headers(self._kafka.dead_letter_topic, dead_letters)
             while until_s is None or self._clocks.monotonic_s() < until_s:
-                closed = partition.outbox.take_closed(SEND_AT_ONCE)
+                closed = partition.outbox.pop_closed(SEND_AT_ONCE)
                 if closed is None:
                     break
                 records = self._encode(closed, self._origin(partition))

@@ -108,7 +108,7 @@ class PartitionRestorer:
         while self.reading:
             messages = self._reader.poll(BATCH, patience_s)
             for topic, partition, group in runs_by_place(messages):
-                self._take(topic, partition, group)
+                self._receive(topic, partition, group)
             restored += self._advance()
             self._flowing = bool(messages)
             if not messages or self._clocks.monotonic_s() >= end_s:
@@ -124,12 +124,12 @@ class PartitionRestorer:
         """Close the reader."""
         self._reader.close()
 
-    def _take(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
+    def _receive(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         restore, _ = self._restores.get(partition, (None, 0.0))
         if restore is None:
             return  # it has stopped since
         try:
-            restore.take(topic, messages)
+            restore.receive(topic, messages)
         except StateInconsistent as error:
             self._stop(partition, error)
 

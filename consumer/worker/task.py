@@ -115,6 +115,6 @@ class PartitionTask:
 
     def add_closed_now(self, now_ms: int) -> None:
         """Add buckets to the outbox that closed without a record: by the clock, or by changed settings, at `now_ms`."""
-        closed = self.windows.take_closed()
+        closed = self.windows.pop_closed()
         if len(closed):
             self.outbox.add_closed(closed, np.full(len(closed), now_ms, np.int64))

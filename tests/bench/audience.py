@@ -74,7 +74,7 @@ class Room:
         self.rules = window_rules(source.windows)
         self.windows = PartitionWindows(self.rules, (1, 2))
 
-    def take(self, made: Heartbeats) -> float:
+    def process(self, made: Heartbeats) -> float:
         """Milliseconds of CPU that the windows took for all of it."""
         took_s = 0.0
         for _, values, stamps in made.batches():
@@ -82,7 +82,7 @@ class Room:
             began_s = time.process_time()
             self.windows.apply(events, 0, len(values), np.arange(len(values)))
             took_s += time.process_time() - began_s
-            self.windows.take_closed()
+            self.windows.pop_closed()
         return took_s * 1e3
 
 
@@ -100,9 +100,9 @@ def measure_audience(bootstrap_servers: str, options: Namespace) -> None:
 def _say_bytes_at_rest(streams: int) -> None:
     room, start_ms = Room(), _whole_buckets_ago(600_000)
     seen = [Visit(JOIN, start_ms, HEARTBEAT_MS), Visit(BITRATE, start_ms + HEARTBEAT_MS, HEARTBEAT_MS)]
-    room.take(Heartbeats(AUDIENCE, streams, seen))
+    room.process(Heartbeats(AUDIENCE, streams, seen))
     # One viewer a stream goes on, until the buckets of all others are closed and their signs are dropped.
-    room.take(Heartbeats(streams, streams, [Visit(BITRATE, start_ms + 3 * HEARTBEAT_MS, HEARTBEAT_MS // 2)]))
+    room.process(Heartbeats(streams, streams, [Visit(BITRATE, start_ms + 3 * HEARTBEAT_MS, HEARTBEAT_MS // 2)]))
     assert room.windows.stats().viewers_held == AUDIENCE
     held = viewer_array_bytes(room.windows._state.viewer_arrays, 0, 0)
     say_figure(f"{AUDIENCE:,} viewers at rest: bytes a viewer", [held / AUDIENCE], "", Goal("<=", 64))
@@ -112,10 +112,10 @@ def _finalized_ms(kind: int) -> float:
     """All are there, all do something in one bucket, and one event closes it."""
     room, start_ms = Room(), _whole_buckets_ago(600_000)
     bucket_ms, grace_ms = room.rules.bucket_ms, room.rules.grace_ms
-    room.take(
+    room.process(
         Heartbeats(HUGE_STREAM, 1, [Visit(JOIN, start_ms, bucket_ms), Visit(kind, start_ms + bucket_ms, bucket_ms)])
     )
-    return room.take(Heartbeats(1, 1, [Visit(BITRATE, start_ms + 2 * bucket_ms + grace_ms + 1, 0)]))
+    return room.process(Heartbeats(1, 1, [Visit(BITRATE, start_ms + 2 * bucket_ms + grace_ms + 1, 0)]))
 
 
 def _say_huge_audience(bootstrap_servers: str, options: Namespace) -> None:

@@ -44,7 +44,7 @@ def measure_rooms(load: Load, batch: int, counting: str) -> RoomFigures:
         partition = PartitionWindows(window_rules(source.windows), (1, 2))
         for events in columns:
             partition.apply(events, 0, len(events.kind), offsets)
-            partition.take_closed()
+            partition.pop_closed()
 
     return RoomFigures(_best_ns(decode, len(values)), _best_ns(process_events, len(values)))
 
@@ -57,7 +57,7 @@ def state_bytes_per_stream(load: Load, counting: str) -> float:
     for _, values, stamps in load.batches():
         events = intake.decode(values, stamps, load.start_ms + load.duration_ms).events
         partition.apply(events, 0, len(values), np.arange(len(values)))
-        partition.take_closed()
+        partition.pop_closed()
     stats = partition.stats()
     return stats.state_bytes / stats.streams
 

@@ -119,7 +119,7 @@ def test_an_offset_that_is_gone_is_told_with_the_way_out(kafka_stage: KafkaStage
 
     def is_told() -> bool:
         assert member.poll(10, 0.1) == []
-        failures.update(member.take_failures())
+        failures.update(member.pop_failures())
         return bool(failures)
 
     until(is_told, "it is told")

@@ -17,7 +17,7 @@ histories = st.lists(
 def test_the_newest_of_each_key_stands_however_records_are_batched(history: list[Record], batch: int) -> None:
     contents = Contents()
     for begin in range(0, len(history), batch):
-        contents.take(history[begin : begin + batch])
+        contents.add(history[begin : begin + batch])
     left = {key: value for key, value in dict(history).items() if value is not None}
     rows = {key: value for key, value in left.items() if key[:1] == b"r"}
     assert contents.checkpoint == left.get(b"c")

@@ -33,7 +33,7 @@ def test_what_an_open_bucket_does_not_know_yet_is_none(counting: str, open_figur
     windows.apply(columns(events), 0, len(events), np.arange(len(events)))
     rows = windows.changed_rows()
     contents = Contents()
-    contents.take(rows.records)
+    contents.add(rows.records)
     checkpoint = Checkpoint(
         number=1,
         next_offset=2,

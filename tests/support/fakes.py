@@ -171,7 +171,7 @@ class FakeInputConsumer:
         end = len(self.cluster.log[partition])
         return end if self._positions.get(partition) == end else 0
 
-    def take_failures(self) -> Mapping[int, str]:
+    def pop_failures(self) -> Mapping[int, str]:
         failures, self.failures = self.failures, {}
         return failures
 
@@ -333,6 +333,7 @@ class FakeTransactionOwner:
 
     @property
     def in_transaction(self) -> bool:
+        """Not part of the protocol: tests look at what is begun but not ended."""
         return self._in_transaction
 
     def init(self) -> None:

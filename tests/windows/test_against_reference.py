@@ -93,7 +93,7 @@ def run(
     closed: list[tuple[object, ...]] = []
     for begin, end in pairwise(edges):
         statuses += [STATUSES[code] for code in windows.apply(table, begin, end, offsets)]
-        closed += closed_rows(windows.take_closed())
+        closed += closed_rows(windows.pop_closed())
     return statuses, closed
 
 
@@ -132,7 +132,7 @@ def test_any_history_in_any_batches_gives_what_the_reference_gives(
     reference.closed.clear()
     reference.close_all()
     windows.close_all()
-    assert sorted(row[:3] for row in closed_rows(windows.take_closed())) == sorted(
+    assert sorted(row[:3] for row in closed_rows(windows.pop_closed())) == sorted(
         (c.stream_id, reference_row(c.bucket), c.reason) for c in reference.closed
     )
 

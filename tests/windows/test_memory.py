@@ -19,7 +19,7 @@ def feed(windows: PartitionWindows, events: Sequence[Event | sessions_counting.E
     for begin in range(0, len(events), at_once):
         some = events[begin : begin + at_once]
         windows.apply(columns(some), 0, len(some), np.arange(len(some)))
-        windows.take_closed()
+        windows.pop_closed()
 
 
 def test_a_stream_costs_less_than_a_kilobyte_at_the_default_settings() -> None:

@@ -113,7 +113,7 @@ def run(windows: PartitionWindows, events: Sequence[Event], cuts: Sequence[int])
     closed: list[Row] = []
     for begin, end in pairwise(edges):
         statuses += [STATUSES[code] for code in windows.apply(table, begin, end, offsets)]
-        closed += closed_rows(windows.take_closed())
+        closed += closed_rows(windows.pop_closed())
     return statuses, closed
 
 
@@ -157,4 +157,4 @@ def assert_same_as_the_judge(drawn: Rules, events: Sequence[Event], cuts: Sequen
     reference.closed.clear()
     reference.close_all()
     windows.close_all()
-    assert_same_closed(closed_rows(windows.take_closed()), judged_rows(reference.closed))
+    assert_same_closed(closed_rows(windows.pop_closed()), judged_rows(reference.closed))

@@ -49,7 +49,7 @@ def outcome(events: Sequence[Event], cuts: Sequence[int]) -> tuple[list[Row], Se
     assert set(statuses) == {"accepted"}
     views = sorted(windows.views())
     windows.close_all()
-    closed += closed_rows(windows.take_closed())
+    closed += closed_rows(windows.pop_closed())
     return sorted((row[:-2] for row in closed), key=repr), windows.counters(), views
 
 
@@ -74,5 +74,5 @@ def test_events_that_come_twice_say_nothing_new_of_viewers(events: list[Event], 
 def test_a_batch_without_events_is_nothing() -> None:
     windows = PartitionWindows(RULES, HASH_KEY)
     assert len(windows.apply(columns([]), 0, 0, columns([]).timestamp_ms)) == 0
-    taken: ClosedBuckets = windows.take_closed()
+    taken: ClosedBuckets = windows.pop_closed()
     assert len(taken) == 0

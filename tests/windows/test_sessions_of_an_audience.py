@@ -29,7 +29,7 @@ def test_live_counts_and_summaries_of_a_simulated_audience() -> None:
         rows = zip(batch.stream, batch.viewer, batch.timestamp_ms, batch.kind, batch.value, strict=True)
         events = [Event(names[s], f"viewer {v}", int(t), KIND_LETTERS[k], int(value)) for s, v, t, k, value in rows]
         windows.apply(columns(events), 0, len(events), np.arange(taken, taken + len(events)))
-        closed += closed_rows(windows.take_closed())
+        closed += closed_rows(windows.pop_closed())
         for offset, event in enumerate(events, taken):
             reference.apply(event, offset)
         taken += len(events)

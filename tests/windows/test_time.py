@@ -28,7 +28,7 @@ class Drawn:
 
     def closed(self) -> list[tuple[str, int, str, int]]:
         """Stream, start, reason, offset of what closed since the last call."""
-        ids, rows = self.windows.take_closed()
+        ids, rows = self.windows.pop_closed()
         starts = rows["bucket"]["start_ms"].tolist()
         reasons = [CLOSE_REASONS[code] for code in rows["reason"].tolist()]
         return list(zip([each.decode() for each in ids], starts, reasons, rows["offset"].tolist(), strict=True))

@@ -36,7 +36,7 @@ class Drawn:
 
     def closed(self, *names: str, stream_id: str = "s") -> list[tuple[int, ...]]:
         """Start in seconds and figures of the stream's buckets that have closed since the last call."""
-        ids, rows = self.windows.take_closed()
+        ids, rows = self.windows.pop_closed()
         found = []
         for each, row in zip(ids, rows, strict=True):
             if each == stream_id.encode():

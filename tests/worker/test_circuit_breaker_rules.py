@@ -13,7 +13,7 @@ SMALL = (Limit(most=2, among=3), Limit(most=4, among=8))
 
 def opens_at(history: str, limits: tuple[Limit, ...] = SMALL) -> int | None:
     """The record at which one opens that hears of a history in one batch; `x` is a reject."""
-    return CircuitBreaker(limits).take(flags(history))
+    return CircuitBreaker(limits).observe(flags(history))
 
 
 def flags(history: str) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
@@ -65,7 +65,7 @@ def test_any_history_in_any_batches_opens_it_where_the_judge_says(
         if "x" not in part:
             breaker.pass_over(len(part))
             continue
-        row = breaker.take(flags(part))
+        row = breaker.observe(flags(part))
         if row is not None:
             assert found is None, "it opens once"
             found = begin + row
@@ -84,7 +84,7 @@ def test_the_limits_of_a_worker() -> None:
 def test_it_keeps_a_bounded_number_of_statistics() -> None:
     breaker = CircuitBreaker()
     for _ in range(100):
-        breaker.take(flags("xx." * 1_000))
+        breaker.observe(flags("xx." * 1_000))
     assert len(breaker._rejected_at) == RATIO.most
 
 

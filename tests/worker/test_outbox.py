@@ -53,8 +53,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.letters_waiting += numbers
 
     @rule(most=st.integers(1, 4))
-    def take_closed(self, most: int) -> None:
-        taken = self.outbox.take_closed(most)
+    def pop_closed(self, most: int) -> None:
+        taken = self.outbox.pop_closed(most)
         if not self.waiting:
             assert taken is None
             return
@@ -65,8 +65,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.waiting, self.sent = self.waiting[len(numbers) :], self.sent + numbers
 
     @rule()
-    def take_dead_letters(self) -> None:
-        taken = self.outbox.take_dead_letters()
+    def pop_dead_letters(self) -> None:
+        taken = self.outbox.pop_dead_letters()
         assert (taken is None) == (not self.letters_waiting)
         assert [int(key or b"") for key, _, _ in taken or ()] == self.letters_waiting
         self.letters_waiting, self.letters_sent = [], self.letters_sent + self.letters_waiting

@@ -58,7 +58,7 @@ class Columns:
             reject=np.zeros(capacity, np.uint8),
         )
 
-    def take(self, text: Bytes, count: int) -> tuple[Frames, EventColumns]:
+    def of_size(self, text: Bytes, count: int) -> tuple[Frames, EventColumns]:
         """Columns of `count` rows over `text`; overwrites the previous batch."""
         if count > self._capacity:
             self._grow(max(count, 2 * self._capacity))
@@ -125,7 +125,7 @@ def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count
     room = count * SCRATCH_BYTES if program.needs_scratch else 0
     text = np.frombuffer(bytearray(buffer) + bytes(room), np.uint8)
     columns = Columns(count)
-    frames, events = columns.take(text, count)
+    frames, events = columns.of_size(text, count)
     frames.ends[:] = len(buffer)
     end = columns.decode(program.program_code, frames, events, NO_GUARD, scratch_at=len(buffer), back_to_back=True)
     if 0 <= end < len(buffer):

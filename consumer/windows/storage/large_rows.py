@@ -39,7 +39,7 @@ class LargeRows:
     def __init__(self) -> None:
         self._parts: dict[bytes, dict[int, tuple[bytes, bytes]]] = {}
 
-    def take(self, key: bytes, value: bytes | None) -> None:
+    def add(self, key: bytes, value: bytes | None) -> None:
         """Add a part or a tombstone; the newest record of a key is valid."""
         stream_id, part = key[KEY_PREFIX_BYTES:], int.from_bytes(key[1:KEY_PREFIX_BYTES])
         if value is not None:

@@ -29,7 +29,7 @@ from consumer.windows.storage.rows import (
     Bytes,
     Words,
     get_two_bytes,
-    take_stream,
+    read_stream,
 )
 from consumer.windows.storage.viewer_rows import TRUNCATED, drop_viewers
 from consumer.windows.streams import add_stream, find_stream, remove_stream
@@ -44,13 +44,13 @@ def load_batch(rules: WindowRules, state: State, batch: RowBatch) -> list[int]:
     Raises:
         RowError: a record cannot be read.
     """
-    aside, problem = np.empty(len(batch.key_at), np.int64), np.zeros(2, np.int64)
-    size = load_rows(rules, state, words_of(state.buckets), batch, aside, problem)
+    deferred, problem = np.empty(len(batch.key_at), np.int64), np.zeros(2, np.int64)
+    size = load_rows(rules, state, words_of(state.buckets), batch, deferred, problem)
     code, at = problem.tolist()
     if code != 0:
         begin = int(batch.key_at[at])
         raise row_error(batch.text[begin : begin + int(batch.key_size[at])].tobytes(), PROBLEMS[code])
-    return [int(i) for i in aside[:size]]
+    return [int(i) for i in deferred[:size]]
 
 
 def unfinished_error(state: State, row: int) -> RowError:
@@ -65,18 +65,18 @@ def load_rows(
     state: State,
     words: Words,
     batch: RowBatch,
-    aside: npt.NDArray[np.int64],
+    deferred: npt.NDArray[np.int64],
     problem: npt.NDArray[np.int64],
 ) -> int:
     """Load the records up to the first undecodable one, whose code and number go to `problem`.
 
-    Returns the number of deferred records (tombstones and parts of larger rows); `aside` holds their indexes.
+    Returns the number of deferred records (tombstones and parts of larger rows); `deferred` holds their indexes.
     """
     size = 0
     for i in range(len(batch.key_at)):
         outcome = _load_record(rules, state, words, batch, i)
         if outcome == _ASIDE:
-            aside[size] = i
+            deferred[size] = i
             size += 1
         elif outcome != _TAKEN:
             problem[0] = outcome
@@ -103,7 +103,7 @@ def _load_record(rules: WindowRules, state: State, words: Words, batch: RowBatch
     state.streams[row]["stored_parts"] = 1
     state.streams[row]["stored_digest"] = record_hash(text, key_at, key_size, value_at, value_size)
     state.streams[row]["changed"] = False
-    end = take_stream(rules, state, words, row, text, value_at + HEADER_BYTES, value_at + value_size)
+    end = read_stream(rules, state, words, row, text, value_at + HEADER_BYTES, value_at + value_size)
     return _TAKEN if end >= 0 else end
 
 

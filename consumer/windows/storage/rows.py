@@ -28,7 +28,7 @@ from consumer.windows.storage.viewer_rows import (
     get_counts,
     most_viewer_bytes,
     put_viewers,
-    take_viewers,
+    read_viewers,
 )
 
 ROW_KEY = ord("r")
@@ -134,23 +134,23 @@ def _put_buckets(rules: WindowRules, state: State, words: Words, row: int, out: 
 
 
 @inlined
-def take_stream(rules: WindowRules, state: State, words: Words, row: int, text: Bytes, at: int, end: int) -> int:
+def read_stream(rules: WindowRules, state: State, words: Words, row: int, text: Bytes, at: int, end: int) -> int:
     """Fill a new stream from the encoding `text[at:end]`, its buckets have room; returns `end`, or a problem."""
     if at >= end or text[at] != STREAM_SECTION:
         return UNKNOWN_SECTION
-    at = _take_times(state, row, text, at + 1, end)
+    at = _read_times(state, row, text, at + 1, end)
     if at < 0:
         return at
     if at >= end or text[at] != BUCKETS_SECTION:
         return UNKNOWN_SECTION
-    at = _take_buckets(rules, state, words, row, text, at + 1, end)
+    at = _read_buckets(rules, state, words, row, text, at + 1, end)
     if at >= 0 and rules.sessions:
-        at = take_viewers(rules, state, row, text, at, end)
+        at = read_viewers(rules, state, row, text, at, end)
     return at if at < 0 or at == end else TRAILING
 
 
 @inlined
-def _take_times(state: State, row: int, text: Bytes, at: int, end: int) -> int:
+def _read_times(state: State, row: int, text: Bytes, at: int, end: int) -> int:
     stream = state.streams[row]
     zigzagged_ms, at = get_varint(text, at, end)
     viewers, at = get_varint(text, at, end)
@@ -167,7 +167,7 @@ def _take_times(state: State, row: int, text: Bytes, at: int, end: int) -> int:
 
 
 @inlined
-def _take_buckets(rules: WindowRules, state: State, words: Words, row: int, text: Bytes, at: int, end: int) -> int:
+def _read_buckets(rules: WindowRules, state: State, words: Words, row: int, text: Bytes, at: int, end: int) -> int:
     stream = state.streams[row]
     held, at = get_varint(text, at, end)
     still_open, at = get_varint(text, at, end)
@@ -175,7 +175,7 @@ def _take_buckets(rules: WindowRules, state: State, words: Words, row: int, text
         return TRUNCATED
     if still_open > held or held > (end - at) // MIN_BUCKET_BYTES:
         return BAD_COUNT
-    at = _take_starts(rules, state, row, held, still_open, text, at, end)
+    at = _read_starts(rules, state, row, held, still_open, text, at, end)
     if at < 0:
         return at
     for word in range(FIRST_STAT, WORDS):
@@ -187,7 +187,7 @@ def _take_buckets(rules: WindowRules, state: State, words: Words, row: int, text
 
 
 @inlined
-def _take_starts(
+def _read_starts(
     rules: WindowRules, state: State, row: int, held: int, still_open: int, text: Bytes, at: int, end: int
 ) -> int:
     stream = state.streams[row]

@@ -169,7 +169,7 @@ def get_counts(text: Bytes, at: int, end: int) -> tuple[int, int, int]:
 
 
 @inlined
-def take_viewers(rules: WindowRules, state: State, row: int, text: Bytes, at: int, end: int) -> int:
+def read_viewers(rules: WindowRules, state: State, row: int, text: Bytes, at: int, end: int) -> int:
     """Load a stream's viewers; room was reserved. Return the position behind the section, or a problem."""
     stream, presence = state.streams[row], state.viewer_arrays.presence
     count, activities, at = get_counts(text, at, end)
@@ -183,7 +183,7 @@ def take_viewers(rules: WindowRules, state: State, row: int, text: Bytes, at: in
     for _ in range(count):
         if at == NONE:
             return TRUNCATED
-        there, left, at = _take_viewer(rules, state, row, left, text, at, end)
+        there, left, at = _read_viewer(rules, state, row, left, text, at, end)
         if at < NONE:
             return at
         live += there
@@ -196,7 +196,7 @@ def take_viewers(rules: WindowRules, state: State, row: int, text: Bytes, at: in
 
 
 @inlined
-def _take_viewer(
+def _read_viewer(
     rules: WindowRules, state: State, row: int, left: int, text: Bytes, at: int, end: int
 ) -> tuple[int, int, int]:
     """Return 1 if the newest activity is not a leave, the number of activities left, and the position or problem."""

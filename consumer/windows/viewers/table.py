@@ -93,7 +93,7 @@ def remove_viewer(state: State, viewer: int) -> None:
     viewer_arrays = state.viewer_arrays
     counters, viewers = viewer_arrays.counters[0], viewer_arrays.viewers
     tag = tag_of(state.streams[viewers[viewer]["stream"]]["hash"], viewers[viewer]["hash_low"])
-    _take_out(viewer_arrays.slots, tag, viewer)
+    _remove(viewer_arrays.slots, tag, viewer)
     viewers[viewer]["stream"] = NONE
     viewers[viewer]["next_present"] = counters["viewers_free"]
     counters["viewers_free"] = viewer
@@ -101,7 +101,7 @@ def remove_viewer(state: State, viewer: int) -> None:
 
 
 @inlined
-def _take_out(slots: npt.NDArray[np.void], tag: np.uint32, viewer: int) -> None:
+def _remove(slots: npt.NDArray[np.void], tag: np.uint32, viewer: int) -> None:
     mask = len(slots) - 1
     hole = home_of(tag, len(slots))
     while slots[hole]["viewer"] != viewer:

@@ -80,7 +80,7 @@ class Life(ABC, Generic[RulesT]):
             self.time_ms += act.step_ms
             self._see(act)
         for windows, closed in zip((self.steady, self.stored), self.closed, strict=True):
-            closed.extend(self.closed_rows(windows.take_closed()))
+            closed.extend(self.closed_rows(windows.pop_closed()))
 
     @abstractmethod
     def _see(self, seen: Any) -> None:

@@ -112,7 +112,7 @@ class Life:
     def _collect(self) -> None:
         source = by_sessions if self.rules.sessions else by_events
         for windows, rows in zip((self.whole, self.cut), self.closed, strict=True):
-            rows.extend(source.closed_rows(windows.take_closed()))
+            rows.extend(source.closed_rows(windows.pop_closed()))
 
     def compare(self) -> None:
         assert sorted(self.closed[0], key=repr) == sorted(self.closed[1], key=repr)

@@ -73,7 +73,7 @@ def test_what_has_closed_is_not_published_again() -> None:
     assert drawn.closed() == [("a", 0, "WATERMARK", 1)]
     windows, _ = loaded(RULES, KEY, drawn.windows.times(), drawn.windows.changed_rows().records)
     windows.step(10_000, 3)
-    assert windows.take_closed().rows["bucket"]["start_ms"].tolist() == [10]
+    assert windows.pop_closed().rows["bucket"]["start_ms"].tolist() == [10]
 
 
 def test_nothing_held_is_no_rows() -> None:

@@ -124,7 +124,7 @@ def run_behind(
 ) -> tuple[list[str], list[tuple[object, ...]]]:
     """Statuses and closed buckets of the events from the cut on, under the offsets that they had."""
     status = windows.apply(columns(events), cut, len(events), np.arange(len(events)))
-    return [STATUSES[code] for code in status], closed_rows(windows.take_closed())
+    return [STATUSES[code] for code in status], closed_rows(windows.pop_closed())
 
 
 @given(histories(), PARTS, st.data())

@@ -84,7 +84,7 @@ class SessionsLife(Life[Rules]):
             assert sorted(self.closed[0], key=repr) == sorted(judged_rows(self.reference.closed), key=repr)
         for windows in (self.steady, self.stored):
             windows.close_all()
-        closed = [closed_rows(windows.take_closed()) for windows in (self.steady, self.stored)]
+        closed = [closed_rows(windows.pop_closed()) for windows in (self.steady, self.stored)]
         assert sorted(closed[0], key=repr) == sorted(closed[1], key=repr)
 
 
