@@ -62,9 +62,9 @@ def _apply_to_stream(
         stream["closed_below_ms"] = max(int(stream["closed_below_ms"]), first_open_ms(before, own_ms))
         stream["changed"] = True
     time_ms = max(own_ms, idle_watermark_ms)
-    # A longer window must not take back buckets that left the old one and were not freed yet.
-    drop_outside_window(before, state, row, time_ms)
     close_until(rules, state, row, time_ms, SETTINGS, offset, closed)
+    # A longer window must not take back buckets that left the old one, those that close only now included.
+    drop_outside_window(before, state, row, time_ms)
     drop_outside_window(rules, state, row, time_ms)
     stream["scheduled_ms"] = NEVER_MS
     if due_watermark_ms(rules, state, row) <= idle_watermark_ms:

@@ -97,9 +97,11 @@ class Reference(Timing[Rules, Event, Stream]):
             self.past.append(Instant(self.idle_watermark_ms, self.rules.grace_ms))
         for stream in self.streams.values():
             stream.past.append(Instant(stream.own_time_ms, self.rules.grace_ms))
+        shown = {stream_id: {bucket.start_ms for bucket in self.window(stream_id)} for stream_id in self.streams}
         self.rules = rules
         for stream_id in list(self.streams):
             self.close(stream_id, "SETTINGS", offset)
+            self._forget_closed(stream_id, keep=shown[stream_id])
             if self.idle_watermark_ms is not None and self.is_forgettable(stream_id):
                 del self.streams[stream_id]
 
@@ -157,9 +159,13 @@ class Reference(Timing[Rules, Event, Stream]):
             if self.is_closed(start_ms, now_ms) and (reached_ms is None or start_ms >= reached_ms):
                 self.closed.append(Closed(stream_id, stream.buckets[start_ms], reason, offset))
                 stream.closed_below_ms = start_ms + self.rules.bucket_ms
-        for bucket in set(stream.buckets) - {b.start_ms for b in self.window(stream_id)}:
-            if self.is_closed(bucket, now_ms) or stream.has_closed(bucket):
-                del stream.buckets[bucket]
+        self._forget_closed(stream_id, keep={bucket.start_ms for bucket in self.window(stream_id)})
+
+    def _forget_closed(self, stream_id: str, keep: set[int]) -> None:
+        stream, now_ms = self.streams[stream_id], self.time_of(stream_id)
+        for start_ms in set(stream.buckets) - keep:
+            if self.is_closed(start_ms, now_ms) or stream.has_closed(start_ms):
+                del stream.buckets[start_ms]
 
     def is_forgettable(self, stream_id: str) -> bool:
         assert self.idle_watermark_ms is not None

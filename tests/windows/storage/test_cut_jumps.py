@@ -147,6 +147,17 @@ def test_a_record_that_jumps_is_counted_first_and_its_jump_is_cut_between_stream
     assert str(lived.closed[1][0]).startswith("('a'")
 
 
+def test_a_bucket_that_leaves_the_old_window_before_changed_rules_close_it_is_not_shown_again_in_a_longer_one() -> None:
+    before = WindowRules(7, 7, 7, 0, 3)
+    lived = Life(before, 1, [True])
+    for name in "aaaaab":
+        lived.act(events_counting.Event(name, "J", 0, 0))
+    lived.act(Step(2))
+    lived.act(Change(before._replace(window_duration_ms=8, grace_ms=0)))
+    lived.compare()
+    assert lived.cuts == 1
+
+
 def test_nothing_else_may_happen_before_a_pending_jump_is_finished() -> None:
     lived = Life(WindowRules(30, 10, 0, 20, 100), 1, [])
     for name in "abc":
