@@ -1,4 +1,4 @@
-"""One measured process. It writes a line of JSON on stdout at each milestone; a signal ends it as it ends a worker."""
+"""One measured process. It writes a line of JSON to stdout at each milestone; a signal ends it as it ends a worker."""
 
 import json
 import os
@@ -26,20 +26,20 @@ LETTERS_A_TRANSACTION = 50_000
 
 
 def write_mark(name: str, **stats: object) -> None:
-    """Write a milestone: the clocks now, and what else there is to say."""
+    """Write a milestone: the clocks now, and further values."""
     mark = {"mark": name, "wall_s": time.perf_counter(), "cpu_s": time.process_time(), "peak_mib": _peak_mib()}
     sys.stdout.write(json.dumps(mark | stats) + "\n")
     sys.stdout.flush()
 
 
 def _peak_mib() -> float:
-    """Of this process alone: what getrusage tells begins with the peak of the one that started it."""
+    """Return the peak memory of this process alone: getrusage starts with the peak of the parent."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def read_and_discard(settings: Settings, events: int) -> None:
-    """The client library alone, set up as the worker's, but for what only a worker asks of it."""
+    """Run the client library alone, configured as the worker's, without what only a worker needs."""
     config = {**consumer_config(settings), "auto.offset.reset": "earliest", "enable.partition.eof": False}
     consumer = Consumer(config)
     consumer.subscribe([settings.kafka.input_topic])
@@ -54,7 +54,7 @@ def read_and_discard(settings: Settings, events: int) -> None:
 
 
 def write_letters(settings: Settings, letters: int) -> None:
-    """The client library alone, set up as the worker's: dead letters that are there already, in transactions."""
+    """Write prepared dead letters in transactions with the client library alone, configured as the worker's."""
     producer = Producer(producer_config(settings, "bench"))
     producer.init_transactions(60)
     cause = Cause(settings.kafka.input_topic, 0, settings.kafka.group_id, "truncated", "it ends", "id 1").headers()
@@ -80,7 +80,7 @@ def write_letters(settings: Settings, letters: int) -> None:
 
 
 class _Milestones(threading.Event):
-    """Asked once a turn whether to stop, looks for the next milestone: that costs next to nothing."""
+    """Stop condition that the loop checks once a turn; it looks for the next milestone, which costs next to nothing."""
 
     def __init__(self, stop: threading.Event, metrics: WorkerMetrics, events: int) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class _Milestones(threading.Event):
 
 
 def whole_path(settings: Settings, events: int) -> None:
-    """The worker as it is deployed, until it is told to stop."""
+    """Run the worker as it is deployed, until a signal stops it."""
     with stop_on_signals() as stop:
         service = Service(settings)
         write_mark("made", address=service.address)
