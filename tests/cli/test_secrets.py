@@ -1,4 +1,4 @@
-"""A canary for every secret that the settings know, and all that the commands print when they are used."""
+"""A recognizable value for every secret setting, and everything that the commands print when they use it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,14 +22,14 @@ def flags(*more: str) -> list[str]:
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_config_hides_them(capsys: pytest.CaptureFixture[str], form: list[str]) -> None:
+def test_config_hides_secrets_of_every_setting(capsys: pytest.CaptureFixture[str], form: list[str]) -> None:
     ran = run_here(capsys, "config", *form, *flags())
     assert ran.code == 0
     assert "canary" not in ran.out + ran.err
     assert ran.out.count('"***"') == len(CANARIES)
 
 
-def test_config_hides_a_token_and_what_stands_in_an_address(
+def test_config_hides_a_token_and_the_password_in_an_address(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text("canary-5")
@@ -42,7 +42,7 @@ def test_config_hides_a_token_and_what_stands_in_an_address(
     assert (ran.code, "canary" in ran.out + ran.err) == (0, False)
 
 
-def test_errors_show_none() -> None:
+def test_connection_errors_show_no_secret() -> None:
     unreachable = ("kafka.bootstrap_servers=localhost:1", "kafka.client.sasl.username=ann", "http.port=0")
     secure = ("kafka.client.security.protocol=SASL_PLAINTEXT", "kafka.client.sasl.mechanism=PLAIN")
     commands = [["run"], ["topics"], ["dlq", "list"], ["dlq", "show", "0:0"], ["state", "list"]]
@@ -54,7 +54,7 @@ def test_errors_show_none() -> None:
             assert "canary" not in ran.out + ran.err, words
 
 
-def test_what_is_wrong_with_settings_shows_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_errors_show_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = ("input.schema_registry_token=canary-7 with blanks", "http.port=x", "kafka.client.sasl.mechanism=NONE")
     ran = run_here(capsys, "config", *flags(*wrong))
     assert ran.code == 2
