@@ -1,4 +1,4 @@
-"""Records that are no events: set aside as they came, with a reason, while the good ones around them count."""
+"""Invalid records become dead letters with a reason, while the valid ones around them count."""
 
 import random
 import time
@@ -18,7 +18,7 @@ RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
 HEADERS = (("trace", b"\xff1"), ("trace", b"2"), ("empty", None))
 
 
-def test_dead_letters_are_what_came_and_say_why(bootstrap_servers: str) -> None:
+def test_dead_letters_hold_the_record_and_the_reason(bootstrap_servers: str) -> None:
     begin_ms = time.time_ns() // 1_000_000_000 * 1_000 - 10_000
     good = encoded(Event("s", "J", begin_ms))
     bad = {
@@ -58,7 +58,7 @@ def test_dead_letters_are_what_came_and_say_why(bootstrap_servers: str) -> None:
     assert dict(headers_of(letters[1]))["viewer_consumer.schema"] == b"id 99"
 
 
-def test_header_names_that_are_no_text_stop_nobody(bootstrap_servers: str) -> None:
+def test_header_names_that_are_not_utf_8_do_not_stop_the_worker(bootstrap_servers: str) -> None:
     begin_ms = time.time_ns() // 1_000_000_000 * 1_000 - 10_000
     good = encoded(Event("s", "J", begin_ms))
     with stage(bootstrap_servers, 1, RULES) as kafka:
@@ -74,8 +74,8 @@ def test_header_names_that_are_no_text_stop_nobody(bootstrap_servers: str) -> No
     assert UNREADABLE_HEADERS in dict(headers_of(letter))
 
 
-def test_the_largest_records_become_dead_letters_that_a_topic_takes(bootstrap_servers: str) -> None:
-    noise = random.Random(1).randbytes(990_000)  # nothing that compression makes smaller
+def test_the_largest_records_become_dead_letters_that_the_topic_accepts(bootstrap_servers: str) -> None:
+    noise = random.Random(1).randbytes(990_000)  # incompressible
     headers = tuple((f"h{number}", noise[:100]) for number in range(5_000))
     with stage(bootstrap_servers, 1, RULES) as kafka:
         create_topic(bootstrap_servers, kafka.kafka.dead_letter_topic, 1, {"max.message.bytes": "1000000"})
@@ -91,7 +91,7 @@ def test_the_largest_records_become_dead_letters_that_a_topic_takes(bootstrap_se
     assert len(letters) == 5
 
 
-def test_poison_in_bulk_stops_its_partition_and_no_other(bootstrap_servers: str) -> None:
+def test_a_flood_of_invalid_records_stops_only_its_partition(bootstrap_servers: str) -> None:
     begin_ms = time.time_ns() // 1_000_000_000 * 1_000 - 10_000
     good, later = (encoded(Event("s", "J", begin_ms + after_ms)) for after_ms in (0, 5_000))
     with stage(bootstrap_servers, 2, RULES) as kafka:
@@ -101,25 +101,25 @@ def test_poison_in_bulk_stops_its_partition_and_no_other(bootstrap_servers: str)
             kafka.write(Record(None, b"\1poison", partition=0) for _ in range(20_000))
             kafka.write([Record(None, later, partition=1), Record(None, b"\1poison", partition=1)])
             until(lambda: counted(service, "breaker_open_partitions") == 1, "the breaker opens")
-            until(lambda: kafka.committed()[1] == 3, "the other partition goes on")
+            until(lambda: kafka.committed()[1] == 3, "the other partition continues")
             assert counted(service, "ready") == 0
             stopped_at = kafka.committed()[0]
-            assert stopped_at <= LIMITS[0].among, "the first of them, if any, came in small batches"
-            told = urlopen_text(f"{service.address}/readyz")
-            assert "missing: breaker closed" in told
-            assert "partition 0: 1,000 records in a row are rejects, most of them bad_framing" in told
+            assert stopped_at <= LIMITS[0].among, "only the first rejects, if any, came in small batches"
+            answer = urlopen_text(f"{service.address}/readyz")
+            assert "missing: breaker closed" in answer
+            assert "partition 0: 1,000 records in a row are rejects, most of them bad_framing" in answer
             assert urlopen_text(f"{service.address}/healthz") == "ok\n"
         assert kafka.committed() == {0: stopped_at, 1: 3}
         letters = kafka.dead_letters()
         (summary,) = kafka.summaries()
-    assert len(letters) == stopped_at - 1 + 1, "what was committed before, and that of the other partition"
+    assert len(letters) == stopped_at - 1 + 1, "those committed before, and that of the other partition"
     assert summary["partition"] == 1
 
 
 def urlopen_text(url: str) -> str:
-    """The body of an answer, whatever its status."""
+    """Return the body of a response, whatever its status."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # our own address
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # the worker's own address
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         return error.read().decode()
