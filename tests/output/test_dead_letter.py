@@ -1,4 +1,4 @@
-"""Dead letters keep the record as it came and never outgrow the producer."""
+"""Dead letters keep the record unchanged and never exceed the producer's limit."""
 
 from consumer.output.dead_letter import (
     MAX_BYTES,
@@ -39,7 +39,7 @@ def size(letter: DeadLetter) -> int:
     return len(key or b"") + len(value or b"") + sum(len(name) + len(content or b"") for name, content in headers)
 
 
-def test_a_dead_letter_is_the_record_as_it_came_and_says_why() -> None:
+def test_a_dead_letter_holds_the_record_unchanged_with_the_reason() -> None:
     key, value, headers = letter()
     assert (key, value) == (b"key", b"\0\1\2")
     assert headers[:2] == HEADERS
@@ -55,7 +55,7 @@ def test_a_dead_letter_is_the_record_as_it_came_and_says_why() -> None:
     }
 
 
-def test_each_of_many_has_its_own_place_and_cause() -> None:
+def test_each_of_many_dead_letters_has_its_own_position_and_reason() -> None:
     other = (("reason", "another"),)
     rejected = Rejected([3, 5], [-1, 8], [b"a", None], [None, b"v"], [HEADERS, ()], [other, CAUSE])
     for _ in ("sent", "sent again"):
@@ -68,7 +68,7 @@ def test_each_of_many_has_its_own_place_and_cause() -> None:
     assert (second[:2], second[2]) == ((None, b"v"), [*CAUSE, (OFFSET, "5"), (TIMESTAMP_MS, "8")])
 
 
-def test_a_tombstone_stays_one() -> None:
+def test_a_tombstone_keeps_its_null_value() -> None:
     assert letter(key=None, value=None)[:2] == (None, None)
 
 
@@ -80,7 +80,7 @@ def test_an_oversized_record_is_cut_and_says_so() -> None:
     assert dict(made[2])["viewer_consumer.headers_dropped"] == "1"
 
 
-def test_many_headers_of_nothing_count_for_what_they_take() -> None:
+def test_many_empty_headers_count_with_their_encoded_size() -> None:
     _, _, headers = letter(headers=[("", None)] * 200_000)
     assert dict(headers)["viewer_consumer.headers_dropped"] == "200000"
     _, _, kept = letter(headers=[("", None)] * 1_000)
