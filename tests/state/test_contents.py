@@ -1,4 +1,4 @@
-"""What records come to, against what compaction would leave of them."""
+"""The state after reading records, compared with what compaction would leave."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ histories = st.lists(
 
 
 @given(histories, st.integers(1, 7))
-def test_the_newest_of_each_key_stands_however_records_are_batched(history: list[Record], batch: int) -> None:
+def test_the_newest_record_of_each_key_counts_however_records_are_batched(history: list[Record], batch: int) -> None:
     contents = Contents()
     for begin in range(0, len(history), batch):
         contents.add(history[begin : begin + batch])
