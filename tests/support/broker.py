@@ -42,12 +42,12 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 
 class NoBrokerError(Exception):
-    """No real broker can be had here; the message says why."""
+    """No real broker is available here; the message says why."""
 
 
 @contextlib.contextmanager
 def real_broker(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """Bootstrap servers of a real broker, which is stopped at the end if it was started here."""
+    """Yield the bootstrap servers of a real broker; stop it at the end if it was started here."""
     if given := environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         wait_until_it_answers(given, within_s=15.0)
         yield given
@@ -72,21 +72,21 @@ def _in_java() -> Iterator[str]:
 
 
 class Security(NamedTuple):
-    """How clients come to a broker, and what it is told about that."""
+    """How clients connect to a broker, and its security configuration."""
 
     protocol: str = "PLAINTEXT"
     properties: Mapping[str, str] = MappingProxyType({})
     scram: tuple[str, ...] = ()
-    """Users as Kafka's storage tool takes them."""
+    """Users in the format of Kafka's storage tool."""
     admin: Mapping[str, str] = MappingProxyType({})
-    """Configuration of a client that may do everything."""
+    """Configuration of a client with all rights."""
 
 
 NO_SECURITY = Security()
 
 
 class KafkaBroker:
-    """One Kafka node, broker and controller, in a process of its own with a data directory that goes with it."""
+    """One Kafka node, broker and controller, in its own process; its data directory is removed with it."""
 
     def __init__(self, jars: Path, security: Security = NO_SECURITY) -> None:
         self._jars = jars
@@ -108,7 +108,7 @@ class KafkaBroker:
         self.stop()
 
     def stop(self) -> None:
-        """Kill it and remove its data; again does nothing."""
+        """Kill it and remove its data; a second call does nothing."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -146,7 +146,7 @@ class KafkaBroker:
 
 
 def kafka_jars() -> Path:
-    """The directory with Kafka's jars, fetched at the first call on this machine."""
+    """Return the directory with Kafka's jars; the first call on this machine fetches them."""
     _need_java()
     jars = CACHE / f"kafka-{KAFKA_VERSION}"
     with fetching():
@@ -157,7 +157,7 @@ def kafka_jars() -> Path:
 
 @contextlib.contextmanager
 def fetching() -> Iterator[None]:
-    """Hold a lock while something is fetched: tests run in several processes, and Maven's repository allows one."""
+    """Hold a lock during a fetch: tests run in several processes, and Maven's repository allows one."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "fetching.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -167,14 +167,14 @@ def fetching() -> Iterator[None]:
 def _need_java() -> None:
     if shutil.which("java") is None:
         raise NoBrokerError("java is not on the PATH")
-    said = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
-    version = re.search(r'version "(?:1\.)?(\d+)', said)
+    output = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    version = re.search(r'version "(?:1\.)?(\d+)', output)
     if version is None or int(version[1]) < _JAVA_AT_LEAST:
-        raise NoBrokerError(f"Kafka {KAFKA_VERSION} needs {_JAVA_AT_LEAST} or newer, not: {said.splitlines()[:1]}")
+        raise NoBrokerError(f"Kafka {KAFKA_VERSION} needs {_JAVA_AT_LEAST} or newer, not: {output.splitlines()[:1]}")
 
 
 def _fetch(jars: Path) -> None:
-    """Fetch beside the place and rename, so that half a download never counts."""
+    """Fetch to a temporary place and rename, so that a partial download never counts."""
     if shutil.which("mvn") is None:
         raise NoBrokerError(f"mvn, which fetches Kafka's jars into {jars}, is not on the PATH")
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{jars.name}-") as unfinished:
@@ -203,8 +203,8 @@ def _in_docker() -> Iterator[str]:
     _need_docker()
     (port,) = free_ports(1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what its libraries warn of is not ours to mend
-        from testcontainers.core.container import DockerContainer  # noqa: PLC0415  # slow to load, only wanted here
+        warnings.simplefilter("ignore")  # warnings of its libraries are not ours to fix
+        from testcontainers.core.container import DockerContainer  # noqa: PLC0415  # slow to import, only needed here
 
         try:
             container = DockerContainer(f"apache/kafka:{KAFKA_VERSION}").with_bind_ports(port, port)
@@ -212,7 +212,7 @@ def _in_docker() -> Iterator[str]:
             for key, value in _docker_environment(servers, port).items():
                 container.with_env(key, value)
             container.start()
-        except Exception as error:  # noqa: BLE001  # whatever it is, as an image that can't be pulled: no broker this way
+        except Exception as error:  # noqa: BLE001  # whatever it is, such as an image that cannot be pulled: no broker this way
             raise NoBrokerError(f"Docker could not start Kafka ({' '.join(str(error).split())[:300]})") from None
     try:
         wait_until_it_answers(servers, START_TIMEOUT_S)
@@ -281,14 +281,14 @@ _ONE_NODE = {
 
 
 def cluster_id() -> str:
-    """For a data directory that is to be formatted."""
+    """Return a cluster id for a data directory to be formatted."""
     while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
-        pass  # Kafka would take it for an option
+        pass  # Kafka would read it as an option
     return name
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
+    """Return ports that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -297,7 +297,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def answers(bootstrap_servers: str, within_s: float, client: Mapping[str, str] = MappingProxyType({})) -> bool:
-    """Something there speaks Kafka."""
+    """Return whether a Kafka broker answers there."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2, **client})
     try:
         admin.list_topics(timeout=within_s)
