@@ -1,4 +1,4 @@
-"""The outbox by itself: whatever is added, sent, sent again and settled, order is kept and nothing is lost."""
+"""The outbox alone: records are added, sent, sent again and committed; order is kept and nothing is lost."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule()
     @precondition(lambda self: not self.waiting and not self.letters_waiting)
-    def settle(self) -> None:
+    def mark_committed(self) -> None:
         published = self.outbox.mark_committed()
         assert published.closed_at_ms.tolist() == [number * 10 for number in self.sent]
         idle = sum(number % 3 == 0 for number in self.sent)
@@ -90,12 +90,12 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule()
     @precondition(lambda self: self.waiting or self.letters_waiting)
-    def settle_too_early(self) -> None:
+    def mark_committed_too_early(self) -> None:
         with pytest.raises(ValueError, match="not in the transaction"):
             self.outbox.mark_committed()
 
     @invariant()
-    def knows_what_is_not_sent(self) -> None:
+    def has_the_unsent_records(self) -> None:
         assert self.outbox.unsent == len(self.waiting) + len(self.letters_waiting)
         held = self.waiting or self.sent or self.letters_waiting or self.letters_sent
         assert self.outbox.empty == (not held)
