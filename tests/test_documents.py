@@ -1,4 +1,4 @@
-"""The documents are held against the code: metrics, settings, alerts, tests that they name, and links."""
+"""The documents match the code: metrics, settings, alerts, tests that they name, and links."""
 
 import re
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def test_every_alert_links_to_its_runbook_entry() -> None:
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, DESIGN], ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
         path, _, anchor = target.partition("#")
         file = (document.parent / path).resolve() if path else document
