@@ -20,6 +20,7 @@ from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.input_consumer import InputConsumer
 from consumer.kafka.protocols import AssignmentHandler
 from consumer.kafka.restore_reader import KafkaRestoreReader
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.kafka.transaction import TransactionOwner
 from consumer.observe.collector import SnapshotCollector
 from consumer.observe.metrics import WorkerMetrics
@@ -50,8 +51,9 @@ class Service:
         ViewerConsumerError: the address to listen on is not available.
     """
 
-    def __init__(self, settings: Settings, clocks: Clocks | None = None) -> None:
+    def __init__(self, settings: Settings, clocks: Clocks | None = None, timeouts: Timeouts = TIMEOUTS) -> None:
         self._settings = settings
+        self._timeouts = timeouts
         self._clocks = clocks or Clocks()
         self.board = SnapshotBoard(self._clocks.monotonic_s())
         versions = {"version": __version__, "librdkafka": library_version()}
@@ -81,7 +83,7 @@ class Service:
     def _run(self, stop: threading.Event) -> None:
         # Problems of files are reported before any request to Kafka.
         intake = Intake(self._settings.input, SchemaCache(self._settings.input))
-        layout = check_topics(self._settings.kafka)
+        layout = check_topics(self._settings.kafka, self._timeouts)
         for topic in layout.topics:
             _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
             for warning in topic.warnings:
@@ -107,16 +109,17 @@ class Service:
         process_id = uuid.uuid4().hex[:12]
         transactions = TransactionOwner(producer_config(settings, process_id), TransactionMetrics(self.metrics))
         return WorkerDependencies(
-            make_input=partial(_make_input, settings),
+            make_input=partial(_make_input, settings, self._timeouts),
             transactions=transactions,
             reader=KafkaRestoreReader(
                 restore_config(settings),
                 admin_config(settings.kafka),
                 settings.kafka.input_topic,
                 settings.kafka.state_topic,
-                partial(_grow_topics, settings.kafka),
+                partial(_grow_topics, settings.kafka, self._timeouts),
+                self._timeouts,
             ),
-            ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic),
+            ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic, self._timeouts.end_offsets_s),
             intake=intake,
             make_intake=_make_intake,
             identity=identity,
@@ -127,18 +130,18 @@ class Service:
         )
 
 
-def _grow_topics(kafka: KafkaSettings) -> None:
+def _grow_topics(kafka: KafkaSettings, timeouts: Timeouts) -> None:
     """Called in a thread when the input has a partition that the state topic lacks."""
     if not kafka.create_topics:
         return
     try:
-        grow_topics(kafka)
+        grow_topics(kafka, timeouts)
     except ViewerConsumerError as error:
         _log.warning("topics not grown", reason=str(error))
 
 
-def _make_input(settings: Settings, handler: AssignmentHandler) -> InputConsumer:
-    return InputConsumer(consumer_config(settings), settings.kafka.input_topic, handler)
+def _make_input(settings: Settings, timeouts: Timeouts, handler: AssignmentHandler) -> InputConsumer:
+    return InputConsumer(consumer_config(settings), settings.kafka.input_topic, handler, timeouts)
 
 
 def _make_intake(settings: Settings) -> Intake:
