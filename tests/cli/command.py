@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from consumer.cli.main import run_command
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,8 +49,8 @@ def run(*arguments: str, stdin: str | None = None, cwd: Path | None = None, **ex
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def run_here(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
-    """Run the command in this process, which is faster."""
-    code = run_command(arguments)
-    printed = capsys.readouterr()
+def run_here(captured: pytest.CaptureFixture[str], *arguments: str, timeouts: Timeouts = TIMEOUTS) -> Ran:
+    """Run the command in this process, which is faster and can have shorter time-outs."""
+    code = run_command(arguments, timeouts)
+    printed = captured.readouterr()
     return Ran(code, printed.out, printed.err)

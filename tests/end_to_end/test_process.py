@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import command, environment, run
+from consumer.kafka.timeouts import TIMEOUTS
+from tests.cli.command import command, environment, run, run_here
 from tests.end_to_end.events import assert_same, encoded, judged, summary_of
 from tests.end_to_end.stage import Record, Stage, stage
 from tests.reference.events_counting import Event, Rules
@@ -125,8 +126,12 @@ def test_a_missing_input_topic_is_a_one_line_error(bootstrap_servers: str) -> No
     assert 'input topic "no-such-topic" does not exist' in line
 
 
-def test_an_address_without_kafka_is_a_one_line_error() -> None:
-    line = fails("--set", "kafka.bootstrap_servers=localhost:1", code=1)
+def test_an_address_without_kafka_is_a_one_line_error(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("run", "--log-level", "error", "--set", "http.port=0", "--set", "kafka.bootstrap_servers=localhost:1")
+    ran = run_here(capsys, *words, timeouts=TIMEOUTS._replace(cluster_s=0.5))
+    assert ran.code == 1
+    (line,) = ran.error_lines
+    assert line.startswith("error: ")
     assert "localhost:1" in line
     assert "check kafka.bootstrap_servers" in line
 

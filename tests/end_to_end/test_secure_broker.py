@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from consumer.cli.main import run_command
 from consumer.errors import ViewerConsumerError
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import HttpSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
 from tests.end_to_end.events import encoded
@@ -26,6 +27,8 @@ from tests.support.waiting import until
 
 WINDOWS = WindowSettings(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
 REPORT_TIMEOUT_S = 60.0
+SHORT = TIMEOUTS._replace(cluster_s=2.0)
+"""For a client that never gets in: the error is reported once this time is up."""
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +119,14 @@ class Topics:
             consumer.close()
 
 
-def failure(settings: Settings) -> str:
+def failure(settings: Settings, timeouts: Timeouts = TIMEOUTS) -> str:
     """Return the one-line error with which a worker ended; it must end by itself."""
     stop = threading.Event()
     timer = threading.Timer(REPORT_TIMEOUT_S, stop.set)
     timer.start()
     try:
         with pytest.raises(ViewerConsumerError) as error:
-            Service(settings).run(stop)
+            Service(settings, timeouts=timeouts).run(stop)
     finally:
         timer.cancel()
         timer.join(STOP_TIMEOUT_S)
@@ -192,7 +195,7 @@ def test_describe_alone_is_not_enough(secure: SecureBroker, right: str) -> None:
 
 def test_a_wrong_password_is_reported_but_not_shown(secure: SecureBroker) -> None:
     topics = Topics(secure)
-    error = failure(topics.settings(secure.client(password="canary-wrong")))
+    error = failure(topics.settings(secure.client(password="canary-wrong")), SHORT)
     assert "check the user, its password and its permissions" in error
     assert "canary" not in error
 
@@ -201,5 +204,5 @@ def test_an_untrusted_certificate_of_the_broker_is_reported(secure: SecureBroker
     topics = Topics(secure)
     client = secure.client()
     del client["ssl.ca.location"]
-    error = failure(topics.settings(client))
+    error = failure(topics.settings(client), SHORT)
     assert "certificate verify failed" in error
