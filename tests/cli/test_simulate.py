@@ -58,7 +58,7 @@ def test_both_file_formats_hold_the_same_events_and_give_the_same_summaries(
         (["--to", "events.txt"], 'cannot tell the format of "events.txt"'),
         (["--to", "-", "--duration", "10"], "--duration: must be a number with a unit"),
         (["--to", "-", "--duration", "1s", "--start", "soon"], "--start: must be a time as 2026-01-31T20:15:00Z"),
-        (["--to", "-"], "faster than real time it needs an end"),
+        (["--to", "-"], "a run faster than real time needs an end"),
         (["--to", "-", "--duration", "1s", "--loss", "2"], "Invalid value for '--loss'"),
     ],
 )

@@ -65,9 +65,9 @@ def test_after_the_computed_wait_the_events_are_due(ahead_ms: int, speed: float)
         ({"max_events": 0}, "max_events must be at least 1"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"schema_id": 2**31}, "schema id must be"),
-        ({"out": "x.csv", "duration_ms": 5}, r"endings \.avro, \.jsonl"),
-        ({"history_ms": 5, "start_ms": 7}, "history is for real time"),
-        ({"history_ms": 5, "speed": 2.0, "duration_ms": 5}, "history is for real time"),
+        ({"out": "x.csv", "duration_ms": 5}, r"suffixes \.avro, \.jsonl"),
+        ({"history_ms": 5, "start_ms": 7}, "history needs real time"),
+        ({"history_ms": 5, "speed": 2.0, "duration_ms": 5}, "history needs real time"),
     ],
 )
 def test_conflicting_options_are_refused(options: dict[str, object], message: str) -> None:
