@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from consumer.kafka.config import MESSAGE_BYTES
 from consumer.kafka.protocols import Transactions
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
@@ -11,7 +12,7 @@ from consumer.state.journal import MAX_BYTES, Journal
 from consumer.state.keys import CHECKPOINT, JOURNAL
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage.checksum import Checksum
-from consumer.windows.storage.store import ChangedRows
+from consumer.windows.storage.store import PART_BYTES, ChangedRows
 from consumer.worker.task import PartitionTask
 
 LEAST_REPLAY_BYTES = 64 * 1024 * 1024
@@ -37,10 +38,19 @@ class WrittenCheckpoint(NamedTuple):
 class StateWriter:
     """Writes state records into the open transaction; call `mark_committed` after the commit."""
 
-    def __init__(self, settings: Settings, identity: Identity, transactions: Transactions, clocks: Clocks) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        identity: Identity,
+        transactions: Transactions,
+        clocks: Clocks,
+        message_bytes: int = MESSAGE_BYTES,
+    ) -> None:
+        self.identity = identity
+        """Written into checkpoints; replaced if the input topic was created again."""
         self._topic = settings.kafka.state_topic
         self._interval_s = settings.commit.checkpoint_interval_ms / 1000
-        self._identity = identity
+        self._part_bytes = min(PART_BYTES, message_bytes // 2)
         self._transactions = transactions
         self._clocks = clocks
         self._written: dict[int, tuple[ChangedRows, WrittenCheckpoint]] = {}
@@ -100,7 +110,7 @@ class StateWriter:
 
     def _write_checkpoint(self, partition: PartitionTask) -> None:
         began_s = self._clocks.monotonic_s()
-        changed = partition.windows.changed_rows()
+        changed = partition.windows.changed_rows(self._part_bytes)
         records = changed.records
         self._transactions.produce_all(self._topic, records, partition.number)
         number = partition.checkpoint + 1
@@ -120,7 +130,7 @@ class StateWriter:
             hash_key=windows.hash_key,
             rows=changed.all_rows,
             settings=partition.result_settings,
-            identity=self._identity,
+            identity=self.identity,
             written_ms=self._clocks.wall_ms(),
             jump=windows.jump,
             pending_settings=partition.pending_settings,

@@ -53,6 +53,7 @@ class Publisher:
         group_metadata: Callable[[], GroupMetadata | None],
         metrics: WorkerMetrics,
         clocks: Clocks,
+        message_bytes: int,
     ) -> None:
         self._kafka = settings.kafka
         self._windows = settings.windows
@@ -63,6 +64,7 @@ class Publisher:
         self._group_metadata = group_metadata
         self._metrics = metrics
         self._clocks = clocks
+        self._message_bytes = message_bytes
         self._longest_open_s = transaction_timeout_ms(settings.kafka) / 2000
         self._last_commit_s = clocks.monotonic_s()
         self._open_since_s: float | None = None
@@ -167,7 +169,7 @@ class Publisher:
         if self._open_since_s is None and any(partition.outbox.unsent for partition in partitions):
             self._open_since_s = self._clocks.monotonic_s()
         for partition in partitions:
-            dead_letters = partition.outbox.pop_dead_letters()
+            dead_letters = partition.outbox.pop_dead_letters(self._message_bytes)
             if dead_letters is not None:
                 self._transactions.produce_with_headers(self._kafka.dead_letter_topic, dead_letters)
             while until_s is None or self._clocks.monotonic_s() < until_s:

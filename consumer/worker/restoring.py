@@ -8,6 +8,7 @@ from consumer.kafka.batch import runs_by_place
 from consumer.kafka.protocols import Message, RestoreReader
 from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
+from consumer.state.checkpoint import Identity
 from consumer.state.consistency import StateInconsistent
 from consumer.state.restore import PartitionUnavailable, Restore, RestoreContext, Restored
 from consumer.worker.idleness import IdleClock
@@ -73,6 +74,10 @@ class PartitionRestorer:
     def stats(self) -> Mapping[str, int]:
         """Numbers of partitions by phase, for metrics."""
         return {"restoring": len(self._restores) + len(self._unavailable), "stopped": len(self._stopped)}
+
+    def identify(self, identity: Identity) -> None:
+        """Hold stored state against this identity from now on."""
+        self._context = self._context._replace(identity=identity)
 
     def begin(self, partitions: Sequence[int]) -> None:
         """Start to restore these from the committed state."""
@@ -164,7 +169,7 @@ class PartitionRestorer:
     def _stop(self, partition: int, error: StateInconsistent) -> None:
         restore, _ = self._restores.pop(partition)
         restore.drop()
-        self.stop(partition, str(error))
+        self.stop(partition, error.message(self._context.settings.command))
 
     def _live(self, partition: int, restored: Restored, began_s: float) -> PartitionTask:
         now_s = self._clocks.monotonic_s()

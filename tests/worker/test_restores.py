@@ -161,6 +161,29 @@ def test_a_topic_that_was_made_anew(rig: Rig) -> None:
     assert "the input topic was deleted and created again" in stopped(rig)
 
 
+def test_a_topic_that_is_created_again_while_the_worker_runs_stops_its_partitions(rig: Rig) -> None:
+    rig.topic_ids.newest = "another"
+    rig.join(3)
+    rig.turn(INTERVAL_S, times=3)
+    latest = rig.board.latest()
+    assert latest.stopped == 1
+    assert "the input topic was deleted and created again: its id is another" in latest.health.reason
+    assert rig.buckets() == [0, 1], "the record that was read since is not counted"
+    assert rig.cluster.committed == {0: 3}
+
+
+def test_a_partition_without_state_begins_under_the_new_id_of_its_topic() -> None:
+    rig = Rig().start()
+    rig.topic_ids.newest = "another"
+    rig.turn(INTERVAL_S)
+    rig.until_live()
+    rig.join(0)
+    rig.turn(INTERVAL_S)
+    rig.identity = rig.identity.__class__("cluster", "another", rig.identity.group)
+    rig.kill()
+    assert rig.worker._restoring.done
+
+
 def test_another_cluster(rig: Rig) -> None:
     rig.identity = IDENTITY.__class__("elsewhere", "topic", IDENTITY.group)
     assert "is of cluster cluster, and this is cluster elsewhere" in stopped(rig)
@@ -434,7 +457,10 @@ def test_a_live_partition_whose_offset_is_gone_stops_and_no_other() -> None:
     rig.turn(1.0, times=3)
     latest = rig.board.latest()
     assert (latest.stopped, [each.partition for each in latest.partitions]) == (1, [0])
-    assert latest.health.reason == "events-1: the offset to read on from is not in it"
+    assert latest.health.reason == (
+        "events-1: the offset to read on from is not in it; continue without them with: "
+        "viewer-consumer state reset --partition 1 --from earliest"
+    )
     assert (rig.buckets(0), rig.buckets(1)) == ([0], [])
     rig.kill()
     rig.turn(1.0, times=2)
