@@ -23,7 +23,7 @@ from consumer.state import journal as journals
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.inspect import View, read_stored
 from consumer.state.journal import Journal, StateError
-from consumer.state.keys import CHECKPOINT, JOURNAL
+from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL
 from consumer.state.report import StoredPartition
 from consumer.state.result_settings import result_settings_of
 from consumer.windows.layout import Times
@@ -107,7 +107,7 @@ def _planned(stored: StoredPartition, start: From) -> ResetPlan:
         offset=_offset(stored, start),
         checkpoint=_number(contents.checkpoint) + 1,
         streams=contents.streams,
-        keys=tuple(sorted((*contents.rows, *contents.others))),
+        keys=tuple(sorted((*contents.rows, *contents.others, *([FINDING] if contents.finding else ())))),
     )
 
 

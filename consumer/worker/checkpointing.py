@@ -1,6 +1,6 @@
 """Write journals and checkpoints into the open transaction, together with the summaries they belong to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from consumer.kafka.config import MESSAGE_BYTES
@@ -8,8 +8,9 @@ from consumer.kafka.protocols import Transactions
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.finding import Finding
 from consumer.state.journal import MAX_BYTES, Journal
-from consumer.state.keys import CHECKPOINT, JOURNAL
+from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage.checksum import Checksum
 from consumer.windows.storage.store import PART_BYTES, ChangedRows
@@ -44,8 +45,11 @@ class StateWriter:
         identity: Identity,
         transactions: Transactions,
         clocks: Clocks,
+        findings: dict[int, Finding],
         message_bytes: int = MESSAGE_BYTES,
     ) -> None:
+        self.findings = findings
+        """What replays have shown, by stopped partition; the next commit holds it. Cleared after the commit."""
         self.identity = identity
         """Written into checkpoints; replaced if the input topic was created again."""
         self._topic = settings.kafka.state_topic
@@ -90,6 +94,18 @@ class StateWriter:
                 self._produce(partition, JOURNAL, value)
                 return
         self._write_checkpoint(partition)
+
+    def write_findings(self) -> Mapping[int, int]:
+        """Add the findings of stopped partitions; return their offsets, which stay what they are.
+
+        A transaction is fenced only for partitions whose offset it holds.
+
+        Raises:
+            TransactionAborted, TransactionLost, ViewerConsumerError: as the transaction's `produce`.
+        """
+        for partition, finding in self.findings.items():
+            self._transactions.produce(self._topic, FINDING, finding.encoded(), None, partition)
+        return {partition: finding.next_offset for partition, finding in self.findings.items()}
 
     def mark_committed(self, partition: PartitionTask) -> WrittenCheckpoint | None:
         """Apply the commit to the partition; return its checkpoint, or None if it held none."""

@@ -93,6 +93,7 @@ class Worker:
             dependencies.identity,
             dependencies.transactions,
             dependencies.clocks,
+            self._restoring.findings,
             dependencies.message_bytes,
         )
         self._publisher = Publisher(

@@ -6,8 +6,10 @@ import pytest
 
 from consumer.kafka.errors import TransactionAborted
 from consumer.settings.model import CommitSettings
+from consumer.state.contents import Contents
 from consumer.state.journal import MAX_BYTES
-from consumer.state.keys import CHECKPOINT, JOURNAL
+from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL
+from consumer.state.report import StoredPartition, consistency_report
 from tests.support.fakes import Published
 from tests.worker.rig import BUCKET_MS, IDENTITY, INTERVAL_S, Rig
 
@@ -41,6 +43,7 @@ def stopped(rig: Rig) -> str:
     latest = rig.board.latest()
     assert (latest.stopped, latest.restoring, latest.partitions) == (1, 0, ())
     assert not latest.health.ready
+    rig.turn(1.0)
     published = len(rig.cluster.published)
     rig.join(9)
     rig.turn(1.0, times=3)
@@ -270,6 +273,30 @@ def test_summaries_that_a_replay_does_not_give_stop_the_partition(rig: Rig) -> N
     reason = stopped(rig)
     assert "the replay does not give what was published before: 1 summaries" in reason
     assert reason.endswith("viewer-consumer state reset --partition 0")
+    assert found_by_check(rig) == [reason.removeprefix("partition 0: ").split("; look at")[0]]
+
+
+def found_by_check(rig: Rig) -> list[str]:
+    """What `state check` says of partition 0."""
+    contents = Contents()
+    contents.add([(each.key or b"", each.value) for each in rig.states()])
+    committed, end = rig.cluster.committed[0], len(rig.cluster.log[0])
+    stored = StoredPartition(0, committed, committed, 0, end, contents)
+    return [each.what for each in consistency_report(stored, rig.settings, rig.identity).disagreements]
+
+
+def test_what_a_replay_has_shown_is_stored_once_and_means_nothing_once_the_state_is_another(rig: Rig) -> None:
+    journal = next(each.value for each in reversed(rig.states()) if each.key == JOURNAL)
+    change(rig, JOURNAL, summaries=2)
+    stopped(rig)
+    assert [each.key for each in rig.states()].count(FINDING) == 1
+    assert rig.cluster.committed == {0: 3}, "the offset stays where it was"
+    replace_newest(rig, JOURNAL, journal)
+    rig.kill()
+    rig.join(3)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 1, 2], "the partition continues"
+    assert found_by_check(rig) == []
 
 
 def test_a_record_that_can_t_be_decoded_any_more_stops_the_partition(rig: Rig) -> None:
