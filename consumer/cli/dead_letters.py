@@ -61,4 +61,5 @@ def show_dead_letter(
     from consumer.cli.dead_letter_text import print_dead_letter
     from consumer.kafka.admin.dead_letters import DeadLetters
 
-    print_dead_letter(DeadLetters(settings.kafka, timeouts_of(context)), place, typer.echo, as_json_line=as_json)
+    source, list_command = DeadLetters(settings.kafka, timeouts_of(context)), settings.command("dlq list")
+    print_dead_letter(source, place, typer.echo, list_command, as_json_line=as_json)

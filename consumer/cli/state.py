@@ -90,7 +90,7 @@ def check(
     with opened(settings, partitions or (), timeouts_of(context)) as view:
         for stored in read_stored(view.state, view.partitions):
             found = consistency_report(stored, settings, view.identity)
-            print_consistency_report(stored, found, as_json=as_json)
+            print_consistency_report(stored, found, settings.command, as_json=as_json)
             fine = fine and not found.disagreements
     if not fine:
         raise typer.Exit(1)
@@ -114,7 +114,7 @@ def reset(
     settings = read_kafka_settings(config, overrides)
     from consumer.cli.state_text import reset_result, reset_warning
     from consumer.state.inspect import opened
-    from consumer.state.reset import reset_partition, reset_plans
+    from consumer.state.reset import reset_partitions, reset_plans
 
     with opened(settings, partitions or (), timeouts_of(context)) as view:
         where: From = "keep-rows" if keep_rows else start.value
@@ -123,7 +123,7 @@ def reset(
             typer.echo(line, err=True)
         if not yes and not _confirmed("Move it?" if keep_rows else "Delete it?"):
             raise ViewerConsumerError("nothing was changed")
-        for plan in reset_partition(view.state, settings, view.identity, plans, where):
+        for plan in reset_partitions(view, settings, plans, where):
             typer.echo(reset_result(plan))
 
 

@@ -252,8 +252,7 @@ class InputConsumer:
     def _lost_offset(self, message: Message, error: KafkaError) -> str:
         return (
             f"{self._topic}-{message.partition()}: the offset to read on from is not in it ({error.str()}), so some "
-            f"records were never counted; continue without them with: viewer-consumer state reset "
-            f"--partition {message.partition()} --from earliest"
+            "records were never counted"
         )
 
     def _raise_final(self, error: KafkaError) -> NoReturn:

@@ -99,6 +99,13 @@ class EndQuery(Protocol):
         """Whether the newest query failed or timed out; returned once per query."""
 
 
+class TopicIds(Protocol):
+    """The id of the input topic, which changes when the topic is deleted and created again."""
+
+    def topic_id(self) -> str:
+        """The newest known id, without waiting; empty if the cluster does not report it."""
+
+
 class Transactions(Protocol):
     """Publishes records together with the input offsets they came from, in transactions."""
 

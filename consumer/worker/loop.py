@@ -10,12 +10,14 @@ transaction has one consequence: memory is dropped and restored from the committ
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
 
 from consumer.intake.intake import Intake
-from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, Message, RestoreReader, Transactions
+from consumer.kafka.config import MESSAGE_BYTES
+from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, Message, RestoreReader, TopicIds, Transactions
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
@@ -52,6 +54,7 @@ class WorkerDependencies(NamedTuple):
     transactions: Transactions
     reader: RestoreReader
     ends: EndQuery
+    topic_ids: TopicIds
     intake: Intake
     make_intake: Callable[[Settings], Intake]
     """Creates an intake for the settings stored in a checkpoint."""
@@ -60,6 +63,8 @@ class WorkerDependencies(NamedTuple):
     metrics: WorkerMetrics
     board: SnapshotBoard
     clocks: Clocks
+    message_bytes: int = MESSAGE_BYTES
+    """The largest record that all topics accept: rows and dead letters are cut below it."""
 
 
 class Worker:
@@ -82,14 +87,24 @@ class Worker:
         self._restoring = PartitionRestorer(
             restore_context, dependencies.reader, dependencies.metrics, dependencies.clocks
         )
+        self._topic_ids = dependencies.topic_ids
+        self._state_writer = StateWriter(
+            settings,
+            dependencies.identity,
+            dependencies.transactions,
+            dependencies.clocks,
+            self._restoring.findings,
+            dependencies.message_bytes,
+        )
         self._publisher = Publisher(
             settings,
             dependencies.transactions,
-            StateWriter(settings, dependencies.identity, dependencies.transactions, dependencies.clocks),
+            self._state_writer,
             dependencies.encode,
             self._input.group_metadata,
             dependencies.metrics,
             dependencies.clocks,
+            dependencies.message_bytes,
         )
         self._backpressure = Backpressure(self._input, self._publisher.is_overdue, dependencies.clocks)
 
@@ -101,6 +116,7 @@ class Worker:
 
     def turn(self) -> None:
         """One turn of the loop."""
+        self._look_at_topic()
         with_records = self._processor.process(self._poll(), self._tasks)
         if self._publisher.outcome_unknown:
             self._start_over()
@@ -191,7 +207,8 @@ class Worker:
         for number, reason in self._input.pop_failures().items():
             if number in self._tasks:
                 self._drop_uncommitted([number])
-                self._restoring.stop(number, reason)
+                command = self._settings.command(f"state reset --partition {number} --from earliest")
+                self._restoring.stop(number, f"{reason}; continue without them with: {command}")
 
     def _drop_uncommitted(self, numbers: Sequence[int]) -> None:
         """Abort, and drop the memory of these partitions; the others' output is sent again."""
@@ -208,6 +225,21 @@ class Worker:
         self._drop_uncommitted(newly)
 
     # 4. Start over, and 5. restore.
+
+    def _look_at_topic(self) -> None:
+        """If the input topic was created again, drop all memory: its offsets mean other records now.
+
+        Restores then stop each partition whose state is of the topic before.
+        """
+        identity = self._state_writer.identity
+        topic_id = self._topic_ids.topic_id()
+        if topic_id == identity.topic_id:
+            return
+        _log.error("the input topic was deleted and created again", topic_id=topic_id, before=identity.topic_id)
+        self._state_writer.identity = replace(identity, topic_id=topic_id)
+        self._restoring.identify(self._state_writer.identity)
+        self._publisher.abort(self._tasks.values())
+        self._start_over()
 
     def _start_over(self) -> None:
         """Drop all memory and restore from the committed state."""

@@ -13,7 +13,8 @@ from consumer.errors import ViewerConsumerError
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.cache import SchemaCache
-from consumer.kafka.admin.topics import check_topics, grow_topics
+from consumer.kafka.admin.growth import TopicGrowth
+from consumer.kafka.admin.topics import check_topics
 from consumer.kafka.clients import library_version
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
 from consumer.kafka.end_offsets import EndOffsets
@@ -21,6 +22,7 @@ from consumer.kafka.input_consumer import InputConsumer
 from consumer.kafka.protocols import AssignmentHandler
 from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
+from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.transaction import TransactionOwner
 from consumer.observe.collector import SnapshotCollector
 from consumer.observe.metrics import WorkerMetrics
@@ -30,7 +32,7 @@ from consumer.observe.snapshot import SnapshotBoard
 from consumer.output.encoders import encoder_from
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
-from consumer.settings.model import KafkaSettings, Settings
+from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.loop import Worker, WorkerDependencies
@@ -91,7 +93,7 @@ class Service:
         encode = encoder_from(self._settings)
         warm_up()
         identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
-        worker = Worker(self._settings, self._dependencies(intake, encode, identity))
+        worker = Worker(self._settings, self._dependencies(intake, encode, identity, layout.message_bytes))
         _tune_garbage_collector()
         try:
             worker.start()
@@ -104,22 +106,26 @@ class Service:
         worker.stop()
         _log.info("stopped")
 
-    def _dependencies(self, intake: Intake, encode: Encoder, identity: Identity) -> WorkerDependencies:
+    def _dependencies(
+        self, intake: Intake, encode: Encoder, identity: Identity, message_bytes: int
+    ) -> WorkerDependencies:
         settings = self._settings
         process_id = uuid.uuid4().hex[:12]
-        transactions = TransactionOwner(producer_config(settings, process_id), TransactionMetrics(self.metrics))
+        transactions = TransactionOwner(
+            producer_config(settings, process_id, message_bytes), TransactionMetrics(self.metrics)
+        )
         return WorkerDependencies(
             make_input=partial(_make_input, settings, self._timeouts),
             transactions=transactions,
             reader=KafkaRestoreReader(
                 restore_config(settings),
                 admin_config(settings.kafka),
-                settings.kafka.input_topic,
-                settings.kafka.state_topic,
-                partial(_grow_topics, settings.kafka, self._timeouts),
+                settings.kafka,
+                TopicGrowth(settings.kafka, timeouts=self._timeouts).grow,
                 self._timeouts,
             ),
             ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic, self._timeouts.end_offsets_s),
+            topic_ids=TopicWatch(admin_config(settings.kafka), settings.kafka.input_topic, identity.topic_id),
             intake=intake,
             make_intake=_make_intake,
             identity=identity,
@@ -127,17 +133,8 @@ class Service:
             metrics=self.metrics,
             board=self.board,
             clocks=self._clocks,
+            message_bytes=message_bytes,
         )
-
-
-def _grow_topics(kafka: KafkaSettings, timeouts: Timeouts) -> None:
-    """Called in a thread when the input has a partition that the state topic lacks."""
-    if not kafka.create_topics:
-        return
-    try:
-        grow_topics(kafka, timeouts)
-    except ViewerConsumerError as error:
-        _log.warning("topics not grown", reason=str(error))
 
 
 def _make_input(settings: Settings, timeouts: Timeouts, handler: AssignmentHandler) -> InputConsumer:

@@ -66,7 +66,7 @@ def write_letters(settings: Settings, letters: int) -> None:
         headers=[()] * LETTERS_MADE,
         causes=[cause] * LETTERS_MADE,
     )
-    made = list(rejected.dead_letters())
+    made = list(rejected.dead_letters(1_000_000))
     produce, topic = producer.produce, settings.kafka.dead_letter_topic
     write_mark("first")
     for _ in range(letters // LETTERS_A_TRANSACTION):

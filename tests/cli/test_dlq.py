@@ -73,7 +73,11 @@ def test_show_prints_one_dead_letter(capsys: pytest.CaptureFixture[str], kafka: 
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (["show", "0:99999"], 1, "error: there is no dead letter at 0:99999; viewer-consumer dlq list shows where"),
+        (
+            ["show", "0:99999"],
+            1,
+            "error: there is no dead letter at 0:99999; see where they are with: viewer-consumer ",
+        ),
         (["show", "zero"], 2, 'error: PLACE: must be partition:offset of the dead-letter topic, as 3:17, not "zero"'),
         (["list", "--reason", "ugly"], 2, 'error: --reason: there is no "ugly"; there are null_value, oversized'),
         (["list", "--since", "now"], 2, "error: --since: must be a time as"),

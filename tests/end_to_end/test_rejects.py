@@ -11,7 +11,7 @@ from tests.end_to_end.events import FRAME, encoded
 from tests.end_to_end.stage import Record, counted, running, stage
 from tests.reference.events_counting import Event, Rules
 from tests.support.raw_records import write_with_header
-from tests.support.topics import create_topic
+from tests.support.topics import create_topic, read_committed
 from tests.support.waiting import until
 
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
@@ -89,6 +89,31 @@ def test_the_largest_records_become_dead_letters_that_the_topic_accepts(bootstra
     assert sizes[:3] == [b"990000"] * 3
     assert letters[0].value() == noise[: len(letters[0].value() or b"")]
     assert len(letters) == 5
+
+
+def test_rows_and_dead_letters_are_cut_below_the_smallest_limit_of_a_topic(bootstrap_servers: str) -> None:
+    begin_ms = time.time_ns() // 1_000_000_000 * 1_000 - 10_000
+    noise = random.Random(1).randbytes(500_000)
+    small = {"max.message.bytes": "200000"}
+    joins = [encoded(Event("s", "J", begin_ms + number % 1_000), f"viewer {number}") for number in range(20_000)]
+    with stage(bootstrap_servers, 1, RULES, viewer_timeout_ms=60_000) as kafka:
+        create_topic(bootstrap_servers, kafka.kafka.state_topic, 1, small | {"cleanup.policy": "compact"})
+        for topic in (kafka.kafka.dead_letter_topic, kafka.kafka.output_topic):
+            create_topic(bootstrap_servers, topic, 1, small)
+        kafka.write(Record(None, value) for value in (*joins, noise))
+        for _ in range(2):  # the second worker restores what the first one stored
+            with running(kafka.settings()) as service:
+                kafka.wait_until_all_is_committed()
+                assert counted(service, "aborts_total", error="MSG_SIZE_TOO_LARGE") == 0
+        rows = [
+            each
+            for each in read_committed(bootstrap_servers, kafka.kafka.state_topic)
+            if (each.key() or b"").startswith(b"r")
+        ]
+        (dead_letter,) = kafka.dead_letters()
+    assert len(rows) > 1, "one stream's row has several parts"
+    assert max(len(row.value() or b"") for row in rows) <= 100_000
+    assert dict(headers_of(dead_letter))["viewer_consumer.value_bytes"] == b"500000"
 
 
 def test_a_flood_of_invalid_records_stops_only_its_partition(bootstrap_servers: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
+from consumer.settings.command_line import command_line
 from tests.cli.command import Ran, run, run_here
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record, Stage, running, stage
@@ -55,6 +57,16 @@ class Command:
     def __call__(self, *arguments: str) -> Ran:
         self._capsys.readouterr()  # drop what the worker has logged
         return run_here(self._capsys, *self._line(*arguments))
+
+    def advice(self, command: str) -> str:
+        """The command line that messages name."""
+        return command_line(command, self.kafka.flags())
+
+    def paste(self, advice: str) -> Ran:
+        """Run the command at the end of a message, as a shell would."""
+        _, _, command = advice.rpartition("viewer-consumer ")
+        self._capsys.readouterr()
+        return run_here(self._capsys, *shlex.split(command), "--yes")
 
     def beside_a_worker(self, *arguments: str) -> Ran:
         """Run it in its own process, since a worker in this one logs."""
@@ -191,7 +203,9 @@ def test_a_missing_row_is_reported_with_the_command_that_resolves_it(state: Comm
     assert fine == "partition 0: rows, checkpoint, journal and offsets agree"
     assert bad.startswith("partition 1: its state has 1 rows with digest ")
     assert ", but the checkpoint was made of 2 with " in bad
-    assert bad.endswith("continue without its state with: viewer-consumer state reset --partition 1")
+    assert bad.endswith(f"continue without its state with: {state.advice('state reset --partition 1')}")
+    assert state.paste(bad).code == 0
+    assert state("check").code == 0
 
 
 def test_an_offset_that_was_set_from_outside_is_reported(state: Command) -> None:
@@ -200,7 +214,7 @@ def test_an_offset_that_was_set_from_outside_is_reported(state: Command) -> None
     assert first["problems"] == [
         {
             "what": "the group has committed offset 3, but its state goes to offset 7",
-            "advice": "continue without its state with: viewer-consumer state reset --partition 0",
+            "advice": f"continue without its state with: {state.advice('state reset --partition 0')}",
         }
     ]
     assert second == {"partition": 1, "agrees": True, "problems": [], "changed_settings": []}
@@ -230,10 +244,11 @@ def test_forbidden_changes_of_settings_are_disagreements_and_allowed_ones_are_no
     )
     done = state("check", "--partition", "0", "--set", "windows.bucket_ms=500")
     assert done.code == 1
-    assert done.out == (
+    assert done.out.startswith(
         "partition 0: its state was counted with windows.bucket_ms = 1000, which can't change while there is state; "
-        "set it as it was, or reset the state with: viewer-consumer state reset --partition 0\n"
+        "set it as it was, or reset the state with: viewer-consumer state reset --partition 0 "
     )
+    assert done.out.endswith("--set windows.bucket_ms=500\n")
 
 
 def test_the_state_of_a_running_worker_is_consistent_at_every_moment(
@@ -320,8 +335,8 @@ def test_state_whose_markers_were_deleted_moves_to_the_log_start_and_keeps_its_w
     delete_all_records(state.kafka, 1)
     (disagreement,) = [line for line in state("check").out.splitlines() if line.startswith("partition 1")]
     assert "its state goes to offset 2, but the input begins at 4" in disagreement
-    assert disagreement.endswith("viewer-consumer state reset --partition 1 --keep-rows")
-    done = state("reset", "--partition", "1", "--keep-rows", "--yes")
+    assert disagreement.endswith(state.advice("state reset --partition 1 --keep-rows"))
+    done = state.paste(disagreement)
     assert (done.code, done.out) == (0, "partition 1: reset; continues at offset 4 with checkpoint 2\n")
     assert "nobody can tell whether the 2 offsets before it were transaction markers or records" in done.err
     assert all(line["agrees"] for line in state.lines("check"))

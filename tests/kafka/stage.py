@@ -159,7 +159,16 @@ class KafkaStage:
         self._member: Input | None = None
 
     def settings(self) -> Settings:
-        return Settings(kafka=KafkaSettings(bootstrap_servers=self.bootstrap_servers, group_id=self._group))
+        return Settings(kafka=self._topics())
+
+    def _topics(self) -> KafkaSettings:
+        return KafkaSettings(
+            bootstrap_servers=self.bootstrap_servers,
+            group_id=self._group,
+            input_topic=self.topic,
+            output_topic=self.output,
+            state_topic=self.state,
+        )
 
     def write(self, partition: int, *values: bytes) -> None:
         produce(self.bootstrap_servers, self.topic, [(partition, None, value) for value in values])
@@ -172,7 +181,7 @@ class KafkaStage:
 
     def restore_reader(self) -> KafkaRestoreReader:
         settings = self.settings()
-        reader = KafkaRestoreReader(restore_config(settings), admin_config(settings.kafka), self.topic, self.state)
+        reader = KafkaRestoreReader(restore_config(settings), admin_config(settings.kafka), settings.kafka)
         self._ends.append(reader.close)
         return reader
 

@@ -109,10 +109,17 @@ def test_the_transaction_timeout_is_longer_than_a_commit_interval_and_shorter_th
             producer_config(given, "process")
 
 
-def test_a_message_limit_below_the_largest_dead_letter_is_refused() -> None:
-    producer_config(settings(message_max_bytes=1_000_000), "process")
-    with pytest.raises(UsageError, match=r"^kafka\.client\.message\.max\.bytes: must be at least 1000000, not 999999:"):
-        producer_config(settings(message_max_bytes="999999"), "process")
+def test_the_limit_of_a_record_is_at_least_what_cannot_be_cut() -> None:
+    assert producer_config(settings(message_max_bytes="131072"), "process")["message.max.bytes"] == 131_072
+    with pytest.raises(UsageError, match=r"^kafka\.client\.message\.max\.bytes: must be at least 131072, not 131071:"):
+        producer_config(settings(message_max_bytes="131071"), "process")
+    with pytest.raises(UsageError, match=r"^kafka\.client\.message\.max\.bytes: must be a whole number"):
+        producer_config(settings(message_max_bytes="1MB"), "process")
+
+
+def test_the_producer_keeps_to_what_all_topics_accept() -> None:
+    assert producer_config(settings(), "process")["message.max.bytes"] == 1_000_000
+    assert producer_config(settings(), "process", 200_000)["message.max.bytes"] == 200_000
 
 
 def test_each_key_goes_to_the_clients_that_know_it() -> None:

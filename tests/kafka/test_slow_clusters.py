@@ -88,6 +88,9 @@ class Leaderless:
         return ViewerConsumerError(f"{doing}: {error.str()}")
 
 
+TOPICS = Topics(KafkaSettings(bootstrap_servers="broker:9092", input_topic="events", state_topic="state"))
+
+
 @pytest.fixture
 def clients() -> Leaderless:
     return Leaderless()
@@ -96,7 +99,7 @@ def clients() -> Leaderless:
 @pytest.fixture
 def look_up(clients: Any) -> Iterator[BoundsLookUp]:
     closed = threading.Event()
-    made = BoundsLookUp([0, 1], Topics("events", "state", "broker:9092"), clients, closed, lambda: None)
+    made = BoundsLookUp([0, 1], TOPICS, clients, closed, lambda: None)
     thread = threading.Thread(target=made.run)
     thread.start()
     yield made
@@ -120,7 +123,7 @@ def test_a_refusal_ends_the_look_up() -> None:
     clients.ends = lambda _topic, partitions, **_: dict.fromkeys(
         partitions, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     )
-    made = BoundsLookUp([0], Topics("events", "state", "broker:9092"), clients, threading.Event(), lambda: None)
+    made = BoundsLookUp([0], TOPICS, clients, threading.Event(), lambda: None)
     made.run()
     with pytest.raises(ViewerConsumerError, match="can't look up where a restore begins"):
         made.bounds(0)
@@ -132,7 +135,7 @@ def test_a_state_topic_with_too_few_partitions_is_reported_with_the_command_and_
     clients.ends = lambda _topic, partitions, **_: dict.fromkeys(
         partitions, KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
     )
-    made = BoundsLookUp([7], Topics("events", "state", "broker:9092"), clients, closed, closed.set)
+    made = BoundsLookUp([7], TOPICS, clients, closed, closed.set)
     made.run()
     assert made.reason(7) == (
         'state topic "state" has no partition 7: set kafka.create_topics = true, or run kafka-topics.sh '

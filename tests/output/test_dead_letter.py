@@ -1,7 +1,6 @@
 """Dead letters keep the record unchanged and never exceed the producer's limit."""
 
 from consumer.output.dead_letter import (
-    MAX_BYTES,
     OFFSET,
     TIMESTAMP_MS,
     Cause,
@@ -30,7 +29,7 @@ def letter(
     timestamp_ms: int = 1_700_000_000_000,
     cause: CauseHeaders = CAUSE,
 ) -> DeadLetter:
-    (made,) = Rejected([offset], [timestamp_ms], [key], [value], [headers], [cause]).dead_letters()
+    (made,) = Rejected([offset], [timestamp_ms], [key], [value], [headers], [cause]).dead_letters(1_000_000)
     return made
 
 
@@ -59,11 +58,11 @@ def test_each_of_many_dead_letters_has_its_own_position_and_reason() -> None:
     other = (("reason", "another"),)
     rejected = Rejected([3, 5], [-1, 8], [b"a", None], [None, b"v"], [HEADERS, ()], [other, CAUSE])
     for _ in ("sent", "sent again"):
-        assert list(rejected.dead_letters()) == [
+        assert list(rejected.dead_letters(1_000_000)) == [
             letter(b"a", None, HEADERS, offset=3, timestamp_ms=-1, cause=other),
             letter(None, b"v", (), offset=5, timestamp_ms=8),
         ]
-    first, second = rejected.dead_letters()
+    first, second = rejected.dead_letters(1_000_000)
     assert (first[:2], first[2][-2:]) == ((b"a", None), [(OFFSET, "3"), (TIMESTAMP_MS, "-1")])
     assert (second[:2], second[2]) == ((None, b"v"), [*CAUSE, (OFFSET, "5"), (TIMESTAMP_MS, "8")])
 
@@ -75,7 +74,7 @@ def test_a_tombstone_keeps_its_null_value() -> None:
 def test_an_oversized_record_is_cut_and_says_so() -> None:
     made = letter(value=b"v" * 2_000_000, headers=[("big", b"h" * 500_000)])
     assert made[1] is not None
-    assert size(made) <= MAX_BYTES
+    assert size(made) <= 900_000
     assert dict(made[2])["viewer_consumer.value_bytes"] == "2000000"
     assert dict(made[2])["viewer_consumer.headers_dropped"] == "1"
 
@@ -89,5 +88,5 @@ def test_many_empty_headers_count_with_their_encoded_size() -> None:
 
 def test_an_oversized_key_is_cut_too() -> None:
     made = letter(key=b"k" * 1_000_000, value=b"v")
-    assert size(made) <= MAX_BYTES
+    assert size(made) <= 900_000
     assert dict(made[2])["viewer_consumer.key_bytes"] == "1000000"

@@ -26,7 +26,7 @@ def letter(
     """Return a dead letter as Kafka returns it."""
     cause = Cause("viewer-events", input_partition, "my-group", reason, "it ends", "id 7")
     rejected = Rejected([17], [1_700_000_000_000], [b"key"], [b"\0\1ab"], [()], [cause.headers()])
-    ((key, value, ours),) = rejected.dead_letters()
+    ((key, value, ours),) = rejected.dead_letters(1_000_000)
     headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in ours]
     return DeadLetterRecord(3, offset, timestamp_ms, key, value, headers)
 

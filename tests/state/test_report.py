@@ -121,7 +121,7 @@ def test_an_input_that_begins_behind_the_state_may_have_lost_records_or_markers(
     nothing_since.contents.journal = Journal().encoded(3, 10, NONE)
     (disagreement,) = consistency_report(nothing_since, SETTINGS, IDENTITY).disagreements
     assert disagreement.what.startswith("its state goes to offset 10, but the input begins at 11")
-    assert disagreement.advice.endswith("viewer-consumer state reset --partition 0 --keep-rows")
+    assert disagreement.advice(SETTINGS.command).endswith("viewer-consumer state reset --partition 0 --keep-rows")
 
 
 def test_an_unreadable_row_is_reported() -> None:
@@ -140,4 +140,6 @@ def test_settings_that_may_change_are_reported_but_are_no_disagreement() -> None
 
 def test_every_report_names_the_command_that_resolves_it() -> None:
     (first,) = consistency_report(stored(committed=9), SETTINGS, IDENTITY).disagreements
-    assert first.advice == "continue without its state with: viewer-consumer state reset --partition 0"
+    assert (
+        first.advice(SETTINGS.command) == "continue without its state with: viewer-consumer state reset --partition 0"
+    )

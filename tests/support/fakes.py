@@ -426,6 +426,16 @@ class FakeTransactionOwner:
         raise error
 
 
+class FakeTopicIds:
+    """The id of the input topic, as a test sets it."""
+
+    def __init__(self, topic_id: str) -> None:
+        self.newest = topic_id
+
+    def topic_id(self) -> str:
+        return self.newest
+
+
 class SilentListener:
     def committed(self, seconds: float) -> None: ...
 

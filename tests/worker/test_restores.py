@@ -6,8 +6,10 @@ import pytest
 
 from consumer.kafka.errors import TransactionAborted
 from consumer.settings.model import CommitSettings
+from consumer.state.contents import Contents
 from consumer.state.journal import MAX_BYTES
-from consumer.state.keys import CHECKPOINT, JOURNAL
+from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL
+from consumer.state.report import StoredPartition, consistency_report
 from tests.support.fakes import Published
 from tests.worker.rig import BUCKET_MS, IDENTITY, INTERVAL_S, Rig
 
@@ -41,6 +43,7 @@ def stopped(rig: Rig) -> str:
     latest = rig.board.latest()
     assert (latest.stopped, latest.restoring, latest.partitions) == (1, 0, ())
     assert not latest.health.ready
+    rig.turn(1.0)
     published = len(rig.cluster.published)
     rig.join(9)
     rig.turn(1.0, times=3)
@@ -161,6 +164,29 @@ def test_a_topic_that_was_created_again_stops_the_partition(rig: Rig) -> None:
     assert "the input topic was deleted and created again" in stopped(rig)
 
 
+def test_a_topic_that_is_created_again_while_the_worker_runs_stops_its_partitions(rig: Rig) -> None:
+    rig.topic_ids.newest = "another"
+    rig.join(3)
+    rig.turn(INTERVAL_S, times=3)
+    latest = rig.board.latest()
+    assert latest.stopped == 1
+    assert "the input topic was deleted and created again: its id is another" in latest.health.reason
+    assert rig.buckets() == [0, 1], "the record that was read since is not counted"
+    assert rig.cluster.committed == {0: 3}
+
+
+def test_a_partition_without_state_begins_under_the_new_id_of_its_topic() -> None:
+    rig = Rig().start()
+    rig.topic_ids.newest = "another"
+    rig.turn(INTERVAL_S)
+    rig.until_live()
+    rig.join(0)
+    rig.turn(INTERVAL_S)
+    rig.identity = rig.identity.__class__("cluster", "another", rig.identity.group)
+    rig.kill()
+    assert rig.worker._restoring.done
+
+
 def test_state_of_another_cluster_stops_the_partition(rig: Rig) -> None:
     rig.identity = IDENTITY.__class__("elsewhere", "topic", IDENTITY.group)
     assert "is of cluster cluster, and this is cluster elsewhere" in stopped(rig)
@@ -247,6 +273,30 @@ def test_a_replay_with_other_summaries_stops_the_partition(rig: Rig) -> None:
     reason = stopped(rig)
     assert "the replay does not give what was published before: 1 summaries" in reason
     assert reason.endswith("viewer-consumer state reset --partition 0")
+    assert found_by_check(rig) == [reason.removeprefix("partition 0: ").split("; look at")[0]]
+
+
+def found_by_check(rig: Rig) -> list[str]:
+    """What `state check` says of partition 0."""
+    contents = Contents()
+    contents.add([(each.key or b"", each.value) for each in rig.states()])
+    committed, end = rig.cluster.committed[0], len(rig.cluster.log[0])
+    stored = StoredPartition(0, committed, committed, 0, end, contents)
+    return [each.what for each in consistency_report(stored, rig.settings, rig.identity).disagreements]
+
+
+def test_what_a_replay_has_shown_is_stored_once_and_means_nothing_once_the_state_is_another(rig: Rig) -> None:
+    journal = next(each.value for each in reversed(rig.states()) if each.key == JOURNAL)
+    change(rig, JOURNAL, summaries=2)
+    stopped(rig)
+    assert [each.key for each in rig.states()].count(FINDING) == 1
+    assert rig.cluster.committed == {0: 3}, "the offset stays where it was"
+    replace_newest(rig, JOURNAL, journal)
+    rig.kill()
+    rig.join(3)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 1, 2], "the partition continues"
+    assert found_by_check(rig) == []
 
 
 def test_a_record_that_can_no_longer_be_decoded_stops_the_partition(rig: Rig) -> None:
@@ -434,7 +484,10 @@ def test_a_live_partition_whose_offset_is_gone_stops_alone() -> None:
     rig.turn(1.0, times=3)
     latest = rig.board.latest()
     assert (latest.stopped, [each.partition for each in latest.partitions]) == (1, [0])
-    assert latest.health.reason == "events-1: the offset to read on from is not in it"
+    assert latest.health.reason == (
+        "events-1: the offset to read on from is not in it; continue without them with: "
+        "viewer-consumer state reset --partition 1 --from earliest"
+    )
     assert (rig.buckets(0), rig.buckets(1)) == ([0], [])
     rig.kill()
     rig.turn(1.0, times=2)

@@ -102,23 +102,37 @@ def test_a_compacted_input_topic_is_refused(topics: KafkaSettings) -> None:
         check_topics(topics)
 
 
-@pytest.mark.parametrize("role", ["output", "state"])
-def test_a_topic_with_too_small_a_batch_limit_is_refused(topics: KafkaSettings, role: str) -> None:
-    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
-    name = {"output": topics.output_topic, "state": topics.state_topic}[role]
-    create_topic(topics.bootstrap_servers, name, 1, {"max.message.bytes": "999999", "cleanup.policy": "compact"})
-    with pytest.raises(ViewerConsumerError, match=f'{role} topic "{name}" has max.message.bytes=999999') as small:
+@pytest.mark.parametrize("role", ["output", "state", "dead letter"])
+def test_the_smallest_limit_of_a_topic_limits_the_producer(topics: KafkaSettings, role: str) -> None:
+    create_small_topic(topics, role, 200_000)
+    assert check_topics(topics).message_bytes == 190_000
+
+
+@pytest.mark.parametrize("role", ["output", "state", "dead letter"])
+def test_a_topic_that_accepts_only_tiny_batches_is_refused(topics: KafkaSettings, role: str) -> None:
+    name = create_small_topic(topics, role, 131_072)
+    with pytest.raises(ViewerConsumerError, match=f'{role} topic "{name}" has max.message.bytes=131072') as small:
         check_topics(topics)
     assert str(small.value).endswith(f"--entity-name {name} --add-config max.message.bytes=1000000")
 
 
-def test_a_dead_letter_topic_with_too_small_a_batch_limit_is_refused(topics: KafkaSettings) -> None:
+def create_small_topic(topics: KafkaSettings, role: str, max_message_bytes: int) -> str:
     create_topic(topics.bootstrap_servers, topics.input_topic, 1)
-    create_topic(topics.bootstrap_servers, topics.dead_letter_topic, 1, {"max.message.bytes": "999999"})
+    names = {"output": topics.output_topic, "state": topics.state_topic, "dead letter": topics.dead_letter_topic}
+    config = {"max.message.bytes": str(max_message_bytes), "cleanup.policy": "compact"}
+    create_topic(topics.bootstrap_servers, names[role], 1, config)
+    return names[role]
+
+
+def test_tools_are_told_where_to_find_the_log_in(topics: KafkaSettings) -> None:
+    name = create_small_topic(topics, "output", 1_000)
+    plain = topics.model_copy(update={"client": {"security.protocol": "PLAINTEXT"}})
     with pytest.raises(ViewerConsumerError) as small:
-        check_topics(topics)
-    assert f'dead letter topic "{topics.dead_letter_topic}" has max.message.bytes=999999' in str(small.value)
-    assert str(small.value).endswith(f"--entity-name {topics.dead_letter_topic} --add-config max.message.bytes=1000000")
+        check_topics(plain)
+    assert f"--bootstrap-server {topics.bootstrap_servers} --command-config client.properties --alter" in str(
+        small.value
+    )
+    assert str(small.value).endswith(f"--entity-name {name} --add-config max.message.bytes=1000000")
 
 
 def test_the_state_topic_is_created_with_early_compaction(topics: KafkaSettings) -> None:
