@@ -1,4 +1,4 @@
-"""The input topic is deleted and created again while a worker runs: its offsets mean other records then."""
+"""The input topic is deleted and created again while a worker runs: its offsets then mean other records."""
 
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record, Stage, running, stage
@@ -20,7 +20,7 @@ def create_again(kafka: Stage) -> None:
     create_topic(servers, topic, 1)
 
 
-def test_the_worker_stops_its_partitions_and_says_so(bootstrap_servers: str) -> None:
+def test_the_worker_stops_its_partitions_with_the_reason(bootstrap_servers: str) -> None:
     with stage(bootstrap_servers, 1, RULES) as kafka:
         kafka.write(events("before", 10))
         with running(kafka.settings()) as service:

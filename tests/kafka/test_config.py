@@ -109,7 +109,7 @@ def test_the_transaction_timeout_is_longer_than_a_commit_interval_and_shorter_th
             producer_config(given, "process")
 
 
-def test_the_limit_of_a_record_is_at_least_what_cannot_be_cut() -> None:
+def test_the_record_limit_must_exceed_the_part_that_cannot_be_cut() -> None:
     assert producer_config(settings(message_max_bytes="131072"), "process")["message.max.bytes"] == 131_072
     with pytest.raises(UsageError, match=r"^kafka\.client\.message\.max\.bytes: must be at least 131072, not 131071:"):
         producer_config(settings(message_max_bytes="131071"), "process")
@@ -117,7 +117,7 @@ def test_the_limit_of_a_record_is_at_least_what_cannot_be_cut() -> None:
         producer_config(settings(message_max_bytes="1MB"), "process")
 
 
-def test_the_producer_keeps_to_what_all_topics_accept() -> None:
+def test_the_producer_uses_the_smallest_limit_of_all_topics() -> None:
     assert producer_config(settings(), "process")["message.max.bytes"] == 1_000_000
     assert producer_config(settings(), "process", 200_000)["message.max.bytes"] == 200_000
 

@@ -277,7 +277,7 @@ def test_a_replay_with_other_summaries_stops_the_partition(rig: Rig) -> None:
 
 
 def found_by_check(rig: Rig) -> list[str]:
-    """What `state check` says of partition 0."""
+    """Return what `state check` reports for partition 0."""
     contents = Contents()
     contents.add([(each.key or b"", each.value) for each in rig.states()])
     committed, end = rig.cluster.committed[0], len(rig.cluster.log[0])
@@ -285,7 +285,7 @@ def found_by_check(rig: Rig) -> list[str]:
     return [each.what for each in consistency_report(stored, rig.settings, rig.identity).disagreements]
 
 
-def test_what_a_replay_has_shown_is_stored_once_and_means_nothing_once_the_state_is_another(rig: Rig) -> None:
+def test_a_disagreement_found_by_a_replay_is_stored_once_and_ignored_once_the_state_has_changed(rig: Rig) -> None:
     journal = next(each.value for each in reversed(rig.states()) if each.key == JOURNAL)
     change(rig, JOURNAL, summaries=2)
     stopped(rig)

@@ -124,7 +124,7 @@ def create_small_topic(topics: KafkaSettings, role: str, max_message_bytes: int)
     return names[role]
 
 
-def test_tools_are_told_where_to_find_the_log_in(topics: KafkaSettings) -> None:
+def test_advised_commands_include_the_client_configuration(topics: KafkaSettings) -> None:
     name = create_small_topic(topics, "output", 1_000)
     plain = topics.model_copy(update={"client": {"security.protocol": "PLAINTEXT"}})
     with pytest.raises(ViewerConsumerError) as small:
