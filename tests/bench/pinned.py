@@ -21,8 +21,8 @@ from consumer.worker.service import Service
 SCHEMA = "schemas/viewer_event.avsc"
 ANY_CPU = -1
 
-LETTERS_MADE = 1_000
-LETTERS_A_TRANSACTION = 50_000
+DEAD_LETTERS_MADE = 1_000
+DEAD_LETTERS_PER_TRANSACTION = 50_000
 
 
 def write_mark(name: str, **stats: object) -> None:
@@ -53,30 +53,30 @@ def read_and_discard(settings: Settings, events: int) -> None:
     consumer.close()
 
 
-def write_letters(settings: Settings, letters: int) -> None:
+def write_dead_letters(settings: Settings, dead_letters: int) -> None:
     """Write prepared dead letters in transactions with the client library alone, configured as the worker's."""
     producer = Producer(producer_config(settings, "bench"))
     producer.init_transactions(60)
     cause = Cause(settings.kafka.input_topic, 0, settings.kafka.group_id, "truncated", "it ends", "id 1").headers()
     rejected = Rejected(
-        offsets=list(range(10**6, 10**6 + LETTERS_MADE)),
-        timestamps_ms=[1_700_000_000_000] * LETTERS_MADE,
-        keys=[b"channel/stream-%07d" % number for number in range(LETTERS_MADE)],
-        values=[b"\0\0\0\0\1\xff\xff"] * LETTERS_MADE,
-        headers=[()] * LETTERS_MADE,
-        causes=[cause] * LETTERS_MADE,
+        offsets=list(range(10**6, 10**6 + DEAD_LETTERS_MADE)),
+        timestamps_ms=[1_700_000_000_000] * DEAD_LETTERS_MADE,
+        keys=[b"channel/stream-%07d" % number for number in range(DEAD_LETTERS_MADE)],
+        values=[b"\0\0\0\0\1\xff\xff"] * DEAD_LETTERS_MADE,
+        headers=[()] * DEAD_LETTERS_MADE,
+        causes=[cause] * DEAD_LETTERS_MADE,
     )
     made = list(rejected.dead_letters(1_000_000))
     produce, topic = producer.produce, settings.kafka.dead_letter_topic
     write_mark("first")
-    for _ in range(letters // LETTERS_A_TRANSACTION):
+    for _ in range(dead_letters // DEAD_LETTERS_PER_TRANSACTION):
         producer.begin_transaction()
-        for _ in range(LETTERS_A_TRANSACTION // LETTERS_MADE):
+        for _ in range(DEAD_LETTERS_PER_TRANSACTION // DEAD_LETTERS_MADE):
             for key, value, headers in made:
                 produce(topic, value, key, -1, None, None, 0, headers)
             producer.poll(0)
         producer.commit_transaction(60)
-    write_mark("counted", events=letters)
+    write_mark("counted", events=dead_letters)
 
 
 class _Milestones(threading.Event):
@@ -124,7 +124,7 @@ def whole_path(settings: Settings, events: int) -> None:
 
 MEASURED: dict[str, Callable[[Settings, int], None]] = {
     "read": read_and_discard,
-    "letters": write_letters,
+    "dead_letters": write_dead_letters,
     "worker": whole_path,
 }
 

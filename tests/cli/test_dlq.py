@@ -38,12 +38,12 @@ def listed(capsys: pytest.CaptureFixture[str], kafka: Stage, *arguments: str) ->
 
 
 def test_list_filters_by_reason_partition_and_time(capsys: pytest.CaptureFixture[str], kafka: Stage) -> None:
-    letters = listed(capsys, kafka)
-    assert [one["reason"] for one in letters] == ["trailing_bytes", "truncated", "null_value"]
-    assert listed(capsys, kafka, "--reason", "truncated") == letters[1:2]
-    assert listed(capsys, kafka, "--partition", "1") == letters[2:]
+    dead_letters = listed(capsys, kafka)
+    assert [one["reason"] for one in dead_letters] == ["trailing_bytes", "truncated", "null_value"]
+    assert listed(capsys, kafka, "--reason", "truncated") == dead_letters[1:2]
+    assert listed(capsys, kafka, "--partition", "1") == dead_letters[2:]
     assert listed(capsys, kafka, "--since", "2020-01-01", "--until", "2021-01-01") == []
-    assert listed(capsys, kafka, "--since", str(min(one["timestamp_ms"] for one in letters))) == letters
+    assert listed(capsys, kafka, "--since", str(min(one["timestamp_ms"] for one in dead_letters))) == dead_letters
     assert len(listed(capsys, kafka, "--most", "2")) == 2
 
 
@@ -60,14 +60,14 @@ def test_list_prints_text_and_counts(capsys: pytest.CaptureFixture[str], kafka: 
 
 
 def test_show_prints_one_dead_letter(capsys: pytest.CaptureFixture[str], kafka: Stage) -> None:
-    (letter,) = listed(capsys, kafka, "--reason", "truncated")
-    ran = dlq(capsys, kafka, "show", f"{letter['partition']}:{letter['offset']}")
+    (dead_letter,) = listed(capsys, kafka, "--reason", "truncated")
+    ran = dlq(capsys, kafka, "show", f"{dead_letter['partition']}:{dead_letter['offset']}")
     assert ran.code == 0
     assert "reason       truncated: the payload ends inside a value\n" in ran.out
     assert f"came from    {kafka.kafka.input_topic} 0:1\n" in ran.out
     assert "key          \\x1b[2J\n" in ran.out
-    as_json = dlq(capsys, kafka, "show", f"{letter['partition']}:{letter['offset']}", "--json")
-    assert json.loads(as_json.out) == letter
+    as_json = dlq(capsys, kafka, "show", f"{dead_letter['partition']}:{dead_letter['offset']}", "--json")
+    assert json.loads(as_json.out) == dead_letter
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class Stage:
         # Idempotent: a batch that is sent again would otherwise follow later ones, and new topics refuse some.
         self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
         # It uses the group id but does not join the group: it only reads committed offsets.
-        self._onlooker = Consumer(
+        self._offsets_consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
                 "group.id": self.kafka.group_id,
@@ -127,7 +127,7 @@ class Stage:
         topic = self.kafka.input_topic
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
         admin.create_partitions([NewPartitions(topic, partitions)])[topic].result()
-        for client in (self._writer, self._onlooker):
+        for client in (self._writer, self._offsets_consumer):
             until(
                 lambda client=client: len(client.list_topics(topic, 15).topics[topic].partitions) == partitions,  # type: ignore[misc]  # a default binds it now
                 "the brokers know them",
@@ -143,13 +143,13 @@ class Stage:
 
     def committed(self) -> dict[int, int]:
         """Return the group's offsets, without partitions that have none."""
-        found = _once_brokers_know(lambda: self._onlooker.committed(self._places(), timeout=15))
+        found = _once_brokers_know(lambda: self._offsets_consumer.committed(self._places(), timeout=15))
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def ends(self) -> dict[int, int]:
         """Return the end offset of each input partition."""
         return {
-            place.partition: _once_brokers_know(partial(self._onlooker.get_watermark_offsets, place, 15))[1]
+            place.partition: _once_brokers_know(partial(self._offsets_consumer.get_watermark_offsets, place, 15))[1]
             for place in self._places()
         }
 
@@ -180,8 +180,8 @@ class Stage:
         delete_topics(kafka.bootstrap_servers, names)
 
     def leave(self) -> None:
-        """Keep the topics."""
-        self._onlooker.close()
+        """Close the consumer, but keep the topics."""
+        self._offsets_consumer.close()
 
 
 def _once_brokers_know(ask: Callable[[], T]) -> T:

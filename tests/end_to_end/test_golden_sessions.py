@@ -112,7 +112,7 @@ def test_golden_cases_with_a_kill_in_the_middle(bootstrap_servers: str, tmp_path
     with staged(bootstrap_servers, cases) as kafka:
         kafka.write(first)
         name = [f"kafka.client.{key}={value}" for key, value in STATIC.items()]
-        worker = start(kafka, tmp_path / "doomed.log", "--set", *name)
+        worker = start(kafka, tmp_path / "killed.log", "--set", *name)
         try:
             kafka.wait_until_all_is_committed(within_s=START_TIMEOUT_S)
         finally:

@@ -18,7 +18,7 @@ def record(partition: int, bucket: int) -> Record:
     return Record(None, encoded(Event(f"s{partition}", "J", bucket * 1_000 + 1)), 0, partition)
 
 
-def attentive(settings: Settings, *, create_topics: bool) -> Settings:
+def with_fast_metadata(settings: Settings, *, create_topics: bool) -> Settings:
     """Settings of a worker that notices new partitions within a second."""
     client = {"topic.metadata.refresh.interval.ms": 1_000}
     kafka = settings.kafka.model_copy(update={"client": client, "create_topics": create_topics})
@@ -26,7 +26,7 @@ def attentive(settings: Settings, *, create_topics: bool) -> Settings:
 
 
 def test_the_other_topics_grow_with_the_input_if_topics_may_be_created(bootstrap_servers: str) -> None:
-    with stage(bootstrap_servers, 1, RULES) as kafka, running(attentive(kafka.settings(), create_topics=True)):
+    with stage(bootstrap_servers, 1, RULES) as kafka, running(with_fast_metadata(kafka.settings(), create_topics=True)):
         kafka.write([record(0, 0)])
         kafka.wait_until_all_is_committed()
         kafka.grow(2)
@@ -40,7 +40,7 @@ def test_otherwise_the_new_partition_waits_and_names_the_command_while_others_co
         create_topic(bootstrap_servers, kafka.kafka.output_topic, 1)
         create_topic(bootstrap_servers, kafka.kafka.dead_letter_topic, 1)
         create_topic(bootstrap_servers, kafka.kafka.state_topic, 1, {"cleanup.policy": "compact"})
-        with running(attentive(kafka.settings(), create_topics=False)) as service:
+        with running(with_fast_metadata(kafka.settings(), create_topics=False)) as service:
             kafka.write([record(0, 0)])
             kafka.wait_until_all_is_committed()
             kafka.grow(2)

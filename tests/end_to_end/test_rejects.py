@@ -39,14 +39,14 @@ def test_dead_letters_hold_the_record_and_the_reason(bootstrap_servers: str) -> 
             kafka.wait_until_all_is_committed()
             assert {reason: counted(service, "rejects_total", reason=reason) for reason in bad} == dict.fromkeys(bad, 1)
         assert kafka.committed() == {0: 2 * len(bad) + 1}
-        letters = kafka.dead_letters()
+        dead_letters = kafka.dead_letters()
         (summary,) = kafka.summaries()
     assert (summary["joins"], summary["peak_concurrent_viewers"]) == (len(bad), len(bad))
     assert summary["offset"] == 2 * len(bad)
-    assert [letter.value() for letter in letters] == list(bad.values())
-    for number, (letter, reason) in enumerate(zip(letters, bad, strict=True)):
-        assert letter.key() == b"key\xff"
-        headers = headers_of(letter)
+    assert [dead_letter.value() for dead_letter in dead_letters] == list(bad.values())
+    for number, (dead_letter, reason) in enumerate(zip(dead_letters, bad, strict=True)):
+        assert dead_letter.key() == b"key\xff"
+        headers = headers_of(dead_letter)
         assert tuple(headers[: len(HEADERS)]) == HEADERS
         ours = dict(headers[len(HEADERS) :])
         assert ours["__streams.errors.exception"] == reason.encode()
@@ -55,7 +55,7 @@ def test_dead_letters_hold_the_record_and_the_reason(bootstrap_servers: str) -> 
         assert ours["__streams.errors.offset"] == str(2 * number + 1).encode()
         assert ours["viewer_consumer.application"] == kafka.kafka.group_id.encode()
         assert ours["__streams.errors.message"]
-    assert dict(headers_of(letters[1]))["viewer_consumer.schema"] == b"id 99"
+    assert dict(headers_of(dead_letters[1]))["viewer_consumer.schema"] == b"id 99"
 
 
 def test_header_names_that_are_not_utf_8_do_not_stop_the_worker(bootstrap_servers: str) -> None:
@@ -67,11 +67,11 @@ def test_header_names_that_are_not_utf_8_do_not_stop_the_worker(bootstrap_server
         kafka.write([Record(b"k", encoded(Event("s", "L", begin_ms + 5_000)))])
         with running(kafka.settings()):
             kafka.wait_until_all_is_committed()
-        (letter,) = kafka.dead_letters()
+        (dead_letter,) = kafka.dead_letters()
         (summary,) = kafka.summaries()
     assert summary["joins"] == 1
-    assert letter.value() == good + b"\0"
-    assert UNREADABLE_HEADERS in dict(headers_of(letter))
+    assert dead_letter.value() == good + b"\0"
+    assert UNREADABLE_HEADERS in dict(headers_of(dead_letter))
 
 
 def test_the_largest_records_become_dead_letters_that_the_topic_accepts(bootstrap_servers: str) -> None:
@@ -84,11 +84,11 @@ def test_the_largest_records_become_dead_letters_that_the_topic_accepts(bootstra
         with running(kafka.settings()) as service:
             kafka.wait_until_all_is_committed()
             assert counted(service, "aborts_total", error="MSG_SIZE_TOO_LARGE") == 0
-        letters = kafka.dead_letters()
-    sizes = [dict(headers_of(letter)).get("viewer_consumer.value_bytes") for letter in letters]
+        dead_letters = kafka.dead_letters()
+    sizes = [dict(headers_of(dead_letter)).get("viewer_consumer.value_bytes") for dead_letter in dead_letters]
     assert sizes[:3] == [b"990000"] * 3
-    assert letters[0].value() == noise[: len(letters[0].value() or b"")]
-    assert len(letters) == 5
+    assert dead_letters[0].value() == noise[: len(dead_letters[0].value() or b"")]
+    assert len(dead_letters) == 5
 
 
 def test_rows_and_dead_letters_are_cut_below_the_smallest_limit_of_a_topic(bootstrap_servers: str) -> None:
@@ -135,9 +135,9 @@ def test_a_flood_of_invalid_records_stops_only_its_partition(bootstrap_servers: 
             assert "partition 0: 1,000 records in a row are rejects, most of them bad_framing" in answer
             assert urlopen_text(f"{service.address}/healthz") == "ok\n"
         assert kafka.committed() == {0: stopped_at, 1: 3}
-        letters = kafka.dead_letters()
+        dead_letters = kafka.dead_letters()
         (summary,) = kafka.summaries()
-    assert len(letters) == stopped_at - 1 + 1, "those committed before, and that of the other partition"
+    assert len(dead_letters) == stopped_at - 1 + 1, "those committed before, and that of the other partition"
     assert summary["partition"] == 1
 
 

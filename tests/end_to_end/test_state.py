@@ -52,9 +52,9 @@ def events(from_ms: int, to_ms: int) -> list[Record]:
 
 
 @contextmanager
-def doomed(kafka: Stage, tmp_path: Path, *flags: str) -> Iterator[None]:
+def killed_worker(kafka: Stage, tmp_path: Path, *flags: str) -> Iterator[None]:
     """A worker that is killed in the end; all but the first commits of its partitions are in journals."""
-    log = tmp_path / "doomed.log"
+    log = tmp_path / "killed_worker.log"
     name = [f"kafka.client.{key}={value}" for key, value in STATIC.items()]
     worker = start(kafka, log, *ONE_CHECKPOINT, "--set", *name, *flags)
     try:
@@ -72,9 +72,9 @@ def doomed(kafka: Stage, tmp_path: Path, *flags: str) -> Iterator[None]:
         worker.wait()
 
 
-def work_and_die(kafka: Stage, tmp_path: Path) -> None:
+def work_and_be_killed(kafka: Stage, tmp_path: Path) -> None:
     """Let a worker that is dead now process ten seconds of events."""
-    with doomed(kafka, tmp_path):
+    with killed_worker(kafka, tmp_path):
         kafka.write(events(1_000, 10_000))
 
 
@@ -110,7 +110,7 @@ def expected_of(kafka: Stage, by_partition: Mapping[int, list[Message]]) -> list
 
 def test_the_next_worker_continues_as_if_nothing_had_happened(bootstrap_servers: str, tmp_path: Path) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
-        work_and_die(kafka, tmp_path)
+        work_and_be_killed(kafka, tmp_path)
         with running(settings(kafka)) as service:
             kafka.write(events(10_000, 20_000))
             kafka.wait_until_all_is_committed(within_s=JOIN_TIMEOUT_S)
@@ -145,7 +145,7 @@ def test_state_that_disagrees_with_kafka_stops_the_partition_with_the_reason(
     bootstrap_servers: str, tmp_path: Path
 ) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
-        work_and_die(kafka, tmp_path)
+        work_and_be_killed(kafka, tmp_path)
         reason = stopped(kafka, settings(kafka, bucket_ms=500))
         assert "was counted with windows.bucket_ms = 1000, which can't change while there is state" in reason
 
@@ -168,7 +168,7 @@ def test_state_that_disagrees_with_kafka_stops_the_partition_with_the_reason(
 def test_changed_settings_take_effect_after_a_replay_under_the_old_ones(bootstrap_servers: str, tmp_path: Path) -> None:
     """Grace shrinks from 3 s to 0: the replay uses 3 s; then buckets that are finished without grace close."""
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
-        work_and_die(kafka, tmp_path)
+        work_and_be_killed(kafka, tmp_path)
         expected = []
         for partition, records in kafka.records().items():
             reference = judged(records, RULES)
@@ -188,10 +188,10 @@ def test_a_reject_stays_a_reject_if_its_schema_is_registered_before_the_replay(
     later = b"\0" + (8).to_bytes(4, "big") + encoded(Event("stream 0", "J", 1_000))[5:]
     flags = ("--set", f"input.schema_registry_url={registry.url}", "--set", "input.unknown_schema_wait_ms=0")
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
-        with doomed(kafka, tmp_path, *flags):
+        with killed_worker(kafka, tmp_path, *flags):
             kafka.write([Record(b"stream 0", later), *events(1_000, 5_000)])
-        (letter,) = kafka.dead_letters()
-        assert letter.value() == later
+        (dead_letter,) = kafka.dead_letters()
+        assert dead_letter.value() == later
         registry.add(8, SCHEMA_PATH.read_text(encoding="utf-8"))
         source = INPUT.model_copy(update={"schema_registry_url": registry.url})
         with running(settings(kafka, source)) as service:

@@ -20,7 +20,7 @@ from consumer.output.dead_letter_reader import (
 from consumer.runtime.text import escaped, time_text
 
 
-def letter(
+def dead_letter(
     reason: str = "truncated", input_partition: int = 2, timestamp_ms: int = 1_700_000_001_000, offset: int = 5
 ) -> DeadLetterRecord:
     """Return a dead letter as Kafka returns it."""
@@ -32,13 +32,13 @@ def letter(
 
 
 def test_a_line_shows_position_time_and_reason() -> None:
-    assert as_line(letter()) == "3:5  2023-11-14T22:13:21.000Z  truncated  from 2:17  id 7  4 bytes"
+    assert as_line(dead_letter()) == "3:5  2023-11-14T22:13:21.000Z  truncated  from 2:17  id 7  4 bytes"
     nobodys = DeadLetterRecord(0, 0, -1, None, None, [])
     assert as_line(nobodys) == f"0:0  no time  {UNKNOWN}  from :  -  no value"
 
 
 def test_one_dead_letter_is_shown_completely() -> None:
-    lines = list(as_text(letter()))
+    lines = list(as_text(dead_letter()))
     assert lines[:6] == [
         "dead letter  3:5 at 2023-11-14T22:13:21.000Z",
         "reason       truncated: it ends",
@@ -53,7 +53,7 @@ def test_one_dead_letter_is_shown_completely() -> None:
 
 
 def test_json_holds_every_byte() -> None:
-    found = json.loads(json.dumps(as_json(letter())))
+    found = json.loads(json.dumps(as_json(dead_letter())))
     assert (found["partition"], found["offset"], found["reason"], found["input_offset"]) == (3, 5, "truncated", "17")
     assert base64.b64decode(found["value"]) == b"\0\1ab"
 
@@ -71,12 +71,16 @@ def test_json_holds_every_byte() -> None:
     ],
 )
 def test_filters_select_dead_letters(wanted: DeadLetterFilter, offsets: list[int]) -> None:
-    dead_letters = [letter("truncated", 2, 1_000, 0), letter("future", 2, 2_000, 1), letter("truncated", 4, 3_000, 2)]
+    dead_letters = [
+        dead_letter("truncated", 2, 1_000, 0),
+        dead_letter("future", 2, 2_000, 1),
+        dead_letter("truncated", 4, 3_000, 2),
+    ]
     assert [each.offset for each in dead_letters if wanted.matches(each)] == offsets
 
 
 def test_counts_are_by_reason_and_partition() -> None:
-    dead_letters = [letter(), letter(), letter("future"), letter("truncated", 4)]
+    dead_letters = [dead_letter(), dead_letter(), dead_letter("future"), dead_letter("truncated", 4)]
     assert list(as_counts(dead_letters)) == [
         "         2  truncated  partition 2",
         "         1  future  partition 2",
@@ -85,7 +89,7 @@ def test_counts_are_by_reason_and_partition() -> None:
 
 
 def test_headers_of_the_original_record_are_not_mistaken_for_ours() -> None:
-    forged = letter()._replace(headers=[("__streams.errors.exception", b"forged"), *letter().headers])
+    forged = dead_letter()._replace(headers=[("__streams.errors.exception", b"forged"), *dead_letter().headers])
     assert forged.reason == "truncated"
 
 

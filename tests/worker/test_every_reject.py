@@ -82,9 +82,9 @@ def test_each_reason_leads_from_bytes_to_a_dead_letter(reason: Reject, registry:
     rig.join(1)
     rig.turn(INTERVAL_S)
     rig.turn(1.5, times=25)  # an unknown id is asked for during 30 s
-    (letter,) = [each for each in rig.cluster.published if each.topic == rig.settings.kafka.dead_letter_topic]
-    assert letter.value == RECORDS[reason]
-    headers = dict(letter.headers)
+    (dead_letter,) = [each for each in rig.cluster.published if each.topic == rig.settings.kafka.dead_letter_topic]
+    assert dead_letter.value == RECORDS[reason]
+    headers = dict(dead_letter.headers)
     assert headers["__streams.errors.exception"] == reason.label
     assert headers["__streams.errors.message"]
     assert headers["__streams.errors.offset"] == "1"

@@ -119,12 +119,20 @@ def test_header_names_that_are_not_utf_8_do_no_harm(bootstrap_servers: str) -> N
     ("read", "change", "sentence"),
     [
         (
-            lambda letters: list(letters.read()),
+            lambda dead_letters: list(dead_letters.read()),
             {"dead_letter_topic": "not-there"},
             'dead letter topic "not-there" does',
         ),
-        (lambda letters: letters.at(0, 0), {"dead_letter_topic": "not-there"}, 'dead letter topic "not-there" does'),
-        (lambda letters: list(letters.read()), {"bootstrap_servers": "localhost:1"}, "can't read the dead letters on"),
+        (
+            lambda dead_letters: dead_letters.at(0, 0),
+            {"dead_letter_topic": "not-there"},
+            'dead letter topic "not-there" does',
+        ),
+        (
+            lambda dead_letters: list(dead_letters.read()),
+            {"bootstrap_servers": "localhost:1"},
+            "can't read the dead letters on",
+        ),
     ],
 )
 def test_each_failure_is_a_one_line_error(
