@@ -17,7 +17,7 @@ from consumer.kafka.transaction import TimeLimits, TransactionOwner
 from tests.kafka.stage import Listened
 
 OFFSETS = {("input", 0): 5}
-FIVE_SECONDS = TimeLimits(5, 5, 5)
+FIVE_SECONDS = TimeLimits(start_s=5, end_s=5, room_s=5)
 CONFIG: ClientConfig = {"bootstrap.servers": "nowhere:1", "transactional.id": "group-one"}
 
 
@@ -390,7 +390,8 @@ def test_fences_now_and_then_are_survived_but_many_at_once_are_a_name_used_twice
 
 
 def test_a_call_that_hangs_is_left_behind_with_its_producer(troupe: Troupe) -> None:
-    hanging = TransactionOwner(CONFIG, troupe.listened, TimeLimits(5, 0.2, 5), make=troupe._make)
+    limits = TimeLimits(start_s=5, offsets_s=0.2, end_s=5, room_s=5)
+    hanging = TransactionOwner(CONFIG, troupe.listened, limits, make=troupe._make)
     called: Callable[[str], None] = troupe.play
 
     def hang(call: str) -> None:
@@ -399,10 +400,11 @@ def test_a_call_that_hangs_is_left_behind_with_its_producer(troupe: Troupe) -> N
             assert troupe.hold.wait(30)
 
     troupe.play = hang  # type: ignore[method-assign]  # a stage direction, not a mock of ours
-    with pytest.raises(TransactionLost):
+    with pytest.raises(TransactionAborted):
         publish(hanging)
     publish(hanging)
     assert troupe.made == 2
+    assert troupe.listened.heard == [("aborted", "_TIMED_OUT"), ("committed", "")]
 
 
 def test_a_start_is_tried_again_while_brokers_come_up(troupe: Troupe) -> None:
@@ -412,6 +414,21 @@ def test_a_start_is_tried_again_while_brokers_come_up(troupe: Troupe) -> None:
     owner.init()
     assert owner.ready
     assert troupe.calls == ["init"] * 3
+
+
+def test_while_kafka_is_away_a_later_start_is_tried_again_and_ends_nothing(troupe: Troupe) -> None:
+    owner = troupe.owner()
+    owner.init()
+    troupe.fail("commit", fatal(KafkaError._FENCED))
+    with pytest.raises(TransactionLost):
+        publish(owner)
+    troupe.fail("init", *[retriable()] * 60)
+    with pytest.raises(TransactionAborted, match='can\'t begin transactions as "group-one" on nowhere:1'):
+        publish(owner)
+    assert not owner.ready
+    troupe.script["init"].clear()
+    publish(owner)
+    assert troupe.listened.heard[-1] == ("committed", "")
 
 
 @pytest.mark.parametrize(
