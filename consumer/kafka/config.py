@@ -305,4 +305,6 @@ def _timeout_errors(settings: Settings) -> Iterator[str]:
 
 def _common(kafka: KafkaSettings, without: frozenset[str]) -> ClientConfig:
     given = {key: value for key, value in kafka.client.items() if key not in without}
-    return {"client.id": "viewer-consumer", **given, "bootstrap.servers": kafka.bootstrap_servers}
+    # The client library's default is ten seconds, and so long a broker that is back may be left alone.
+    usual: ClientConfig = {"client.id": "viewer-consumer", "reconnect.backoff.max.ms": 1_000}
+    return {**usual, **given, "bootstrap.servers": kafka.bootstrap_servers}

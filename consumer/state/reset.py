@@ -77,6 +77,7 @@ def reset_partitions(view: View, settings: Settings, plans: Sequence[ResetPlan],
     with ExclusiveMember(settings, [plan.partition for plan in plans]) as member:
         transactions = TransactionOwner(config, _SilentListener())
         try:
+            transactions.init()
             for plan in plans:
                 (now,) = read_stored(view.state, [plan.partition])
                 if _planned(now, start) != plan:

@@ -69,7 +69,7 @@ class Publisher:
         self._last_commit_s = clocks.monotonic_s()
         self._open_since_s: float | None = None
         self._losses_in_a_row = 0
-        self._last_loss = ""
+        self._last_loss = self._last_abort = ""
         self._last_commit_wall_s: float | None = None
         self._slow_checkpoints: dict[int, str] = {}
         """By partition, until a checkpoint of it is fast enough."""
@@ -156,7 +156,7 @@ class Publisher:
             if until_s is None or self._is_due(partitions):
                 self._commit(partitions)
         except TransactionAborted as error:
-            _log.warning("transaction aborted, its records are sent again", error=str(error))
+            self._tell_abort(str(error))
             self._send_again(partitions)
         except TransactionLost as error:
             _log.warning("it is not known what became of a transaction", error=str(error))
@@ -164,6 +164,12 @@ class Publisher:
             self._open_since_s = None
             self._losses_in_a_row += 1
             self._last_loss = str(error)
+
+    def _tell_abort(self, error: str) -> None:
+        """Log each reason once until a commit succeeds: while Kafka is away, there is one every few seconds."""
+        if error != self._last_abort:
+            _log.warning("transaction aborted, its records are sent again", error=error)
+        self._last_abort = error
 
     def _send(self, partitions: Partitions, until_s: float | None) -> None:
         """Send all dead letters, and summaries until that time."""
@@ -196,6 +202,7 @@ class Publisher:
         self._state.findings.clear()
         self._open_since_s = None
         self._losses_in_a_row = 0
+        self._last_abort = ""
         self._last_commit_wall_s = self._clocks.wall_s()
         self._last_commit_s = self._clocks.monotonic_s()
         self._mark_committed(partitions, self._last_commit_s - began_s)

@@ -172,4 +172,3 @@ class TransactionMetrics:
     def retried(self, error: str) -> None:
         """Count a retry."""
         self._metrics.count_retry(error)
-        _log.warning("transaction call retried", error=error)

@@ -17,7 +17,7 @@ from consumer.kafka.transaction import TimeLimits, TransactionOwner
 from tests.kafka.stage import OutcomeLog
 
 OFFSETS = {("input", 0): 5}
-FIVE_SECONDS = TimeLimits(5, 5, 5)
+FIVE_SECONDS = TimeLimits(start_s=5, end_s=5, room_s=5)
 CONFIG: ClientConfig = {"bootstrap.servers": "nowhere:1", "transactional.id": "group-one"}
 
 
@@ -394,7 +394,8 @@ def test_rare_fences_are_survived_but_many_at_once_mean_a_duplicate_instance_id(
 
 
 def test_a_call_that_hangs_is_abandoned_with_its_producer(producers: ScriptedProducers) -> None:
-    hanging = TransactionOwner(CONFIG, producers.outcomes, TimeLimits(5, 0.2, 5), make=producers._make)
+    limits = TimeLimits(start_s=5, offsets_s=0.2, end_s=5, room_s=5)
+    hanging = TransactionOwner(CONFIG, producers.outcomes, limits, make=producers._make)
     called: Callable[[str], None] = producers.play
 
     def hang(call: str) -> None:
@@ -402,11 +403,12 @@ def test_a_call_that_hangs_is_abandoned_with_its_producer(producers: ScriptedPro
         if call == "offsets" and producers.made == 1:
             assert producers.hold.wait(30)
 
-    producers.play = hang  # type: ignore[method-assign]  # producers behaviour, not a mock of our code
-    with pytest.raises(TransactionLost):
+    producers.play = hang  # type: ignore[method-assign]  # scripted behaviour, not a mock of our code
+    with pytest.raises(TransactionAborted):
         publish(hanging)
     publish(hanging)
     assert producers.made == 2
+    assert producers.outcomes.entries == [("aborted", "_TIMED_OUT"), ("committed", "")]
 
 
 def test_the_start_is_retried_while_brokers_start(producers: ScriptedProducers) -> None:
@@ -416,6 +418,21 @@ def test_the_start_is_retried_while_brokers_start(producers: ScriptedProducers) 
     owner.init()
     assert owner.ready
     assert producers.calls == ["init"] * 3
+
+
+def test_a_later_start_is_retried_while_kafka_is_unavailable_and_stops_nothing(producers: ScriptedProducers) -> None:
+    owner = producers.owner()
+    owner.init()
+    producers.fail("commit", fatal(KafkaError._FENCED))
+    with pytest.raises(TransactionLost):
+        publish(owner)
+    producers.fail("init", *[retriable()] * 60)
+    with pytest.raises(TransactionAborted, match='can\'t begin transactions as "group-one" on nowhere:1'):
+        publish(owner)
+    assert not owner.ready
+    producers.script["init"].clear()
+    publish(owner)
+    assert producers.outcomes.entries[-1] == ("committed", "")
 
 
 @pytest.mark.parametrize(

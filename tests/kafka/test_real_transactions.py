@@ -96,7 +96,7 @@ def test_without_brokers_a_start_fails_in_time_with_the_reason(kafka_stage: Kafk
     nowhere = settings.model_copy(
         update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})}
     )
-    owner = TransactionOwner(producer_config(nowhere, "one"), OutcomeLog(), TimeLimits(1, 1, 1))
+    owner = TransactionOwner(producer_config(nowhere, "one"), OutcomeLog(), TimeLimits(start_s=1, end_s=1, room_s=1))
     began = time.monotonic()
     with pytest.raises(ViewerConsumerError, match=r"can't begin transactions .* on 127\.0\.0\.1:1: .*refused"):
         owner.init()

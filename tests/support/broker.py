@@ -8,8 +8,10 @@ import base64
 import contextlib
 import fcntl
 import os
+import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -88,8 +90,10 @@ NO_SECURITY = Security()
 class KafkaBroker:
     """One Kafka node, broker and controller, in its own process; its data directory is removed with it."""
 
-    def __init__(self, jars: Path, security: Security = NO_SECURITY) -> None:
+    def __init__(self, jars: Path, security: Security = NO_SECURITY, *, lasting: bool = False) -> None:
         self._jars = jars
+        self._lasting = lasting
+        """Its port is kept while it is down: nobody else is given it."""
         self._security = security
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._log = self._directory / "broker.log"
@@ -115,8 +119,31 @@ class KafkaBroker:
             self._process = None
         shutil.rmtree(self._directory, ignore_errors=True)
 
+    def freeze(self) -> None:
+        """Stop the process where it is, as a machine that hangs."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen process continue."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it at once; its data stays."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def start_again(self) -> None:
+        """Start one that was killed, on its data and its port, and wait until it answers."""
+        self._launch()
+        self._wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def _start(self) -> None:
-        port, controller_port = free_ports(2)
+        port, controller_port = lasting_ports(2) if self._lasting else free_ports(2)
         config = self._directory / "server.properties"
         config.write_text(_server_properties(port, controller_port, self._directory / "data", self._security))
         format_it = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(config), "--standalone"]
@@ -124,12 +151,16 @@ class KafkaBroker:
         formatted = subprocess.run(self._java(*format_it), capture_output=True, text=True, timeout=60, check=False)
         if formatted.returncode != 0:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{formatted.stdout}{formatted.stderr}")
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._java("kafka.Kafka", str(config)), stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
         self.bootstrap_servers = f"localhost:{port}"
+        self._launch()
         self._wait()
+
+    def _launch(self) -> None:
+        config = str(self._directory / "server.properties")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", config), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
 
     def _wait(self) -> None:
         assert self._process is not None
@@ -294,6 +325,22 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+_EPHEMERAL = 32_768
+_LOWEST = 20_000
+
+
+def lasting_ports(count: int) -> list[int]:
+    """Ports that are free, and that no outgoing connection is given while their owner is down for a moment."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(_LOWEST, _EPHEMERAL)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def answers(bootstrap_servers: str, within_s: float, client: Mapping[str, str] = MappingProxyType({})) -> bool:

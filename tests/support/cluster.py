@@ -5,9 +5,7 @@ before it is acknowledged. Clients may be led through proxies: the brokers then 
 """
 
 import contextlib
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +14,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.broker import START_TIMEOUT_S, cluster_id, kafka_jars
+from tests.support.broker import START_TIMEOUT_S, cluster_id, kafka_jars, lasting_ports
 from tests.support.waiting import until
 
 NODES = (1, 2, 3)
@@ -25,9 +23,6 @@ IN_SYNC_TIMEOUT_S = 90.0
 
 _HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """Three brokers share a small machine with their clients: little memory, and only the fast JIT compiler."""
-
-_EPHEMERAL = 32_768
-_LOWEST = 20_000
 
 _SETTINGS = {
     "process.roles": "broker,controller",
@@ -199,18 +194,6 @@ def kafka_cluster(directory: Path) -> Iterator[KafkaCluster]:
         yield cluster
     finally:
         cluster.kill_all()
-
-
-def lasting_ports(count: int) -> list[int]:
-    """Return free ports that no outgoing connection gets while their owner is down for a moment."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(_LOWEST, _EPHEMERAL)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-    return found
 
 
 def _java_hash(text: str) -> int:
