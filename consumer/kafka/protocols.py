@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeAlias
 
-from confluent_kafka import Message as Message  # noqa: PLC0414  # for other rooms, which don't import the client
+from confluent_kafka import Message as Message  # noqa: PLC0414  # for other packages, which do not import the client
 
 GroupMetadata: TypeAlias = bytes
 """Member and generation of a consumer in its group, as the client library packs them."""

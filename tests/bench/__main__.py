@@ -10,10 +10,10 @@ from tests.bench.compare import measure_commits, measure_throughput
 from tests.bench.freshness import measure_freshness
 from tests.bench.gaps import measure_gaps
 from tests.bench.load import load_ending_now
+from tests.bench.phases import measure_phases, state_bytes_per_stream
 from tests.bench.poison import measure_rejects
 from tests.bench.report import Goal, report_value
 from tests.bench.restore import measure_replays, measure_restores
-from tests.bench.rooms import measure_phases, state_bytes_per_stream
 from tests.bench.soak import measure_soak
 from tests.support.broker import real_broker
 
@@ -27,9 +27,9 @@ def measure_alone(_bootstrap_servers: str, options: Namespace) -> None:
     part = load._replace(events=load.events // PART, duration_ms=load.duration_ms // PART)
     for batch in (1_000, 10_000):
         goal = Goal(">=", 20) if batch > 1_000 and options.counting == "events" else None
-        rooms = measure_phases(part, batch, options.counting)
-        report_value(f"decoding alone, {batch:,} a batch: M events per second", [1e3 / rooms.decode_ns])
-        report_value(f"windows alone, {batch:,} a batch: M events per second", [1e3 / rooms.windows_ns], "", goal)
+        costs = measure_phases(part, batch, options.counting)
+        report_value(f"decoding alone, {batch:,} a batch: M events per second", [1e3 / costs.decode_ns])
+        report_value(f"windows alone, {batch:,} a batch: M events per second", [1e3 / costs.windows_ns], "", goal)
     state_bytes = state_bytes_per_stream(load._replace(events=20 * load.streams), options.counting)
     report_value("state with default windows: bytes per stream", [state_bytes])
 

@@ -65,7 +65,7 @@ class Heartbeats(NamedTuple):
                 yield [keys[number] for number in stream.tolist()], encoder.avro(events), at_ms.tolist()
 
 
-class Room:
+class SessionWindows:
     """Windows alone with sessions counting, at the default settings."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ def measure_audience(bootstrap_servers: str, options: Namespace) -> None:
 
 
 def _say_bytes_at_rest(streams: int) -> None:
-    room, start_ms = Room(), _whole_buckets_ago(600_000)
+    room, start_ms = SessionWindows(), _whole_buckets_ago(600_000)
     seen = [Visit(JOIN, start_ms, HEARTBEAT_MS), Visit(BITRATE, start_ms + HEARTBEAT_MS, HEARTBEAT_MS)]
     room.process(Heartbeats(AUDIENCE, streams, seen))
     # One viewer per stream continues until the buckets of all others are closed and their activities are dropped.
@@ -110,7 +110,7 @@ def _say_bytes_at_rest(streams: int) -> None:
 
 def _finalized_ms(kind: int) -> float:
     """All viewers are present, each is active in one bucket, and one event closes that bucket."""
-    room, start_ms = Room(), _whole_buckets_ago(600_000)
+    room, start_ms = SessionWindows(), _whole_buckets_ago(600_000)
     bucket_ms, grace_ms = room.rules.bucket_ms, room.rules.grace_ms
     room.process(
         Heartbeats(HUGE_STREAM, 1, [Visit(JOIN, start_ms, bucket_ms), Visit(kind, start_ms + bucket_ms, bucket_ms)])

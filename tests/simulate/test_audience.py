@@ -10,7 +10,7 @@ from consumer.simulate.audience import HEARTBEAT_MS, LADDER_BPS, LONGEST_STALL_M
 from consumer.simulate.batch import EventBatch
 from consumer.simulate.programme import OUTAGE_FIRST_MS, OUTAGE_LENGTH_MS, WARM_UP_MS, Cast
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
-from tests.simulate.crowd import MINUTE_MS, START_MS, audience, run, same, steps
+from tests.simulate.audiences import MINUTE_MS, START_MS, audience, run, same, steps
 
 
 def test_one_seed_gives_the_same_events_and_another_seed_others() -> None:

@@ -12,7 +12,7 @@ from consumer.simulate.batch import EMPTY, EventBatch
 from consumer.simulate.encode import EventEncoder, avro_long
 from consumer.simulate.schema import confluent_frame, event_schema, single_object_frame
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, MAX_ABS_TIMESTAMP_MS, MAX_BITRATE_BPS
-from tests.simulate.crowd import MINUTE_MS, audience, run, steps
+from tests.simulate.audiences import MINUTE_MS, audience, run, steps
 
 NAMES = ("ViewerJoin", "ViewerLeave", "BitrateReport", "BufferEvent")
 STREAM_IDS = ("channel-0001", "", "é日本の放送", "x" * 63, "x" * 64, "y" * 9_000, 'quote" and \\ and \n')

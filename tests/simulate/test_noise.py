@@ -10,7 +10,7 @@ from consumer.errors import UsageError
 from consumer.simulate.batch import EventBatch, concatenate
 from consumer.simulate.noise import Noise, NoiseRules
 from consumer.windows.events import JOIN, LEAVE
-from tests.simulate.crowd import MINUTE_MS, START_MS, audience, run, same, steps
+from tests.simulate.audiences import MINUTE_MS, START_MS, audience, run, same, steps
 
 ALL = NoiseRules(loss=0.02, leave_loss=0.1, duplicates=0.05, disorder=0.3, max_delay_ms=8_000, max_skew_ms=1_500)
 
