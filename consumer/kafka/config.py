@@ -26,6 +26,9 @@ MESSAGE_BYTES = 1_000_000
 LEAST_MESSAGE_BYTES = 131_072
 """The least accepted limit of a record: rows and dead letters are cut below the limit, but a journal is not."""
 
+STATISTICS_MS = 2_000
+"""How often the client library says how its brokers are; readiness and lag are as old as that."""
+
 COMMIT_MARGIN_MS = 5_000
 """Time for a commit, added to the commit interval."""
 
@@ -109,6 +112,7 @@ def consumer_config(settings: Settings) -> ClientConfig:
         "session.timeout.ms": SESSION_TIMEOUT_MS,
         # Heartbeats announce rebalances, and moving a partition takes two rounds.
         "heartbeat.interval.ms": 1_000,
+        "statistics.interval.ms": STATISTICS_MS,
         **_common(settings.kafka, without=_PRODUCER_ONLY),
         "group.id": settings.kafka.group_id,
         "partition.assignment.strategy": "cooperative-sticky",
@@ -129,7 +133,8 @@ def restore_config(settings: Settings) -> ClientConfig:
         UsageError: as `consumer_config`.
     """
     config = consumer_config(settings)
-    config.pop("group.instance.id", None)
+    for key in ("group.instance.id", "statistics.interval.ms"):
+        config.pop(key, None)
     # A fetch that waits at the end of one partition delays the broker's other partitions.
     return {**config, "client.id": f"{config['client.id']}-restore", "fetch.wait.max.ms": 10}
 

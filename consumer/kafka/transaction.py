@@ -240,13 +240,14 @@ class TransactionOwner:
             except KafkaException as error:
                 reason = kafka_error(error)
                 _serve(producer, _RETRY_PAUSE_S)
+                # Errors of a connection have no mark here.
                 if not reason.retriable() or deadline.passed:
                     self._refuse_start(reason, at_start=first_start_s is not None)
 
     def _refuse_start(self, reason: KafkaError, *, at_start: bool) -> NoReturn:
         doing = f'can\'t begin transactions as "{self._config["transactional.id"]}"'
         error = explain(doing, self._servers, reason, self._last_error.error())
-        if at_start or not reason.retriable():
+        if at_start or reason.fatal() or outcome_of(reason) is Outcome.GIVE_UP:
             raise error
         # Kafka is away: nothing was published, and the next call tries again.
         self._listener.retried(reason.name())

@@ -33,6 +33,7 @@ from consumer.worker.publishing import Publisher
 from consumer.worker.restoring import PartitionRestorer
 from consumer.worker.status import snapshot_of
 from consumer.worker.task import PartitionTask
+from consumer.worker.watched import WatchedTransactions
 
 LONGEST_WAIT_S = 0.1
 SHORTEST_WAIT_S = 0.001
@@ -43,6 +44,9 @@ RESTORE_WAIT_S = 0.02
 """How long to wait for messages of restores if no partition is live."""
 
 SHOW_EVERY_S = 0.5
+
+LEAVE_LIMIT_S = 60.0
+"""Leaving the group: the last commit, and the client library's own close."""
 
 _log = structlog.get_logger(__name__)
 
@@ -72,7 +76,9 @@ class Worker:
 
     def __init__(self, settings: Settings, dependencies: WorkerDependencies) -> None:
         self._settings = settings
-        self._transactions = dependencies.transactions
+        self._transactions = WatchedTransactions(
+            dependencies.transactions, dependencies.board, dependencies.clocks.monotonic_s
+        )
         self._metrics = dependencies.metrics
         self._board = dependencies.board
         self._clocks = dependencies.clocks
@@ -91,14 +97,14 @@ class Worker:
         self._state_writer = StateWriter(
             settings,
             dependencies.identity,
-            dependencies.transactions,
+            self._transactions,
             dependencies.clocks,
             self._restoring.findings,
             dependencies.message_bytes,
         )
         self._publisher = Publisher(
             settings,
-            dependencies.transactions,
+            self._transactions,
             self._state_writer,
             dependencies.encode,
             self._input.group_metadata,
@@ -135,7 +141,8 @@ class Worker:
         self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
         try:
             self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
-            self._input.close()
+            with self._board.during("leaving the group", LEAVE_LIMIT_S, self._clocks.monotonic_s):
+                self._input.close()
         finally:
             self._publisher.close()
             self._restoring.close()
@@ -160,13 +167,13 @@ class Worker:
         if any(each.to_commit for each in self._tasks.values() if each.number in partitions):
             # Their records must not be part of a later commit, which no longer holds their offsets.
             self._publisher.abort(self._tasks.values())
-        self._drop(partitions)
+        self._give_away(partitions)
 
     def on_lost(self, partitions: Sequence[int]) -> None:
         """They may have new owners: abort, and drop their memory."""
         self._metrics.count_rebalance("lost")
         self._publisher.abort(self._tasks.values())
-        self._drop(partitions)
+        self._give_away(partitions)
 
     # 1. Poll.
 
@@ -266,6 +273,10 @@ class Worker:
             self._tasks.pop(number, None)
             self._processor.tripped.pop(number, None)
 
+    def _give_away(self, partitions: Sequence[int]) -> None:
+        self._drop(partitions)
+        self._processor.forget(partitions)
+
     # 10. Show.
 
     def _show(self) -> None:
@@ -281,6 +292,7 @@ class Worker:
                 self._settings.http.max_stream_series,
                 self._clocks,
                 self._input.end_offsets(),
+                self._input.brokers.held(),
                 **self._restoring.stats(),
                 tripped=len(self._processor.tripped),
                 output=self._publisher.status(partitions),
@@ -288,16 +300,27 @@ class Worker:
         )
 
     def _health(self) -> Health:
+        brokers = self._input.brokers
+        silence, held, trouble = brokers.silence(), brokers.held_reason(), self._publisher.trouble
+        assigned = bool(self._input.assignment)
+        reasons = (
+            silence,
+            *self._processor.tripped.values(),
+            trouble,
+            self._restoring.reason,
+            held,
+            self._processor.waiting_reason,
+            "" if assigned or silence else brokers.group_reason(),
+        )
         return Health(
-            assigned=bool(self._input.assignment),
+            assigned=assigned,
             restored=self._restoring.done,
             producer_ready=self._publisher.ready,
             breaker_closed=not self._processor.tripped,
-            commits_succeed=not self._publisher.trouble,
-            reason="; ".join(self._processor.tripped.values())
-            or self._publisher.trouble
-            or self._restoring.reason
-            or self._processor.waiting_reason,
+            commits_succeed=not trouble,
+            kafka_answers=not silence,
+            input_readable=not held,
+            reason="; ".join(filter(None, reasons)),
         )
 
     def _now_s(self) -> float:

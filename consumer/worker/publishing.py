@@ -30,11 +30,16 @@ SEND_SLICE_S = 0.05
 OFFSETS_EVERY_S = 1.0
 """How long advanced offsets may wait for a commit when there is nothing to publish."""
 
+LATE_S = 10.0
+"""A commit that has been due for so long makes the worker unready."""
+
 LOSSES_TOLD = 2
 """Transactions lost in a row without a commit, from which on the worker is not ready."""
 
 LEAVE_TIMEOUT_S = 20.0
 """Time-out of the commit in a revoke, checkpoints included; the group waits for it."""
+
+SENDING = "output is still being sent"
 
 _log = structlog.get_logger(__name__)
 
@@ -70,6 +75,9 @@ class Publisher:
         self._open_since_s: float | None = None
         self._losses_in_a_row = 0
         self._last_loss = self._last_abort = ""
+        self._waits_for = SENDING
+        self._due_since_s: float | None = None
+        """Since when a commit has been due."""
         self._last_commit_wall_s: float | None = None
         self._slow_checkpoints: dict[int, str] = {}
         """By partition, until a checkpoint of it is fast enough."""
@@ -96,10 +104,13 @@ class Publisher:
 
     @property
     def trouble(self) -> str:
-        """Why commits fail again and again; empty if they do not. One loss alone may be a slow transaction."""
-        if self._losses_in_a_row < LOSSES_TOLD:
-            return next(iter(self._slow_checkpoints.values()), "")
-        return f"{self._losses_in_a_row} transactions in a row were lost, nothing is committed: {self._last_loss}"
+        """Why commits do not go through; empty if they do. One loss alone may be a slow transaction."""
+        if self._losses_in_a_row >= LOSSES_TOLD:
+            return f"{self._losses_in_a_row} transactions in a row were lost, nothing is committed: {self._last_loss}"
+        late_s = 0.0 if self._due_since_s is None else self._clocks.monotonic_s() - self._due_since_s
+        if late_s >= LATE_S:
+            return f"nothing has been committed for {late_s:.0f} s: {self._last_abort or self._waits_for}"
+        return next(iter(self._slow_checkpoints.values()), "")
 
     @property
     def open_s(self) -> float:
@@ -123,6 +134,10 @@ class Publisher:
     def publish_some(self, partitions: Partitions) -> None:
         """Send a slice of the pending output; commit when a commit is due and all is sent."""
         self._attempt(partitions, self._clocks.monotonic_s() + SEND_SLICE_S)
+        if self.wait_s(partitions) > 0:
+            self._due_since_s = None
+        elif self._due_since_s is None:
+            self._due_since_s = self._clocks.monotonic_s()
 
     def publish_all(self, partitions: Partitions, leaving: Container[int]) -> None:
         """Send and commit everything now, with checkpoints of leaving partitions.
@@ -192,7 +207,10 @@ class Publisher:
     def _commit(self, partitions: Partitions) -> None:
         group = self._group_metadata()
         if group is None:
-            return  # a rebalance is under way; the next poll tells which partitions remain
+            # The next poll tells which partitions remain.
+            self._waits_for = "the group is rebalancing, and waits for members that may no longer be alive"
+            return
+        self._waits_for = SENDING
         began_s = self._clocks.monotonic_s()
         self._state.write_all(partitions)
         # All partitions' offsets, advanced or not: a transaction is fenced only for partitions whose offset it holds.

@@ -29,6 +29,7 @@ from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
+from consumer.observe.watchdog import Watchdog
 from consumer.output.encoders import encoder_from
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
@@ -61,6 +62,7 @@ class Service:
         versions = {"version": __version__, "librdkafka": library_version()}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
         self.metrics.registry.register(SnapshotCollector(self.board, self._clocks.monotonic_s, self._clocks.wall_s))
+        self._watchdog = Watchdog(self.board, self._clocks.monotonic_s)
         routes = Routes(self.metrics.registry, self.board, self._clocks.monotonic_s)
         self._server = StatusServer(settings.http.host, settings.http.port, routes, self._clocks.monotonic_s)
 
@@ -76,10 +78,12 @@ class Service:
             ViewerConsumerError: an error that stops the worker; says what to do.
         """
         self._server.start()
+        self._watchdog.start()
         _log.info("metrics", address=f"{self.address}/metrics")
         try:
             self._run(stop)
         finally:
+            self._watchdog.close()
             self._server.close()
 
     def _run(self, stop: threading.Event) -> None:

@@ -10,6 +10,7 @@
 import pytest
 
 from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.kafka.protocols import HeldPartition
 from consumer.state.keys import CHECKPOINT
 from tests.support.fakes import Step
 from tests.worker.rig import INTERVAL_S, Rig
@@ -216,6 +217,68 @@ def test_an_error_between_two_steps_commits_nothing(rig: Rig, monkeypatch: pytes
     assert rig.cluster.committed == {}
     assert rig.input.closed
     assert rig.transactions.closed
+
+
+def test_reread_records_have_their_own_counter(rig: Rig) -> None:
+    rig.join(0)
+    rig.turn(INTERVAL_S)
+    for bucket in (1, 2, 3):
+        rig.join(bucket)
+    rig.transactions.fail("commit", LOST)
+    rig.turn(INTERVAL_S)
+    rig.turn(INTERVAL_S)
+    rig.until_live()
+    rig.join(4)
+    rig.turn(INTERVAL_S, times=2)
+    assert rig.buckets() == [0, 1, 2, 3]
+    assert rig.counted("reread_records_total") == 4, "the transaction that was lost held all of them"
+    assert rig.counted("events_total", type="join") == 5 + 4
+
+
+def test_a_commit_that_stays_due_makes_the_worker_unready_with_the_reason(rig: Rig) -> None:
+    rig.turn(3_600.0)
+    for bucket in range(3):
+        rig.join(bucket)
+    for _ in range(12):
+        rig.transactions.fail("commit", ABORTED)
+    rig.turn(1.0)
+    assert rig.board.latest().health.ready
+    rig.turn(1.0, times=11)
+    health = rig.board.latest().health
+    assert health.missing() == ("commits succeed",)
+    assert health.reason == "nothing has been committed for 11 s: _TIMED_OUT: in a test"
+    rig.turn(1.0, times=2)
+    assert rig.board.latest().health.ready
+    assert rig.buckets() == [0, 1]
+
+
+def test_while_kafka_does_not_answer_the_worker_is_not_ready_and_names_the_broker(rig: Rig) -> None:
+    rig.input.brokers.silent = "Kafka does not answer: b:9092 for 9 s"
+    rig.turn(1.0)
+    health = rig.board.latest().health
+    assert (health.missing(), health.reason) == (("Kafka answers",), "Kafka does not answer: b:9092 for 9 s")
+    rig.input.brokers.silent = ""
+    rig.turn(1.0)
+    assert rig.board.latest().health.ready
+
+
+def test_a_partition_held_by_a_producers_open_transaction_is_shown_with_the_reason(rig: Rig) -> None:
+    rig.input.brokers.held_partitions[1] = HeldPartition(5, 7, 0.0)
+    rig.turn(1.0)
+    assert [each.held_records for each in rig.board.latest().partitions] == [0, 7]
+    assert rig.board.latest().health.ready, "not held for long"
+    rig.input.brokers.holding = "held at offset 5 for 61 s"
+    rig.turn(1.0)
+    health = rig.board.latest().health
+    assert (health.missing(), health.reason) == (("input readable",), "held at offset 5 for 61 s")
+
+
+def test_a_worker_without_partitions_says_why(rig: Rig) -> None:
+    rig.input.lose(0, 1)
+    rig.input.brokers.group = "the group has no partition for this worker"
+    rig.turn(1.0)
+    health = rig.board.latest().health
+    assert (health.missing(), health.reason) == (("assigned",), "the group has no partition for this worker")
 
 
 def test_repeatedly_lost_transactions_make_the_worker_unready_until_one_commits(rig: Rig) -> None:
