@@ -306,7 +306,7 @@ class Worker:
         reasons = (
             silence,
             *self._processor.tripped.values(),
-            trouble,
+            trouble or self._publisher.not_ready_reason,
             self._restoring.reason,
             held,
             self._processor.waiting_reason,

@@ -89,6 +89,11 @@ class Publisher:
         """Whether transactions can begin."""
         return self._transactions.ready
 
+    @property
+    def not_ready_reason(self) -> str:
+        """Why transactions cannot begin; empty if they can."""
+        return "" if self.ready else self._last_abort or "the next transaction initializes a new producer"
+
     def status(self, partitions: Partitions) -> OutputStatus:
         """What is pending and open, for metrics."""
         pending = sum(partition.outbox.pending for partition in partitions)
