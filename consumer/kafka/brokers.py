@@ -66,6 +66,7 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
         self._join_since_s = clock()
         self._taken_s = float("-inf")
         self._answered_s = clock()
+        self._answer_missed = False
         self._broken_s = float("-inf")
 
     def record_error(self, error: KafkaError) -> None:
@@ -79,11 +80,7 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
         now_s = self._clock()
         self._taken_s = now_s
         self._brokers = [_broker(each) for each in statistics["brokers"].values()]
-        connected = [broker for broker in self._brokers if broker.connected]
-        if connected:
-            owed = any(broker.owes for broker in connected)
-            idle_s = min(broker.idle_s for broker in connected) if owed else 0.0
-            self._answered_s = max(self._answered_s, now_s - idle_s)
+        self._note_answers(now_s)
         partitions = statistics["topics"].get(self._topic, {}).get("partitions", {})
         known = {int(number): each for number, each in partitions.items() if int(number) >= 0}
         self._leaders = {number: int(each["leader"]) for number, each in known.items()}
@@ -93,6 +90,14 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
         join_state = statistics.get("cgrp", {}).get("join_state", "")
         if join_state != self._join_state:
             self._join_state, self._join_since_s = join_state, now_s
+
+    def _note_answers(self, now_s: float) -> None:
+        connected = [broker for broker in self._brokers if broker.connected]
+        idle_s = min((broker.idle_s for broker in connected), default=float("inf"))
+        self._answered_s = max(self._answered_s, now_s - idle_s)
+        # Once an answer is missing, it stays missed until one comes: a client that gives up asks nothing for a while.
+        missed = not connected or any(broker.owes for broker in connected)
+        self._answer_missed = now_s - self._answered_s >= SILENT_S and (self._answer_missed or missed)
 
     def _held_by(self, number: int, partition: Mapping[str, Any]) -> HeldPartition | None:
         stable, end = int(partition["ls_offset"]), int(partition["hi_offset"])
@@ -106,7 +111,7 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
         """Why Kafka does not answer; empty if it does."""
         now_s = self._clock()
         silent_s = now_s - self._answered_s
-        if silent_s < SILENT_S:
+        if silent_s < SILENT_S or not (self._answer_missed or self._taken_s == float("-inf")):
             return ""
         silent = {each.name: each.idle_s for each in self._brokers if each.is_silent}
         who = ", ".join(f"{name} for {idle_s:.0f} s" for name, idle_s in silent.items()) or self._servers

@@ -85,6 +85,18 @@ def test_where_nobody_is_connected_the_last_error_is_the_reason(watched: Watched
     )
 
 
+def test_silence_lasts_until_an_answer_though_nothing_is_asked_for_a_while(watched: Watched) -> None:
+    watched.now_s += 9.0
+    watched.statistics(broker(idle_s=9.0))
+    watched.now_s += 20.0
+    watched.statistics(broker(idle_s=29.0, owes=0))
+    assert watched.watch.silence().startswith(
+        "Kafka does not answer: one:9092,two:9092, no answer from any broker for 29"
+    )
+    watched.statistics(broker(idle_s=0.1, owes=0))
+    assert watched.watch.silence() == ""
+
+
 def test_one_silent_broker_among_others_is_no_silence(watched: Watched) -> None:
     watched.now_s += 30.0
     watched.statistics(broker(1, idle_s=30.0), broker(2))
