@@ -68,7 +68,7 @@ def test_the_others_commit_close_by_the_clock_and_restart(brokers: KafkaCluster)
     ```
     """
     # The brokers that stay are a quorum; partition 1 of the input is on the third alone.
-    kafka = Stage(brokers.bootstrap_servers, 2, RULES, only_on=(1, 3))
+    kafka = Stage(brokers.bootstrap_servers, 2, RULES, replicas=((1,), (3,)))
     settings = kafka.settings()
     settings = settings.model_copy(update={"windows": settings.windows.model_copy(update={"partition_idle_ms": 3_000})})
     with running(settings):
