@@ -29,6 +29,7 @@ class RetentionLane:
         self._resolver = resolver
         self._partition = partition
         self._events = PartitionEvents(seed, partition)
+        self._end_at_least = 0
 
     def do(self, fault: Fault) -> str:
         """Write transactions, delete all that was counted of them, and see that the partition continues behind it.
@@ -51,16 +52,21 @@ class RetentionLane:
     def _write(self, *, commit: bool) -> None:
         records = [record for _ in range(STEPS) for record in self._events.step()]
         kafka = self._deployment.kafka.kafka
+        # A marker may be written after the brokers have answered.
+        self._end_at_least = self._end() + len(records) + 1
         answer_of(lambda: write_transaction(kafka.bootstrap_servers, kafka.input_topic, records, commit=commit))
 
     def _wait_until_counted(self) -> int:
         """Until the group is where the partition ends: markers and aborted records are stepped over."""
         kafka, partition = self._deployment.kafka, self._partition
         until_kafka(
-            lambda: kafka.committed().get(partition) == kafka.end_of(partition),
+            lambda: self._end_at_least <= kafka.end_of(partition) == kafka.committed().get(partition),
             f"partition {partition} is counted up to its end",
         )
-        return answer_of(lambda: kafka.end_of(partition))
+        return self._end()
+
+    def _end(self) -> int:
+        return max(self._end_at_least, answer_of(lambda: self._deployment.kafka.end_of(self._partition)))
 
     def _delete_while_stopped(self, end: int, *, dirty: bool) -> None:
         with self._crew.stopped(dirty=dirty):
