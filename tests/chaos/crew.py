@@ -4,16 +4,18 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from tests.chaos.judge import Stop
+from tests.chaos.producer import Flow
 from tests.chaos.waits import LIMIT_S
 from tests.chaos.workers import WorkerProcess
 from tests.support.waiting import until
 
 
 class Crew:
-    """The workers of a deployment."""
+    """The workers of a deployment, and the events that are written for them."""
 
-    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
+    def __init__(self, workers: Sequence[WorkerProcess], flow: Flow) -> None:
         self._workers = workers
+        self._flow = flow
 
     @contextlib.contextmanager
     def stopped(self, *, dirty: bool) -> Iterator[None]:
@@ -25,6 +27,7 @@ class Crew:
         with contextlib.ExitStack() as stack:
             for worker in self._workers:
                 stack.enter_context(worker.reserved)
+            stack.enter_context(self._flow.paused())
             if not dirty:
                 for worker in self._workers:
                     worker.ask_to_stop()

@@ -1,5 +1,6 @@
 """An audience that keeps coming: seeded, in some disorder, some events too late, some that are no events at all."""
 
+import contextlib
 import random
 import threading
 from collections import defaultdict
@@ -119,6 +120,7 @@ class Flow:
         self._events = {partition: PartitionEvents(seed, partition) for partition in partitions}
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._paused = False
         self._thread = threading.Thread(target=self._run, name="producer")
         self._failure: str | None = None
         self._producer = Producer(
@@ -159,6 +161,15 @@ class Flow:
         with self._lock:
             self._write(self._events[partition].burst(streams))
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, nothing is written, so that workers that are down do not fall behind for the rest of the run."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
     def stop(self) -> None:
         """Write no more, and wait until all is there.
 
@@ -174,6 +185,8 @@ class Flow:
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):
+            if self._paused:
+                continue
             with self._lock:
                 for each in self._events.values():
                     self._write(each.step())
