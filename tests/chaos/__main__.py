@@ -121,7 +121,7 @@ def _run(options: argparse.Namespace, directory: Path, report: Report) -> bool:
             faults.plan(options.seed, options.length, list(workers), points, options.lanes.split(",")), FAULTS_WITHIN_S
         )
         report.say("no more faults; all workers are restarted, and may commit all there is")
-        deployed.settle(SETTLE_TIMEOUT_S)
+        deployed.settle(SETTLE_TIMEOUT_S, restart=True)
         report.endings(deployed.endings)
         verdict = deployed.verdict()
         report.verdict(verdict)

@@ -135,11 +135,16 @@ class Deployment:
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 2})
         self._reader.grow(len(admin.list_topics(kafka.output_topic, 15).topics[kafka.output_topic].partitions))
 
-    def settle(self, within_s: float) -> None:
-        """Write no more, restart all workers, let them commit all there is, and stop them; the rest is judged."""
+    def settle(self, within_s: float, *, restart: bool = False) -> None:
+        """Write no more, let the workers commit all there is, and stop them; what they leave behind is judged.
+
+        Args:
+            within_s: what is not committed by then will be found by the judge.
+            restart: stop all workers first, so that every partition is restored once more.
+        """
         self.flow.stop()
         written = self.kafka.ends()
-        for worker in self.workers:
+        for worker in self.workers if restart else ():
             worker.thaw()
             worker.terminate()
         deadline = time.monotonic() + within_s
