@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from consumer.kafka.protocols import Bounds
+from consumer.settings.model import Settings
 from consumer.state import journal as journals
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.consistency import StateInconsistent, check_offsets
@@ -21,14 +22,14 @@ CHECKPOINT = Checkpoint(3, OFFSET, Times(), (1, 2), Checksum(0, 0), {}, Identity
 
 def test_the_command_of_a_reason_is_read() -> None:
     wanted = StateInconsistent(4, "the journal is not JSON")
-    assert command_in(str(wanted)) == ["state", "reset", "--partition", "4"]
+    assert command_in(wanted.message(Settings().command)) == ["state", "reset", "--partition", "4"]
 
 
 def test_the_command_that_keeps_rows_is_read() -> None:
     journal = journals.decoded(Journal().encoded(3, OFFSET, Checksum(0, 0)))
     with pytest.raises(StateInconsistent) as raised:
         check_offsets(4, Bounds(OFFSET, 0, OFFSET + 2, OFFSET + 2), CHECKPOINT, journal)
-    assert command_in(str(raised.value)) == ["state", "reset", "--partition", "4", "--keep-rows"]
+    assert command_in(raised.value.message(Settings().command)) == ["state", "reset", "--partition", "4", "--keep-rows"]
 
 
 def test_the_offset_of_an_answer_is_read() -> None:
