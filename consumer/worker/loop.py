@@ -20,7 +20,7 @@ from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
-from consumer.settings.model import Settings
+from consumer.settings.model import InputSettings, Settings
 from consumer.state.checkpoint import Identity
 from consumer.state.restore import RestoreContext
 from consumer.worker.backpressure import Backpressure
@@ -53,7 +53,7 @@ class WorkerDependencies(NamedTuple):
     reader: RestoreReader
     ends: EndQuery
     intake: Intake
-    make_intake: Callable[[Settings], Intake]
+    make_intake: Callable[[InputSettings], Intake]
     """Creates an intake for the settings stored in a checkpoint."""
     identity: Identity
     encode: Encoder
@@ -265,7 +265,7 @@ class Worker:
             reason="; ".join(self._processor.tripped.values())
             or self._publisher.trouble
             or self._restoring.reason
-            or self._processor.waiting_reason,
+            or next((task.waiting_reason for task in self._tasks.values() if task.held and task.waiting_reason), ""),
         )
 
     def _now_s(self) -> float:

@@ -44,8 +44,7 @@ class RecordProcessor:
         self._clocks = clocks
         self._last_retry_s = clocks.monotonic_s()
         self._uses_breaker = settings.input.breaker
-        self.waiting_reason = ""
-        """Why a partition waits for a schema; empty if none waits."""
+        self._seen_answers = 0
         self.tripped: dict[int, str] = {}
         """Partitions whose circuit breaker has opened, with the reason; the caller drops their memory uncommitted."""
 
@@ -72,23 +71,22 @@ class RecordProcessor:
         return frozenset(run.partition for run in batch.runs)
 
     def process_held(self, tasks: Mapping[int, PartitionTask]) -> None:
-        """Process again the messages that wait for a schema, at most every `HELD_RETRY_S`."""
+        """Process again the messages that wait for a schema, when a look-up has ended or `HELD_RETRY_S` have passed."""
         now_s = self._clocks.monotonic_s()
         waiting = [partition for partition in tasks.values() if partition.held and not partition.paused]
         if not waiting:
-            self.waiting_reason = ""
             return
-        if now_s - self._last_retry_s < HELD_RETRY_S:
+        if now_s - self._last_retry_s < HELD_RETRY_S and self._intake.answered == self._seen_answers:
             return
-        self._last_retry_s = now_s
+        self._last_retry_s, self._seen_answers = now_s, self._intake.answered
         for partition in waiting:
             held, partition.held = partition.held, []
             for begin in range(0, len(held), BATCH):
                 self.process(held[begin : begin + BATCH], tasks)
-            if not partition.held and not partition.paused:
-                self._input.resume([partition.number])
-        if not any(partition.held for partition in tasks.values()):
-            self.waiting_reason = ""
+            if not partition.held:
+                partition.waiting_reason = ""
+                if not partition.paused:
+                    self._input.resume([partition.number])
 
     def _process_run(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> None:
         # After a rewind the client library may still return records that are already in the windows.
@@ -155,9 +153,9 @@ class RecordProcessor:
         end = run.begin + int(waiting[0])
         partition.held.extend(batch.messages[end : run.end])
         self._input.pause([partition.number])
-        if decoded.waiting_reason != self.waiting_reason:
-            _log.warning("partition waits", partition=partition.number, reason=decoded.waiting_reason)
-        self.waiting_reason = decoded.waiting_reason
+        before, partition.waiting_reason = partition.waiting_reason, decoded.waiting_reason(end)
+        if partition.waiting_reason not in {before, ""}:
+            _log.warning("partition waits", partition=partition.number, reason=partition.waiting_reason)
         return end
 
     def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:

@@ -137,7 +137,7 @@ class PartitionRestorer:
         restored = []
         for partition, (restore, began_s) in list(self._restores.items()):
             try:
-                result = restore.advance(self._clocks.monotonic_s())
+                result = restore.advance()
             except StateInconsistent as error:
                 self._stop(partition, error)
                 continue

@@ -11,8 +11,9 @@ import structlog
 from consumer import __version__
 from consumer.errors import ViewerConsumerError
 from consumer.intake.intake import Intake
+from consumer.intake.intakes import Intakes
 from consumer.intake.rejects import Reject
-from consumer.intake.schemas.cache import SchemaCache
+from consumer.intake.schemas.lookups import lookups_from
 from consumer.kafka.admin.topics import check_topics, grow_topics
 from consumer.kafka.clients import library_version
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
@@ -74,13 +75,14 @@ class Service:
         self._server.start()
         _log.info("metrics", address=f"{self.address}/metrics")
         try:
-            self._run(stop)
+            with contextlib.closing(Intakes(lookups_from(self._settings.input))) as intakes:
+                self._run(stop, intakes)
         finally:
             self._server.close()
 
-    def _run(self, stop: threading.Event) -> None:
+    def _run(self, stop: threading.Event, intakes: Intakes) -> None:
         # Problems of files are reported before any request to Kafka.
-        intake = Intake(self._settings.input, SchemaCache(self._settings.input))
+        intake = intakes.make(self._settings.input)
         layout = check_topics(self._settings.kafka)
         for topic in layout.topics:
             _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
@@ -89,7 +91,7 @@ class Service:
         encode = encoder_from(self._settings)
         warm_up()
         identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
-        worker = Worker(self._settings, self._dependencies(intake, encode, identity))
+        worker = Worker(self._settings, self._dependencies(intake, intakes, encode, identity))
         _tune_garbage_collector()
         try:
             worker.start()
@@ -102,7 +104,9 @@ class Service:
         worker.stop()
         _log.info("stopped")
 
-    def _dependencies(self, intake: Intake, encode: Encoder, identity: Identity) -> WorkerDependencies:
+    def _dependencies(
+        self, intake: Intake, intakes: Intakes, encode: Encoder, identity: Identity
+    ) -> WorkerDependencies:
         settings = self._settings
         process_id = uuid.uuid4().hex[:12]
         transactions = TransactionOwner(producer_config(settings, process_id), TransactionMetrics(self.metrics))
@@ -118,7 +122,7 @@ class Service:
             ),
             ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic),
             intake=intake,
-            make_intake=_make_intake,
+            make_intake=intakes.make,
             identity=identity,
             encode=encode,
             metrics=self.metrics,
@@ -139,10 +143,6 @@ def _grow_topics(kafka: KafkaSettings) -> None:
 
 def _make_input(settings: Settings, handler: AssignmentHandler) -> InputConsumer:
     return InputConsumer(consumer_config(settings), settings.kafka.input_topic, handler)
-
-
-def _make_intake(settings: Settings) -> Intake:
-    return Intake(settings.input, SchemaCache(settings.input))
 
 
 def _tune_garbage_collector() -> None:

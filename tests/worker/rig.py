@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.intake.intake import Intake
+from consumer.intake.intakes import Intakes
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.access import RegistryAccess
-from consumer.intake.schemas.cache import SchemaCache
+from consumer.intake.schemas.lookups import SchemaLookups
 from consumer.intake.schemas.registry import Registry
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input, Message
 from consumer.observe.metrics import WorkerMetrics
@@ -28,6 +28,7 @@ from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.loop import Worker, WorkerDependencies
 from consumer.worker.service import TransactionMetrics
 from tests.intake.payloads import confluent, join, leave
+from tests.intake.schemas.in_place import lookups_in_place
 from tests.support.fakes import (
     FakeCluster,
     FakeEndQuery,
@@ -94,6 +95,7 @@ class Rig:
         self,
         partitions: int = 1,
         registry_url: str = "",
+        in_background: bool = False,
         max_stream_series: int = 2_000,
         names: EventNameSettings | None = None,
         commit: CommitSettings | None = None,
@@ -109,6 +111,7 @@ class Rig:
         self.clock = FakeClock()
         self.cluster = FakeCluster(self.settings.kafka.input_topic, partitions)
         self.registry_url = registry_url
+        self._in_background = in_background
         self.identity = IDENTITY
         self.metrics: WorkerMetrics
         self.board: SnapshotBoard
@@ -134,21 +137,27 @@ class Rig:
         self.start()
 
     def _dependencies(self, registry_url: str) -> WorkerDependencies:
-        registry = Registry(RegistryAccess(registry_url), self.clock.time) if registry_url else None
-        schema_cache = SchemaCache(self.settings.input, registry, self.clock.time)
+        self.lookups = self._make_lookups(registry_url) if registry_url else None
+        intakes = Intakes(self.lookups, self.clock.time)
         return WorkerDependencies(
             make_input=self._make_input,
             transactions=self.transactions,
             reader=self.reader,
             ends=self.ends,
-            intake=Intake(self.settings.input, schema_cache),
-            make_intake=lambda settings: Intake(settings.input, schema_cache),
+            intake=intakes.make(self.settings.input),
+            make_intake=intakes.make,
             identity=self.identity,
             encode=json_records,
             metrics=self.metrics,
             board=self.board,
             clocks=self.clock.clocks(),
         )
+
+    def _make_lookups(self, registry_url: str) -> SchemaLookups:
+        """Without a thread, so that answers are there at once, unless a test wants them in the background."""
+        registry, wait_s = Registry(RegistryAccess(registry_url), self.clock.time), 30.0
+        make = SchemaLookups if self._in_background else lookups_in_place
+        return make(registry, wait_s, self.clock.time)
 
     def _make_input(self, handler: AssignmentHandler) -> Input:
         self.input = Polled(self.cluster, handler)
