@@ -104,6 +104,8 @@ def consumer_config(settings: Settings) -> ClientConfig:
         "queued.min.messages": 50_000,
         "queued.max.messages.kbytes": 32_768,
         "session.timeout.ms": SESSION_TIMEOUT_MS,
+        # Tells which brokers are connected, for the log.
+        "statistics.interval.ms": 5_000,
         # Heartbeats announce rebalances, and moving a partition takes two rounds.
         "heartbeat.interval.ms": 1_000,
         **_common(settings.kafka, without=_PRODUCER_ONLY),
@@ -127,6 +129,7 @@ def restore_config(settings: Settings) -> ClientConfig:
     """
     config = consumer_config(settings)
     config.pop("group.instance.id", None)
+    config.pop("statistics.interval.ms", None)  # it is not polled all the time
     # A fetch that waits at the end of one partition delays the broker's other partitions.
     return {**config, "client.id": f"{config['client.id']}-restore", "fetch.wait.max.ms": 10}
 

@@ -14,7 +14,7 @@ from typing import NoReturn, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, kafka_error, make_consumer
+from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, kafka_error, log_connections, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
@@ -59,7 +59,7 @@ class InputConsumer:
         self._timeouts = timeouts
         self._clock = clock
         self._last_error = LastClientError()
-        self._consumer = make_consumer(config, self._last_error)
+        self._consumer = make_consumer(config, self._last_error, log_connections)
         self._owned: set[int] = set()
         self._metadata: GroupMetadata | None = None
         self._failure: Exception | None = None

@@ -112,11 +112,13 @@ class Worker:
         self._idle_closing.turn(self._tasks, with_records)
         self._backpressure.turn(self._tasks)
         self._publisher.publish_some(self._tasks.values())
+        self._processor.reject_log.turn()
         self._show()
 
     def stop(self) -> None:
         """Commit everything, leave the group and close."""
         self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
+        self._processor.reject_log.flush()
         try:
             self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
             self._input.close()

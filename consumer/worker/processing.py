@@ -15,11 +15,13 @@ from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.kafka.batch import Batch, Run, batch_of, headers_of_all, keys_of
 from consumer.kafka.protocols import Message, PartitionReader
 from consumer.observe.metrics import WorkerMetrics
+from consumer.observe.rate_limit import RateLimit
 from consumer.output.dead_letter import Cause, Rejected
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.windows.events import KINDS
 from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, STATUSES, STREAM_LIMIT
+from consumer.worker.reject_log import Example, RejectLog
 from consumer.worker.task import PartitionTask
 
 BATCH = 1_000
@@ -45,6 +47,8 @@ class RecordProcessor:
         self._last_retry_s = clocks.monotonic_s()
         self._uses_breaker = settings.input.breaker
         self._seen_answers = 0
+        self.reject_log = RejectLog(settings.kafka.input_topic, clocks.monotonic_s)
+        self._wait_lines = RateLimit(clocks.monotonic_s)
         self.tripped: dict[int, str] = {}
         """Partitions whose circuit breaker has opened, with the reason; the caller drops their memory uncommitted."""
 
@@ -155,8 +159,15 @@ class RecordProcessor:
         self._input.pause([partition.number])
         before, partition.waiting_reason = partition.waiting_reason, decoded.waiting_reason(end)
         if partition.waiting_reason not in {before, ""}:
-            _log.warning("partition waits", partition=partition.number, reason=partition.waiting_reason)
+            self._log_wait(partition)
         return end
+
+    def _log_wait(self, partition: PartitionTask) -> None:
+        """At most one line a reason and minute, whatever the number of partitions."""
+        left_out = self._wait_lines.admit(partition.waiting_reason)
+        if left_out is not None:
+            more = {"lines_left_out": left_out} if left_out else {}
+            _log.warning("partition waits", partition=partition.number, reason=partition.waiting_reason, **more)
 
     def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
         by_status = np.bincount(status, minlength=len(STATUSES)).tolist()
@@ -210,8 +221,11 @@ class RecordProcessor:
             causes=[causes[kind] for kind in kinds.tolist()],
         )
         partition.outbox.add_rejected(rejected)
-        for detail, number in zip(details, np.bincount(kinds).tolist(), strict=True):
+        _, firsts = np.unique(kinds, return_index=True)
+        for detail, number, first in zip(details, np.bincount(kinds).tolist(), firsts.tolist(), strict=True):
             self._metrics.count_rejects(detail.reason.label, number)
+            example = Example(partition.number, rejected.offsets[first], detail.message, detail.schema)
+            self.reject_log.add(detail.reason.label, number, example)
 
     def _cause(self, partition: PartitionTask, detail: RejectDetail) -> Cause:
         return Cause(

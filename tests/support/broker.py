@@ -86,10 +86,17 @@ NO_SECURITY = Security()
 
 
 class KafkaBroker:
-    """One Kafka node, broker and controller, in a process of its own with a data directory that goes with it."""
+    """One Kafka node, broker and controller, in a process of its own with a data directory that goes with it.
 
-    def __init__(self, jars: Path, security: Security = NO_SECURITY) -> None:
+    Args:
+        jars: Kafka's.
+        security: how clients come to it.
+        ports: of the broker and its controller; free ones if there are none given.
+    """
+
+    def __init__(self, jars: Path, security: Security = NO_SECURITY, ports: tuple[int, int] | None = None) -> None:
         self._jars = jars
+        self._ports = ports
         self._security = security
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._log = self._directory / "broker.log"
@@ -115,8 +122,19 @@ class KafkaBroker:
             self._process = None
         shutil.rmtree(self._directory, ignore_errors=True)
 
+    def kill(self) -> None:
+        """Kill the process; its data stay."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """Start it again after `kill`, at the same address with the same data."""
+        self._launch()
+        self._wait()
+
     def _start(self) -> None:
-        port, controller_port = free_ports(2)
+        port, controller_port = self._ports or free_ports(2)
         config = self._directory / "server.properties"
         config.write_text(_server_properties(port, controller_port, self._directory / "data", self._security))
         format_it = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(config), "--standalone"]
@@ -124,12 +142,16 @@ class KafkaBroker:
         formatted = subprocess.run(self._java(*format_it), capture_output=True, text=True, timeout=60, check=False)
         if formatted.returncode != 0:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{formatted.stdout}{formatted.stderr}")
-        with self._log.open("wb") as log:
+        self.bootstrap_servers = f"localhost:{port}"
+        self._launch()
+        self._wait()
+
+    def _launch(self) -> None:
+        config = self._directory / "server.properties"
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._java("kafka.Kafka", str(config)), stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        self.bootstrap_servers = f"localhost:{port}"
-        self._wait()
 
     def _wait(self) -> None:
         assert self._process is not None
