@@ -116,10 +116,14 @@ class Restore:
             return f"partition {self.partition}: offsets are being looked up" + (reason and f": {reason}")
         if self._replay is None:
             return f"partition {self.partition}: state is being read"
-        waiting_reason = self._replay.waiting_reason
         return f"partition {self.partition}: input is being replayed" + (
-            waiting_reason and f", but waits: {waiting_reason}"
+            self.schema_reason and f", but waits: {self.schema_reason}"
         )
+
+    @property
+    def schema_reason(self) -> str:
+        """Why its replay waits for a schema; empty if it does not, or only began to."""
+        return "" if self._replay is None else self._replay.waiting_reason
 
     def advance(self) -> Restored | None:
         """Advance as far as possible without waiting.

@@ -15,7 +15,6 @@ from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.kafka.batch import Batch, Run, batch_of, headers_of_all, keys_of
 from consumer.kafka.protocols import Message, PartitionReader
 from consumer.observe.metrics import WorkerMetrics
-from consumer.observe.rate_limit import RateLimit
 from consumer.output.dead_letter import Cause, Rejected
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
@@ -23,6 +22,7 @@ from consumer.windows.events import KINDS
 from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, STATUSES, STREAM_LIMIT
 from consumer.worker.reject_log import Example, RejectLog
 from consumer.worker.task import PartitionTask
+from consumer.worker.wait_log import WaitLog
 
 BATCH = 1_000
 """Messages per batch; more are slower and take more memory."""
@@ -48,7 +48,7 @@ class RecordProcessor:
         self._uses_breaker = settings.input.breaker
         self._seen_answers = 0
         self.reject_log = RejectLog(settings.kafka.input_topic, clocks.monotonic_s)
-        self._wait_lines = RateLimit(clocks.monotonic_s)
+        self._wait_log = WaitLog(clocks.monotonic_s)
         self.tripped: dict[int, str] = {}
         """Partitions whose circuit breaker has opened, with the reason; the caller drops their memory uncommitted."""
 
@@ -157,17 +157,9 @@ class RecordProcessor:
         end = run.begin + int(waiting[0])
         partition.held.extend(batch.messages[end : run.end])
         self._input.pause([partition.number])
-        before, partition.waiting_reason = partition.waiting_reason, decoded.waiting_reason(end)
-        if partition.waiting_reason not in {before, ""}:
-            self._log_wait(partition)
+        partition.waiting_reason = decoded.waiting_reason(end)
+        self._wait_log.note(partition.number, partition.waiting_reason)
         return end
-
-    def _log_wait(self, partition: PartitionTask) -> None:
-        """At most one line a reason and minute, whatever the number of partitions."""
-        left_out = self._wait_lines.admit(partition.waiting_reason)
-        if left_out is not None:
-            more = {"lines_left_out": left_out} if left_out else {}
-            _log.warning("partition waits", partition=partition.number, reason=partition.waiting_reason, **more)
 
     def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
         by_status = np.bincount(status, minlength=len(STATUSES)).tolist()

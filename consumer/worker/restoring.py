@@ -12,6 +12,7 @@ from consumer.state.consistency import StateInconsistent
 from consumer.state.restore import PartitionUnavailable, Restore, RestoreContext, Restored
 from consumer.worker.idleness import IdleClock
 from consumer.worker.task import PartitionTask
+from consumer.worker.wait_log import WaitLog
 
 BATCH = 1_000
 
@@ -40,6 +41,7 @@ class PartitionRestorer:
         self._unavailable: dict[int, tuple[str, float]] = {}
         """Reason and time of the next attempt, by partition."""
         self._flowing = False
+        self._wait_log = WaitLog(clocks.monotonic_s)
 
     @property
     def active(self) -> bool:
@@ -147,13 +149,15 @@ class PartitionRestorer:
             if result is not None:
                 del self._restores[partition]
                 restored.append(self._live(partition, result, began_s))
+            else:
+                self._wait_log.note(partition, restore.schema_reason)
         return restored
 
     def _wait_for(self, partition: int, error: PartitionUnavailable) -> None:
         restore, _ = self._restores.pop(partition)
         restore.drop()
         self._unavailable[partition] = str(error), self._clocks.monotonic_s() + TRY_AGAIN_S
-        _log.warning("partition waits", partition=partition, reason=str(error))
+        self._wait_log.note(partition, str(error))
 
     def _try_again(self) -> None:
         now_s = self._clocks.monotonic_s()

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import threading
 import uuid
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -24,6 +25,7 @@ from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.kafka.transaction import TransactionOwner
 from consumer.observe.collector import SnapshotCollector
 from consumer.observe.metrics import WorkerMetrics
+from consumer.observe.rate_limit import RateLimit
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
@@ -109,7 +111,8 @@ class Service:
     ) -> WorkerDependencies:
         settings = self._settings
         process_id = uuid.uuid4().hex[:12]
-        transactions = TransactionOwner(producer_config(settings, process_id), TransactionMetrics(self.metrics))
+        listener = TransactionMetrics(self.metrics, self._clocks.monotonic_s)
+        transactions = TransactionOwner(producer_config(settings, process_id), listener)
         return WorkerDependencies(
             make_input=partial(_make_input, settings),
             transactions=transactions,
@@ -153,10 +156,16 @@ def _tune_garbage_collector() -> None:
 
 
 class TransactionMetrics:
-    """Counts how transactions end."""
+    """Counts how transactions end.
 
-    def __init__(self, metrics: WorkerMetrics) -> None:
+    Args:
+        metrics: count them.
+        monotonic_s: the clock that limits log lines.
+    """
+
+    def __init__(self, metrics: WorkerMetrics, monotonic_s: Callable[[], float]) -> None:
         self._metrics = metrics
+        self._limit = RateLimit(monotonic_s)
 
     def committed(self, seconds: float) -> None:
         """Do nothing: the publisher counts commits with their summaries."""
@@ -170,6 +179,8 @@ class TransactionMetrics:
         self._metrics.count_abort(error)
 
     def retried(self, error: str) -> None:
-        """Count a retry."""
+        """Count a retry; log at most one a minute by error."""
         self._metrics.count_retry(error)
-        _log.warning("transaction call retried", error=error)
+        left_out = self._limit.admit(error)
+        if left_out is not None:
+            _log.warning("transaction call retried", error=error, lines_left_out=left_out)

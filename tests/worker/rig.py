@@ -1,7 +1,7 @@
 """A worker on fakes: a cluster in memory, clocks that tests move, and the real intake, windows and outboxes between."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,8 @@ class FakeClock:
 class Transactions(FakeTransactionOwner):
     """Writes down which offsets each commit carried, failed ones too."""
 
-    def __init__(self, cluster: FakeCluster, metrics: WorkerMetrics) -> None:
-        super().__init__(cluster, TransactionMetrics(metrics))
+    def __init__(self, cluster: FakeCluster, metrics: WorkerMetrics, monotonic_s: Callable[[], float]) -> None:
+        super().__init__(cluster, TransactionMetrics(metrics, monotonic_s))
         self.carried: list[dict[int, int]] = []
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
@@ -125,7 +125,7 @@ class Rig:
         versions = {"version": "0", "librdkafka": "0"}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
         self.board = SnapshotBoard(self.clock.now_s)
-        self.transactions = Transactions(self.cluster, self.metrics)
+        self.transactions = Transactions(self.cluster, self.metrics, self.clock.time)
         self.ends = FakeEndQuery(self.cluster)
         self.reader = FakeRestoreReader(self.cluster, self.settings.kafka.state_topic)
         return Worker(self.settings, self._dependencies(self.registry_url))

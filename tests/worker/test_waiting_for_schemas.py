@@ -14,6 +14,7 @@ from consumer.intake.schemas.registry import RegisteredSchema, Registry
 from consumer.observe import catalogue
 from consumer.settings.model import CommitSettings, EventNameSettings
 from consumer.worker.loop import SHOW_EVERY_S
+from consumer.worker.processing import HELD_RETRY_S
 from tests.intake.schemas.registry_server import Answer, RegistryServer
 from tests.support.waiting import until
 from tests.worker.rig import INTERVAL_S, Rig
@@ -198,13 +199,20 @@ def test_a_registry_in_a_black_hole_is_asked_in_the_background_once_for_all(
 ) -> None:
     hole = BlackHole(registry)
     rig = hole.rig
-    hole.until_it_has_failed(times=1)
-    for _ in range(100):
-        rig.worker.turn()
+    with capture_logs() as lines:
+        hole.until_it_has_failed(times=1)
+        for _ in range(100):
+            rig.worker.turn()
+        rig.turn(HELD_RETRY_S)
+    gone = f"the schema registry at {registry.url} gives no answer (timed out)"
+    assert {each["event"] for each in lines} == {"partition waits"}
+    reasons = [each["reason"] for each in lines]
+    assert reasons.count(gone) == 2, "one for the replays, one for the live partition"
+    assert len(reasons) <= 4, "and what they waited for before it was known"
     assert len(asking_threads) == 1 + 1, "the first worker's, and one for four partitions"
     assert hole.lookups.answered == 1
     rig.turn(SHOW_EVERY_S)
-    assert f"the schema registry at {registry.url} gives no answer (timed out)" in rig.board.latest().health.reason
+    assert gone in rig.board.latest().health.reason
     rig.turn(RETRY_S)
     hole.until_it_has_failed(times=2)
     for _ in range(100):
@@ -219,6 +227,24 @@ def test_a_registry_in_a_black_hole_is_asked_in_the_background_once_for_all(
     assert [rig.buckets(partition) for partition in range(4)] == [[0]] * 4
     rig.turn(SHOW_EVERY_S)
     assert rig.board.latest().health.reason == ""
+
+
+def test_an_id_that_nobody_knows_is_asked_for_once_a_second_until_it_is_a_reject(registry: RegistryServer) -> None:
+    rig = Rig(registry_url=registry.url, in_background=True).start()
+    rig.write(b"", schema_id=9)
+    began_s = rig.clock.now_s
+    waits: list[str] = []
+
+    def is_rejected() -> bool:
+        rig.turn(0.25)
+        waits.append(rig.board.latest().health.reason)
+        return bool(rig.dead_letters())
+
+    until(is_rejected, "its wait is over", WITHIN_S)
+    waited_s = rig.clock.now_s - began_s
+    assert waited_s >= 30.0
+    assert len(registry.asked()) <= waited_s + 2
+    assert "the schema registry doesn't know id 9 yet" in waits
 
 
 def test_a_replay_that_waits_reads_nothing_until_its_schema_is_there(
