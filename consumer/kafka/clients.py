@@ -84,7 +84,7 @@ def log_connections(statistics: str) -> None:
         return  # they have waited for a poll
     for broker in found["brokers"].values():
         if broker["state"] == "UP":
-            LOGGER.info("%s [%s] %s", "CONNECTED", found["name"], broker["nodename"])
+            LOGGER.info("%s [%s] %s", "CONNECTED", found["name"], f"{broker['nodename']}/{broker['nodeid']}")
 
 
 def make_producer(config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:

@@ -9,7 +9,7 @@ FAIL [viewer-consumer#consumer-5] [thrd:GroupCoordinator]: GroupCoordinator: kaf
 REQTMOUT [viewer-consumer#producer-6] [thrd:TxnCoordinator]: TxnCoordinator/1: Timed out 2 in-flight, 0 retry-queued, …
 ```
 No line says that a connection is there again. The consumer of the input reports that from its statistics, in a line of
-the same form: `CONNECTED [viewer-consumer#consumer-5] kafka:9092`.
+the same form: `CONNECTED [viewer-consumer#consumer-5] kafka:9092/1`.
 """
 
 import logging
@@ -42,6 +42,7 @@ _BROKER_LINE = re.compile(
     r"\[thrd:.*?\]: (?:\w+Coordinator(?:/-?\d+)?: )?(?:\w+://)?(?P<broker>[^\s/]+:\d+)(?:/[-\w]+)?: (?P<reason>.*)",
     re.DOTALL,
 )
+_COORDINATOR_LINE = re.compile(r"\[thrd:.*?\]: \w+Coordinator/(?P<node>\d+): (?P<reason>.*)", re.DOTALL)
 _HOW_LONG = re.compile(r" \(after \d+ms in state .*", re.DOTALL)
 
 _log = structlog.get_logger(f"{LOGGER_NAME}.brokers")
@@ -79,7 +80,9 @@ class ClientLines(logging.Filter):
         self._lock = threading.Lock()
         self._limit = RateLimit(monotonic_s)
         self._brokers: OrderedDict[str, _Broker] = OrderedDict()
-        """By age, oldest first."""
+        """By address; by age, oldest first."""
+        self._addresses: OrderedDict[str, str] = OrderedDict()
+        """Of brokers that were connected, by node id."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line passes; lines about brokers are replaced by lines of this module's own."""
@@ -90,13 +93,21 @@ class ClientLines(logging.Filter):
             if kind == _CONNECTED:
                 self._connected(client, text)
                 return False
-            line = _BROKER_LINE.match(text) if kind in _OF_A_BROKER else None
-            if line is None:
+            address, reason = self._failure(text) if kind in _OF_A_BROKER else ("", "")
+            if not address:
                 return self._admit(record, kind)
             # Lines at level info are of connections that were closed in good order, as idle ones are.
             if record.levelno > logging.INFO:
-                self._failed(line["broker"], client, _HOW_LONG.sub("", line["reason"]))
+                self._failed(address, client, reason)
             return False
+
+    def _failure(self, text: str) -> tuple[str, str]:
+        """Address and reason of a line about a broker; no address if it is not known."""
+        if line := _BROKER_LINE.match(text):
+            return line["broker"], _HOW_LONG.sub("", line["reason"])
+        if line := _COORDINATOR_LINE.match(text):
+            return self._addresses.get(line["node"], ""), line["reason"]
+        return "", ""
 
     def _admit(self, record: logging.LogRecord, kind: str) -> bool:
         left_out = self._limit.admit(f"{kind} {record.levelname}")
@@ -105,7 +116,11 @@ class ClientLines(logging.Filter):
             record.args = (*(record.args or ()), left_out)
         return left_out is not None
 
-    def _connected(self, client: str, address: str) -> None:
+    def _connected(self, client: str, place: str) -> None:
+        address, _, node = place.rpartition("/")
+        self._addresses[node] = address
+        if len(self._addresses) > MAX_BROKERS:
+            self._addresses.popitem(last=False)
         now_s, broker = self._monotonic_s(), self._broker(address)
         if broker.away_since_s is not None and broker.is_reported:
             away_s = round(now_s - broker.away_since_s, 1)

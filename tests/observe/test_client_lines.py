@@ -37,7 +37,7 @@ class Lines:
         """As the client library does."""
         LOGGER.log(level, "%s [%s] %s", kind, client, text)
 
-    def connected(self, broker: str = "kafka:9092", client: str = CONSUMER) -> None:
+    def connected(self, broker: str = "kafka:9092/1", client: str = CONSUMER) -> None:
         self.say("CONNECTED", broker, logging.INFO, client)
 
     def out(self) -> list[dict[str, Any]]:
@@ -128,6 +128,16 @@ def test_each_broker_has_its_own_line_and_is_found_in_all_forms(lines: Lines) ->
     ]
 
 
+def test_a_coordinator_is_known_by_its_node(lines: Lines) -> None:
+    timed_out = "[thrd:TxnCoordinator]: TxnCoordinator/1: Timed out 2 in-flight, 0 retry-queued"
+    lines.say("REQTMOUT", timed_out, logging.WARNING, PRODUCER)
+    assert [each["event"] for each in lines.out()] == [f"REQTMOUT [{PRODUCER}] {timed_out}"], "as it is"
+    lines.connected()
+    lines.now_s += CONFIRMED_S
+    lines.say("REQTMOUT", timed_out, logging.WARNING, PRODUCER)
+    assert lines.out() == [away("Timed out 2 in-flight, 0 retry-queued")]
+
+
 def test_a_broker_that_nobody_needed_for_long_goes_anew(lines: Lines) -> None:
     lines.say("FAIL", REFUSED.format(""))
     lines.now_s += FORGET_S
@@ -159,9 +169,9 @@ def test_at_level_debug_all_lines_pass() -> None:
 
 def test_what_is_remembered_is_bounded(lines: Lines) -> None:
     for number in range(2 * MAX_BROKERS):
-        lines.connected(f"kafka-{number}:9092")
+        lines.connected(f"kafka-{number}:9092/{number}")
         lines.say(f"KIND{number}", "x")
-    assert len(lines.filter._brokers) == MAX_BROKERS
+    assert len(lines.filter._brokers) == len(lines.filter._addresses) == MAX_BROKERS
     assert len(lines.filter._limit._kinds) <= 100
 
 
