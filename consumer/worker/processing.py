@@ -20,7 +20,9 @@ from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.windows.events import KINDS
 from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, STATUSES, STREAM_LIMIT
+from consumer.worker.reject_log import Example, RejectLog
 from consumer.worker.task import PartitionTask
+from consumer.worker.wait_log import WaitLog
 
 BATCH = 1_000
 """Messages per batch; more are slower and take more memory."""
@@ -44,10 +46,11 @@ class RecordProcessor:
         self._clocks = clocks
         self._last_retry_s = clocks.monotonic_s()
         self._uses_breaker = settings.input.breaker
-        self.waiting_reason = ""
-        """Why a partition waits for a schema; empty if none waits."""
         self._counted_to: dict[int, int] = {}
         """By partition: the offset behind the last record that the counters have."""
+        self._seen_answers = 0
+        self.reject_log = RejectLog(settings.kafka.input_topic, clocks.monotonic_s)
+        self._wait_log = WaitLog(clocks.monotonic_s)
         self.tripped: dict[int, str] = {}
         """Partitions whose circuit breaker has opened, with the reason; the caller drops their memory uncommitted."""
 
@@ -74,23 +77,22 @@ class RecordProcessor:
         return frozenset(run.partition for run in batch.runs)
 
     def process_held(self, tasks: Mapping[int, PartitionTask]) -> None:
-        """Process again the messages that wait for a schema, at most every `HELD_RETRY_S`."""
+        """Process again the messages that wait for a schema, when a look-up has ended or `HELD_RETRY_S` have passed."""
         now_s = self._clocks.monotonic_s()
         waiting = [partition for partition in tasks.values() if partition.held and not partition.paused]
         if not waiting:
-            self.waiting_reason = ""
             return
-        if now_s - self._last_retry_s < HELD_RETRY_S:
+        if now_s - self._last_retry_s < HELD_RETRY_S and self._intake.answered == self._seen_answers:
             return
-        self._last_retry_s = now_s
+        self._last_retry_s, self._seen_answers = now_s, self._intake.answered
         for partition in waiting:
             held, partition.held = partition.held, []
             for begin in range(0, len(held), BATCH):
                 self.process(held[begin : begin + BATCH], tasks)
-            if not partition.held and not partition.paused:
-                self._input.resume([partition.number])
-        if not any(partition.held for partition in tasks.values()):
-            self.waiting_reason = ""
+            if not partition.held:
+                partition.waiting_reason = ""
+                if not partition.paused:
+                    self._input.resume([partition.number])
 
     def _process_run(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> None:
         # After a rewind the client library may still return records that are already in the windows.
@@ -171,9 +173,8 @@ class RecordProcessor:
         end = run.begin + int(waiting[0])
         partition.held.extend(batch.messages[end : run.end])
         self._input.pause([partition.number])
-        if decoded.waiting_reason != self.waiting_reason:
-            _log.warning("partition waits", partition=partition.number, reason=decoded.waiting_reason)
-        self.waiting_reason = decoded.waiting_reason
+        partition.waiting_reason = decoded.waiting_reason(end)
+        self._wait_log.note(partition.number, partition.waiting_reason)
         return end
 
     def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
@@ -228,8 +229,11 @@ class RecordProcessor:
             causes=[causes[kind] for kind in kinds.tolist()],
         )
         partition.outbox.add_rejected(rejected)
-        for detail, number in zip(details, np.bincount(kinds).tolist(), strict=True):
+        _, firsts = np.unique(kinds, return_index=True)
+        for detail, number, first in zip(details, np.bincount(kinds).tolist(), firsts.tolist(), strict=True):
             self._metrics.count_rejects(detail.reason.label, number)
+            example = Example(partition.number, rejected.offsets[first], detail.message, detail.schema)
+            self.reject_log.add(detail.reason.label, number, example)
 
     def _cause(self, partition: PartitionTask, detail: RejectDetail) -> Cause:
         return Cause(

@@ -45,6 +45,8 @@ class PartitionTask:
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     held: list[Message] = field(default_factory=list)
     """Read, but their schema is not available yet; the partition is paused meanwhile, so they don't grow."""
+    waiting_reason: str = ""
+    """Why the held records wait, for messages; empty while the look-up of their schema is only beginning."""
     last_timestamp_ms: int = -1
     """Kafka timestamp of the last processed record; -1 before the first."""
     paused: bool = False
