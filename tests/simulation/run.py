@@ -189,8 +189,7 @@ class Simulation:
         self._trace(f"{worker.name} has ended: {error!r}")
         if not isinstance(error, ViewerConsumerError):
             raise Wrong(f"{worker.name} has ended") from error
-        calm_s = 0.0 if self._calm_since_s is None else self._scheduler.now_s - self._calm_since_s
-        if calm_s > LATE_EFFECTS_S:
+        if self._calm_since_s is not None and worker.process.ended_s > self._calm_since_s + LATE_EFFECTS_S:
             raise Wrong(f"{worker.name} has ended in the calm: {error}")
         self._world.seen["workers that ended with an error"] += 1
 

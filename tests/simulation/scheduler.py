@@ -75,6 +75,7 @@ class Process:
         self.name = name
         self.killed = False
         self.ended = False
+        self.ended_s = 0.0
         self.frozen = False
         self.error: BaseException | None = None
         self.limit_s: float | None = None
@@ -122,7 +123,7 @@ class Process:
         except BaseException as error:  # noqa: BLE001  # judged by whoever started the process
             self.error = error
         finally:
-            self.ended = True
+            self.ended, self.ended_s = True, self.scheduler.now_s
             self.scheduler.baton.release()
 
     # Called by events.
