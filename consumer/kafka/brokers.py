@@ -65,8 +65,10 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
         self._join_state = ""
         self._join_since_s = clock()
         self._taken_s = float("-inf")
-        self._answered_s = clock()
-        self._answer_missed = False
+        self._created_s = clock()
+        """The client is created right after."""
+        self._answered_s = self._created_s
+        self._owed = False
         self._broken_s = float("-inf")
 
     def record_error(self, error: KafkaError) -> None:
@@ -77,7 +79,8 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
     def record_statistics(self, text: str) -> None:
         """Called with the library's statistics, inside a poll; never raises."""
         statistics = json.loads(text)
-        now_s = self._clock()
+        # They may have waited for a poll: what they say was so when they were made.
+        now_s = self._created_s + int(statistics["age"]) / 1e6
         log_connections(statistics)
         self._taken_s = now_s
         self._brokers = [_broker(each) for each in statistics["brokers"].values()]
@@ -96,9 +99,9 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
         connected = [broker for broker in self._brokers if broker.connected]
         idle_s = min((broker.idle_s for broker in connected), default=float("inf"))
         self._answered_s = max(self._answered_s, now_s - idle_s)
-        # Once an answer is missing, it stays missed until one comes: a client that gives up asks nothing for a while.
-        missed = not connected or any(broker.owes for broker in connected)
-        self._answer_missed = now_s - self._answered_s >= SILENT_S and (self._answer_missed or missed)
+        owed = not connected or any(broker.owes for broker in connected)
+        # What is owed for long stays owed until an answer comes: a client that gives up asks nothing for a while.
+        self._owed = owed or (self._owed and idle_s >= SILENT_S)
 
     def _held_by(self, number: int, partition: Mapping[str, Any]) -> HeldPartition | None:
         stable, end = int(partition["ls_offset"]), int(partition["hi_offset"])
@@ -112,7 +115,7 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
         """Why Kafka does not answer; empty if it does."""
         now_s = self._clock()
         silent_s = now_s - self._answered_s
-        if silent_s < SILENT_S or not (self._answer_missed or self._taken_s == float("-inf")):
+        if silent_s < SILENT_S or not (self._owed or self._taken_s == float("-inf")):
             return ""
         silent = {each.name: each.idle_s for each in self._brokers if each.is_silent}
         who = ", ".join(f"{name} for {idle_s:.0f} s" for name, idle_s in silent.items()) or self._servers

@@ -8,12 +8,16 @@ from confluent_kafka import KafkaError
 
 from consumer.kafka.brokers import BrokerWatch
 
+CREATED_S = 100.0
+
 
 class Watched:
     """A watch and its clock."""
 
     def __init__(self) -> None:
-        self.now_s = 100.0
+        self.now_s = CREATED_S
+        self.late_s = 0.0
+        """How long the statistics have waited for a poll."""
         self.watch = BrokerWatch("one:9092,two:9092", "events", lambda: self.now_s)
 
     def statistics(
@@ -23,6 +27,9 @@ class Watched:
         join_state: str = "steady",
     ) -> None:
         text = {
+            "age": int((self.now_s - CREATED_S - self.late_s) * 1e6),
+            "name": "one",
+            "time": 0,
             "brokers": {each["name"]: each for each in brokers or (broker(),)},
             "topics": {"events": {"partitions": {"0": partition(), "-1": partition()} | (partitions or {})}},
             "cgrp": {"state": "up", "join_state": join_state},
@@ -95,6 +102,15 @@ def test_silence_lasts_until_an_answer_though_nothing_is_asked_for_a_while(watch
     )
     watched.statistics(broker(idle_s=0.1, owes=0))
     assert watched.watch.silence() == ""
+
+
+def test_statistics_that_have_waited_for_a_poll_tell_of_the_time_when_they_were_made(watched: Watched) -> None:
+    watched.now_s += 11.0
+    for watched.late_s, idle_s in ((5.0, 6.0), (3.0, 8.0), (1.0, 10.0)):
+        watched.statistics(broker(idle_s=idle_s))
+    assert watched.watch.silence().startswith(
+        "Kafka does not answer: b1:9092 for 10 s, no answer from any broker for 11"
+    )
 
 
 def test_one_silent_broker_among_others_is_no_silence(watched: Watched) -> None:
