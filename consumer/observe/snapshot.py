@@ -67,6 +67,8 @@ class Health:
     producer_ready: bool = False
     breaker_closed: bool = True
     commits_succeed: bool = True
+    clock_agrees: bool = True
+    """No partition waits because its records are ahead of this machine's clock."""
     reason: str = ""
 
     def missing(self) -> tuple[str, ...]:
@@ -77,6 +79,7 @@ class Health:
             ("restored", self.restored),
             ("breaker closed", self.breaker_closed),
             ("commits succeed", self.commits_succeed),
+            ("clock agrees with records", self.clock_agrees),
         )
         return tuple(name for name, holds in conditions if not holds)
 
@@ -102,6 +105,8 @@ class Snapshot:
     stopped: int = 0
     tripped: int = 0
     """Number of assigned partitions stopped by an open circuit breaker."""
+    clock_waiting: int = 0
+    """Number of live partitions whose next records are ahead of this machine's clock."""
 
 
 class SnapshotBoard:

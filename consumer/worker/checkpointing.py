@@ -120,6 +120,7 @@ class StateWriter:
             hash_key=windows.hash_key,
             rows=changed.all_rows,
             settings=partition.result_settings,
+            rules_version=partition.rules_version,
             identity=self._identity,
             written_ms=self._clocks.wall_ms(),
             jump=windows.jump,

@@ -242,30 +242,34 @@ class Worker:
             return
         self._last_show_s = now_s
         partitions = tuple(self._tasks.values())
+        clock_waits = self._processor.holder.clock_waits(self._tasks)
         self._board.publish(
             snapshot_of(
                 partitions,
-                self._health(),
+                self._health(clock_waits),
                 self._settings.http.max_stream_series,
                 self._clocks,
                 self._input.end_offsets(),
                 **self._restoring.stats(),
                 tripped=len(self._processor.tripped),
+                clock_waiting=len(clock_waits),
                 output=self._publisher.status(partitions),
             )
         )
 
-    def _health(self) -> Health:
+    def _health(self, clock_waits: Sequence[str]) -> Health:
         return Health(
             assigned=bool(self._input.assignment),
             restored=self._restoring.done,
             producer_ready=self._publisher.ready,
             breaker_closed=not self._processor.tripped,
             commits_succeed=not self._publisher.trouble,
+            clock_agrees=not clock_waits,
             reason="; ".join(self._processor.tripped.values())
             or self._publisher.trouble
             or self._restoring.reason
-            or self._processor.waiting_reason,
+            or "; ".join(clock_waits)
+            or self._processor.holder.waiting_reason,
         )
 
     def _now_s(self) -> float:

@@ -29,6 +29,10 @@ PARTITIONS = 2
 MARKER = Event("", "marker", 0)
 """Stands where a transaction of a producer ended."""
 STREAM_IDLE_MS = 6_000
+MAX_FUTURE_MS = 3_600_000
+AHEAD_MS = (0, 0, 0, 300, 2_000)
+"""Of their records."""
+NO_KAFKA_TIMESTAMP = -1
 RULES = Rules(WINDOWS.window_duration_ms, WINDOWS.bucket_ms, WINDOWS.grace_ms, STREAM_IDLE_MS)
 PLACES = st.integers(0, PARTITIONS - 1)
 STEPS: st.SearchStrategy[Step] = st.sampled_from(["produce", "commit"])
@@ -41,7 +45,8 @@ class WorkerMachine(RuleBasedStateMachine):
         super().__init__()
         # A checkpoint every second, so that some restores have much to replay and others nothing.
         commit = CommitSettings(checkpoint_interval_ms=1_000)
-        self.rig = Rig(PARTITIONS, commit=commit, stream_idle_ms=STREAM_IDLE_MS).start()
+        self.rig = Rig(PARTITIONS, commit=commit, max_future_ms=MAX_FUTURE_MS, stream_idle_ms=STREAM_IDLE_MS).start()
+        self.newest_ms = [0] * PARTITIONS
         self.events: list[list[Event | None]] = [[] for _ in range(PARTITIONS)]
         self.piece = patch.object(restoring, "CLOSED_AT_ONCE", restoring.CLOSED_AT_ONCE)
         self.piece.start()
@@ -57,22 +62,32 @@ class WorkerMachine(RuleBasedStateMachine):
     @rule(
         partition=PLACES,
         steps=st.lists(
-            st.tuples(st.sampled_from("abc"), st.sampled_from("JJLx"), st.integers(-1500, 2500)), max_size=8
+            st.tuples(
+                st.sampled_from("abc"), st.sampled_from("JJLx"), st.integers(-1500, 2500), st.sampled_from(AHEAD_MS)
+            ),
+            max_size=8,
         ),
     )
-    def write(self, partition: int, steps: list[tuple[str, str, int]]) -> None:
-        """An x is a record that is no event."""
+    def write(self, partition: int, steps: list[tuple[str, str, int, int]]) -> None:
+        """An x is a record that is no event; events may be ahead of their records."""
         events = self.events[partition]
-        for stream_id, kind, step_ms in steps:
+        for stream_id, kind, step_ms, ahead_ms in steps:
             if kind == "x":
                 events.append(None)
-                self.rig.write_raw(b"no event", partition)
+                self.rig.write_raw(b"no event", partition, self.newest_ms[partition])
                 continue
-            there = [event for event in reversed(events) if event is not None and event is not MARKER]
-            newest_ms = there[0].timestamp_ms if there else 0
-            event = Event(stream_id, kind, newest_ms + step_ms)
-            events.append(event)
-            self.rig.write((join if kind == "J" else leave)(stream_id, "v", event.timestamp_ms), partition)
+            taken_ms = self.newest_ms[partition] + step_ms
+            payload = (join if kind == "J" else leave)(stream_id, "v", taken_ms + ahead_ms)
+            if taken_ms == NO_KAFKA_TIMESTAMP:
+                continue
+            events.append(Event(stream_id, kind, taken_ms))
+            self.newest_ms[partition] = taken_ms
+            self.rig.write(payload, partition, timestamp_ms=taken_ms)
+
+    @rule(wrong_by_s=st.sampled_from([0.0, -86_400.0, 86_400.0]))
+    def set_the_clock(self, wrong_by_s: float) -> None:
+        """A day behind, all records are ahead of it."""
+        self.rig.clock.wrong_by_s = wrong_by_s
 
     @rule(partition=PLACES, number=st.integers(1, 2))
     def end_a_transaction(self, partition: int, number: int) -> None:
@@ -145,6 +160,7 @@ class WorkerMachine(RuleBasedStateMachine):
             assert newest[JOURNAL]["checkpoint"] == newest[CHECKPOINT]["number"]
 
     def teardown(self) -> None:
+        self.rig.clock.wrong_by_s = 0.0
         self.rig.kill()
         self.rig.turn(0.2, 60)
         assert not any(self._jumps(partition) for partition in self.rig.cluster.committed)
