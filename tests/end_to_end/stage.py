@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from consumer.runtime.clocks import Clocks
 from consumer.settings.model import HttpSettings, InputSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
 from tests.end_to_end.events import SCHEMA_ID, SCHEMA_PATH
@@ -207,9 +208,9 @@ def stage(bootstrap_servers: str, partitions: int, rules: Rules, **by_viewer: in
 
 
 @contextlib.contextmanager
-def running(settings: Settings) -> Iterator[Service]:
+def running(settings: Settings, clocks: Clocks | None = None) -> Iterator[Service]:
     """A service at work in a thread; at the end it is stopped, and what ended it before is raised."""
-    thresholds, service, stop = gc.get_threshold(), Service(settings), threading.Event()
+    thresholds, service, stop = gc.get_threshold(), Service(settings, clocks), threading.Event()
     failures: list[Exception] = []
     thread = threading.Thread(target=_run, args=(service, stop, failures), name="service")
     thread.start()

@@ -1,5 +1,6 @@
-"""One of 101 players has a clock that is 30 s fast: the others count as if it were not there, where Kafka knows better.
+"""Wrong clocks, on a real broker.
 
+One of 101 players has a clock that is 30 s fast: the others count as if it were not there, where the record knows it.
 ```
  record's time     by a collector (CreateTime)     by the broker (LogAppendTime)     the event's own
  the fast one      taken at the record's time      taken at the record's time        believed, up to max_future_ms
@@ -7,6 +8,8 @@
 """
 
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
+from consumer.runtime.clocks import Clocks
 from consumer.settings.model import InputSettings
 from consumer.worker.service import Service
 from tests.end_to_end.stage import INPUT, Record, Stage, counted, running, stage
@@ -132,3 +136,39 @@ def test_then_a_small_max_future_ms_keeps_the_fast_one_out(bootstrap_servers: st
         until(lambda: viewers(service) == PLAYERS - 1, "the others are shown")
         assert late(service) == 0
         assert counted(service, "rejects_total", reason="future") == ROUNDS
+
+
+class WallClock:
+    """This machine's, wrong by as much as a test says."""
+
+    wrong_by_s = -3_600.0
+
+    def time(self) -> float:
+        return time.time() + self.wrong_by_s
+
+
+def test_a_slow_clock_of_this_machine_rejects_and_commits_nothing_and_heals(bootstrap_servers: str) -> None:
+    """More records than are held in memory: those behind them are read twice, and counted once."""
+    wall, number = WallClock(), 3_500
+    with stage(bootstrap_servers, 1, DEFAULTS, **BY_VIEWER) as kafka:
+        kafka.write(Record(b"s", encoded(Event("s", f"v{i}", now_ms(), "B", 1)), now_ms()) for i in range(number))
+        with running(kafka.settings(), Clocks(wall_s=wall.time)) as service:
+            until(lambda: service.board.latest().clock_waiting == 1, "it waits")
+            missing, reason = readyz(service)[1:3]
+            assert missing == "missing: clock agrees with records"
+            assert "ahead of this machine's clock, which says" in reason
+            assert kafka.committed().get(0, 0) == 0
+            wall.wrong_by_s = 0.0
+            kafka.wait_until_all_is_committed()
+            until(lambda: readyz(service)[0] == "ready", "it is ready")
+            assert taken(service) == number
+        assert kafka.dead_letters() == []
+
+
+def readyz(service: Service) -> list[str]:
+    try:
+        with urllib.request.urlopen(f"{service.address}/readyz", timeout=10) as answer:  # noqa: S310  # the address is one of ours
+            text: str = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        text = error.read().decode()
+    return text.splitlines()
