@@ -79,6 +79,11 @@ class AheadOfClock:
     dropped_from: int | None = None
     """Records from here on were compared but not kept; they are read again."""
 
+    @property
+    def is_past(self) -> bool:
+        """Whether nothing waits, and nothing has to be read again."""
+        return self.wait is None and self.dropped_from is None
+
     def look_at(
         self,
         codes: npt.NDArray[np.uint8],

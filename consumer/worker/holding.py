@@ -37,7 +37,7 @@ class RecordHolder:
         Returns what was decoded, with the records rejected that turn out to be ahead of their time, and where the run
         ends for now.
         """
-        if decoded.waiting >= run.end and not decoded.ahead and partition.ahead.wait is None:
+        if decoded.waiting >= run.end and not decoded.ahead and partition.ahead.is_past:
             return decoded, run.end  # the usual case
         waited_for_schema, partition.held_for_schema = partition.held_for_schema, False
         if run.begin >= run.end:

@@ -8,6 +8,7 @@
 ```
 """
 
+import contextlib
 import json
 from collections import defaultdict
 from unittest.mock import patch
@@ -20,6 +21,7 @@ from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.settings.model import CommitSettings
 from consumer.state.keys import CHECKPOINT, JOURNAL
 from consumer.worker import restoring
+from consumer.worker.clock_wait import HELD_MOST
 from tests.intake.payloads import join, leave
 from tests.reference.events_counting import Event, Reference, Rules
 from tests.support.fakes import Step
@@ -48,15 +50,13 @@ class WorkerMachine(RuleBasedStateMachine):
         self.rig = Rig(PARTITIONS, commit=commit, max_future_ms=MAX_FUTURE_MS, stream_idle_ms=STREAM_IDLE_MS).start()
         self.newest_ms = [0] * PARTITIONS
         self.events: list[list[Event | None]] = [[] for _ in range(PARTITIONS)]
-        self.piece = patch.object(restoring, "CLOSED_AT_ONCE", restoring.CLOSED_AT_ONCE)
-        self.piece.start()
+        self.limits = contextlib.ExitStack()
 
-    @initialize(piece=st.sampled_from([1, 2, restoring.CLOSED_AT_ONCE]))
-    def cut_jumps(self, piece: int) -> None:
-        """Into pieces of so many buckets."""
-        self.piece.stop()
-        self.piece = patch.object(restoring, "CLOSED_AT_ONCE", piece)
-        self.piece.start()
+    @initialize(piece=st.sampled_from([1, 2, restoring.CLOSED_AT_ONCE]), held=st.sampled_from([1, 3, HELD_MOST]))
+    def set_limits(self, piece: int, held: int) -> None:
+        """Jumps are cut into pieces of so many buckets; so many records are held for the clock."""
+        self.limits.enter_context(patch.object(restoring, "CLOSED_AT_ONCE", piece))
+        self.limits.enter_context(patch("consumer.worker.holding.HELD_MOST", held))
         self.rig.kill()
 
     @rule(
@@ -167,7 +167,7 @@ class WorkerMachine(RuleBasedStateMachine):
         assert self.rig.cluster.committed == {number: len(events) for number, events in enumerate(self.events)}
         self.rig.worker.stop()
         self.what_is_published_is_what_the_judge_counts()
-        self.piece.stop()
+        self.limits.close()
 
 
 KEYS = {JOURNAL, CHECKPOINT}

@@ -7,10 +7,12 @@ import itertools
 
 import pytest
 
+from consumer.intake.schemas.builtin import builtin_schema_text
 from consumer.settings.model import InputSettings
 from consumer.worker.clock_wait import FEW, HELD_MOST, SHOWN_AFTER_S
 from consumer.worker.processing import HELD_RETRY_S
 from tests.intake.payloads import confluent, join
+from tests.intake.schemas.registry_server import RegistryServer
 from tests.worker.rig import INTERVAL_S, Rig
 
 SLOW_S = 62.0
@@ -276,6 +278,29 @@ def test_a_worker_that_stops_while_it_waits_commits_nothing_of_it(rig: Rig) -> N
     rig.kill()
     rig.turn(1.0, times=2)
     assert events(rig) == 1
+
+
+def test_records_that_did_not_fit_are_read_again_behind_one_that_waits_for_its_schema() -> None:
+    server = RegistryServer()
+    try:
+        server.add(1, builtin_schema_text("viewer_event"))
+        rig = Rig(registry_url=server.url).start()
+        number = HELD_MOST + 500
+        rig.write(b"", schema_id=9)
+        for i in range(number):
+            now(rig, f"v{i}")
+        rig.clock.wrong_by_s = -3_600.0
+        rig.turn(1.5, times=5)
+        assert rig.worker._tasks[0].ahead.dropped_from == HELD_MOST
+        rig.clock.wrong_by_s = 0.0
+        rig.turn(1.5)
+        assert events(rig) == 0
+        assert "doesn't know id 9" in rig.worker._processor.holder.waiting_reason
+        rig.turn(1.5, times=25)
+        assert (events(rig), len(rig.dead_letters())) == (number, 1)
+        assert rig.cluster.committed[0] == number + 1
+    finally:
+        server.close()
 
 
 # `future` feeds the circuit breaker, so that no clock empties a topic into the dead letters.
