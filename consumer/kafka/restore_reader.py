@@ -16,6 +16,7 @@ from consumer.kafka.config import ClientConfig
 from consumer.kafka.look_up import BoundsLookUp, Clients, Topics
 from consumer.kafka.retries import NOT_FOUND_OR_DENIED
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
+from consumer.settings.model import KafkaSettings
 
 _log = logging.getLogger(__name__)
 
@@ -26,8 +27,7 @@ class KafkaRestoreReader:
     Args:
         config: from `restore_config`.
         admin_config: from `admin_config`.
-        input_topic: the input topic.
-        state_topic: the state topic.
+        kafka: the topics, and what messages need.
         on_missing: is called in the look-up's thread when the state topic lacks a partition.
         timeouts: how long to wait.
 
@@ -39,8 +39,7 @@ class KafkaRestoreReader:
         self,
         config: ClientConfig,
         admin_config: ClientConfig,
-        input_topic: str,
-        state_topic: str,
+        kafka: KafkaSettings,
         on_missing: Callable[[], object] = lambda: None,
         timeouts: Timeouts = TIMEOUTS,
     ) -> None:
@@ -50,7 +49,7 @@ class KafkaRestoreReader:
         last_error = LastClientError()
         self._consumer = make_consumer(config, last_error)
         admin = make_admin(admin_config, last_error)
-        self._topics = Topics(input_topic, state_topic, self._servers)
+        self._topics = Topics(kafka)
         self._clients = Clients(self._consumer, admin, self._servers, last_error, timeouts)
         self._errors: dict[tuple[str, int], str] = {}
         self._reached: dict[tuple[str, int], int] = {}

@@ -44,13 +44,20 @@ _ROOM_POLL_S = 0.05
 _REPORT_WAIT_S = 1.0
 """How long to wait for the delivery report that names the reason of an error."""
 _RETRY_PAUSE_S = 0.1
+_HANG_MARGIN_S = 0.5
+_HANG = "_TIMED_OUT"
+"""Name of the error of a call that did not return."""
 
 
 class TimeLimits(NamedTuple):
     """Time-outs of calls in seconds, retries included."""
 
     start_s: float = 30.0
-    """init_transactions, which first ends an unfinished transaction of the predecessor."""
+    """init_transactions at the start, which first ends an unfinished transaction of the predecessor."""
+    restart_s: float = 5.0
+    """init_transactions of a later producer; the loop turns between attempts."""
+    offsets_s: float = 5.0
+    """send_offsets_to_transaction, which ignores its own time-out, and may hang after a broker was away."""
     end_s: float = 30.0
     """Commit or abort; after it the outcome counts as unknown."""
     room_s: float = 15.0
@@ -107,7 +114,7 @@ class TransactionOwner:
             UsageError: librdkafka doesn't take the configuration.
             ViewerConsumerError: the cluster doesn't answer in time, or refuses.
         """
-        self._ready_producer()
+        self._ready_producer(self._limits.start_s)
 
     def produce(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, partition: int = -1
@@ -163,9 +170,7 @@ class TransactionOwner:
             raise ValueError(f"a transaction carries the offsets of its input, not {dict(offsets)}")
         began_s = self._clock()
         producer, deadline = self._begun(), self._deadline(self._limits.end_s)
-        self._retried(
-            deadline, lambda: _send_offsets(producer, positions, group_metadata, deadline), too_late=Outcome.ABORT
-        )
+        self._send_offsets(producer, positions, group_metadata, deadline)
         # It flushes by itself and is bounded by the transaction's time-out.
         self._retried(deadline, lambda: producer.commit_transaction(-1), too_late=Outcome.LOST)
         self._open = False
@@ -217,15 +222,16 @@ class TransactionOwner:
             self._topics.clear()
         return producer
 
-    def _ready_producer(self) -> Producer:
+    def _ready_producer(self, first_start_s: float | None = None) -> Producer:
+        """The producer, initialized; a time limit for the first one means that the worker starts."""
         if self._producer is None:
             producer = self._make(self._config, self._last_error, self._on_delivery)
-            self._start(producer)
+            self._start(producer, first_start_s)
             self._producer = producer
         return self._producer
 
-    def _start(self, producer: Producer) -> None:
-        deadline = self._deadline(self._limits.start_s)
+    def _start(self, producer: Producer, first_start_s: float | None) -> None:
+        deadline = self._deadline(self._limits.restart_s if first_start_s is None else first_start_s)
         while True:
             try:
                 # Without a broker connection the client looks for its coordinator only twice a second.
@@ -233,11 +239,19 @@ class TransactionOwner:
                 return producer.init_transactions(max(1.0, deadline.left_s()))
             except KafkaException as error:
                 reason = kafka_error(error)
-                if not reason.retriable() or deadline.passed:
-                    _serve(producer, _RETRY_PAUSE_S)
-                    doing = f'can\'t begin transactions as "{self._config["transactional.id"]}"'
-                    raise explain(doing, self._servers, reason, self._last_error.error()) from None
                 _serve(producer, _RETRY_PAUSE_S)
+                # Errors of a connection have no mark here.
+                if not reason.retriable() or deadline.passed:
+                    self._refuse_start(reason, at_start=first_start_s is not None)
+
+    def _refuse_start(self, reason: KafkaError, *, at_start: bool) -> NoReturn:
+        doing = f'can\'t begin transactions as "{self._config["transactional.id"]}"'
+        error = explain(doing, self._servers, reason, self._last_error.error())
+        if at_start or reason.fatal() or outcome_of(reason) is Outcome.GIVE_UP:
+            raise error
+        # Kafka is away: nothing was published, and the next call tries again.
+        self._listener.retried(reason.name())
+        raise TransactionAborted(reason.name(), str(error))
 
     def _put_all(
         self,
@@ -287,14 +301,36 @@ class TransactionOwner:
         if error is not None and self._failed_delivery is None and error.code() not in PURGED:
             self._failed_delivery = error
 
+    def _send_offsets(
+        self,
+        producer: Producer,
+        positions: list[TopicPartition],
+        group_metadata: GroupMetadata,
+        deadline: Deadline,
+    ) -> None:
+        """Add the offsets; if the call does not return, leave its producer behind.
+
+        The outcome is definite then: no commit was asked for, and the next producer aborts what is open.
+        """
+
+        def call() -> None:
+            left_s = max(1.0, min(deadline.left_s(), self._limits.offsets_s))
+            send = partial(producer.send_offsets_to_transaction, positions, group_metadata, left_s)
+            call_within(left_s + _HANG_MARGIN_S, send)
+
+        try:
+            self._retried(deadline, call, too_late=Outcome.ABORT)
+        except CallTimedOutError:
+            self._drop_producer()
+            self._listener.aborted(_HANG)
+            raise TransactionAborted(_HANG, "the client library's call for the offsets did not return") from None
+
     def _retried(self, deadline: Deadline, call: Callable[[], None], too_late: Outcome) -> None:
         """Call, and retry while the outcome is RETRY; any other error ends the transaction."""
         producer = self._ready_producer()
         while True:
             try:
                 return call()
-            except CallTimedOutError:
-                self._lose_transaction(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
             except KafkaException as raised:
                 error = kafka_error(raised)
             outcome = outcome_of(error)
@@ -369,11 +405,3 @@ def _serve(producer: Producer, wait_s: float) -> None:
     """Serve callbacks. A fatal error may be raised here too; the next call reports its meaning."""
     with contextlib.suppress(KafkaException):
         producer.poll(wait_s)
-
-
-def _send_offsets(
-    producer: Producer, positions: list[TopicPartition], group_metadata: GroupMetadata, deadline: Deadline
-) -> None:
-    # The client library's call ignores its time-out and can hang.
-    left_s = max(1.0, deadline.left_s())
-    call_within(left_s, partial(producer.send_offsets_to_transaction, positions, group_metadata, left_s))

@@ -1,4 +1,4 @@
-"""Callbacks that the client library serves when it has gone on already."""
+"""Callbacks that the client library runs while it closes."""
 
 from typing import Any, NoReturn
 
@@ -11,7 +11,7 @@ from tests.support.fakes import RecordingHandler
 
 
 class WithoutGroup:
-    """A client that closes: it knows of no group any more."""
+    """A client that closes: it has left its group."""
 
     def consumer_group_metadata(self) -> NoReturn:
         raise RuntimeError("Consumer group metadata not available")
@@ -20,11 +20,11 @@ class WithoutGroup:
         assert [each.partition for each in partitions] == [0, 1]
 
 
-def test_what_is_revoked_when_the_group_is_gone_is_lost() -> None:
+def test_partitions_revoked_after_the_group_was_left_are_lost() -> None:
     handler = RecordingHandler()
     made: Any = InputConsumer(consumer_config(Settings()), "events", handler)
     made._owned.update((0, 1))
-    # An exception here would come out of closing as an error of the interpreter, with a traceback.
+    # An exception here would leave close() as an interpreter error with a traceback.
     made._on_revoke(WithoutGroup(), [TopicPartition("events", 0), TopicPartition("events", 1)])
     assert handler.heard == [("lost", (0, 1))]
     assert made.assignment == frozenset()

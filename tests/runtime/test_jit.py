@@ -1,4 +1,4 @@
-"""Kernels come from a cache on disk, which may be another release's, or damaged."""
+"""The cache of compiled kernels on disk, which may be damaged or of another release."""
 
 import os
 import pickle
@@ -23,7 +23,7 @@ print(row, sum(row_of.stats.cache_hits.values()))
 
 
 def looked_up(cache: Path, project: Path = PROJECT) -> list[int]:
-    """Return what a kernel answers, and how often it came from the cache."""
+    """Return the result of a kernel, and how often it came from the cache."""
     ran = subprocess.run(
         [sys.executable, "-c", HASH_ONE],
         env=os.environ | {"NUMBA_DISABLE_JIT": "0", "NUMBA_CACHE_DIR": str(cache)},
@@ -37,7 +37,7 @@ def looked_up(cache: Path, project: Path = PROJECT) -> list[int]:
     return [int(word) for word in ran.stdout.split()]
 
 
-def test_a_cache_that_names_modules_that_are_gone_is_made_anew(tmp_path: Path) -> None:
+def test_a_cache_that_names_missing_modules_is_rebuilt(tmp_path: Path) -> None:
     assert looked_up(tmp_path) == [-1, 0]
     assert looked_up(tmp_path) == [-1, 1]
     (index,) = tmp_path.rglob("*.nbi")
@@ -46,7 +46,7 @@ def test_a_cache_that_names_modules_that_are_gone_is_made_anew(tmp_path: Path) -
     assert looked_up(tmp_path) == [-1, 1]
 
 
-def test_every_module_with_kernels_counts_for_the_cache() -> None:
+def test_the_cache_depends_on_every_module_with_kernels() -> None:
     package = Path(jit.__file__).parents[1]
     with_kernels = {path for path in package.rglob("*.py") if "from consumer.runtime.jit import" in path.read_text()}
     assert len(with_kernels) > 20
@@ -55,7 +55,7 @@ def test_every_module_with_kernels_counts_for_the_cache() -> None:
     assert imported_by_kernels <= set(jit.kernel_sources())
 
 
-def test_a_change_in_a_subfolder_compiles_anew(tmp_path: Path) -> None:
+def test_a_change_in_a_subfolder_recompiles(tmp_path: Path) -> None:
     package = tmp_path / "consumer"
     shutil.copytree(Path(jit.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
     assert looked_up(tmp_path / "cache", tmp_path) == [-1, 0]
