@@ -44,6 +44,7 @@ class ClockWait:
     offset: int
     """Of the first record that waits."""
     offset_since_s: float
+    """Each first record has the whole time: a quiet partition loses none that the clock is catching up with."""
     time_ms: int
     """Its Kafka timestamp, or event time if it has none."""
     seen_s: float
