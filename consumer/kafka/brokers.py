@@ -165,5 +165,5 @@ def _broker(each: Mapping[str, Any]) -> Broker:
         connected=each["state"] in {"UP", "UPDATE"},
         connected_s=int(each["stateage"]) / 1e6,
         owes=int(each["waitresp_cnt"]) > 0,
-        idle_s=max(int(each["rxidle"]), 0) / 1e6,
+        idle_s=int(each["rxidle"]) / 1e6 if int(each["rxidle"]) >= 0 else float("inf"),
     )

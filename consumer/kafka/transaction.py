@@ -234,8 +234,7 @@ class TransactionOwner:
         deadline = self._deadline(self._limits.restart_s if first_start_s is None else first_start_s)
         while True:
             try:
-                # Without a broker connection the client looks for its coordinator only twice a second.
-                producer.cluster_id(max(1.0, deadline.left_s()))
+                _wait_for_a_broker(producer, max(1.0, deadline.left_s()))
                 return producer.init_transactions(max(1.0, deadline.left_s()))
             except KafkaException as error:
                 reason = kafka_error(error)
@@ -399,6 +398,16 @@ class TransactionOwner:
     def _drop_producer(self) -> None:
         """Drop the producer with its records; the next one has the same transactional id and aborts what is left."""
         self._producer, self._open, self._failed_delivery = None, False, None
+
+
+def _wait_for_a_broker(producer: Producer, within_s: float) -> None:
+    """Wait for a connection: without one the client looks for its coordinator only twice a second."""
+    try:
+        producer.cluster_id(within_s)
+    except KafkaException:
+        # Its own text is about brokers that are too old.
+        no_answer = KafkaError(KafkaError._TIMED_OUT, "no broker answers", retriable=True)  # noqa: SLF001  # the library's name
+        raise KafkaException(no_answer) from None
 
 
 def _serve(producer: Producer, wait_s: float) -> None:

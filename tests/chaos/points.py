@@ -1,6 +1,6 @@
-"""Named points of a worker's work at which a victim kills or stops itself.
+"""Named points of a worker's work at which it kills or stops itself.
 
-A point is a function of the real code, wrapped in the victim's own process: production code knows nothing of it. To
+A point is a function of the real code, wrapped in the worker's own process: production code knows nothing of it. To
 add one, add a line to `POINTS`.
 """
 
@@ -28,7 +28,7 @@ class Point(NamedTuple):
     function: str
     when: Literal["before", "during", "after"] = "after"
     linger_s: float = 0.0
-    """So long the victim waits before it dies, so that what is on its way arrives."""
+    """So long the worker waits before it dies, so that what is on its way arrives."""
     often: bool = True
     """Passed many times a second while events come; else once in a rebalance."""
     with_result: bool = False
@@ -58,7 +58,7 @@ POINTS: dict[str, Point] = {
 
 
 class Order(NamedTuple):
-    """What a victim is to do to itself: `NAME:3` kills it at the third pass, `NAME:3:stop` stops it."""
+    """What a worker is to do to itself: `NAME:3` kills it at the third pass, `NAME:3:stop` stops it."""
 
     name: str
     passes: int

@@ -1,13 +1,15 @@
 """An audience that keeps coming: seeded, in some disorder, some events too late, some that are no events at all."""
 
+import contextlib
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from tests.chaos.waits import until_kafka
 from tests.end_to_end.stage import Record
 from tests.end_to_end.viewings import encoded
 from tests.reference.sessions_counting import Event
@@ -26,37 +28,51 @@ SILENCE_MS = 12_000
 VIEWERS = 8
 """Of a stream; a few of them are there at a time."""
 FAR_AHEAD_MS = 2**45
+JUMP_MS = 600_000
+"""Of event time, behind a burst."""
 
 _DEEDS, _SHARES = ("join", "leave", "stray leave", "fall silent", "report"), (20, 10, 4, 6, 60)
 _REJECTS_ONE_IN = 150
 
 
-class EventSource:
-    """Events of all partitions, a step of event time after the other; the same seed gives the same."""
+class PartitionEvents:
+    """Events of one partition, a step of event time after the other; the same seed gives the same."""
 
-    def __init__(self, seed: int, partitions: int) -> None:
-        self._random = random.Random(f"events {seed}")
-        self._partitions = partitions
+    def __init__(self, seed: int, partition: int) -> None:
+        self._random = random.Random(f"events {seed} {partition}")
+        self._partition = partition
         self._time_ms = BEGIN_MS
         self._present: dict[str, list[str]] = defaultdict(list)
+        self._bursts = 0
 
     def step(self) -> Iterator[Record]:
         """What the next `STEP_MS` bring."""
         self._time_ms += STEP_MS
-        for partition in range(self._partitions):
-            for stream in range(STREAMS):
-                # Each is silent for one fifth of the time.
-                if (self._time_ms // SILENCE_MS + stream) % STREAMS:
-                    yield self._record(partition, f"p{partition}-s{stream}")
+        for stream in range(STREAMS):
+            # Each is silent for one fifth of the time.
+            if (self._time_ms // SILENCE_MS + stream) % STREAMS:
+                yield self._record(f"p{self._partition}-s{stream}")
 
-    def _record(self, partition: int, stream_id: str) -> Record:
+    def burst(self, streams: int) -> Iterator[Record]:
+        """Many new streams with one viewer each, then a record that is `JUMP_MS` later; time goes on from there."""
+        self._bursts += 1
+        for number in range(streams):
+            stream_id = f"p{self._partition}-burst-{self._bursts}-{number}"
+            yield self._valid(Event(stream_id, "v", self._time_ms, "J"))
+        self._time_ms += JUMP_MS
+        yield self._valid(Event(f"p{self._partition}-s0", "v0", self._time_ms, "B", 1))
+
+    def _record(self, stream_id: str) -> Record:
         chance = self._random
         viewer_id, kind = self._deed(self._present[stream_id])
         event = Event(stream_id, viewer_id, self._time_ms - self._delay_ms(), kind, chance.randrange(5_000_000))
         if chance.randrange(_REJECTS_ONE_IN) == 0:
             reason, value = self._reject(event)
-            return Record(stream_id.encode(), value, 0, partition, ((REASON, reason.encode()),))
-        return Record(stream_id.encode(), encoded(event), 0, partition)
+            return Record(stream_id.encode(), value, 0, self._partition, ((REASON, reason.encode()),))
+        return self._valid(event)
+
+    def _valid(self, event: Event) -> Record:
+        return Record(event.stream_id.encode(), encoded(event), 0, self._partition)
 
     def _deed(self, present: list[str]) -> tuple[str, str]:
         """Who does what; those present are what the audience itself takes for present."""
@@ -96,12 +112,15 @@ class EventSource:
 
 
 class Flow:
-    """Writes the events of a source in a thread, a step every `EVERY_S`, until it is stopped."""
+    """Writes the events of partitions in a thread, a step every `EVERY_S`, until it is stopped."""
 
-    def __init__(self, bootstrap_servers: str, topic: str, source: EventSource) -> None:
+    def __init__(self, bootstrap_servers: str, topic: str, seed: int, partitions: Iterable[int]) -> None:
         self._topic = topic
-        self._source = source
+        self._seed = seed
+        self._events = {partition: PartitionEvents(seed, partition) for partition in partitions}
+        self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._paused = False
         self._thread = threading.Thread(target=self._run, name="producer")
         self._failure: str | None = None
         self._producer = Producer(
@@ -123,6 +142,34 @@ class Flow:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def partitions(self) -> list[int]:
+        """Those it writes to."""
+        return list(self._events)
+
+    def add(self, partition: int) -> None:
+        """Write to one more, which the topic has already."""
+        until_kafka(
+            lambda: partition in self._producer.list_topics(self._topic, 15).topics[self._topic].partitions,
+            f"the producer knows partition {partition}",
+        )
+        with self._lock:
+            self._events = {**self._events, partition: PartitionEvents(self._seed, partition)}
+
+    def burst(self, partition: int, streams: int) -> None:
+        """Write a burst between two steps."""
+        with self._lock:
+            self._write(self._events[partition].burst(streams))
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, nothing is written, so that workers that are down do not fall behind for the rest of the run."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
     def stop(self) -> None:
         """Write no more, and wait until all is there.
 
@@ -138,11 +185,18 @@ class Flow:
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):
-            for record in self._source.step():
-                self._producer.produce(
-                    self._topic, record.value, record.key, record.partition, headers=list(record.headers)
-                )
+            if self._paused:
+                continue
+            with self._lock:
+                for each in self._events.values():
+                    self._write(each.step())
             self._producer.poll(0)
+
+    def _write(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._producer.produce(
+                self._topic, record.value, record.key, record.partition, headers=list(record.headers)
+            )
 
     def _on_delivery(self, error: KafkaError | None, _message: Message | Any) -> None:
         if error is not None:

@@ -18,16 +18,18 @@ class Seen(NamedTuple):
 
 
 class Reader:
-    """Reads all partitions of a topic from their beginning, in a thread."""
+    """Reads all partitions of a topic from their beginning, in a thread; `grow` adds those that came since."""
 
     def __init__(self, bootstrap_servers: str, topic: str, partitions: int) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._assigned = 0
         self.seen: list[Seen] = []
         """In the order of appearance, which is that of offsets within a partition."""
         self._ends: dict[int, int] = {}
         self._failure: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reader")
-        self._places = [TopicPartition(topic, partition, 0) for partition in range(partitions)]
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -41,7 +43,6 @@ class Reader:
         )
 
     def __enter__(self) -> "Reader":
-        self._consumer.assign(self._places)
         self._thread.start()
         return self
 
@@ -49,6 +50,10 @@ class Reader:
         self._stop.set()
         self._thread.join()
         self._consumer.close()
+
+    def grow(self, partitions: int) -> None:
+        """Read so many from now on, where the topic has more than at first."""
+        self._partitions = max(self._partitions, partitions)
 
     def wait_until_at(self, ends: dict[int, int], within_s: float) -> None:
         """Wait until it has read each partition as far as that.
@@ -71,6 +76,10 @@ class Reader:
             self._failure = error
 
     def _read(self) -> None:
+        if self._assigned < (wanted := self._partitions):
+            more = [TopicPartition(self._topic, partition, 0) for partition in range(self._assigned, wanted)]
+            self._consumer.incremental_assign(more)
+            self._assigned = wanted
         for message in self._consumer.consume(1_000, 0.1):
             partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
             if error is None:

@@ -1,9 +1,25 @@
 """The judge sees what is not as it must be, and names it."""
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import pytest
+from confluent_kafka import Message
 
 from tests.chaos.counting import Summary
-from tests.chaos.judge import DeadLetterRecord, Verdict, judge_letters, judge_offsets, judge_summaries
+from tests.chaos.judge import (
+    NONE,
+    DeadLetterRecord,
+    Interventions,
+    Published,
+    Stop,
+    Verdict,
+    judge_dead_letters,
+    judge_offsets,
+    judge_stops,
+    judge_summaries,
+    must_be_published,
+)
 from tests.end_to_end import events, viewings
 from tests.reference import events_counting, sessions_counting
 
@@ -34,9 +50,9 @@ def expected(request: pytest.FixtureRequest) -> list[Summary]:
     return made
 
 
-def verdict_on(expected: list[Summary], got: list[Summary]) -> Verdict:
+def verdict_on(expected: list[Summary], got: list[Summary], interventions: Interventions = NONE) -> Verdict:
     verdict = Verdict()
-    judge_summaries(verdict, expected, got)
+    judge_summaries(verdict, expected, (Published(0, each) for each in got), interventions)
     return verdict
 
 
@@ -89,12 +105,82 @@ def test_two_swapped(expected: list[Summary]) -> None:
 def test_dead_letters() -> None:
     first, second, third = (DeadLetterRecord(0, offset, "truncated") for offset in (3, 5, 8))
     verdict = Verdict()
-    judge_letters(verdict, [first, second, third], [first, first, third._replace(reason="future")])
-    assert verdict.counts == {"letters lost": 2, "letters duplicated": 1, "letters wrong": 1}
-    assert verdict.letters == 3
+    judge_dead_letters(verdict, [first, second, third], [first, first, third._replace(reason="future")])
+    assert verdict.counts == {"dead letters lost": 2, "dead letters duplicated": 1, "dead letters wrong": 1}
+    assert verdict.dead_letters == 3
 
 
 def test_offsets_must_be_at_the_end() -> None:
     verdict = Verdict()
     judge_offsets(verdict, {0: 10, 1: 10, 2: 10, 3: 0}, {0: 10, 1: 9})
     assert verdict.counts == {"offsets behind": 2}
+
+
+def test_where_the_output_has_grown_a_stream_moves_without_an_order(expected: list[Summary]) -> None:
+    verdict = Verdict()
+    ours = [each for each in expected if each["stream_id"] == "stream 1"]
+    judge_summaries(
+        verdict, ours, [*(Published(1, each) for each in ours[4:]), *(Published(0, each) for each in ours[:4])]
+    )
+    assert verdict.clean
+
+
+class Written:
+    """A record of the input, as far as the judge looks."""
+
+    def __init__(self, offset: int, event: sessions_counting.Event) -> None:
+        self._offset = offset
+        self._event = event
+
+    def offset(self) -> int:
+        return self._offset
+
+    def value(self) -> bytes:
+        return viewings.encoded(self._event)
+
+    def headers(self) -> None:
+        return None
+
+
+RECORDS: Any = [Written(offset, event) for offset, event in enumerate(VIEWINGS)]
+RESET_AT = 47
+"""In the middle of the sixth second."""
+
+
+def expect(records: Iterable[Message], topic: str, partition: int) -> Iterator[Summary]:
+    rules = sessions_counting.Rules(**vars(RULES), viewer_timeout_ms=1_000)
+    for closed in viewings.judged(records, rules).closed:
+        yield viewings.summary_of(closed, rules, topic, partition)
+
+
+def test_a_reset_drops_open_buckets_and_counts_anew() -> None:
+    resets = Interventions(resets={0: [RESET_AT]})
+    expected = list(must_be_published({0: RECORDS}, "events", expect, resets))
+    before = [each for each in expected if each["offset"] < RESET_AT]
+    behind = [each for each in expected if each["offset"] >= RESET_AT]
+    assert before == list(expect(RECORDS[:RESET_AT], "events", 0))
+    assert behind == list(expect(RECORDS[RESET_AT:], "events", 0))
+    assert verdict_on(expected, expected, resets).clean
+    whole = list(must_be_published({0: RECORDS}, "events", expect))
+    assert verdict_on(expected, whole, resets).counts["wrong"]
+
+
+def test_only_a_reset_may_publish_a_bucket_once_more() -> None:
+    (summary, *_) = expect(RECORDS, "events", 0)
+    again = summary | {"offset": RESET_AT}
+    resets = Interventions(resets={0: [RESET_AT]})
+    assert verdict_on([summary, again], [summary, again], resets).clean
+    assert not verdict_on([summary], [summary, again]).clean
+
+
+def test_deleted_records_count_as_if_they_were_there() -> None:
+    deleted = Interventions(deleted={0: {each.offset(): each for each in RECORDS[:20]}})
+    assert deleted.with_deleted({0: RECORDS[15:], 1: []}) == {0: RECORDS, 1: []}
+
+
+def test_a_partition_stops_only_where_it_must_and_for_the_reason_that_is_meant() -> None:
+    meant = Interventions(stops=[Stop(3, "the journal is not JSON")])
+    verdict = Verdict()
+    said = "partition 3: the journal is not JSON: look at it"
+    judge_stops(verdict, [Stop(3, said), Stop(3, "partition 3: gone"), Stop(4, said)], meant)
+    assert verdict.counts == {"partitions stopped": 2}

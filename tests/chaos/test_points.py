@@ -1,4 +1,4 @@
-"""Every named point is there in the code, and a victim that is armed does to itself what it was told."""
+"""Every named point is there in the code, and a worker that is armed does to itself what it is told."""
 
 import importlib
 import inspect

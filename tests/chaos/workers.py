@@ -1,16 +1,20 @@
 """Workers as processes: started, told to stop, killed, frozen, and asked how they ended."""
 
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.chaos.faulty_worker import GAVE_UP
+from tests.chaos.judge import Stop
 from tests.chaos.points import Order
-from tests.chaos.victim import GAVE_UP
 from tests.cli.command import environment
 
 STOP_TIMEOUT_S = 40.0
@@ -51,6 +55,9 @@ class WorkerProcess:
         self.name = name
         self.log = logs / f"{name}.log"
         self.endings: list[Ending] = []
+        self.reserved = threading.RLock()
+        """Held by the one that does something to it."""
+        self._clock = logs / f"{name}.clock"
         self._overrides = overrides
         self._log_begin = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -68,7 +75,7 @@ class WorkerProcess:
     def start(self, point: Order | None = None) -> None:
         """Start a process; with a point at which it kills or stops itself."""
         assert not self.running, f"{self.name} runs already"
-        command = [sys.executable, "-m", "tests.chaos.victim"]
+        command = [sys.executable, "-m", "tests.chaos.faulty_worker", "--clock", str(self._clock)]
         if point is not None:
             command += ["--point", str(point)]
         for override in self._overrides:
@@ -84,15 +91,40 @@ class WorkerProcess:
             self._process.wait()
             self._collect()
 
+    def ask_to_stop(self) -> None:
+        """Tell it to commit, leave the group and end, without waiting; a frozen one continues."""
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)
+
     def terminate(self) -> None:
         """Have it commit, leave the group and end; one that takes too long is killed."""
         if self._process is not None and self.running:
-            self._process.terminate()
+            self.ask_to_stop()
             try:
                 self._process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self.kill()
             self._collect()
+
+    def set_clock(self, shift_s: float) -> None:
+        """Set its wall clock, and that of the processes after it, this far ahead of the machine's."""
+        new = self._clock.with_suffix(".new")
+        new.write_text(str(shift_s), encoding="ascii")
+        new.replace(self._clock)
+
+    def stops(self, since: int = 0) -> Iterator[Stop]:
+        """The partitions that it has stopped, by its log from that place on."""
+        with self.log.open("rb") if self.log.exists() else io.BytesIO() as log:
+            log.seek(since)
+            for line in log:
+                if b'"partition stopped"' in line:
+                    said = json.loads(line)
+                    yield Stop(said["partition"], said["reason"])
+
+    @property
+    def log_size(self) -> int:
+        """How much it has logged."""
+        return self.log.stat().st_size if self.log.exists() else 0
 
     def freeze(self) -> None:
         """Stop it where it is."""

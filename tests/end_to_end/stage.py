@@ -62,7 +62,7 @@ class Stage:
         partitions: int,
         rules: Rules,
         by_viewer: Mapping[str, int] | None = None,
-        only_on: Sequence[int] = (),
+        replicas: Sequence[Sequence[int]] = (),
     ) -> None:
         self.partitions = partitions
         self.rules = rules
@@ -75,9 +75,9 @@ class Stage:
             dead_letter_topic=unique_name("dead-letters"),
             state_topic=unique_name("state"),
         )
-        config = {"min.insync.replicas": "1"} if only_on else {}
-        create_topic(bootstrap_servers, self.kafka.input_topic, partitions, config, only_on=only_on)
-        # Idempotent: a batch that is sent again would otherwise follow later ones, and new topics refuse some.
+        config = {"min.insync.replicas": "1"} if replicas else {}
+        create_topic(bootstrap_servers, self.kafka.input_topic, partitions, config, replicas=replicas)
+        # Idempotent, since a batch that is sent again goes behind its successors else: a topic just made refuses some.
         self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
         # It uses the group id but does not join the group: it only reads committed offsets.
         self._offsets_consumer = Consumer(
@@ -123,11 +123,15 @@ class Stage:
                     self._writer.poll(0.1)
         assert self._writer.flush(30) == 0
 
-    def grow(self, partitions: int) -> None:
-        """Add partitions to the input, and wait until the clients here know them."""
+    def grow(self, partitions: int, replicas: Sequence[Sequence[int]] = ()) -> None:
+        """Give the input more partitions, on these brokers if given, and wait until the clients here know of them."""
         topic = self.kafka.input_topic
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
-        admin.create_partitions([NewPartitions(topic, partitions)])[topic].result()
+        placed = [list(nodes) for nodes in replicas]
+        more = (
+            NewPartitions(topic, partitions, replica_assignment=placed) if placed else NewPartitions(topic, partitions)
+        )
+        admin.create_partitions([more])[topic].result()
         for client in (self._writer, self._offsets_consumer):
             until(
                 lambda client=client: len(client.list_topics(topic, 15).topics[topic].partitions) == partitions,  # type: ignore[misc]  # a default binds it now
@@ -148,11 +152,13 @@ class Stage:
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def ends(self) -> dict[int, int]:
-        """Return the end offset of each input partition."""
-        return {
-            place.partition: _once_brokers_know(partial(self._offsets_consumer.get_watermark_offsets, place, 15))[1]
-            for place in self._places()
-        }
+        """Where each partition of the input ends."""
+        return {partition: self.end_of(partition) for partition in range(self.partitions)}
+
+    def end_of(self, partition: int) -> int:
+        """Where one partition of the input ends."""
+        place = TopicPartition(self.kafka.input_topic, partition)
+        return _once_brokers_know(partial(self._offsets_consumer.get_watermark_offsets, place, 15))[1]
 
     def wait_until_all_is_committed(self, within_s: float = 30.0) -> None:
         """Wait until the group's offsets are at the end of the input."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.arena import cluster_behind_proxy, through
-from tests.chaos.scene import scene
+from tests.chaos.deployment import deployment
+from tests.chaos.proxied_cluster import cluster_behind_proxy, through
 from tests.support.broker import NoBrokerError
 from tests.support.cluster import KafkaCluster
 from tests.support.proxy import Proxy
@@ -42,7 +42,7 @@ def test_restarted_brokers_and_broken_connections_lose_and_repeat_nothing(
     """
     cluster, proxy = brokers
     workers = {"one": "one", "other": "other"}
-    with scene(
+    with deployment(
         cluster.bootstrap_servers,
         tmp_path,
         counting="sessions",
@@ -50,30 +50,30 @@ def test_restarted_brokers_and_broken_connections_lose_and_repeat_nothing(
         partitions=PARTITIONS,
         workers=workers,
         through=through(proxy),
-        keep=True,  # they end with the brokers
-    ) as hurt:
-        hurt.start_missing()
-        hurt.wait_for_progress(20, WITHIN_S)
+        keep=True,  # they go with the brokers
+    ) as deployed:
+        deployed.start_missing()
+        deployed.wait_for_progress(20, WITHIN_S)
 
         proxy.cut()
         proxy.slow(delay_s=0.1)
-        hurt.wait_for_progress(20, WITHIN_S)
+        deployed.wait_for_progress(20, WITHIN_S)
         proxy.resume()
 
-        group = hurt.kafka.kafka.group_id
+        group = deployed.kafka.kafka.group_id
         node = cluster.coordinator_of_group(group)
         cluster.stop(node)
-        hurt.wait_for_progress(20, WITHIN_S)
+        deployed.wait_for_progress(20, WITHIN_S)
         cluster.start(node)
 
         node = cluster.coordinator_of_transactions(f"{group}-one")
         cluster.kill(node)
-        hurt.wait_for_progress(20, WITHIN_S)
+        deployed.wait_for_progress(20, WITHIN_S)
         cluster.start(node)
 
-        hurt.wait_for_progress(20, WITHIN_S)
-        hurt.settle(WITHIN_S)
-        # A slow broker may mistake a worker for another one of the same name; that worker reports it and ends.
-        assert {ending.how for ending in hurt.endings} <= {"stopped", "gave up"}
-        verdict = hurt.verdict()
+        deployed.wait_for_progress(20, WITHIN_S)
+        deployed.settle(WITHIN_S)
+        # A broker that answers late may take one with a name for another of that name; that one says so, and ends.
+        assert {ending.how for ending in deployed.endings} <= {"stopped", "gave up"}
+        verdict = deployed.verdict()
     assert verdict.clean, "\n".join([str(verdict), *verdict.examples])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.deployment import deployment
 from tests.chaos.points import Order
-from tests.chaos.scene import scene
 
 PARTITIONS = 4
 SEED = 11
@@ -33,22 +33,20 @@ def test_a_worker_that_is_killed_and_restarted_loses_and_repeats_nothing(
     """
     # With stable instance ids a restart need not wait until the group has noticed the death.
     workers = {"one": "one", "other": "other"}
-    with scene(
+    with deployment(
         bootstrap_servers, tmp_path, counting=counting, seed=SEED, partitions=PARTITIONS, workers=workers
-    ) as hurt:
-        one, other = hurt.workers
+    ) as deployed:
+        one, other = deployed.workers
         other.start()
         for order in orders:
             one.start(order)
             assert one.ends_within(START_TIMEOUT_S)
         one.start()
-        assert one.wakes_within(
-            START_TIMEOUT_S
-        )  # the other worker may make all the progress, and a signal may come too early
-        hurt.wait_for_progress(50, WITHIN_S)
-        hurt.settle(WITHIN_S)
-        assert [ending.how for ending in hurt.endings] == ["killed", "killed", "stopped", "stopped"]
-        verdict = hurt.verdict()
+        assert one.wakes_within(START_TIMEOUT_S)  # the other may make all the progress, and signals come too early
+        deployed.wait_for_progress(50, WITHIN_S)
+        deployed.settle(WITHIN_S)
+        assert [ending.how for ending in deployed.endings] == ["killed", "killed", "stopped", "stopped"]
+        verdict = deployed.verdict()
     assert verdict.clean, "\n".join([str(verdict), *verdict.examples])
 
 
@@ -61,19 +59,19 @@ def test_a_zombie_publishes_nothing(bootstrap_servers: str, tmp_path: Path) -> N
     ```
     """
     workers = {"one": "", "other": ""}
-    with scene(
+    with deployment(
         bootstrap_servers, tmp_path, counting="sessions", seed=SEED, partitions=PARTITIONS, workers=workers
-    ) as hurt:
-        one, other = hurt.workers
+    ) as deployed:
+        one, other = deployed.workers
         other.start()
         one.start(Order("after_produce", 10, stop=True))
         assert one.freezes_within(START_TIMEOUT_S)
-        # In all partitions, so that the frozen worker's former partitions make progress in the other worker.
-        hurt.wait_for_progress(50, WITHIN_S)
+        # In all partitions, so what was the frozen one's is the other's.
+        deployed.wait_for_progress(50, WITHIN_S)
         assert one.frozen
         one.thaw()
-        hurt.wait_for_progress(50, WITHIN_S)
-        hurt.settle(WITHIN_S)
-        assert [ending.how for ending in hurt.endings] == ["stopped", "stopped"]
-        verdict = hurt.verdict()
+        deployed.wait_for_progress(50, WITHIN_S)
+        deployed.settle(WITHIN_S)
+        assert [ending.how for ending in deployed.endings] == ["stopped", "stopped"]
+        verdict = deployed.verdict()
     assert verdict.clean, "\n".join([str(verdict), *verdict.examples])

@@ -67,8 +67,8 @@ def test_other_partitions_commit_close_by_the_clock_and_restart(brokers: KafkaCl
     worker        ════╧═══ stopped ═══╧═ another, restores partition 0 ═══════════════════
     ```
     """
-    # The remaining brokers are a quorum; only the third broker has partition 1 of the input.
-    kafka = Stage(brokers.bootstrap_servers, 2, RULES, only_on=(1, 3))
+    # The brokers that stay are a quorum; partition 1 of the input is on the third alone.
+    kafka = Stage(brokers.bootstrap_servers, 2, RULES, replicas=((1,), (3,)))
     settings = kafka.settings()
     settings = settings.model_copy(update={"windows": settings.windows.model_copy(update={"partition_idle_ms": 3_000})})
     with running(settings):

@@ -141,7 +141,11 @@ def hurt(broker: KafkaBroker, away: Callable[[], None], away_s: float, back: Cal
     assert probes.unready_after_s() <= UNREADY_WITHIN_S
     meanwhile = [each for each in seen if UNREADY_WITHIN_S <= each.at_s < away_s]
     assert {each.ready for each in meanwhile} <= {503}
-    unnamed = {each.reason for each in meanwhile if not re.search("Kafka does not answer|waits for Kafka", each.reason)}
+    unnamed = {
+        (round(each.at_s), each.reason)
+        for each in meanwhile
+        if not re.search("Kafka does not answer|waits for Kafka", each.reason)
+    }
     assert unnamed == set()
     assert committed_s <= COMMIT_WITHIN_S
     buckets = sorted(each["bucket_start_ms"] for each in summaries)

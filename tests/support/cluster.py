@@ -5,6 +5,7 @@ before it is acknowledged. Clients may be led through proxies: the brokers then 
 """
 
 import contextlib
+import json
 import signal
 import subprocess
 import time
@@ -101,6 +102,15 @@ class KafkaCluster:
         self._processes[node].kill()
         self._processes.pop(node).wait()
 
+    def freeze(self, node: int) -> None:
+        """Stop its process where it is: connections stay open, and nothing is answered."""
+        self._processes[node].send_signal(signal.SIGSTOP)
+
+    def thaw(self, node: int) -> None:
+        """Let a frozen one continue, and wait until every replica is in sync again."""
+        self._processes[node].send_signal(signal.SIGCONT)
+        self.wait_until_in_sync()
+
     def kill_all(self) -> None:
         """Kill all that run."""
         for node in list(self._processes):
@@ -125,6 +135,29 @@ class KafkaCluster:
         return len(metadata.brokers) == len(NODES) and all(
             each.leader >= 0 and set(each.isrs) == set(each.replicas) for each in partitions
         )
+
+    def leader_of(self, topic: str, partition: int) -> int:
+        """The broker that leads a partition now, -1 if none does."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 2})
+        return int(admin.list_topics(topic, timeout=15).topics[topic].partitions[partition].leader)
+
+    def move(self, topic: str, partition: int, nodes: Sequence[int]) -> None:
+        """Have a partition's replicas on these brokers only; wait until they are."""
+        plan = self._directory / "reassignment.json"
+        moved = {"topic": topic, "partition": partition, "replicas": list(nodes)}
+        plan.write_text(json.dumps({"version": 1, "partitions": [moved]}))
+        tool = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+        about = ("--bootstrap-server", self.bootstrap_servers, "--reassignment-json-file", str(plan), "--execute")
+        done = subprocess.run(
+            self._java(tool, *about), capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{topic}-{partition} could not be moved:\n{done.stdout}{done.stderr}")
+        until(lambda: self._replicas(topic, partition) == list(nodes), f"{topic}-{partition} is on {nodes}")
+
+    def _replicas(self, topic: str, partition: int) -> list[int]:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 2})
+        return list(admin.list_topics(topic, timeout=15).topics[topic].partitions[partition].replicas)
 
     def coordinator_of_group(self, group: str) -> int:
         """Return the broker that coordinates a group now."""

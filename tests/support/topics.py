@@ -21,16 +21,17 @@ def create_topic(
     partitions: int,
     config: Mapping[str, str] | None = None,
     within_s: float = 15.0,
-    only_on: Sequence[int] = (),
+    replicas: Sequence[Sequence[int]] = (),
 ) -> None:
     """Create a topic and wait until it can be used.
 
-    It has as many replicas as the brokers give by default, or one: partition i on broker `only_on[i]`.
+    It has as many replicas as the brokers give by default, or those of partition i on the brokers `replicas[i]`,
+    of each the same number.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     config = dict(config or {})
-    if only_on:
-        placed = [[node] for node in only_on]
+    if replicas:
+        placed = [list(nodes) for nodes in replicas]
         topic = NewTopic(name, num_partitions=partitions, replica_assignment=placed, config=config)
     else:
         topic = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=config)
@@ -56,9 +57,11 @@ def produce(bootstrap_servers: str, topic: str, records: Sequence[tuple[int, byt
     assert producer.flush(15) == 0, f"not all of {len(records)} records were written to {topic}"
 
 
-def read_committed(bootstrap_servers: str, topic: str, within_s: float = 60.0) -> list[Message]:
-    """Return all committed records of a topic up to its current end, each partition in order."""
-    return _read_all(bootstrap_servers, topic, "read_committed", within_s)
+def read_committed(
+    bootstrap_servers: str, topic: str, within_s: float = 60.0, only: int | None = None
+) -> list[Message]:
+    """All committed records of a topic, or of one partition, up to where it ends now; each partition in order."""
+    return _read_all(bootstrap_servers, topic, "read_committed", within_s, only)
 
 
 def read_uncommitted(bootstrap_servers: str, topic: str, within_s: float = 60.0) -> list[Message]:
@@ -66,7 +69,9 @@ def read_uncommitted(bootstrap_servers: str, topic: str, within_s: float = 60.0)
     return _read_all(bootstrap_servers, topic, "read_uncommitted", within_s)
 
 
-def _read_all(bootstrap_servers: str, topic: str, isolation: str, within_s: float) -> list[Message]:
+def _read_all(
+    bootstrap_servers: str, topic: str, isolation: str, within_s: float, only: int | None = None
+) -> list[Message]:
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -79,7 +84,9 @@ def _read_all(bootstrap_servers: str, topic: str, isolation: str, within_s: floa
         }
     )
     try:
-        partitions = list(consumer.list_topics(topic, timeout=within_s).topics[topic].partitions)
+        partitions = [] if only is None else [only]
+        if only is None:
+            partitions = list(consumer.list_topics(topic, timeout=within_s).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         return _read_to_the_ends(consumer, set(partitions), time.monotonic() + within_s)
     finally:

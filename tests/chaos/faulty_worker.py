@@ -1,7 +1,8 @@
 """A worker as it is deployed, in a process that may have to kill or stop itself at a named point.
 
-`python -m tests.chaos.victim --point after_commit:3 --set kafka.group_id=g …`; it ends with whoever holds its stdin.
-SIGUSR1 makes it say where its threads are.
+`python -m tests.chaos.faulty_worker --clock FILE --point after_commit:3 --set kafka.group_id=g …`; it ends with whoever
+holds its stdin. SIGUSR1 makes it say where its threads are. Its wall clock is ahead of the machine's by the seconds in
+the file.
 """
 
 import argparse
@@ -10,9 +11,12 @@ import os
 import signal
 import sys
 import threading
+import time
+from pathlib import Path
 
 from consumer.errors import ViewerConsumerError
 from consumer.observe.logs import set_up_logs
+from consumer.runtime.clocks import Clocks
 from consumer.runtime.signals import stop_on_signals
 from consumer.settings.model import load_settings
 from consumer.worker import backpressure, restoring
@@ -33,6 +37,7 @@ def main() -> int:
     """Run until told to stop, or until the point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--point", type=order, default=None)
+    parser.add_argument("--clock", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     point: Order | None = options.point
@@ -46,11 +51,19 @@ def main() -> int:
     settings = load_settings(None, options.set)
     with stop_on_signals() as stop:
         try:
-            Service(settings).run(stop)
+            Service(settings, Clocks(wall_s=lambda: time.time() + shift_s(options.clock))).run(stop)
         except ViewerConsumerError as error:
             sys.stderr.write(f"error: {error}\n")
             return GAVE_UP
     return 0
+
+
+def shift_s(file: Path) -> float:
+    """By how much the wall clock is ahead; 0 without a file."""
+    try:
+        return float(file.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0.0
 
 
 def _end_with_the_parent() -> None:
