@@ -35,8 +35,6 @@ class Decoded(NamedTuple):
     waiting: int
     """The first record whose schema is not available, or the number of records. Rows with WAITING in `events.reject`
     must be decoded again later; all others are final."""
-    waiting_reason: str
-    """Why that record waits, for messages; empty if none waits."""
     ignored: int
     """Number of records of an ignored type; they have IGNORED in `events.reject`."""
     rejects: npt.NDArray[np.int64]
@@ -64,6 +62,10 @@ class Decoded(NamedTuple):
         refused = self.schemas.refusal(reference) if reason is Reject.SCHEMA_REFUSED else ""
         return RejectDetail(reason, refused or reason.sentence, schema)
 
+    def waiting_reason(self, row: int) -> str:
+        """Why a record waits, for messages; empty while its look-up is only beginning."""
+        return self.schemas.waiting_reason(int(self.references[row]))
+
     def kinds(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Group rejects by reason and schema: one row per group for `explain`, and the group of each reject."""
         reasons, references = self.events.reject[rows], self.references[rows]
@@ -88,6 +90,19 @@ class Intake:
         self._schemas = schemas
         self._framing = FORMATS[source.format]
         self._columns = Columns()
+
+    @property
+    def answered(self) -> int:
+        """Number of look-ups of schemas that have ended: when it changes, waiting records are worth another try."""
+        return self._schemas.answered
+
+    def is_available(self, reference: int) -> bool:
+        """Whether a record that waited for the schema with this reference can be decoded, or rejected, by now."""
+        return self._schemas.is_available(reference)
+
+    def waiting_reason(self, reference: int) -> str:
+        """Why records with this reference wait, for messages; empty while the look-up is only beginning."""
+        return self._schemas.waiting_reason(reference)
 
     def decode(
         self,
@@ -140,7 +155,7 @@ class Intake:
         return CLAMPED_TIME if clamps else UNCLAMPED_TIME
 
     def _find_programs(self, frames: Frames, reject: Bytes) -> int:
-        """Assign programs to rows, looking up new schemas once; return the number of waiting rows."""
+        """Assign programs to rows, asking once for new schemas; return the number of waiting rows."""
         schemas = self._schemas
         for is_last in (False, True):
             unresolved = find_programs(
@@ -179,18 +194,16 @@ class Intake:
             clock,
         )
         rejects = np.flatnonzero(events.reject)
-        ignored, waiting, waiting_reason = 0, count, ""
+        ignored, waiting = 0, count
         if len(rejects):
             reasons = events.reject[rejects]
             ignored = int(np.count_nonzero(reasons == IGNORED))
             if unresolved:
                 waiting = int(rejects[reasons == WAITING][0])
-                waiting_reason = self._schemas.waiting_reason(int(frames.references[waiting]))
             rejects = rejects[reasons < WAITING]
         return Decoded(
             events,
             waiting,
-            waiting_reason,
             ignored,
             rejects,
             clock,

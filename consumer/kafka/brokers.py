@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError
 
-from consumer.kafka.clients import LastClientError
+from consumer.kafka.clients import LastClientError, log_connections
 from consumer.kafka.deadline import Clock
 from consumer.kafka.protocols import HeldPartition
 
@@ -78,6 +78,7 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
         """Called with the library's statistics, inside a poll; never raises."""
         statistics = json.loads(text)
         now_s = self._clock()
+        log_connections(statistics)
         self._taken_s = now_s
         self._brokers = [_broker(each) for each in statistics["brokers"].values()]
         self._note_answers(now_s)

@@ -1,6 +1,7 @@
 """Create the clients of the client library, with their logs, their last error, and error messages for people."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,7 +12,9 @@ from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.config import ClientConfig
 
 LOGGER = logging.getLogger("librdkafka")
-"""Receives librdkafka's log lines."""
+"""Receives librdkafka's log lines, and lines of the same form for connections that are there."""
+
+STATISTICS_TOO_OLD_S = 4.0
 
 DeliveryReport = Callable[[KafkaError | None, object], None]
 """Called with the outcome of a message; the error is None if it was written."""
@@ -62,11 +65,24 @@ def make_consumer(
 ) -> Consumer:
     """Create a consumer; its broker errors go to `last_error`, and its statistics to `on_statistics`, inside polls.
 
+    Statistics wait in memory for the next poll, so only a consumer that is polled all the time may have them.
+
     Raises:
         UsageError: librdkafka doesn't take the configuration; names the key.
     """
     callbacks = {} if on_statistics is None else {"stats_cb": on_statistics}
     return _made(Consumer, {**config, **callbacks}, last_error.record_error)
+
+
+def log_connections(found: Mapping[str, Any]) -> None:
+    """Log each broker that a client is connected to, by its statistics; called inside poll."""
+    if not LOGGER.isEnabledFor(logging.INFO):
+        return
+    if abs(time.time() - found["time"]) > STATISTICS_TOO_OLD_S:
+        return  # they have waited for a poll
+    for broker in found["brokers"].values():
+        if broker["state"] == "UP":
+            LOGGER.info("%s [%s] %s", "CONNECTED", found["name"], f"{broker['nodename']}/{broker['nodeid']}")
 
 
 def make_producer(config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:

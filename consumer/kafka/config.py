@@ -112,6 +112,7 @@ def consumer_config(settings: Settings) -> ClientConfig:
         "session.timeout.ms": SESSION_TIMEOUT_MS,
         # Heartbeats announce rebalances, and moving a partition takes two rounds.
         "heartbeat.interval.ms": 1_000,
+        # They say which brokers answer, and what is held back.
         "statistics.interval.ms": STATISTICS_MS,
         **_common(settings.kafka, without=_PRODUCER_ONLY),
         "group.id": settings.kafka.group_id,

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from consumer.observe.client_lines import LOGGER_NAME, ClientLines
 from consumer.runtime.secret import HIDDEN, is_secret
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
@@ -34,6 +35,9 @@ def set_up_logs(level: str, stream: TextIO, environ: Mapping[str, str]) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(stream, environ)],
         )
     )
+    client = logging.getLogger(LOGGER_NAME)
+    client.filters = [each for each in client.filters if not isinstance(each, ClientLines)]
+    client.addFilter(ClientLines(level))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

@@ -53,10 +53,10 @@ class Replay:
         self.replayed = 0
         """Records."""
         self.processed_bytes = 0
-        self.waiting_reason = ""
-        """Why it waits; empty if it does not. Records received meanwhile are dropped and must be read again."""
         self._partition = partition
         self._intake = intake
+        self._awaited: int | None = None
+        """The reference of the schema that it waits for."""
         self._first_offset: int | None = None
         self._steps = list(journal.journal.steps)
         self._reads_headers = reads_headers
@@ -66,6 +66,23 @@ class Replay:
     def complete(self) -> bool:
         """Whether all records up to the journal's offset were processed."""
         return self.next_offset >= self.journal.next_offset or (self.journal.counts_records and not self._left)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a schema. Records received meanwhile are dropped and must be read again."""
+        return self._awaited is not None
+
+    @property
+    def waiting_reason(self) -> str:
+        """Why it waits, for messages; empty if it does not, or only began to."""
+        return "" if self._awaited is None else self._intake.waiting_reason(self._awaited)
+
+    def stop_waiting(self) -> bool:
+        """Stop waiting if the schema is available by now; return whether it is."""
+        if self._awaited is None or not self._intake.is_available(self._awaited):
+            return False
+        self._awaited = None
+        return True
 
     @property
     def _left(self) -> int:
@@ -80,7 +97,7 @@ class Replay:
         """
         batch = batch_of(messages)
         begin, end = np.searchsorted(batch.offsets, (self.next_offset, self.journal.next_offset)).tolist()
-        if begin == end or self.waiting_reason:
+        if begin == end or self.waits:
             return
         headers = batch.headers() if self._reads_headers else None
         decoded = self._intake.decode(batch.values, batch.timestamps_ms, NO_CLOCK_MS, headers, clamps=self._clamps)
@@ -125,7 +142,7 @@ class Replay:
         Raises:
             ReplayFailed: some are missing.
         """
-        if reached >= self.journal.next_offset and not self.complete and not self.waiting_reason:
+        if reached >= self.journal.next_offset and not self.complete and not self.waits:
             raise ReplayFailed(self._partition, self._missing())
 
     def _missing(self) -> str:
@@ -139,8 +156,9 @@ class Replay:
         waiting = np.flatnonzero(decoded.events.reject[begin:end] == WAITING)
         if not len(waiting):
             return end
-        self.waiting_reason = decoded.waiting_reason
-        return begin + int(waiting[0])
+        end = begin + int(waiting[0])
+        self._awaited = int(decoded.references[end])
+        return end
 
     def _refuse_new_rejects(
         self, offsets: npt.NDArray[np.int64], reject: npt.NDArray[np.uint8], begin: int, end: int

@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 from consumer.intake.intake import Intake, reads_headers
 from consumer.kafka.protocols import Bounds, LookUp, Message, RestoreReader
 from consumer.runtime.secret import new_hash_key
-from consumer.settings.model import Settings
+from consumer.settings.model import InputSettings, Settings
 from consumer.settings.window_rules import window_rules
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
@@ -34,16 +34,13 @@ from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
 from consumer.windows.storage.batch import RowError
 
-READ_AGAIN_S = 0.25
-"""How often a waiting replay asks for its schema."""
-
 
 class RestoreContext(NamedTuple):
     """Dependencies of all restores of a worker."""
 
     settings: Settings
     identity: Identity
-    make_intake: Callable[[Settings], Intake]
+    make_intake: Callable[[InputSettings], Intake]
     """Creates an intake for the settings stored in a checkpoint."""
 
 
@@ -107,12 +104,13 @@ class Restore:
         self._journal: bytes | None = None
         self._replay: Replay | None = None
         self._rows = 0
-        self._read_again_at_s: float | None = None
+        self._paused = False
+        """Whether the replay waits for a schema, and nothing is read."""
 
     @property
     def reading(self) -> bool:
         """Whether it expects records."""
-        return self._phase is not _Phase.LOOKING and self._read_again_at_s is None
+        return self._phase is not _Phase.LOOKING and not self._paused
 
     @property
     def waiting_reason(self) -> str:
@@ -122,16 +120,17 @@ class Restore:
             return f"partition {self.partition}: offsets are being looked up" + (reason and f": {reason}")
         if self._replay is None:
             return f"partition {self.partition}: state is being read"
-        waiting_reason = self._replay.waiting_reason
         return f"partition {self.partition}: input is being replayed" + (
-            waiting_reason and f", but waits: {waiting_reason}"
+            self.schema_reason and f", but waits: {self.schema_reason}"
         )
 
-    def advance(self, now_s: float) -> Restored | None:
-        """Advance as far as possible without waiting.
+    @property
+    def schema_reason(self) -> str:
+        """Why its replay waits for a schema; empty if it does not, or only began to."""
+        return "" if self._replay is None else self._replay.waiting_reason
 
-        Args:
-            now_s: monotonic seconds.
+    def advance(self) -> Restored | None:
+        """Advance as far as possible without waiting.
 
         Raises:
             StateInconsistent: this partition cannot continue; says why and how to resolve it.
@@ -155,7 +154,7 @@ class Restore:
                 return None
             self._reader.stop(self._state, self.partition)
             return self._with_state()
-        return self._replayed(now_s)
+        return self._replayed()
 
     def _raise_if_unreadable(self) -> None:
         for topic in (self._state, self._input):
@@ -288,7 +287,7 @@ class Restore:
             raise StateInconsistent(self.partition, str(error)) from None
 
     def _replay_of(self, checkpoint: Checkpoint, journal: JournalRecord) -> Replay:
-        intake = self._context.make_intake(self._settings_of(checkpoint))
+        intake = self._context.make_intake(self._settings_of(checkpoint).input)
         return Replay(
             self.partition,
             intake,
@@ -299,24 +298,23 @@ class Restore:
             clamps=checkpoints.clamps(checkpoint.rules_version),
         )
 
-    def _replayed(self, now_s: float) -> Restored | None:
+    def _replayed(self) -> Restored | None:
         replay = cast("Replay", self._replay)
         if replay.complete:
             return self._finished()
-        if replay.waiting_reason:
-            self._read_again(replay, now_s)
+        if replay.waits:
+            self._pause(replay)
         else:
             replay.check_there_is_more(self._reader.reached(self._input, self.partition))
         return None
 
-    def _read_again(self, replay: Replay, now_s: float) -> None:
-        """Wait for a schema: drop what arrived meanwhile and read it again a little later."""
-        if self._read_again_at_s is None:
+    def _pause(self, replay: Replay) -> None:
+        """Wait for a schema: drop what arrived meanwhile, and read it again once the schema is available."""
+        if not self._paused:
             self._reader.stop(self._input, self.partition)
-            self._read_again_at_s = now_s + READ_AGAIN_S
-        elif now_s >= self._read_again_at_s:
-            self._read_again_at_s = None
-            replay.waiting_reason = ""
+            self._paused = True
+        elif replay.stop_waiting():
+            self._paused = False
             self._reader.read(self._input, self.partition, replay.next_offset)
 
     def _finished(self) -> Restored:

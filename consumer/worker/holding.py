@@ -17,6 +17,7 @@ from consumer.kafka.protocols import Message, PartitionReader
 from consumer.runtime.clocks import Clocks
 from consumer.worker.clock_wait import HELD_MOST
 from consumer.worker.task import PartitionTask
+from consumer.worker.wait_log import WaitLog
 
 _log = structlog.get_logger(__name__)
 
@@ -28,8 +29,7 @@ class RecordHolder:
         self._input = source
         self._clocks = clocks
         self._max_future_ms = max_future_ms
-        self.waiting_reason = ""
-        """Why a partition waits for a schema; empty if none waits."""
+        self._wait_log = WaitLog(clocks.monotonic_s)
 
     def hold_back(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> tuple[Decoded, int]:
         """Hold back the records that wait; called once for each run, with nothing held of its partition.
@@ -39,7 +39,7 @@ class RecordHolder:
         """
         if decoded.waiting >= run.end and not decoded.ahead and partition.ahead.is_past:
             return decoded, run.end  # the usual case
-        waited_for_schema, partition.held_for_schema = partition.held_for_schema, False
+        waited_for_schema, partition.held_for_schema, partition.waiting_reason = partition.held_for_schema, False, ""
         if run.begin >= run.end:
             return decoded, run.begin
         seen_to, kept = partition.ahead.seen_to, _until_dropped(partition, batch, run)
@@ -48,7 +48,7 @@ class RecordHolder:
         waiting = np.flatnonzero(decoded.events.reject[run.begin : end] == WAITING)
         if len(waiting):
             end = run.begin + int(waiting[0])
-            self._hold_for_schema(partition, batch.messages[end : kept.end], decoded.waiting_reason)
+            self._hold_for_schema(partition, batch.messages[end : kept.end], decoded.waiting_reason(end))
         elif end < kept.end:
             self._hold_for_clock(partition, batch, run, range(end, kept.end), seen_to)
             if waited_for_schema:
@@ -62,11 +62,6 @@ class RecordHolder:
         if partition.reading_paused:
             self._input.resume([partition.number])
             partition.reading_paused = False
-
-    def forget_schema_waits(self, tasks: Mapping[int, PartitionTask]) -> None:
-        """Called when partitions went, or their held records were processed."""
-        if not any(task.held and task.held_for_schema for task in tasks.values()):
-            self.waiting_reason = ""
 
     def read_again(self, tasks: Mapping[int, PartitionTask]) -> None:
         """Go back to the records that were read but not kept, where all before them are processed."""
@@ -111,9 +106,8 @@ class RecordHolder:
         partition.held.extend(messages)
         partition.held_for_schema = True
         self._stop_reading(partition)
-        if reason != self.waiting_reason:
-            _log.warning("partition waits", partition=partition.number, reason=reason)
-        self.waiting_reason = reason
+        partition.waiting_reason = reason
+        self._wait_log.note(partition.number, reason)
 
     def _hold_for_clock(self, partition: PartitionTask, batch: Batch, run: Run, rows: range, seen_to: int) -> None:
         """Hold these rows of the run; those that are too many are read again later."""

@@ -22,7 +22,7 @@ from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
-from consumer.settings.model import Settings
+from consumer.settings.model import InputSettings, Settings
 from consumer.state.checkpoint import Identity
 from consumer.state.restore import RestoreContext
 from consumer.worker.backpressure import Backpressure
@@ -60,7 +60,7 @@ class WorkerDependencies(NamedTuple):
     ends: EndQuery
     topic_ids: TopicIds
     intake: Intake
-    make_intake: Callable[[Settings], Intake]
+    make_intake: Callable[[InputSettings], Intake]
     """Creates an intake for the settings stored in a checkpoint."""
     identity: Identity
     encode: Encoder
@@ -134,11 +134,13 @@ class Worker:
         self._idle_closing.turn(self._tasks, with_records)
         self._backpressure.turn(self._tasks)
         self._publisher.publish_some(self._tasks.values())
+        self._processor.reject_log.turn()
         self._show()
 
     def stop(self) -> None:
         """Commit everything, leave the group and close."""
         self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
+        self._processor.reject_log.flush()
         try:
             self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
             with self._board.during("leaving the group", LEAVE_LIMIT_S, self._clocks.monotonic_s):
@@ -312,7 +314,7 @@ class Worker:
             self._restoring.reason,
             held,
             *clock_waits,
-            self._processor.holder.waiting_reason,
+            next((task.waiting_reason for task in self._tasks.values() if task.held and task.waiting_reason), ""),
             "" if assigned or silence else brokers.group_reason(),
         )
         return Health(

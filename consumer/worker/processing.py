@@ -21,6 +21,7 @@ from consumer.settings.model import Settings
 from consumer.windows.events import KINDS
 from consumer.windows.process import ACCEPTED, LATE, LATE_CLAMPED, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
 from consumer.worker.holding import RecordHolder, behind_held
+from consumer.worker.reject_log import Example, RejectLog
 from consumer.worker.task import PartitionTask
 
 BATCH = 1_000
@@ -51,6 +52,8 @@ class RecordProcessor:
         self.holder = RecordHolder(source, clocks, settings.input.max_future_ms)
         self._counted_to: dict[int, int] = {}
         """By partition: the offset behind the last record that the counters have."""
+        self._seen_answers = 0
+        self.reject_log = RejectLog(settings.kafka.input_topic, clocks.monotonic_s)
         self.tripped: dict[int, str] = {}
         """Partitions whose circuit breaker has opened, with the reason; the caller drops their memory uncommitted."""
 
@@ -78,22 +81,25 @@ class RecordProcessor:
         return frozenset(run.partition for run in batch.runs)
 
     def process_held(self, tasks: Mapping[int, PartitionTask]) -> None:
-        """Process again the messages that wait for a schema or for the clock, at most every `HELD_RETRY_S`."""
+        """Process again the messages that wait for a schema or for the clock.
+
+        When a look-up has ended, or `HELD_RETRY_S` have passed.
+        """
         now_s = self._clocks.monotonic_s()
         waiting = [partition for partition in tasks.values() if partition.held and not partition.paused]
         if not waiting:
-            self.holder.forget_schema_waits(tasks)
             return
-        if now_s - self._last_retry_s < HELD_RETRY_S:
+        if now_s - self._last_retry_s < HELD_RETRY_S and self._intake.answered == self._seen_answers:
             return
-        self._last_retry_s = now_s
+        self._last_retry_s, self._seen_answers = now_s, self._intake.answered
         for partition in waiting:
             held, partition.held = partition.held, []
             for begin in range(0, len(held), BATCH):
                 self.process(held[begin : begin + BATCH], tasks)
-            if not partition.held and not partition.paused:
-                self.holder.read_on(partition)
-        self.holder.forget_schema_waits(tasks)
+            if not partition.held:
+                partition.waiting_reason = ""
+                if not partition.paused:
+                    self.holder.read_on(partition)
 
     def _process_run(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> None:
         # After a rewind the client library may still return records that are already in the windows.
@@ -224,8 +230,11 @@ class RecordProcessor:
             causes=[causes[kind] for kind in kinds.tolist()],
         )
         partition.outbox.add_rejected(rejected)
-        for detail, number in zip(details, np.bincount(kinds).tolist(), strict=True):
+        _, firsts = np.unique(kinds, return_index=True)
+        for detail, number, first in zip(details, np.bincount(kinds).tolist(), firsts.tolist(), strict=True):
             self._metrics.count_rejects(detail.reason.label, number)
+            example = Example(partition.number, rejected.offsets[first], detail.message, detail.schema)
+            self.reject_log.add(detail.reason.label, number, example)
 
     def _cause(self, partition: PartitionTask, detail: RejectDetail) -> Cause:
         return Cause(

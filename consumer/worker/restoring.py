@@ -1,6 +1,6 @@
 """Restore partitions beside the live ones, a slice per turn, so that live partitions do not wait."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -14,6 +14,7 @@ from consumer.state.finding import Finding
 from consumer.state.restore import PartitionUnavailable, Restore, RestoreContext, Restored
 from consumer.worker.idleness import IdleClock
 from consumer.worker.task import PartitionTask
+from consumer.worker.wait_log import WaitLog
 
 BATCH = 1_000
 
@@ -46,9 +47,8 @@ class PartitionRestorer:
         """What replays have shown of stopped partitions, to be stored with the next commit."""
         self._unavailable: dict[int, tuple[str, float]] = {}
         """Reason and time of the next attempt, by partition."""
-        self._told: dict[int, str] = {}
-        """Why a partition waits, as the log says it; so that each reason is logged once."""
         self._flowing = False
+        self._wait_log = WaitLog(clocks.monotonic_s)
 
     @property
     def active(self) -> bool:
@@ -89,7 +89,7 @@ class PartitionRestorer:
 
     def begin(self, partitions: Sequence[int]) -> None:
         """Start to restore these from the committed state."""
-        self._forget(partitions)
+        self.drop(partitions)
         if not partitions:
             return
         self._flowing = True
@@ -99,11 +99,6 @@ class PartitionRestorer:
 
     def drop(self, partitions: Sequence[int]) -> None:
         """Drop these: they are no longer assigned."""
-        self._forget(partitions)
-        for partition in partitions:
-            self._told.pop(partition, None)
-
-    def _forget(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
             self._stopped.pop(partition, None)
             self.findings.pop(partition, None)
@@ -157,7 +152,7 @@ class PartitionRestorer:
         restored = []
         for partition, (restore, began_s) in list(self._restores.items()):
             try:
-                result = restore.advance(self._clocks.monotonic_s())
+                result = restore.advance()
             except StateInconsistent as error:
                 self._stop(partition, error)
                 continue
@@ -167,25 +162,22 @@ class PartitionRestorer:
             if result is not None:
                 del self._restores[partition]
                 restored.append(self._live(partition, result, began_s))
+            else:
+                self._wait_log.note(partition, restore.schema_reason)
         return restored
 
     def _wait_for(self, partition: int, error: PartitionUnavailable) -> None:
         restore, _ = self._restores.pop(partition)
         restore.drop()
         self._unavailable[partition] = str(error), self._clocks.monotonic_s() + TRY_AGAIN_S
-        self._tell(partition, str(error))
+        self._wait_log.note(partition, str(error))
 
     def _tell_who_waits(self) -> None:
         """One log line for a partition whose restore takes long."""
         now_s = self._clocks.monotonic_s()
         for partition, (restore, began_s) in self._restores.items():
             if now_s - began_s >= TELL_AFTER_S:
-                self._tell(partition, restore.waiting_reason)
-
-    def _tell(self, partition: int, reason: str) -> None:
-        if self._told.get(partition) != reason:
-            _log.warning("partition waits", partition=partition, reason=reason)
-        self._told[partition] = reason
+                self._wait_log.note(partition, restore.waiting_reason)
 
     def _try_again(self) -> None:
         now_s = self._clocks.monotonic_s()
@@ -203,7 +195,6 @@ class PartitionRestorer:
 
     def _live(self, partition: int, restored: Restored, began_s: float) -> PartitionTask:
         now_s = self._clocks.monotonic_s()
-        self._told.pop(partition, None)
         self._metrics.observe_restore(now_s - began_s, restored.rows, restored.replayed)
         _log.info(
             "partition restored",

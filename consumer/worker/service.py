@@ -4,6 +4,7 @@ import contextlib
 import gc
 import threading
 import uuid
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -11,8 +12,9 @@ import structlog
 from consumer import __version__
 from consumer.errors import ViewerConsumerError
 from consumer.intake.intake import Intake
+from consumer.intake.intakes import Intakes
 from consumer.intake.rejects import Reject
-from consumer.intake.schemas.cache import SchemaCache
+from consumer.intake.schemas.lookups import lookups_from
 from consumer.kafka.admin.growth import TopicGrowth
 from consumer.kafka.admin.topics import check_topics
 from consumer.kafka.clients import library_version
@@ -26,6 +28,7 @@ from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.transaction import TransactionOwner
 from consumer.observe.collector import SnapshotCollector
 from consumer.observe.metrics import WorkerMetrics
+from consumer.observe.rate_limit import RateLimit
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
@@ -81,14 +84,15 @@ class Service:
         self._watchdog.start()
         _log.info("metrics", address=f"{self.address}/metrics")
         try:
-            self._run(stop)
+            with contextlib.closing(Intakes(lookups_from(self._settings.input))) as intakes:
+                self._run(stop, intakes)
         finally:
             self._watchdog.close()
             self._server.close()
 
-    def _run(self, stop: threading.Event) -> None:
+    def _run(self, stop: threading.Event, intakes: Intakes) -> None:
         # Problems of files are reported before any request to Kafka.
-        intake = Intake(self._settings.input, SchemaCache(self._settings.input))
+        intake = intakes.make(self._settings.input)
         layout = check_topics(self._settings.kafka, self._timeouts)
         for topic in layout.topics:
             _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
@@ -97,7 +101,7 @@ class Service:
         encode = encoder_from(self._settings)
         warm_up()
         identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
-        worker = Worker(self._settings, self._dependencies(intake, encode, identity, layout.message_bytes))
+        worker = Worker(self._settings, self._dependencies(intake, intakes, encode, identity, layout.message_bytes))
         _tune_garbage_collector()
         try:
             worker.start()
@@ -111,13 +115,12 @@ class Service:
         _log.info("stopped")
 
     def _dependencies(
-        self, intake: Intake, encode: Encoder, identity: Identity, message_bytes: int
+        self, intake: Intake, intakes: Intakes, encode: Encoder, identity: Identity, message_bytes: int
     ) -> WorkerDependencies:
         settings = self._settings
         process_id = uuid.uuid4().hex[:12]
-        transactions = TransactionOwner(
-            producer_config(settings, process_id, message_bytes), TransactionMetrics(self.metrics)
-        )
+        listener = TransactionMetrics(self.metrics, self._clocks.monotonic_s)
+        transactions = TransactionOwner(producer_config(settings, process_id, message_bytes), listener)
         return WorkerDependencies(
             make_input=partial(_make_input, settings, self._timeouts),
             transactions=transactions,
@@ -131,7 +134,7 @@ class Service:
             ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic, self._timeouts.end_offsets_s),
             topic_ids=TopicWatch(admin_config(settings.kafka), settings.kafka.input_topic, identity.topic_id),
             intake=intake,
-            make_intake=_make_intake,
+            make_intake=intakes.make,
             identity=identity,
             encode=encode,
             metrics=self.metrics,
@@ -145,10 +148,6 @@ def _make_input(settings: Settings, timeouts: Timeouts, handler: AssignmentHandl
     return InputConsumer(consumer_config(settings), settings.kafka.input_topic, handler, timeouts)
 
 
-def _make_intake(settings: Settings) -> Intake:
-    return Intake(settings.input, SchemaCache(settings.input))
-
-
 def _tune_garbage_collector() -> None:
     """Exclude existing objects from garbage collection: they stay."""
     gc.collect()
@@ -157,10 +156,16 @@ def _tune_garbage_collector() -> None:
 
 
 class TransactionMetrics:
-    """Counts how transactions end."""
+    """Counts how transactions end.
 
-    def __init__(self, metrics: WorkerMetrics) -> None:
+    Args:
+        metrics: count them.
+        monotonic_s: the clock that limits log lines.
+    """
+
+    def __init__(self, metrics: WorkerMetrics, monotonic_s: Callable[[], float]) -> None:
         self._metrics = metrics
+        self._limit = RateLimit(monotonic_s)
 
     def committed(self, seconds: float) -> None:
         """Do nothing: the publisher counts commits with their summaries."""
@@ -174,5 +179,8 @@ class TransactionMetrics:
         self._metrics.count_abort(error)
 
     def retried(self, error: str) -> None:
-        """Count a retry."""
+        """Count a retry; log at most one a minute by error."""
         self._metrics.count_retry(error)
+        left_out = self._limit.admit(error)
+        if left_out is not None:
+            _log.warning("transaction call retried", error=error, lines_left_out=left_out)

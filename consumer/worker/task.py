@@ -47,6 +47,8 @@ class PartitionTask:
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     held: list[Message] = field(default_factory=list)
     """Read, but their schema is not available yet, or they are ahead of the clock; at most a batch or two."""
+    waiting_reason: str = ""
+    """Why they wait for a schema, for messages; empty while the look-up of their schema is only beginning."""
     held_for_schema: bool = False
     reading_paused: bool = False
     """The reader is paused for what is held."""

@@ -7,6 +7,7 @@
 """
 
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +24,7 @@ from consumer.kafka.admin.state_topic import STATE_TOPIC_CONFIG
 from consumer.settings.model import InputSettings, Settings
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.service import Service
-from tests.end_to_end.events import SCHEMA_PATH, assert_same, encoded, judged, summary_of
+from tests.end_to_end.events import SCHEMA_ID, SCHEMA_PATH, assert_same, encoded, judged, summary_of
 from tests.end_to_end.stage import INPUT, Record, Stage, counted, running, stage
 from tests.end_to_end.test_process import JOIN_TIMEOUT_S, START_TIMEOUT_S, start
 from tests.intake.schemas.registry_server import RegistryServer
@@ -34,6 +35,8 @@ RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=3_000, stream_
 PARTITIONS = 2
 STATIC = {"group.instance.id": "one"}
 """With this stable id the next worker gets the partitions at once, not after the session timeout."""
+STOP_WITHIN_S = 4.0
+"""Less than a look-up may take."""
 ONE_CHECKPOINT = ("--set", "commit.checkpoint_interval_ms=86400000")
 
 
@@ -204,6 +207,31 @@ def test_a_reject_stays_a_reject_if_its_schema_is_registered_before_the_replay(
         }
         assert_same(kafka.summaries(), expected_of(kafka, counted_records))
         assert len(kafka.dead_letters()) == 1
+
+
+def test_a_registry_that_answers_nobody_holds_up_no_stop_and_is_asked_once_for_all_replays(
+    bootstrap_servers: str, tmp_path: Path, registry: RegistryServer
+) -> None:
+    registry.add(SCHEMA_ID, SCHEMA_PATH.read_text(encoding="utf-8"))
+    source = InputSettings(schema_registry_url=registry.url)
+    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+        work_and_be_killed(kafka, tmp_path)
+        registry.hang.clear()
+        with running(settings(kafka, source)) as service:
+            until(lambda: "gives no answer" in service.board.latest().health.reason, "it says so", START_TIMEOUT_S)
+            assert service.board.latest().restoring == PARTITIONS
+            asked = len(registry.asked())
+            until(lambda: len(registry.asked()) > asked, "a look-up is under way")
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < STOP_WITHIN_S
+        registry.hang.set()
+        before = len(registry.asked())
+        with running(settings(kafka, source)) as service:
+            kafka.write(events(10_000, 12_000))
+            kafka.wait_until_all_is_committed(within_s=JOIN_TIMEOUT_S)
+            assert counted(service, "replayed_records_total") > 1_000
+        assert registry.asked()[before:] == [f"/schemas/ids/{SCHEMA_ID}"]
+        assert_same(kafka.summaries(), expected(kafka))
 
 
 def test_the_last_buckets_of_a_quiet_topic_are_published(bootstrap_servers: str) -> None:

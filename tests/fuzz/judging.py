@@ -34,7 +34,7 @@ def judge_batch(
     """
     found: Counter[str] = Counter()
     if decoded.waiting != len(values):
-        raise Wrong(f"record {decoded.waiting} waits: {decoded.waiting_reason}")
+        raise Wrong(f"record {decoded.waiting} waits: {decoded.waiting_reason(decoded.waiting)}")
     codes = decoded.events.reject.tolist()
     for i, (value, stamp, code) in enumerate(zip(values, stamps, codes, strict=True)):
         if code == 0 or i % one_in == 0:

@@ -16,6 +16,7 @@ from consumer.intake.schemas.cache import SchemaCache
 from consumer.settings.model import InputSettings, load_settings
 from tests.intake.payloads import NO_CLOCK_MS, confluent, join
 from tests.intake.reference import Event, encode, row
+from tests.intake.schemas.in_place import intake_in_place
 from tests.intake.schemas.registry_server import RegistryServer
 
 # The fingerprint of `"int"` in the Avro project's own test data: 8247732601305521295 as a signed long.
@@ -31,7 +32,7 @@ OTHER_JOIN = b"\x08join\x02v\x02s\x04"
 
 def intake(**settings: Any) -> Intake:
     source = InputSettings.model_validate(settings)
-    return Intake(source, SchemaCache(source))
+    return intake_in_place(source) if source.schema_registry_url else Intake(source, SchemaCache(source))
 
 
 def events(one: Intake, values: list[bytes | None], headers: Any = None) -> list[Event]:

@@ -1,14 +1,14 @@
 """A worker on fakes: a cluster in memory, clocks that tests move, and the real intake, windows and outboxes between."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.intake.intake import Intake
+from consumer.intake.intakes import Intakes
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.access import RegistryAccess
-from consumer.intake.schemas.cache import SchemaCache
+from consumer.intake.schemas.lookups import SchemaLookups
 from consumer.intake.schemas.registry import Registry
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input, Message
 from consumer.observe.metrics import WorkerMetrics
@@ -28,6 +28,7 @@ from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.loop import Worker, WorkerDependencies
 from consumer.worker.service import TransactionMetrics
 from tests.intake.payloads import confluent, join, leave
+from tests.intake.schemas.in_place import lookups_in_place
 from tests.support.fakes import (
     FakeCluster,
     FakeEndQuery,
@@ -67,8 +68,8 @@ class FakeClock:
 class Transactions(FakeTransactionOwner):
     """Writes down which offsets each commit carried, failed ones too."""
 
-    def __init__(self, cluster: FakeCluster, metrics: WorkerMetrics) -> None:
-        super().__init__(cluster, TransactionMetrics(metrics))
+    def __init__(self, cluster: FakeCluster, metrics: WorkerMetrics, monotonic_s: Callable[[], float]) -> None:
+        super().__init__(cluster, TransactionMetrics(metrics, monotonic_s))
         self.carried: list[dict[int, int]] = []
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
@@ -101,6 +102,7 @@ class Rig:
         self,
         partitions: int = 1,
         registry_url: str = "",
+        in_background: bool = False,
         max_stream_series: int = 2_000,
         max_future_ms: int = 60_000,
         names: EventNameSettings | None = None,
@@ -122,6 +124,7 @@ class Rig:
         self.clock = FakeClock()
         self.cluster = FakeCluster(self.settings.kafka.input_topic, partitions)
         self.registry_url = registry_url
+        self._in_background = in_background
         self.identity = IDENTITY
         self.metrics: WorkerMetrics
         self.board: SnapshotBoard
@@ -136,7 +139,7 @@ class Rig:
         versions = {"version": "0", "librdkafka": "0"}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
         self.board = SnapshotBoard(self.clock.now_s)
-        self.transactions = Transactions(self.cluster, self.metrics)
+        self.transactions = Transactions(self.cluster, self.metrics, self.clock.time)
         self.ends = FakeEndQuery(self.cluster)
         self.topic_ids = FakeTopicIds(self.identity.topic_id)
         self.reader = FakeRestoreReader(self.cluster, self.settings.kafka.state_topic)
@@ -149,22 +152,28 @@ class Rig:
         self.start()
 
     def _dependencies(self, registry_url: str) -> WorkerDependencies:
-        registry = Registry(RegistryAccess(registry_url), self.clock.time) if registry_url else None
-        schema_cache = SchemaCache(self.settings.input, registry, self.clock.time)
+        self.lookups = self._make_lookups(registry_url) if registry_url else None
+        intakes = Intakes(self.lookups, self.clock.time)
         return WorkerDependencies(
             make_input=self._make_input,
             transactions=self.transactions,
             reader=self.reader,
             ends=self.ends,
             topic_ids=self.topic_ids,
-            intake=Intake(self.settings.input, schema_cache),
-            make_intake=lambda settings: Intake(settings.input, schema_cache),
+            intake=intakes.make(self.settings.input),
+            make_intake=intakes.make,
             identity=self.identity,
             encode=json_records,
             metrics=self.metrics,
             board=self.board,
             clocks=self.clock.clocks(),
         )
+
+    def _make_lookups(self, registry_url: str) -> SchemaLookups:
+        """Without a thread, so that answers are there at once, unless a test wants them in the background."""
+        registry, wait_s = Registry(RegistryAccess(registry_url), self.clock.time), 30.0
+        make = SchemaLookups if self._in_background else lookups_in_place
+        return make(registry, wait_s, self.clock.time)
 
     def _make_input(self, handler: AssignmentHandler) -> Input:
         self.input = Polled(self.cluster, handler)

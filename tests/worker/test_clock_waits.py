@@ -295,7 +295,7 @@ def test_records_that_did_not_fit_are_read_again_behind_one_that_waits_for_its_s
         rig.clock.wrong_by_s = 0.0
         rig.turn(1.5)
         assert events(rig) == 0
-        assert "doesn't know id 9" in rig.worker._processor.holder.waiting_reason
+        assert "doesn't know id 9" in rig.worker._tasks[0].waiting_reason
         rig.turn(1.5, times=25)
         assert (events(rig), len(rig.dead_letters())) == (number, 1)
         assert rig.cluster.committed[0] == number + 1

@@ -1,15 +1,28 @@
 """A schema that is not available now holds only its partition, and no record is lost."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
+from consumer.intake.schemas import lookups as lookups_module
 from consumer.intake.schemas.builtin import builtin_schema_text
+from consumer.intake.schemas.lookups import SchemaLookups
+from consumer.intake.schemas.registry import RegisteredSchema, Registry
 from consumer.observe import catalogue
-from consumer.settings.model import EventNameSettings
+from consumer.settings.model import CommitSettings, EventNameSettings
+from consumer.worker.loop import SHOW_EVERY_S
+from consumer.worker.processing import HELD_RETRY_S
 from tests.intake.schemas.registry_server import Answer, RegistryServer
+from tests.support.waiting import until
 from tests.worker.rig import INTERVAL_S, Rig
 
+NO_CHECKPOINTS = CommitSettings(checkpoint_interval_ms=86_400_000)
+"""But the first of a partition."""
+WITHIN_S = 20.0
+STOP_WITHIN_S = 5.0
 DOWN = Answer(503, b"")
 RETRY_S = 1.5
 """Longer than the interval at which the registry is asked again."""
@@ -124,3 +137,151 @@ def test_ignored_events_behind_a_waiting_record_are_counted_once(registry: Regis
 
 def ignored(rig: Rig) -> float | None:
     return rig.metrics.registry.get_sample_value(catalogue.IGNORED_EVENTS.name)
+
+
+class BlackHole:
+    """A registry that takes connections and answers nobody, and what a worker of four partitions does about it.
+
+    Partitions 0 to 2 have to replay a record when the next worker begins, partition 3 does not.
+    """
+
+    def __init__(self, registry: RegistryServer) -> None:
+        self.registry = registry
+        self.rig = Rig(partitions=4, registry_url=registry.url, in_background=True, commit=NO_CHECKPOINTS).start()
+        for partition in range(4):
+            self.rig.join(0, partition)
+        self.turn_until(lambda: len(self.rig.cluster.committed) == 4 and min(self.rig.cluster.committed.values()) == 1)
+        for partition in range(3):
+            self.rig.join(1, partition)
+        self.turn_until(lambda: self.rig.cluster.committed == {0: 2, 1: 2, 2: 2, 3: 1})
+        registry.hang.clear()
+        self.rig.cluster.generation += 1
+        self.rig.worker = self.rig._new_worker()
+        self.rig.worker.start()
+        self.turn_until(lambda: list(self.rig.worker._tasks) == [3])
+        self.rig.join(1, 3)
+        self.turn_until(lambda: bool(self.rig.worker._tasks[3].held))
+
+    @property
+    def lookups(self) -> SchemaLookups:
+        assert self.rig.lookups is not None
+        return self.rig.lookups
+
+    def turn_until(self, holds: Callable[[], bool], after_s: float = INTERVAL_S) -> None:
+        def turned() -> bool:
+            self.rig.turn(after_s)
+            return holds()
+
+        until(turned, "the worker has got there", WITHIN_S)
+
+    def until_it_has_failed(self, times: int) -> None:
+        """Turns go on while a look-up fails, in the background."""
+        self.turn_until(lambda: self.lookups.answered >= times, after_s=0.0)
+
+
+@pytest.fixture
+def asking_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The thread of each look-up; and look-ups give up sooner."""
+    threads: list[int] = []
+    ask = Registry.schema_by_id
+
+    def noted(self: Registry, schema_id: int, budget_s: float) -> RegisteredSchema | None:
+        threads.append(threading.get_ident())
+        return ask(self, schema_id, budget_s)
+
+    monkeypatch.setattr(Registry, "schema_by_id", noted)
+    monkeypatch.setattr(lookups_module, "LOOK_UP_TIMEOUT_S", 0.5)
+    return threads
+
+
+def test_a_registry_in_a_black_hole_is_asked_in_the_background_once_for_all(
+    registry: RegistryServer, asking_threads: list[int]
+) -> None:
+    hole = BlackHole(registry)
+    rig = hole.rig
+    with capture_logs() as lines:
+        hole.until_it_has_failed(times=1)
+        for _ in range(100):
+            rig.worker.turn()
+        rig.turn(HELD_RETRY_S)
+    gone = f"the schema registry at {registry.url} gives no answer (timed out)"
+    assert {each["event"] for each in lines} == {"partition waits"}
+    reasons = [each["reason"] for each in lines]
+    assert reasons.count(gone) == 2, "one for the replays, one for the live partition"
+    assert len(reasons) <= 4, "and what they waited for before it was known"
+    assert len(asking_threads) == 1 + 1, "the first worker's, and one for four partitions"
+    assert hole.lookups.answered == 1
+    rig.turn(SHOW_EVERY_S)
+    assert gone in rig.board.latest().health.reason
+    rig.turn(RETRY_S)
+    hole.until_it_has_failed(times=2)
+    for _ in range(100):
+        rig.worker.turn()
+    assert len(asking_threads) == 1 + 2, "once more behind the pause"
+    assert threading.get_ident() not in asking_threads
+
+    registry.hang.set()
+    hole.turn_until(lambda: rig.cluster.committed == dict.fromkeys(range(4), 2))
+    assert len(asking_threads) == 1 + 3
+    assert rig.worker._restoring.done
+    assert [rig.buckets(partition) for partition in range(4)] == [[0]] * 4
+    rig.turn(SHOW_EVERY_S)
+    assert rig.board.latest().health.reason == ""
+
+
+def test_an_id_that_nobody_knows_is_asked_for_once_a_second_until_it_is_a_reject(registry: RegistryServer) -> None:
+    rig = Rig(registry_url=registry.url, in_background=True).start()
+    rig.write(b"", schema_id=9)
+    began_s = rig.clock.now_s
+    waits: list[str] = []
+
+    def is_rejected() -> bool:
+        rig.turn(0.25)
+        waits.append(rig.board.latest().health.reason)
+        return bool(rig.dead_letters())
+
+    until(is_rejected, "its wait is over", WITHIN_S)
+    waited_s = rig.clock.now_s - began_s
+    assert waited_s >= 30.0
+    assert len(registry.asked()) <= waited_s + 2
+    assert "the schema registry doesn't know id 9 yet" in waits
+
+
+def test_a_replay_that_waits_reads_nothing_until_its_schema_is_there(
+    registry: RegistryServer, asking_threads: list[int]
+) -> None:
+    hole = BlackHole(registry)
+    hole.until_it_has_failed(times=1)
+    for _ in range(20):
+        hole.rig.turn(0.3)
+        assert not hole.rig.reader._reached
+    assert asking_threads
+    registry.hang.set()
+    hole.turn_until(lambda: hole.rig.worker._restoring.done)
+
+
+@pytest.mark.usefixtures("asking_threads")
+def test_a_look_up_under_way_holds_up_no_stop(registry: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hole = BlackHole(registry)
+    monkeypatch.setattr(lookups_module, "LOOK_UP_TIMEOUT_S", 60.0)
+    hole.rig.turn(RETRY_S)
+    began_s = time.monotonic()
+    hole.rig.worker.stop()
+    hole.lookups.close()
+    assert time.monotonic() - began_s < STOP_WITHIN_S
+    assert hole.rig.cluster.committed == {0: 2, 1: 2, 2: 2, 3: 1}, "nothing that waits is committed"
+
+
+def test_a_schema_that_comes_at_once_is_no_reason_to_report(registry: RegistryServer) -> None:
+    rig = Rig(registry_url=registry.url, in_background=True).start()
+    registry.hang.clear()
+    known_in(rig, 0, 0, 1)
+    with capture_logs() as lines:
+        rig.turn(SHOW_EVERY_S)
+        assert rig.worker._tasks[0].held
+        assert rig.board.latest().health.reason == ""
+        registry.hang.set()
+        until(lambda: rig.lookups is not None and rig.lookups.answered == 1, "it is answered", WITHIN_S)
+        rig.worker.turn()
+        assert not rig.worker._tasks[0].held, "tried again at once, though no time has passed"
+    assert lines == []

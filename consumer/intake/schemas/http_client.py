@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+_TIMED_OUT = "timed out"
+
 
 class HttpResponse(NamedTuple):
     """An HTTP response; `body` may be cut, see `HttpClient.ask`."""
@@ -53,7 +55,7 @@ class HttpClient:
         threading.Thread(target=exchange.run, args=arguments, daemon=True, name="http-call").start()
         if not exchange.done.wait(within_s):
             exchange.give_up()
-            raise NoResponseError("timed out")
+            raise NoResponseError(_TIMED_OUT)
         if exchange.answer is None:
             raise NoResponseError(exchange.trouble)
         return exchange.answer
@@ -83,6 +85,8 @@ class _Exchange:
                 self.answer = HttpResponse(response.status, response.read(self._most_bytes + 1))
         except ssl.SSLCertVerificationError as error:
             self.trouble = f"its certificate isn't trusted: {error.verify_message}"
+        except TimeoutError:  # of the socket, which may come before that of `ask`
+            self.trouble = _TIMED_OUT
         except (OSError, HTTPException, ValueError) as error:  # a ValueError would quote the header that cannot be sent
             self.trouble = type(error).__name__
         finally:

@@ -54,7 +54,8 @@ class Registry:
     """
 
     def __init__(self, access: RegistryAccess, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self._base = access.address
+        self.address = access.address
+        """Without user and password, for messages."""
         self._headers = {"Accept": _ACCEPTED, "Connection": "close"}
         if access.authorization:
             self._headers["Authorization"] = access.authorization
@@ -169,7 +170,7 @@ class Registry:
         raise AssertionError("the last try returns or raises")
 
     def _unavailable(self, what: str) -> RegistryUnavailable:
-        return RegistryUnavailable(f"the schema registry at {self._base} {what}")
+        return RegistryUnavailable(f"the schema registry at {self.address} {what}")
 
 
 def _references(answer: dict[str, Any]) -> list[tuple[str, int]]:

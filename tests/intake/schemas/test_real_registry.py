@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.intake.intake import Decoded, Intake
+from consumer.intake.intake import Decoded
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.access import RegistryAccess
 from consumer.intake.schemas.builtin import builtin_schema_text
-from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.schemas.registry import Registry, RegistryUnavailable
 from consumer.settings.model import InputSettings
 from tests.intake.payloads import NO_CLOCK_MS, confluent, join
 from tests.intake.reference import Event, row
+from tests.intake.schemas.in_place import intake_in_place
 from tests.support.apicurio import Apicurio, NoJavaError, NoRegistryError
 from tests.support.topics import unique
 from tests.support.waiting import until
@@ -58,9 +58,9 @@ def decoded(apicurio: Apicurio, *records: bytes, **settings: Any) -> Decoded:
     source = InputSettings.model_validate(
         {"schema_registry_url": apicurio.url, "unknown_schema_wait_ms": 0, **settings}
     )
-    intake = Intake(source, SchemaCache(source))
+    intake = intake_in_place(source)
     found = intake.decode(list(records), np.full(len(records), -1), NO_CLOCK_MS)
-    assert found.waiting == len(records), found.waiting_reason
+    assert found.waiting == len(records), found.waiting_reason(found.waiting)
     return found
 
 
@@ -84,9 +84,9 @@ def test_what_is_no_viewer_event_is_refused_by_name(apicurio: Apicurio, client: 
 
 def test_a_guid_that_it_cannot_look_up_is_a_reject_and_stops_nobody(apicurio: Apicurio) -> None:
     source = InputSettings.model_validate({"schema_registry_url": apicurio.url, "unknown_schema_wait_ms": 0})
-    intake = Intake(source, SchemaCache(source))
+    intake = intake_in_place(source)
     found = intake.decode([join()], [-1], NO_CLOCK_MS, [[("__value_schema_id", b"\1" + bytes(16))]])
-    assert found.waiting == 1, found.waiting_reason
+    assert found.waiting == 1, found.waiting_reason(found.waiting)
     assert found.explain(0).reason is Reject.UNKNOWN_SCHEMA
 
 
