@@ -9,7 +9,7 @@ ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format bench chaos fuzz lock clean
+.PHONY: help run install test check format bench chaos fuzz workers lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,6 +45,9 @@ bench: $(VENV)/.installed-dev ## Measure on a real broker (ARGS: see tests/bench
 
 chaos: $(VENV)/.installed-dev ## Kill workers and brokers, cut the network; judge what was published (ARGS: see tests/chaos)
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+workers: $(VENV)/.installed-dev ## Simulate workers and Kafka in one process, many seeds (ARGS: see tests/simulation)
+	@$(BIN)/python -m tests.simulation $(ARGS)
 
 lock: ## Update the pinned dependencies; needs uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --group build -o requirements.lock pyproject.toml

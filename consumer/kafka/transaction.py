@@ -95,6 +95,8 @@ class TransactionOwner:
         self._last_error = LastClientError()
         self._producer: Producer | None = None
         self._open = False
+        self._replace = False
+        """The next transaction needs a new producer."""
         self._failed_delivery: KafkaError | None = None
         self._produced = 0
         self._topics: set[str] = set()
@@ -224,6 +226,8 @@ class TransactionOwner:
 
     def _ready_producer(self, first_start_s: float | None = None) -> Producer:
         """The producer, initialized; a time limit for the first one means that the worker starts."""
+        if self._replace and not self._open:
+            self._drop_producer()
         if self._producer is None:
             producer = self._make(self._config, self._last_error, self._on_delivery)
             self._start(producer, first_start_s)
@@ -325,7 +329,11 @@ class TransactionOwner:
             raise TransactionAborted(_HANG, "the client library's call for the offsets did not return") from None
 
     def _retried(self, deadline: Deadline, call: Callable[[], None], too_late: Outcome) -> None:
-        """Call, and retry while the outcome is RETRY; any other error ends the transaction."""
+        """Call, and retry while the outcome is RETRY; any other error ends the transaction.
+
+        A request that was sent twice may arrive late and end the producer's next transaction: so the next one gets
+        another producer.
+        """
         producer = self._ready_producer()
         while True:
             try:
@@ -334,6 +342,7 @@ class TransactionOwner:
                 error = kafka_error(raised)
             outcome = outcome_of(error)
             if outcome is Outcome.RETRY and not deadline.passed:
+                self._replace = True
                 self._listener.retried(error.name())
                 _serve(producer, _RETRY_PAUSE_S)
                 continue
@@ -385,6 +394,7 @@ class TransactionOwner:
                 error = kafka_error(raised)
                 if outcome_of(error) is not Outcome.RETRY or deadline.passed:
                     self._lose_transaction(error)
+                self._replace = True
                 self._listener.retried(error.name())
                 _serve(producer, _RETRY_PAUSE_S)
 
@@ -397,7 +407,7 @@ class TransactionOwner:
 
     def _drop_producer(self) -> None:
         """Drop the producer with its records; the next one has the same transactional id and aborts what is left."""
-        self._producer, self._open, self._failed_delivery = None, False, None
+        self._producer, self._open, self._failed_delivery, self._replace = None, False, None, False
 
 
 def _wait_for_a_broker(producer: Producer, within_s: float) -> None:

@@ -195,6 +195,18 @@ def test_a_retriable_call_is_repeated_and_no_other_is_made(
     assert producers.outcomes.entries == [("committed", "")]
 
 
+@pytest.mark.parametrize("step", ["offsets", "commit"])
+def test_after_a_repeated_call_the_next_transaction_has_a_new_producer(producers: ScriptedProducers, step: str) -> None:
+    owner = producers.owner()
+    producers.fail(step, retriable(), None)
+    publish(owner)
+    assert (producers.made, owner.ready) == (1, True)
+    publish(owner)
+    publish(owner)
+    assert producers.made == 2
+    assert producers.outcomes.entries == [("committed", "")] * 3
+
+
 def test_offsets_that_are_refused_for_too_long_are_aborted_since_nothing_was_committed(
     producers: ScriptedProducers,
 ) -> None:

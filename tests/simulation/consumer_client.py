@@ -1,0 +1,271 @@
+"""The client library's consumer as the real `InputConsumer` uses it: fetches, rebalance callbacks, heartbeats."""
+
+import random
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from tests.simulation.brokers import Brokers
+from tests.simulation.group import Group
+from tests.simulation.network import Network
+from tests.simulation.scheduler import Answer, Process
+
+HEARTBEAT_S = 0.5
+Callback = Callable[["SimulatedConsumer", list[TopicPartition]], None]
+
+
+class GroupRules(NamedTuple):
+    session_s: float
+    longest_poll_s: float
+    """max.poll.interval.ms, and how long the group waits for a member to rejoin."""
+
+
+class SimulatedConsumer:
+    """One member of the group, with the thread of the client library in the process's background."""
+
+    def __init__(
+        self,
+        process: Process,
+        brokers: Brokers,
+        group: Group,
+        network: Network,
+        dice: random.Random,
+        topic: str,
+        rules: GroupRules,
+    ) -> None:
+        self._process = process
+        self._logs = brokers.logs[topic]
+        self._group = group
+        self._network = network
+        self._dice = dice
+        self._topic = topic
+        self._rules = rules
+        self._member = ""
+        self._generation = -1
+        self._positions: dict[int, int] = {}
+        self._paused: set[int] = set()
+        self._ends_told: dict[int, int] = {}
+        self._callbacks: deque[tuple[str, list[int]]] = deque()
+        self._serving = False
+        self._rejoin_wanted = False
+        self._joining = False
+        self._closed = False
+        self._fenced = False
+        self._last_poll_s = process.scheduler.now_s
+        self._muted_since_s: float | None = None
+
+    # What the worker calls.
+
+    def subscribe(self, _topics: list[str], on_assign: Callback, on_revoke: Callback, on_lost: Callback) -> None:
+        self._process.check()
+        self._handlers = {"assign": on_assign, "revoke": on_revoke, "lost": on_lost}
+        self._join()
+        self._watch_polls()
+
+    def consumer_group_metadata(self) -> bytes:
+        """Packed as the client library does: generation, group, member, instance."""
+        self._process.check()
+        generation = self._generation.to_bytes(4, sys.byteorder, signed=True)
+        return b"CGMDv2:" + generation + b"group\0" + self._member.encode() + b"\0\0"
+
+    def consume(self, most: int, timeout_s: float) -> list[Message]:
+        self._process.check()
+        self._last_poll_s = self._process.scheduler.now_s
+        early = self._fetched(most) if self._dice.random() < 0.2 else []
+        self._serve_callbacks()
+        if early:
+            return early  # some of them may have been revoked meanwhile
+        batch = self._fetched(most)
+        # A machine under load comes back late.
+        self._process.sleep(self._dice.uniform(0.0005, 0.01) if batch else timeout_s + self._dice.choice((0.001, 0.2)))
+        self._serve_callbacks()
+        if self._fenced:
+            text = "Fatal error: Broker: Static consumer fenced by other consumer with same group.instance.id"
+            return [Message(topic=self._topic, error=KafkaError(KafkaError._FATAL, text, fatal=True))]
+        return batch or self._fetched(most)
+
+    def pause(self, places: Iterable[TopicPartition]) -> None:
+        self._process.check()
+        self._paused.update(place.partition for place in places)
+
+    def resume(self, places: Iterable[TopicPartition]) -> None:
+        self._process.check()
+        self._paused.difference_update(place.partition for place in places)
+
+    def seek(self, place: TopicPartition) -> None:
+        self._process.check()
+        assert place.partition in self._positions, "only what is assigned can be sought in"
+        self._positions[place.partition] = place.offset
+        self._ends_told.pop(place.partition, None)
+
+    def incremental_assign(self, places: Iterable[TopicPartition]) -> None:
+        self._process.check()
+        self._positions.update((place.partition, 0) for place in places)
+
+    def incremental_unassign(self, places: Iterable[TopicPartition]) -> None:
+        self._process.check()
+        for place in places:
+            self._positions.pop(place.partition, None)
+            self._ends_told.pop(place.partition, None)
+
+    def get_watermark_offsets(self, place: TopicPartition, **_: Any) -> tuple[int, int]:
+        self._process.check()
+        return 0, self._logs[place.partition].end
+
+    def close(self) -> None:
+        """Give up all, then leave."""
+        self._process.check()
+        self._callbacks.clear()
+        if self._positions:
+            self._call("revoke" if self._member else "lost", list(self._positions))
+        self._closed = True
+        answer: Answer[None] = Answer()
+        self._network.send(self._process, "group", lambda: self._group.drop(self), answer.set)
+        self._process.wait(answer, 5.0)
+
+    # What the brokers answer, and the client library's own thread.
+
+    def rebalance_begins(self) -> None:
+        """Heard with the next heartbeat."""
+        self._process.background(self._dice.uniform(0.0, HEARTBEAT_S), self._beat)
+
+    def synced(self, member: str, generation: int, partitions: Sequence[int]) -> None:
+        self._process.background(
+            self._network.way_s(self._process, "group"), lambda: self._assigned(member, generation, list(partitions))
+        )
+
+    def join_failed(self) -> None:
+        self._process.background(self._network.way_s(self._process, "group"), self._refused)
+
+    @property
+    def is_member(self) -> bool:
+        return self._member in self._group.members
+
+    def mute(self, *, silent: bool) -> None:
+        """Its heartbeats do not arrive any more, or do so again."""
+        if not silent:
+            self._muted_since_s = None
+            self._process.background(self._dice.uniform(0.0, HEARTBEAT_S), self._beat)
+        elif self._muted_since_s is None:
+            since_s = self._muted_since_s = self._process.scheduler.now_s
+            self._process.scheduler.after(self._rules.session_s, lambda: self._expire(since_s))
+
+    def expelled(self) -> None:
+        """The group has forgotten this member."""
+        self._group.drop(self)
+        self._process.background(self._dice.uniform(0.0, HEARTBEAT_S), self._beat)
+
+    def replaced(self) -> None:
+        """Another has its group.instance.id."""
+        self._group.drop(self)
+        self._process.background(self._dice.uniform(0.0, HEARTBEAT_S), self._be_fenced)
+
+    def _be_fenced(self) -> None:
+        self._fenced = True
+
+    def _expire(self, since_s: float) -> None:
+        if self._muted_since_s == since_s:
+            self._group.drop(self)
+
+    def _beat(self) -> None:
+        """A heartbeat, whose answer may be that this is no member any more, or has to rejoin."""
+        if not self._member or self._muted_since_s is not None or self._closed:
+            return
+        if self._member not in self._group.members:
+            self._lose()
+        elif self._group.waits_for(self._member):
+            self._rejoin()
+
+    def _watch_polls(self) -> None:
+        left_s = self._last_poll_s + self._rules.longest_poll_s - self._process.scheduler.now_s
+        if left_s <= 0.0 and self._member and not self._closed:
+            self._group.remove(self._member)
+            self._lose()
+        self._process.background(max(left_s, 1.0), self._watch_polls)
+
+    def _lose(self) -> None:
+        self._member, self._generation = "", -1
+        self._callbacks.clear()
+        self._rejoin_wanted = True
+        if self._positions:
+            self._callbacks.append(("lost", list(self._positions)))
+        else:
+            self._rejoin()
+
+    def _join(self) -> None:
+        if self._closed or self._fenced:
+            return
+        if self._joining:
+            self._rejoin_wanted = True  # behind the answer
+            return
+        self._joining, self._rejoin_wanted = True, False
+        member, claims = self._member, list(self._positions)
+        self._process.scheduler.after(
+            self._network.way_s(self._process, "group"), lambda: self._join_at_coordinator(member, claims)
+        )
+
+    def _join_at_coordinator(self, member: str, claims: Sequence[int]) -> None:
+        if self._closed or self._process.killed:
+            return
+        if not self._group.join(self, self._process.name, member, claims):
+            self.join_failed()
+
+    def _refused(self) -> None:
+        self._joining = False
+        if not self._closed:
+            self._lose()
+
+    def _rejoin(self) -> None:
+        """Now, or once all callbacks were served: what is owned must be known."""
+        if self._callbacks or self._serving:
+            self._rejoin_wanted = True
+        else:
+            self._join()
+
+    def _assigned(self, member: str, generation: int, partitions: list[int]) -> None:
+        self._joining = False
+        if self._closed or (self._member and member != self._member):
+            return  # of a membership that is over
+        if member not in self._group.members:
+            self._lose()
+            return
+        self._member, self._generation = member, generation
+        revoked = [partition for partition in self._positions if partition not in partitions]
+        added = [partition for partition in partitions if partition not in self._positions]
+        if revoked:
+            self._callbacks.append(("revoke", revoked))
+            self._rejoin_wanted = True
+        if added or not revoked:
+            self._callbacks.append(("assign", added))
+
+    def _serve_callbacks(self) -> None:
+        while self._callbacks:
+            self._call(*self._callbacks.popleft())
+        if self._rejoin_wanted:
+            self._join()
+
+    def _call(self, what: str, partitions: list[int]) -> None:
+        self._serving = True
+        self._handlers[what](self, [TopicPartition(self._topic, each) for each in partitions])
+        self._serving = False
+
+    def _fetched(self, most: int) -> list[Message]:
+        batch: list[Message] = []
+        for partition, position in list(self._positions.items()):
+            if partition in self._paused or len(batch) >= most:
+                continue
+            log = self._logs[partition]
+            if position >= log.end and self._ends_told.get(partition) == log.end:
+                continue
+            some, self._positions[partition] = log.committed(
+                position, min(most - len(batch), self._dice.choice((1, 3, 1_000)))
+            )
+            batch += some
+            if self._positions[partition] == log.end and self._ends_told.get(partition) != log.end:
+                self._ends_told[partition] = log.end
+                error = KafkaError(KafkaError._PARTITION_EOF)
+                batch.append(Message(topic=self._topic, partition=partition, offset=log.end, error=error))
+        return batch
