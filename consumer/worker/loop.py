@@ -287,23 +287,23 @@ class Worker:
             return
         self._last_show_s = now_s
         partitions = tuple(self._tasks.values())
-        clock_waits = self._processor.holder.clock_waits(self._tasks)
         self._board.publish(
             snapshot_of(
                 partitions,
-                self._health(clock_waits),
+                self._health(),
                 self._settings.http.max_stream_series,
                 self._clocks,
                 self._input.end_offsets(),
                 self._input.brokers.held(),
                 **self._restoring.stats(),
                 tripped=len(self._processor.tripped),
-                clock_waiting=len(clock_waits),
+                clock_waiting=len(self._processor.holder.clock_waits(self._tasks)),
                 output=self._publisher.status(partitions),
             )
         )
 
-    def _health(self, clock_waits: Sequence[str]) -> Health:
+    def _health(self) -> Health:
+        clock_waits = self._processor.holder.clock_waits(self._tasks)
         brokers = self._input.brokers
         silence, held, trouble = brokers.silence(), brokers.held_reason(), self._publisher.trouble
         assigned = bool(self._input.assignment)
