@@ -157,6 +157,7 @@ def topics(
 ) -> None:
     """Check the topics, and create missing ones."""
     settings = read_kafka_settings(config, overrides)
+    from consumer.cli.topics_text import timestamps_text
     from consumer.kafka.admin.topics import check_topics
 
     kafka = settings.kafka.model_copy(update={"create_topics": False}) if check else settings.kafka
@@ -164,6 +165,8 @@ def topics(
         state = "created" if topic.created else "found"
         line = f"{topic.role} topic {topic.name}: {topic.partitions} partitions, {state}"
         typer.echo(json.dumps(topic._asdict(), ensure_ascii=False) if as_json else line)
+        if topic.role == "input" and not as_json:
+            typer.echo(f"  {timestamps_text(topic.timestamp_type)}")
         for warning in topic.warnings:
             typer.echo(f"warning: {warning}", err=True)
 

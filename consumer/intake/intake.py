@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from consumer.intake.ahead import compare_with_clock
 from consumer.intake.framing import CONFLUENT, FORMATS, NULL_SIZE, Headers, find_programs, header_reference, read_frames
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import Bytes, Columns, Frames, Ints, TimeRules
 from consumer.intake.vm.instructions import SCRATCH_BYTES
-from consumer.intake.vm.interpreter import GUARDED_TIME, KAFKA_TIME
+from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, UNCLAMPED_TIME
 from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
 
@@ -38,10 +39,20 @@ class Decoded(NamedTuple):
     """Number of records of an ignored type; they have IGNORED in `events.reject`."""
     rejects: npt.NDArray[np.int64]
     """Indexes of rejects, in order."""
+    clock: Bytes
+    """Of each record: whether it is ahead of the wall clock, as `compare_with_clock` has it."""
+    ahead: int
+    """Number of records that are."""
     references: Ints
     schemas: SchemaCache
     named: bool
     """Whether records name their schemas."""
+
+    def with_future(self, rows: npt.NDArray[np.int64]) -> "Decoded":
+        """Reject the events among these rows, which were found to be ahead of the wall clock."""
+        reject = self.events.reject
+        reject[rows[reject[rows] == 0]] = Reject.FUTURE
+        return self._replace(rejects=_rejects(reject))
 
     def explain(self, row: int) -> RejectDetail:
         """The details of a reject; valid until the next batch."""
@@ -78,7 +89,6 @@ class Intake:
         self._source = source
         self._schemas = schemas
         self._framing = FORMATS[source.format]
-        self._time_rule = KAFKA_TIME if source.time == "kafka" else GUARDED_TIME
         self._columns = Columns()
 
     @property
@@ -100,14 +110,19 @@ class Intake:
         kafka_timestamps_ms: Ints | Sequence[int],
         wall_clock_ms: int,
         headers: Sequence[Headers] | None = None,
+        *,
+        clamps: bool = True,
     ) -> Decoded:
         """Decode the values of records, in order.
+
+        The columns do not depend on the wall clock, so that a replay gets the same ones.
 
         Args:
             values: the records' values; None for a tombstone.
             kafka_timestamps_ms: one per record, -1 if it has none.
             wall_clock_ms: now, in milliseconds since 1970.
             headers: the headers of each record, if they can name schemas; else None.
+            clamps: whether events ahead of their records are taken at the records' Kafka timestamps.
         """
         schemas = self._schemas
         schemas.refresh()
@@ -130,9 +145,14 @@ class Intake:
         waiting = self._find_programs(frames, events.reject)
         if schemas.needs_scratch:
             events = events._replace(text=_with_room(joined, len(values)))
-        time = TimeRules(self._time_rule, wall_clock_ms, self._source.max_future_ms)
+        time = TimeRules(self._time_rule(clamps=clamps), self._source.max_future_ms)
         self._columns.decode(schemas.program_code, frames, events, time, scratch_at=payloads)
-        return self._decoded(events, frames, waiting)
+        return self._decoded(events, frames, waiting, wall_clock_ms)
+
+    def _time_rule(self, *, clamps: bool) -> int:
+        if self._source.time == "kafka":
+            return KAFKA_TIME
+        return CLAMPED_TIME if clamps else UNCLAMPED_TIME
 
     def _find_programs(self, frames: Frames, reject: Bytes) -> int:
         """Assign programs to rows, asking once for new schemas; return the number of waiting rows."""
@@ -162,8 +182,17 @@ class Intake:
             frames.begins[row] = frames.ends[row] - sizes[row]
             frames.references[row] = found if isinstance(found, int) else self._schemas.guid_reference(found)
 
-    def _decoded(self, events: EventColumns, frames: Frames, unresolved: int) -> Decoded:
+    def _decoded(self, events: EventColumns, frames: Frames, unresolved: int, wall_clock_ms: int) -> Decoded:
         count = len(events.reject)
+        clock = np.empty(count, np.uint8)
+        ahead = compare_with_clock(
+            frames.kafka_timestamps_ms,
+            events.timestamp_ms,
+            events.reject,
+            wall_clock_ms,
+            self._source.max_future_ms,
+            clock,
+        )
         rejects = np.flatnonzero(events.reject)
         ignored, waiting = 0, count
         if len(rejects):
@@ -172,14 +201,28 @@ class Intake:
             if unresolved:
                 waiting = int(rejects[reasons == WAITING][0])
             rejects = rejects[reasons < WAITING]
-        named = self._source.format != "raw"
-        return Decoded(events, waiting, ignored, rejects, frames.references, self._schemas, named)
+        return Decoded(
+            events,
+            waiting,
+            ignored,
+            rejects,
+            clock,
+            ahead,
+            frames.references,
+            self._schemas,
+            named=self._source.format != "raw",
+        )
 
 
 def warm_up() -> None:
     """Compile the decoding kernels, or load them from the cache, before the first batch."""
     source = InputSettings()
     Intake(source, SchemaCache(source)).decode([b"\0\0\0\0\1"], [0], 0)
+
+
+def _rejects(reject: Bytes) -> npt.NDArray[np.int64]:
+    rows = np.flatnonzero(reject)
+    return rows[reject[rows] < WAITING]
 
 
 def _join(values: Sequence[bytes | None]) -> tuple[bytearray, Ints]:

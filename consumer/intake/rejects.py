@@ -64,7 +64,7 @@ _SENTENCES = {
     Reject.OUT_OF_RANGE: "bitrate_bps is outside 0 to 2^41, or duration_ms outside 0 to 2^32-1",
     Reject.NOT_FINITE: "a number is NaN or infinite",
     Reject.TIMESTAMP_OUT_OF_RANGE: "the timestamp is outside -2^52 to 2^52 ms",
-    Reject.FUTURE: "the timestamp is more than input.max_future_ms ahead of the record or of the clock",
+    Reject.FUTURE: "the event is more than input.max_future_ms ahead of its record, or the record of the clock",
     Reject.STREAM_LIMIT: "the partition holds windows.max_streams streams, and this is one more",
     Reject.MALFORMED: "the line is not a JSON object of an event",
 }

@@ -57,6 +57,9 @@ REREAD_RECORDS = _counter(
     "Records read again because their transaction was lost or aborted; the other counters have them twice.",
 )
 LATE_EVENTS = _counter("late_events", "Events dropped because their bucket was already closed.", "reason")
+CLAMPED_EVENTS = _counter(
+    "clamped_events", "Events ahead of their record's Kafka timestamp; they are taken at that timestamp."
+)
 TIMEOUTS = _counter("viewer_timeouts", "Viewers removed after viewer_timeout_ms without an event (sessions counting).")
 ORPHAN_LEAVES = _counter("orphan_leaves", "Leave events of viewers who were not present (sessions counting).")
 IMPLICIT_JOINS = _counter(
@@ -81,6 +84,9 @@ RESTORED_ROWS = _counter("restored_rows", "State records read to restore partiti
 REPLAYED_RECORDS = _counter("replayed_records", "Input records replayed to restore partitions.")
 LARGEST_LATENESS = _gauge(
     "largest_lateness_seconds", "Largest distance between a late event and its stream's time.", unit="seconds"
+)
+LARGEST_CLOCK_SKEW = _gauge(
+    "largest_clock_skew_seconds", "Largest distance of a clamped event ahead of its record.", unit="seconds"
 )
 FRESHNESS = _seconds(
     "freshness",
@@ -117,6 +123,9 @@ BREAKER_OPEN_PARTITIONS = _gauge("breaker_open_partitions", "Assigned partitions
 STOPPED_PARTITIONS = _gauge("stopped_partitions", "Assigned partitions stopped because state and Kafka disagree.")
 PAUSED_PARTITIONS = _gauge(
     "paused_partitions", "Live partitions that are not read: output is pending, or a jump of time is being closed."
+)
+CLOCK_WAITING_PARTITIONS = _gauge(
+    "clock_waiting_partitions", "Live partitions that wait: their next records are ahead of this machine's clock."
 )
 PENDING_OUTPUT_RECORDS = _gauge("pending_output_records", "Summaries and dead letters that are not committed.")
 PENDING_OUTPUT_BYTES = _gauge(
@@ -169,6 +178,7 @@ CATALOGUE = (
     EVENTS,
     REREAD_RECORDS,
     LATE_EVENTS,
+    CLAMPED_EVENTS,
     TIMEOUTS,
     ORPHAN_LEAVES,
     IMPLICIT_JOINS,
@@ -188,6 +198,7 @@ CATALOGUE = (
     RESTORED_ROWS,
     REPLAYED_RECORDS,
     LARGEST_LATENESS,
+    LARGEST_CLOCK_SKEW,
     FRESHNESS,
     COMMIT_DURATION,
     RESTORE_DURATION,
@@ -199,6 +210,7 @@ CATALOGUE = (
     RESTORING_PARTITIONS,
     STOPPED_PARTITIONS,
     PAUSED_PARTITIONS,
+    CLOCK_WAITING_PARTITIONS,
     PENDING_OUTPUT_RECORDS,
     PENDING_OUTPUT_BYTES,
     OPEN_TRANSACTION_AGE,

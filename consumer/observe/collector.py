@@ -48,6 +48,7 @@ class SnapshotCollector:
         yield _single(catalogue.RESTORING_PARTITIONS, snapshot.restoring)
         yield _single(catalogue.STOPPED_PARTITIONS, snapshot.stopped)
         yield _single(catalogue.BREAKER_OPEN_PARTITIONS, snapshot.tripped)
+        yield _single(catalogue.CLOCK_WAITING_PARTITIONS, snapshot.clock_waiting)
         yield _single(catalogue.STREAM_SERIES_LEFT_OUT, snapshot.streams_left_out)
         yield from _output(snapshot.output)
 

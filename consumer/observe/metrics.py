@@ -20,8 +20,9 @@ from consumer.observe import catalogue
 from consumer.observe.catalogue import MetricSpec
 from consumer.windows.events import KINDS
 
-LATE_REASONS = ("stream_time", "stream_idle")
-"""Closed by the stream's own time, or by the idle watermark that its partition's time sets."""
+LATE_REASONS = ("stream_time", "stream_idle", "clamped")
+"""Closed by the stream's own time, or by the idle watermark that its partition's time sets; or closed at the record's
+time, at which an event ahead of its record is taken, but not at the event's own."""
 REBALANCE_KINDS = ("assigned", "revoked", "lost")
 MAX_ERROR_LABELS = 32
 OTHER_ERROR = "other"
@@ -80,6 +81,8 @@ class WorkerMetrics:
         self._poll_gap = self._histogram(catalogue.POLL_GAP)
         self._largest_poll_gap = _Largest(self._gauge(catalogue.LARGEST_POLL_GAP))
         self._largest_lateness = _Largest(self._gauge(catalogue.LARGEST_LATENESS))
+        self._clamped = self._counter(catalogue.CLAMPED_EVENTS)
+        self._largest_skew = _Largest(self._gauge(catalogue.LARGEST_CLOCK_SKEW))
 
     def count_events(self, by_kind: Sequence[int] | npt.NDArray[np.int64]) -> None:
         """Add processed events, one number per kind, in the order of their codes."""
@@ -91,6 +94,11 @@ class WorkerMetrics:
         """Add late events of one of `LATE_REASONS`, with the largest distance behind stream time."""
         self._late[reason].inc(number)
         self._largest_lateness.see(largest_lateness_ms / 1000)
+
+    def count_clamped(self, number: int, largest_skew_ms: int) -> None:
+        """Add events that were ahead of their records, with the largest distance."""
+        self._clamped.inc(number)
+        self._largest_skew.see(largest_skew_ms / 1000)
 
     def count_presence(self, timeouts: int, orphan_leaves: int, implicit_joins: int, untracked: int) -> None:
         """Add counters of sessions counting."""

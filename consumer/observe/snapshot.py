@@ -83,6 +83,8 @@ class Health:
     kafka_answers: bool = True
     input_readable: bool = True
     loop_turns: bool = True
+    clock_agrees: bool = True
+    """No partition waits because its records are ahead of this machine's clock."""
     reason: str = ""
 
     def missing(self) -> tuple[str, ...]:
@@ -96,6 +98,7 @@ class Health:
             ("Kafka answers", self.kafka_answers),
             ("input readable", self.input_readable),
             ("loop turns", self.loop_turns),
+            ("clock agrees with records", self.clock_agrees),
         )
         return tuple(name for name, holds in conditions if not holds)
 
@@ -121,6 +124,8 @@ class Snapshot:
     stopped: int = 0
     tripped: int = 0
     """Number of assigned partitions stopped by an open circuit breaker."""
+    clock_waiting: int = 0
+    """Number of live partitions whose next records are ahead of this machine's clock."""
 
 
 class SnapshotBoard:

@@ -15,10 +15,10 @@ VERSION = 2
 READABLE_VERSIONS = frozenset({1, VERSION})
 """Version 1 holds no pending jump."""
 
-RULES_VERSION = 1
-"""Version of the counting rules that this release writes."""
+RULES_VERSION = 2
+"""Version of the rules that shape results, as this release applies them to new records."""
 
-READABLE_RULES = frozenset({RULES_VERSION})
+READABLE_RULES = frozenset({1, RULES_VERSION})
 """Rules versions that this release can replay: a replay runs under the version of its checkpoint."""
 
 _STORED_TIMES = ("partition_time_ms", "floor_ms", "closed_below_ms")
@@ -48,6 +48,8 @@ class Checkpoint:
     rows: Checksum
     """Number and digest of the rows."""
     settings: Mapping[str, Mapping[str, Any]]
+    rules_version: int
+    """The version under which the rows are as they are, as the settings are."""
     identity: Identity
     written_ms: int
     """Wall clock, for people."""
@@ -60,7 +62,6 @@ class Checkpoint:
         """The record's value."""
         record = asdict(self) | {
             "version": VERSION,
-            "rules_version": RULES_VERSION,
             "times": dict(zip(_STORED_TIMES, self.times, strict=True)),
             "hash_key": [f"{word:016x}" for word in self.hash_key],
             "rows": {"count": self.rows.count, "digest": f"{self.rows.digest:016x}"},
@@ -90,6 +91,7 @@ def decoded(value: bytes) -> Checkpoint:
             hash_key=(first, second),
             rows=Checksum(int(record["rows"]["count"]), int(record["rows"]["digest"], 16)),
             settings=record["settings"],
+            rules_version=int(record["rules_version"]),
             identity=Identity(**record["identity"]),
             written_ms=int(record["written_ms"]),
             jump=_jump(record.get("jump")),
@@ -97,6 +99,11 @@ def decoded(value: bytes) -> Checkpoint:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(f"the checkpoint cannot be read: {type(error).__name__}: {error}") from None
+
+
+def clamps(rules_version: int) -> bool:
+    """Whether events ahead of their records are taken at the records' Kafka timestamps: not under version 1."""
+    return rules_version > 1
 
 
 def _jump(stored: Mapping[str, Any] | None) -> Jump | None:

@@ -20,7 +20,7 @@ from consumer.state.journal import Journal, JournalRecord
 from consumer.windows.partition import PartitionWindows
 
 NO_CLOCK_MS = 2**53
-"""A wall clock that no event is ahead of: future events were rejected in the first run."""
+"""A wall clock that no record is ahead of: what was rejected by the clock is in the journal."""
 
 _JOURNALLED = 253
 """Marks journalled rejects in `EventColumns.reject`."""
@@ -45,6 +45,7 @@ class Replay:
         journal: JournalRecord,
         *,
         reads_headers: bool,
+        clamps: bool,
     ) -> None:
         self.windows = windows
         self.next_offset = next_offset
@@ -59,6 +60,7 @@ class Replay:
         self._first_offset: int | None = None
         self._steps = list(journal.journal.steps)
         self._reads_headers = reads_headers
+        self._clamps = clamps
 
     @property
     def complete(self) -> bool:
@@ -98,7 +100,7 @@ class Replay:
         if begin == end or self.waits:
             return
         headers = batch.headers() if self._reads_headers else None
-        decoded = self._intake.decode(batch.values, batch.timestamps_ms, NO_CLOCK_MS, headers)
+        decoded = self._intake.decode(batch.values, batch.timestamps_ms, NO_CLOCK_MS, headers, clamps=self._clamps)
         reject = decoded.events.reject
         reject[self.journal.journal.rejects.among(batch.offsets)] = _JOURNALLED
         end = self._until_it_waits(decoded, begin, end)

@@ -20,7 +20,7 @@ from consumer.runtime.secret import new_hash_key
 from consumer.settings.model import Settings
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
-from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.checkpoint import RULES_VERSION, Checkpoint, Identity
 from consumer.state.inspect import View, read_stored
 from consumer.state.journal import Journal, StateError
 from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL
@@ -206,6 +206,7 @@ def _empty_checkpoint(settings: Settings, identity: Identity) -> Checkpoint:
         hash_key=new_hash_key(),
         rows=Checksum(0, 0),
         settings=result_settings_of(settings),
+        rules_version=RULES_VERSION,
         identity=identity,
         written_ms=0,
     )

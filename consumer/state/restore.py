@@ -21,7 +21,7 @@ from consumer.settings.model import InputSettings, Settings
 from consumer.settings.window_rules import window_rules
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
-from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.checkpoint import RULES_VERSION, Checkpoint, Identity
 from consumer.state.consistency import StateInconsistent, check_identity, check_offsets, check_settings
 from consumer.state.contents import Contents
 from consumer.state.finding import Finding
@@ -45,10 +45,11 @@ class RestoreContext(NamedTuple):
 
 
 class RuleChange(NamedTuple):
-    """Changed result settings of a partition."""
+    """Changed result settings of a partition, or another version of the rules, or both."""
 
     settings: ResultSettings
     rules: WindowRules
+    rules_version: int
 
 
 class Restored(NamedTuple):
@@ -62,8 +63,10 @@ class Restored(NamedTuple):
     journal: Journal
     result_settings: ResultSettings
     """Those under which the windows are as they are."""
+    rules_version: int = RULES_VERSION
+    """The same of the version of the rules."""
     rule_changes: tuple[RuleChange, ...] = ()
-    """Changed result settings, to be applied one after the other and stored before any record is processed."""
+    """What changes them, to be applied one after the other and stored before any record is processed."""
     rows: int = 0
     """Row records read, outdated ones included."""
     replayed: int = 0
@@ -292,6 +295,7 @@ class Restore:
             checkpoint.next_offset,
             journal,
             reads_headers=reads_headers(self._context.settings.input),
+            clamps=checkpoints.clamps(checkpoint.rules_version),
         )
 
     def _replayed(self) -> Restored | None:
@@ -325,6 +329,7 @@ class Restore:
             checkpoint=replay.journal.checkpoint,
             journal=replay.continued_journal(),
             result_settings=checkpoint.settings,
+            rules_version=checkpoint.rules_version,
             rule_changes=tuple(self._rule_changes(checkpoint)),
             rows=self._rows,
             replayed=replay.replayed,
@@ -332,9 +337,11 @@ class Restore:
         )
 
     def _rule_changes(self, checkpoint: Checkpoint) -> Iterator[RuleChange]:
-        """What was begun before this restore is finished first; then this worker's settings take effect."""
-        before = checkpoint.settings
-        for after in (checkpoint.pending_settings, result_settings_of(self._context.settings)):
-            if after is not None and changed_keys(before, after):
-                yield RuleChange(after, window_rules(settings_of(after, self._context.settings).windows))
+        """What was begun before this restore is finished first; then settings and rules of this worker take effect."""
+        before, version = checkpoint.settings, checkpoint.rules_version
+        ours = result_settings_of(self._context.settings)
+        for after, new_version in ((checkpoint.pending_settings, version), (ours, RULES_VERSION)):
+            if after is not None and (changed_keys(before, after) or new_version != version):
+                rules = window_rules(settings_of(after, self._context.settings).windows)
+                yield RuleChange(after, rules, new_version)
                 before = after

@@ -33,5 +33,7 @@ class EventColumns(NamedTuple):
     kind: npt.NDArray[np.uint8]
     value: npt.NDArray[np.int64]
     """Bits per second of a bitrate report, milliseconds of a buffer event, else 0."""
+    clamped_ms: npt.NDArray[np.int64]
+    """How far the event was ahead of its record, at whose Kafka timestamp it is taken; 0 if it was not."""
     reject: npt.NDArray[np.uint8]
     """0 for a valid event, else the code of the reason for its rejection."""

@@ -20,8 +20,10 @@ LATE = 1
 LATE_IDLE = 2
 STREAM_LIMIT = 3
 REJECTED = 4
-STATUSES = ("accepted", "late", "late_idle", "stream_limit", "rejected")
-"""Outcome of an event, by code: late by its stream's own time or by the idle watermark; a stream past the limit."""
+LATE_CLAMPED = 5
+STATUSES = ("accepted", "late", "late_idle", "stream_limit", "rejected", "late_clamped")
+"""Outcome of an event, by code: late by its stream's own time or by the idle watermark; a stream past the limit; late
+at its record's time, at which it is taken, but not at its own."""
 
 
 @compiled
@@ -87,7 +89,7 @@ def _process_all(
         row = find_stream(state, hash_, events.text, at, size)
         slot = _newest_if_it_holds(rules, state, row, timestamp_ms)
         if slot == NONE:
-            status[i - begin] = _judge(rules, state, row, timestamp_ms)
+            status[i - begin] = _judge(rules, state, row, timestamp_ms, events.clamped_ms[i])
             if status[i - begin] == ACCEPTED and row == NONE:
                 row = add_stream(state, hash_, events.text, at, size)
         else:
@@ -122,20 +124,42 @@ def _newest_if_it_holds(rules: WindowRules, state: State, row: int, timestamp_ms
 
 
 @inlined
-def _judge(rules: WindowRules, state: State, row: int, timestamp_ms: int) -> int:
-    """Classify an event; its own timestamp is taken into stream time first."""
+def _judge(rules: WindowRules, state: State, row: int, timestamp_ms: int, clamped_ms: int) -> int:
+    """Classify an event that is taken at a timestamp, `clamped_ms` before its own."""
+    head = state.head[0]
+    late = ACCEPTED
+    for its_own_time in range(2):  # one copy of the check in the machine code
+        if its_own_time:
+            if late == ACCEPTED or clamped_ms == 0:
+                break
+            timestamp_ms += clamped_ms
+        found = _lateness(rules, state, row, timestamp_ms)
+        if its_own_time:
+            late = LATE_CLAMPED if found == ACCEPTED else late
+        elif found != ACCEPTED:
+            late = found
+            time_ms = state.streams[row]["time_ms"] if late == LATE else head["idle_watermark_ms"]
+            head["largest_lateness_ms"] = max(head["largest_lateness_ms"], time_ms - timestamp_ms)
+    if late != ACCEPTED:
+        return late
+    if row == NONE and head["streams_live"] >= rules.max_streams:
+        return STREAM_LIMIT
+    return ACCEPTED
+
+
+@inlined
+def _lateness(rules: WindowRules, state: State, row: int, timestamp_ms: int) -> int:
+    """ACCEPTED, or how an event of that time is late; its timestamp is taken into stream time first."""
     head = state.head[0]
     start_ms = bucket_start_ms(timestamp_ms, rules.bucket_ms)
     open_until_ms = closes_after_ms(rules, start_ms)
-    time_ms = timestamp_ms if row == NONE else max(timestamp_ms, state.streams[row]["time_ms"])
-    if open_until_ms < time_ms or (row != NONE and start_ms < state.streams[row]["closed_below_ms"]):
-        head["largest_lateness_ms"] = max(head["largest_lateness_ms"], time_ms - timestamp_ms)
+    # A stream's own bucket is open at its own time, whatever the grace.
+    if row != NONE and (
+        open_until_ms < state.streams[row]["time_ms"] or start_ms < state.streams[row]["closed_below_ms"]
+    ):
         return LATE
     if open_until_ms < head["idle_watermark_ms"] or start_ms < head["closed_below_ms"]:
-        head["largest_lateness_ms"] = max(head["largest_lateness_ms"], head["idle_watermark_ms"] - timestamp_ms)
         return LATE_IDLE
-    if row == NONE and head["streams_live"] >= rules.max_streams:
-        return STREAM_LIMIT
     return ACCEPTED
 
 

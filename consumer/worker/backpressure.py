@@ -54,6 +54,6 @@ class Backpressure:
         if paused and not task.paused:
             self._input.pause([task.number])
         elif task.paused and not paused:
-            task.held.clear()  # they are read again
+            task.forget_read()
             self._input.begin(task.number, task.next_offset)
         task.paused = paused

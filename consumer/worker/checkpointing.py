@@ -146,6 +146,7 @@ class StateWriter:
             hash_key=windows.hash_key,
             rows=changed.all_rows,
             settings=partition.result_settings,
+            rules_version=partition.rules_version,
             identity=self.identity,
             written_ms=self._clocks.wall_ms(),
             jump=windows.jump,

@@ -50,7 +50,7 @@ class CircuitBreaker:
         """Record which of the next records were rejected; return the index that opens it, or None if none does.
 
         Args:
-            rejected: one flag per record; leave out records from the future, which count neither way.
+            rejected: one flag per record.
         """
         new = np.flatnonzero(rejected) + self._seen
         first, self._seen = self._seen, self._seen + len(rejected)

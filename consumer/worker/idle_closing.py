@@ -24,7 +24,8 @@ class IdleClosing:
         now_s = self._clocks.monotonic_s()
         elapsed_ms, self._last_turn_s = (now_s - self._last_turn_s) * 1000, now_s
         for partition in tasks.values():
-            if partition.number in with_records or partition.held or partition.paused or partition.jumping:
+            waits = partition.held or partition.ahead.wait or partition.paused or partition.jumping
+            if partition.number in with_records or waits:
                 partition.idle.record_seen()
             else:
                 partition.idle.polled(elapsed_ms)

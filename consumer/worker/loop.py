@@ -297,11 +297,13 @@ class Worker:
                 self._input.brokers.held(),
                 **self._restoring.stats(),
                 tripped=len(self._processor.tripped),
+                clock_waiting=len(self._processor.holder.clock_waits(self._tasks)),
                 output=self._publisher.status(partitions),
             )
         )
 
     def _health(self) -> Health:
+        clock_waits = self._processor.holder.clock_waits(self._tasks)
         brokers = self._input.brokers
         silence, held, trouble = brokers.silence(), brokers.held_reason(), self._publisher.trouble
         assigned = bool(self._input.assignment)
@@ -311,6 +313,7 @@ class Worker:
             trouble or self._publisher.not_ready_reason,
             self._restoring.reason,
             held,
+            *clock_waits,
             next((task.waiting_reason for task in self._tasks.values() if task.held and task.waiting_reason), ""),
             "" if assigned or silence else brokers.group_reason(),
         )
@@ -322,6 +325,7 @@ class Worker:
             commits_succeed=not trouble,
             kafka_answers=not silence,
             input_readable=not held,
+            clock_agrees=not clock_waits,
             reason="; ".join(filter(None, reasons)),
         )
 

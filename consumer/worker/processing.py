@@ -19,10 +19,10 @@ from consumer.output.dead_letter import Cause, Rejected
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.windows.events import KINDS
-from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, STATUSES, STREAM_LIMIT
+from consumer.windows.process import ACCEPTED, LATE, LATE_CLAMPED, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
+from consumer.worker.holding import RecordHolder, behind_held
 from consumer.worker.reject_log import Example, RejectLog
 from consumer.worker.task import PartitionTask
-from consumer.worker.wait_log import WaitLog
 
 BATCH = 1_000
 """Messages per batch; more are slower and take more memory."""
@@ -33,7 +33,10 @@ _log = structlog.get_logger(__name__)
 
 
 class RecordProcessor:
-    """Processes messages of owned partitions, and holds back those whose schema is not available yet."""
+    """Processes messages of owned partitions.
+
+    Holds back those whose schema is not available yet, and those that are ahead of this machine's clock.
+    """
 
     def __init__(
         self, settings: Settings, intake: Intake, source: PartitionReader, metrics: WorkerMetrics, clocks: Clocks
@@ -46,11 +49,11 @@ class RecordProcessor:
         self._clocks = clocks
         self._last_retry_s = clocks.monotonic_s()
         self._uses_breaker = settings.input.breaker
+        self.holder = RecordHolder(source, clocks, settings.input.max_future_ms)
         self._counted_to: dict[int, int] = {}
         """By partition: the offset behind the last record that the counters have."""
         self._seen_answers = 0
         self.reject_log = RejectLog(settings.kafka.input_topic, clocks.monotonic_s)
-        self._wait_log = WaitLog(clocks.monotonic_s)
         self.tripped: dict[int, str] = {}
         """Partitions whose circuit breaker has opened, with the reason; the caller drops their memory uncommitted."""
 
@@ -61,23 +64,27 @@ class RecordProcessor:
         """
         if not messages:
             return frozenset()
-        batch = batch_of(messages)
+        batch = batch_of(behind_held(messages, tasks))
         headers = batch.headers() if self._reads_headers else None
         decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers)
         for run in batch.runs:
             partition = tasks.get(run.partition)
             if partition is None or run.partition in self.tripped:
                 continue  # read before the partition was revoked; its next owner reads it again
-            if partition.paused:
+            if partition.paused or partition.read_again:
                 continue  # read again from its next offset
             if partition.held:
                 partition.held.extend(batch.messages[run.begin : run.end])
                 continue
             self._process_run(partition, batch, decoded, run)
+        self.holder.read_again(tasks)
         return frozenset(run.partition for run in batch.runs)
 
     def process_held(self, tasks: Mapping[int, PartitionTask]) -> None:
-        """Process again the messages that wait for a schema, when a look-up has ended or `HELD_RETRY_S` have passed."""
+        """Process again the messages that wait for a schema or for the clock.
+
+        When a look-up has ended, or `HELD_RETRY_S` have passed.
+        """
         now_s = self._clocks.monotonic_s()
         waiting = [partition for partition in tasks.values() if partition.held and not partition.paused]
         if not waiting:
@@ -92,13 +99,13 @@ class RecordProcessor:
             if not partition.held:
                 partition.waiting_reason = ""
                 if not partition.paused:
-                    self._input.resume([partition.number])
+                    self.holder.read_on(partition)
 
     def _process_run(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> None:
         # After a rewind the client library may still return records that are already in the windows.
         known = np.searchsorted(batch.offsets[run.begin : run.end], partition.next_offset)
         run = run._replace(begin=run.begin + int(known))
-        end = self._hold_back(partition, batch, decoded, run)
+        decoded, end = self.holder.hold_back(partition, batch, decoded, run)
         if end == run.begin:
             return
         status = partition.windows.apply(decoded.events, run.begin, end, batch.offsets)
@@ -106,6 +113,7 @@ class RecordProcessor:
         if partition.jumping:
             self._pause(partition)
         if self._uses_breaker and self._opens_breaker(partition, decoded, run._replace(end=end), status):
+            partition.read_again = False
             return  # the windows are ahead of the last consistent cut; the caller drops them
         partition.next_offset = int(batch.offsets[end - 1]) + 1
         self._count_reread(partition, batch.offsets[run.begin : end])
@@ -113,6 +121,7 @@ class RecordProcessor:
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
         partition.processed_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
         self._count(decoded.events.kind[run.begin : end], status, partition)
+        self._count_clamped(decoded.events.clamped_ms[run.begin : end], status)
         if decoded.ignored:  # records behind a waiting one are decoded and counted later
             self._metrics.count_ignored(int(np.count_nonzero(decoded.events.reject[run.begin : end] == IGNORED)))
         self._dead_letter_rejects(partition, batch, decoded, range(run.begin, end), status)
@@ -138,7 +147,7 @@ class RecordProcessor:
         """Process no more records until a jump of time is finished; they are read again then."""
         partition.checkpoint_wanted = True
         partition.paused = True
-        partition.held.clear()
+        partition.forget_read()
         self._input.pause([partition.number])
 
     def _opens_breaker(
@@ -149,11 +158,10 @@ class RecordProcessor:
             return False
         codes = decoded.events.reject[run.begin : run.end]
         rejected = ((codes != 0) & (codes < WAITING)) | (status == STREAM_LIMIT)
-        # Records from the future do not count: a wrong clock says nothing about the topic.
-        opened = partition.breaker.observe(rejected[codes != Reject.FUTURE])
+        opened = partition.breaker.observe(rejected)
         if opened is None or partition.breaker.passed is None:
             return False
-        reasons = np.bincount(np.where(codes == 0, Reject.STREAM_LIMIT, codes)[rejected & (codes != Reject.FUTURE)])
+        reasons = np.bincount(np.where(codes == 0, Reject.STREAM_LIMIT, codes)[rejected])
         most = Reject(int(np.argmax(reasons)))
         self.tripped[partition.number] = (
             f"partition {partition.number}: {partition.breaker.passed.sentence}, most of them {most.label} "
@@ -163,29 +171,22 @@ class RecordProcessor:
         _log.error("breaker opened", partition=partition.number, reason=self.tripped[partition.number])
         return True
 
-    def _hold_back(self, partition: PartitionTask, batch: Batch, decoded: Decoded, run: Run) -> int:
-        """Return where the run ends for now: before the first record whose schema is not available."""
-        if decoded.waiting >= run.end:
-            return run.end
-        waiting = np.flatnonzero(decoded.events.reject[run.begin : run.end] == WAITING)
-        if not len(waiting):
-            return run.end
-        end = run.begin + int(waiting[0])
-        partition.held.extend(batch.messages[end : run.end])
-        self._input.pause([partition.number])
-        partition.waiting_reason = decoded.waiting_reason(end)
-        self._wait_log.note(partition.number, partition.waiting_reason)
-        return end
-
     def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
         by_status = np.bincount(status, minlength=len(STATUSES)).tolist()
         accepted = kinds if by_status[ACCEPTED] == len(status) else kinds[status == ACCEPTED]
         self._metrics.count_events(np.bincount(accepted, minlength=len(KINDS)))
         self._metrics.count_presence(*partition.new_session_counts())
-        for code, reason in ((LATE, "stream_time"), (LATE_IDLE, "stream_idle")):
+        for code, reason in ((LATE, "stream_time"), (LATE_IDLE, "stream_idle"), (LATE_CLAMPED, "clamped")):
             if by_status[code]:
                 lateness_ms = partition.windows.stats().largest_lateness_ms
                 self._metrics.count_late(reason, by_status[code], lateness_ms)
+
+    def _count_clamped(self, clamped_ms: npt.NDArray[np.int64], status: npt.NDArray[np.uint8]) -> None:
+        if not clamped_ms.any():  # the usual case; of rejects the column may hold anything
+            return
+        clamped_ms = clamped_ms[(status != REJECTED) & (clamped_ms != 0)]
+        if len(clamped_ms):
+            self._metrics.count_clamped(len(clamped_ms), int(clamped_ms.max()))
 
     def _dead_letter_rejects(
         self,

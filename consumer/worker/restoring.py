@@ -217,9 +217,10 @@ class PartitionRestorer:
             processed_bytes=restored.replayed_bytes,
             counted=restored.windows.counters(),
             result_settings=restored.result_settings,
+            rules_version=restored.rules_version,
             rule_changes=list(restored.rule_changes),
         )
         restored.windows.limit_closed(CLOSED_AT_ONCE)
         if restored.rule_changes:
-            _log.info("changed settings take effect", partition=partition, offset=task.next_offset)
+            _log.info("changed settings or rules take effect", partition=partition, offset=task.next_offset)
         return task

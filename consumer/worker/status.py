@@ -28,6 +28,7 @@ def snapshot_of(
     restoring: int = 0,
     stopped: int = 0,
     tripped: int = 0,
+    clock_waiting: int = 0,
     output: OutputStatus = NO_OUTPUT,
 ) -> Snapshot:
     """Build a snapshot, with the `limit` streams that have the most viewers."""
@@ -44,6 +45,7 @@ def snapshot_of(
         restoring=restoring,
         stopped=stopped,
         tripped=tripped,
+        clock_waiting=clock_waiting,
     )
 
 

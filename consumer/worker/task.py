@@ -6,13 +6,15 @@ import numpy as np
 
 from consumer.kafka.protocols import Message
 from consumer.output.outbox import Outbox
+from consumer.state.checkpoint import RULES_VERSION
 from consumer.state.journal import Journal, Step
 from consumer.state.restore import RuleChange
-from consumer.state.result_settings import ResultSettings
+from consumer.state.result_settings import ResultSettings, changed_keys
 from consumer.windows.closing import STREAM_IDLE
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.stats import NO_COUNTERS, SessionCounters
 from consumer.worker.circuit_breaker import CircuitBreaker
+from consumer.worker.clock_wait import AheadOfClock
 from consumer.worker.idleness import IdleClock
 
 
@@ -44,18 +46,32 @@ class PartitionTask:
     outbox: Outbox = field(default_factory=Outbox)
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     held: list[Message] = field(default_factory=list)
-    """Read, but their schema is not available yet; the partition is paused meanwhile, so they don't grow."""
+    """Read, but their schema is not available yet, or they are ahead of the clock; at most a batch or two."""
     waiting_reason: str = ""
-    """Why the held records wait, for messages; empty while the look-up of their schema is only beginning."""
+    """Why they wait for a schema, for messages; empty while the look-up of their schema is only beginning."""
+    held_for_schema: bool = False
+    reading_paused: bool = False
+    """The reader is paused for what is held."""
+    ahead: AheadOfClock = field(default_factory=AheadOfClock)
+    read_again: bool = False
+    """Records behind the next offset were dropped: the reader has to go back to it."""
     last_timestamp_ms: int = -1
     """Kafka timestamp of the last processed record; -1 before the first."""
     paused: bool = False
     """Nothing is read: a jump of time is pending, or pending output has reached its limit."""
     result_settings: ResultSettings = field(default_factory=dict)
     """Those under which the windows are as they are; a checkpoint stores them."""
+    rules_version: int = RULES_VERSION
+    """The same of the version of the rules."""
     rule_changes: list[RuleChange] = field(default_factory=list)
-    """Changed result settings that are not in effect in all streams; the first one may be in some."""
+    """Changed result settings and versions that are not in effect in all streams; the first one may be in some."""
     _rule_change_begun: bool = False
+
+    def forget_read(self) -> None:
+        """Drop what was read but not processed; the caller has it read again from the next offset."""
+        self.held.clear()
+        self.reading_paused = self.read_again = False
+        self.ahead.dropped_from = None
 
     @property
     def to_commit(self) -> bool:
@@ -90,10 +106,11 @@ class PartitionTask:
             self.windows.continue_jump()
         elif self.rule_changes:
             self._rule_change_begun = True
-            self.windows.change_rules(self.rule_changes[0].rules, self.next_offset)
+            if changed_keys(self.result_settings, self.rule_changes[0].settings):
+                self.windows.change_rules(self.rule_changes[0].rules, self.next_offset)
         if self._rule_change_begun and not self.windows.jump_pending:
             self._rule_change_begun = False
-            self.result_settings = self.rule_changes.pop(0).settings
+            self.result_settings, _, self.rules_version = self.rule_changes.pop(0)
         self.checkpoint_wanted = True
         self.add_closed_now(closed_at_ms)
 

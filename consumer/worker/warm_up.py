@@ -57,6 +57,7 @@ def _events(start_ms: int) -> EventColumns:
         timestamp_ms=np.arange(start_ms, start_ms + _STREAMS, dtype=np.int64),
         kind=zeros,
         value=np.zeros(_STREAMS, np.int64),
+        clamped_ms=np.zeros(_STREAMS, np.int64),
         reject=zeros,
     )
 

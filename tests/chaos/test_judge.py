@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from tests.chaos.counting import Summary
 from tests.chaos.judge import (
@@ -140,6 +140,9 @@ class Written:
 
     def headers(self) -> None:
         return None
+
+    def timestamp(self) -> tuple[int, int]:
+        return TIMESTAMP_NOT_AVAILABLE, -1
 
 
 RECORDS: Any = [Written(offset, event) for offset, event in enumerate(VIEWINGS)]

@@ -8,7 +8,7 @@ import pytest
 from consumer.kafka.protocols import Bounds
 from consumer.settings.model import Settings
 from consumer.state import journal as journals
-from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.checkpoint import RULES_VERSION, Checkpoint, Identity
 from consumer.state.consistency import StateInconsistent, check_offsets
 from consumer.state.journal import Journal
 from consumer.windows.layout import Times
@@ -17,7 +17,7 @@ from tests.chaos.journals import POISONS
 from tests.chaos.resets import command_in, continued_at
 
 OFFSET = 40
-CHECKPOINT = Checkpoint(3, OFFSET, Times(), (1, 2), Checksum(0, 0), {}, Identity("c", "t", "g"), 0)
+CHECKPOINT = Checkpoint(3, OFFSET, Times(), (1, 2), Checksum(0, 0), {}, RULES_VERSION, Identity("c", "t", "g"), 0)
 
 
 def test_the_command_of_a_reason_is_read() -> None:

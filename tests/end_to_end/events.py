@@ -10,6 +10,7 @@ import fastavro
 from confluent_kafka import Message
 
 from tests.reference.events_counting import Closed, Event, Reference, Rules
+from tests.reference.timing import clamped_ms
 
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "viewer_event.avsc"
 SCHEMA_ID = 7
@@ -48,8 +49,13 @@ def decoded(value: bytes) -> Event:
 
 
 def judged(records: Iterable[Message], rules: Rules) -> Reference:
-    """Return the judge's result for the records of one partition."""
-    return judged_events(((record.offset() or 0, decoded(record.value() or b"")) for record in records), rules)
+    """Return the judge's result for one partition; an event ahead of its record is taken at the record's time."""
+    reference = Reference(rules)
+    for record in records:
+        event = decoded(record.value() or b"")
+        by_ms = clamped_ms(event.timestamp_ms, record.timestamp()[1])
+        reference.apply(event._replace(timestamp_ms=event.timestamp_ms - by_ms), record.offset() or 0, by_ms)
+    return reference
 
 
 def judged_events(events: Iterable[tuple[int, Event]], rules: Rules) -> Reference:

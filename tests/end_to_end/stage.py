@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from consumer.runtime.clocks import Clocks
 from consumer.settings.model import HttpSettings, InputSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
 from tests.end_to_end.events import SCHEMA_ID, SCHEMA_PATH
@@ -213,9 +214,9 @@ def stage(bootstrap_servers: str, partitions: int, rules: Rules, **by_viewer: in
 
 
 @contextlib.contextmanager
-def running(settings: Settings) -> Iterator[Service]:
+def running(settings: Settings, clocks: Clocks | None = None) -> Iterator[Service]:
     """Run a service in a thread; stop it at the end, and raise the error that ended it earlier."""
-    thresholds, service, stop = gc.get_threshold(), Service(settings), threading.Event()
+    thresholds, service, stop = gc.get_threshold(), Service(settings, clocks), threading.Event()
     failures: list[Exception] = []
     thread = threading.Thread(target=_run, args=(service, stop, failures), name="service")
     thread.start()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from consumer.intake.ahead import AHEAD, IN_TIME, UNDECIDED
 from consumer.intake.intake import Decoded
 from consumer.intake.rejects import WAITING, Reject
 from tests.fuzz.feeds import Feed
@@ -38,7 +39,8 @@ def judge_batch(
     for i, (value, stamp, code) in enumerate(zip(values, stamps, codes, strict=True)):
         if code == 0 or i % one_in == 0:
             event = row(decoded.events, i)
-            _judge(feed, value, stamp, clock_ms, event)
+            _judge(feed, value, stamp, event, int(decoded.events.clamped_ms[i]))
+            _judge_clock(feed, stamp, clock_ms, event, int(decoded.clock[i]))
             found[event.reject] += 1
         else:
             found[_label(code)] += 1
@@ -51,7 +53,7 @@ def _label(code: int) -> str:
     return Reject(code).label if code < WAITING else "ignored"
 
 
-def _judge(feed: Feed, value: bytes | None, stamp: int, clock_ms: int, event: Event) -> None:
+def _judge(feed: Feed, value: bytes | None, stamp: int, event: Event, clamped_ms: int) -> None:
     framed = _framing(feed, value)
     if framed or value is None:
         expected: Event | None = Event(reject=framed)
@@ -61,8 +63,10 @@ def _judge(feed: Feed, value: bytes | None, stamp: int, clock_ms: int, event: Ev
         if event.reject in UNREADABLE:
             if expected is None or read_by_fastavro_alone(payload, event.reject):
                 return
-        elif expected is not None and not expected.reject and _is_ahead(feed, expected, stamp, clock_ms):
-            expected = Event(reject="future")
+        elif expected is not None and not expected.reject:
+            own_ms, expected = expected.timestamp_ms, _held_against_record(feed, expected, stamp)
+            if not expected.reject and event.timestamp_ms + clamped_ms != own_ms:
+                raise Wrong(f"clamped by {clamped_ms} ms to {event.timestamp_ms}: {value!r} is of {own_ms}, at {stamp}")
     if event != expected:
         raise Wrong(f"{event}, but the judge says {expected}: {value!r}, {feed.source.format}, at {stamp}")
 
@@ -80,6 +84,22 @@ def _framing(feed: Feed, value: bytes | None) -> str:
     return "" if value[:size] == feed.head else "unknown_schema"
 
 
-def _is_ahead(feed: Feed, event: Event, stamp: int, clock_ms: int) -> bool:
-    latest_ms = clock_ms if stamp == -1 else min(clock_ms, stamp)
-    return event.timestamp_ms > latest_ms + feed.source.max_future_ms
+def _held_against_record(feed: Feed, event: Event, stamp: int) -> Event:
+    """What an event is taken as, given its record's Kafka timestamp."""
+    if stamp == -1 or event.timestamp_ms <= stamp:
+        return event
+    if event.timestamp_ms > stamp + feed.source.max_future_ms:
+        return Event(reject="future")
+    return event._replace(timestamp_ms=stamp)
+
+
+def _judge_clock(feed: Feed, stamp: int, clock_ms: int, event: Event, code: int) -> None:
+    """Whether a record is held against the clock by its Kafka timestamp, else by its event's time."""
+    limit_ms = feed.source.max_future_ms
+    if stamp == -1 and event.reject:
+        expected = UNDECIDED
+    else:
+        ahead_ms = (event.timestamp_ms if stamp == -1 else stamp) - clock_ms
+        expected = AHEAD if ahead_ms > limit_ms else IN_TIME if ahead_ms <= limit_ms // 2 else UNDECIDED
+    if code != expected:
+        raise Wrong(f"{code} where the judge says {expected}: {event} at {stamp}, the clock says {clock_ms}")

@@ -19,7 +19,7 @@ CLOCK_MS = 50_000_000_000
 """In the middle of the random timestamps, so that some events are in the future."""
 
 HANG_AFTER_S = 120.0
-STAMPS = (-1, CLOCK_MS, CLOCK_MS, 2**40, 0, 2**63 - 1, -(2**63))
+STAMPS = (-1, CLOCK_MS, CLOCK_MS, CLOCK_MS + 45_000, 2**40, 0, 2**63 - 1, -(2**63))
 
 
 class Counters(NamedTuple):

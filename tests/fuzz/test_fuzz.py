@@ -22,7 +22,9 @@ def test_a_short_run_reaches_nearly_every_reason() -> None:
     assert sum(counters.by_reason.values()) == counters.records == 200_000
 
 
-@pytest.mark.parametrize("column", ["timestamp_ms", "kind", "value", "stream_size", "viewer_start", "reject"])
+@pytest.mark.parametrize(
+    "column", ["timestamp_ms", "kind", "value", "stream_size", "viewer_start", "clamped_ms", "reject"]
+)
 def test_a_wrong_column_is_found(tmp_path: Path, column: str) -> None:
     feed = make_feed(random.Random(2), tmp_path)
     values: list[bytes | None] = list(feed.seeds)

@@ -10,11 +10,16 @@ import pytest
 from consumer.intake.compiler.mapping import mapping_from
 from consumer.intake.compiler.program import compile_program
 from consumer.intake.compiler.schema_json import parse_schema_json
+from consumer.intake.intake import Intake
+from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import decode_block
+from consumer.settings.model import InputSettings
+from tests.intake.payloads import confluent, join
 from tests.intake.reference import encode, row
 from tests.intake.writers import WriterMaker
 
 SEEDS = (1, 2, 3, 5)
+WILD = (2**63 - 1, -(2**63), 2**52 + 1, -(2**52) - 1)
 
 
 def digest(seed: int) -> list[str]:
@@ -37,10 +42,29 @@ def digest(seed: int) -> list[str]:
     return found
 
 
+def clamped(seed: int) -> list[str]:
+    """What becomes of events before, at and behind their records and the clock."""
+    rng = random.Random(seed)
+    values, stamps, clock_ms = [], [], 200_000
+    for _ in range(300):
+        stamp = rng.choice([-1, rng.randrange(400_000), rng.choice(WILD)])
+        near = stamp if 0 <= stamp < 2**52 else clock_ms
+        values.append(confluent(join(timestamp_ms=near + rng.choice([-1, 0, 1, 60_000, 60_001, 90_000]))))
+        stamps.append(stamp)
+    source = InputSettings()
+    found = []
+    for clamps in (True, False):
+        decoded = Intake(source, SchemaCache(source)).decode(values, stamps, clock_ms, clamps=clamps)
+        events = decoded.events
+        rows = [(row(events, i), 0 if events.reject[i] else int(events.clamped_ms[i])) for i in range(len(values))]
+        found += [repr((*each, int(code))) for each, code in zip(rows, decoded.clock, strict=True)]
+    return found
+
+
 def main() -> None:
     """Print the digests, for the test below to compare."""
     for seed in SEEDS:
-        for line in digest(seed):
+        for line in (*digest(seed), *clamped(seed)):
             print(line)  # noqa: T201  # the test below reads it
 
 
@@ -54,4 +78,4 @@ def test_plain_python_gives_the_same_columns_as_compiled_code() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines() == [line for seed in SEEDS for line in digest(seed)]
+    assert run.stdout.splitlines() == [line for seed in SEEDS for line in (*digest(seed), *clamped(seed))]

@@ -8,12 +8,18 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.intake.ahead import AHEAD, IN_TIME, UNDECIDED
+from consumer.intake.compiler.mapping import mapping_from
+from consumer.intake.compiler.program import compile_program
+from consumer.intake.compiler.schema_json import parse_schema_text
 from consumer.intake.intake import Decoded, Intake
 from consumer.intake.rejects import Reject
+from consumer.intake.schemas.builtin import builtin_schema_text
 from consumer.intake.schemas.cache import SchemaCache
+from consumer.intake.vm.columns import decode_block
 from consumer.settings.model import InputSettings
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
 from tests.intake.payloads import NO_CLOCK_MS, bitrate, buffer, confluent, double, join, leave, number, text
@@ -138,14 +144,66 @@ def test_oversized_is_judged_by_the_whole_record() -> None:
     assert decode(record, max_payload_bytes=len(record) - 1).reject == "oversized"
 
 
-def test_an_event_too_far_ahead_of_its_record_or_of_the_clock_is_future() -> None:
+def test_too_far_ahead_of_its_record_is_the_future() -> None:
     record = confluent(join(timestamp_ms=70_000))
     assert decode(record, kafka_ms=10_000).reject == ""
     assert decode(record, kafka_ms=9_999).reject == "future"
-    assert decode(record, clock_ms=10_000).reject == ""
-    assert decode(record, clock_ms=9_999).reject == "future"
-    assert decode(record, kafka_ms=70_000, clock_ms=9_999).reject == "future"
     assert decode(record, kafka_ms=69_999, max_future_ms=0).reject == "future"
+
+
+def test_ahead_of_its_record_it_is_taken_at_the_records_time() -> None:
+    record = confluent(join(timestamp_ms=70_000))
+    assert decode(record, kafka_ms=70_000).timestamp_ms == 70_000
+    assert decode(record, kafka_ms=69_999).timestamp_ms == 69_999
+    assert decode(record, kafka_ms=10_000).timestamp_ms == 10_000
+    assert decode(record, kafka_ms=80_000).timestamp_ms == 70_000
+    assert decode(record, kafka_ms=-1, clock_ms=0).timestamp_ms == 70_000, "no record to hold it against"
+
+
+def test_the_clock_of_this_machine_changes_no_column() -> None:
+    record = confluent(join(timestamp_ms=70_000))
+    for clock_ms in (0, 9_999, 70_000, NO_CLOCK_MS):
+        assert decode(record, clock_ms=clock_ms) == Event("s", "v", 70_000)
+
+
+@pytest.mark.parametrize(
+    ("kafka_ms", "clock_ms", "code"),
+    [
+        (100_000, 39_999, AHEAD),
+        (100_000, 40_000, UNDECIDED),
+        (100_000, 69_999, UNDECIDED),
+        (100_000, 70_000, IN_TIME),
+        (-1, 9_999, AHEAD),  # by the event's time
+        (-1, 10_000, UNDECIDED),
+        (-1, 40_000, IN_TIME),
+        (2**63 - 1, NO_CLOCK_MS, AHEAD),
+        (-(2**63), 0, IN_TIME),
+    ],
+)
+def test_records_are_compared_with_the_clock_by_their_kafka_timestamp_else_by_their_event(
+    kafka_ms: int, clock_ms: int, code: int
+) -> None:
+    decoded = intake().decode([confluent(join(timestamp_ms=70_000))], [kafka_ms], clock_ms)
+    assert (decoded.clock.tolist(), decoded.ahead) == ([code], int(code == AHEAD))
+
+
+def test_a_record_without_any_time_says_nothing_about_the_clock() -> None:
+    assert intake().decode([b"", b""], [-1, 10**12], 0).clock.tolist() == [UNDECIDED, AHEAD]
+
+
+def test_without_clamping_an_event_keeps_its_time() -> None:
+    record = confluent(join(timestamp_ms=70_000))
+    for kafka_ms, reject in ((69_999, ""), (10_000, ""), (9_999, "future")):
+        decoded = intake().decode([record], [kafka_ms], NO_CLOCK_MS, clamps=False)
+        assert only(decoded) == (Event(reject=reject) if reject else Event("s", "v", 70_000))
+        assert reject or decoded.events.clamped_ms[0] == 0
+
+
+def test_files_are_neither_clamped_nor_rejected() -> None:
+    far_ms = 2**52
+    program = compile_program(parse_schema_text(builtin_schema_text("viewer_event")), mapping_from(InputSettings()))
+    events = decode_block(program, join(timestamp_ms=far_ms), 1)
+    assert (row(events, 0), events.clamped_ms[0]) == (Event("s", "v", far_ms), 0)
 
 
 def test_with_kafka_time_the_records_timestamp_is_used() -> None:
@@ -153,13 +211,15 @@ def test_with_kafka_time_the_records_timestamp_is_used() -> None:
     assert decode(record, kafka_ms=5, time="kafka") == Event("s", "v", 5)
     assert decode(record, kafka_ms=-1, time="kafka").reject == "missing_value"
     assert decode(record, kafka_ms=2**52 + 1, time="kafka").reject == "timestamp_out_of_range"
-    assert decode(record, kafka_ms=60_001, clock_ms=0, time="kafka").reject == "future"
+    assert decode(record, kafka_ms=60_001, clock_ms=0, time="kafka").timestamp_ms == 60_001, "the worker waits"
 
 
 def test_extreme_kafka_timestamps_are_compared_without_overflow() -> None:
     record = confluent(join(timestamp_ms=5))
     assert decode(record, kafka_ms=2**63 - 1).reject == ""
     assert decode(record, kafka_ms=-(2**63)).reject == "future"
+    earliest = confluent(join(timestamp_ms=-(2**52)))
+    assert decode(earliest, kafka_ms=-(2**52) - 1).reject == "timestamp_out_of_range", "where it would be clamped to"
     for wild in (2**63 - 1, -(2**63), 2**52 + 1, -(2**52) - 1):
         assert decode(record, kafka_ms=wild, time="kafka").reject == "timestamp_out_of_range"
 
@@ -273,3 +333,33 @@ def test_text_of_binary_uuids_is_stored_after_the_batch(tmp_path: Path) -> None:
 def test_every_reason_has_an_explanation() -> None:
     assert all(reason.sentence and reason.label == reason.name.lower() for reason in Reject)
     assert all(0 < reason < 254 for reason in Reject)
+
+
+@given(
+    times=st.lists(
+        st.tuples(
+            st.integers(-(2**52), 2**52) | st.integers(0, 300_000),
+            st.sampled_from([-1, 2**63 - 1, -(2**63)]) | st.integers(-(2**53), 2**53) | st.integers(0, 300_000),
+        ),
+        min_size=1,
+        max_size=50,
+    ),
+    max_future_ms=st.sampled_from([0, 1, 60_000, 2**40]),
+    clamps=st.booleans(),
+)
+@settings(deadline=None)
+def test_clamping_in_compiled_code_is_that_of_plain_python(
+    times: list[tuple[int, int]], max_future_ms: int, clamps: bool
+) -> None:
+    values = [confluent(join(timestamp_ms=timestamp_ms)) for timestamp_ms, _ in times]
+    stamps = [stamp for _, stamp in times]
+    decoded = intake(max_future_ms=max_future_ms).decode(values, stamps, 0, clamps=clamps)
+    for i, (timestamp_ms, stamp) in enumerate(times):
+        taken_ms = timestamp_ms if stamp == -1 or not clamps else min(timestamp_ms, stamp)
+        if stamp != -1 and timestamp_ms > stamp + max_future_ms:
+            assert row(decoded.events, i).reject == "future"
+        elif taken_ms < -(2**52):
+            assert row(decoded.events, i).reject == "timestamp_out_of_range"
+        else:
+            assert row(decoded.events, i) == Event("s", "v", taken_ms)
+            assert decoded.events.clamped_ms[i] == timestamp_ms - taken_ms

@@ -88,9 +88,9 @@ class Reference(Timing[Rules, Event, Stream]):
         self.closed: list[Closed] = []
         self.seen: set[str] = set()
 
-    def apply(self, event: Event, offset: int | None = None) -> Status:
+    def apply(self, event: Event, offset: int | None = None, clamped_ms: int = 0) -> Status:
         self.seen.add(event.stream_id)
-        return super().apply(event, offset)
+        return super().apply(event, offset, clamped_ms)
 
     def change_rules(self, rules: Rules, offset: int | None = None) -> None:
         if self.idle_watermark_ms is not None:

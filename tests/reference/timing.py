@@ -6,7 +6,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from typing import Generic, Literal, Protocol, TypeVar
 
-Status = Literal["accepted", "late", "late_idle", "stream_limit"]
+Status = Literal["accepted", "late", "late_idle", "late_clamped", "stream_limit"]
+
+
+def clamped_ms(timestamp_ms: int, kafka_timestamp_ms: int) -> int:
+    """How far an event is ahead of its record, at whose Kafka timestamp it is taken; records may have none (-1)."""
+    return 0 if kafka_timestamp_ms == -1 else max(0, timestamp_ms - kafka_timestamp_ms)
 
 
 class TimeRules(Protocol):
@@ -63,16 +68,16 @@ class Timing(ABC, Generic[RulesT, EventT, StreamT]):
     def start_of(self, time_ms: int) -> int:
         return time_ms // self.rules.bucket_ms * self.rules.bucket_ms
 
-    def apply(self, event: EventT, offset: int | None = None) -> Status:
+    def apply(self, event: EventT, offset: int | None = None, clamped_ms: int = 0) -> Status:
+        """An event at the time at which it is taken, which is `clamped_ms` before its own."""
         stream = self.streams.get(event.stream_id)
+        late = self._lateness(stream, event.timestamp_ms)
+        if late is not None:
+            self.late[event.stream_id] += 1
+            was_in_time = clamped_ms > 0 and self._lateness(stream, event.timestamp_ms + clamped_ms) is None
+            return "late_clamped" if was_in_time else late
         now_ms = event.timestamp_ms if stream is None else max(stream.own_time_ms, event.timestamp_ms)
         start_ms = self.start_of(event.timestamp_ms)
-        if self.is_closed(start_ms, now_ms) or (stream is not None and self.was_closed(stream, start_ms)):
-            self.late[event.stream_id] += 1
-            return "late"
-        if self.is_closed_by_the_idle_watermark(start_ms):
-            self.late[event.stream_id] += 1
-            return "late_idle"
         if stream is None:
             if len(self.streams) >= self.rules.max_streams:
                 self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
@@ -83,6 +88,13 @@ class Timing(ABC, Generic[RulesT, EventT, StreamT]):
         self.count(stream, start_ms, event)
         self._move_partition_time(event.timestamp_ms, "STREAM_IDLE", offset)
         return "accepted"
+
+    def _lateness(self, stream: StreamT | None, timestamp_ms: int) -> Literal["late", "late_idle"] | None:
+        now_ms = timestamp_ms if stream is None else max(stream.own_time_ms, timestamp_ms)
+        start_ms = self.start_of(timestamp_ms)
+        if self.is_closed(start_ms, now_ms) or (stream is not None and self.was_closed(stream, start_ms)):
+            return "late"
+        return "late_idle" if self.is_closed_by_the_idle_watermark(start_ms) else None
 
     def step(self, to_ms: int, offset: int | None = None) -> None:
         """Let the clock of a quiet partition advance its time."""

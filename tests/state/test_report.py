@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.settings.model import Settings, load_settings
-from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.checkpoint import RULES_VERSION, Checkpoint, Identity
 from consumer.state.contents import Contents
 from consumer.state.journal import Journal
 from consumer.state.report import StoredPartition, consistency_report
@@ -24,6 +24,7 @@ def checkpoint(next_offset: int = 5, identity: Identity = IDENTITY, rows: Checks
         hash_key=(1, 2),
         rows=rows,
         settings=result_settings_of(SETTINGS),
+        rules_version=RULES_VERSION,
         identity=identity,
         written_ms=0,
     ).encoded()

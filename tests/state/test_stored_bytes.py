@@ -1,7 +1,8 @@
 """State that an earlier release wrote is restored, and the same summaries and rows follow, byte for byte.
 
 `stored/` holds what commit d222fab left in a state partition when its worker was killed behind a checkpoint, and what
-its next worker wrote and published from there. Never write these files anew: they stand for state that users have.
+its next worker wrote and published from there. `stored/rules_1_*` holds what commit 3938618 left: its journal was made
+without clamping, of events ahead of their records. Never write these files anew: they stand for state that users have.
 """
 
 import json
@@ -10,28 +11,31 @@ from typing import Any
 
 import pytest
 
+from consumer.settings.model import CommitSettings
+from consumer.state import checkpoint
 from consumer.state.keys import CHECKPOINT, JOURNAL
-from tests.intake.payloads import confluent
+from tests.intake.payloads import confluent, join
 from tests.support.fakes import Published
 from tests.worker.rig import INTERVAL_S, Rig
 
 VERSION_1 = {
-    JOURNAL: ("checkpoint", "next_offset", "steps", "summaries", "summaries_digest", "rejects"),
+    JOURNAL: ("next_offset", "steps", "summaries", "summaries_digest", "rejects"),
     CHECKPOINT: (
-        "number", "next_offset", "times", "hash_key", "rows", "settings", "identity", "written_ms", "rules_version"
+        "next_offset", "times", "hash_key", "rows", "settings", "identity"
     ),
 }  # fmt: skip
 
 STORED = Path(__file__).parent / "stored"
+NO_EVENT = b"no event"
 
 
 def rig_on(stored: dict[str, Any]) -> Rig:
     """Return a worker that has restored the partition."""
     settings = {key: stored[key] for key in ("counting", "grace_ms", "viewer_timeout_ms")}
-    rig = Rig(**settings)
+    rig = Rig(**settings, commit=CommitSettings(checkpoint_interval_ms=stored.get("checkpoint_interval_ms", 30_000)))
     rig.clock.now_s = stored["now_s"]
     for value, timestamp_ms in zip(stored["input"], stored["timestamps_ms"], strict=True):
-        rig.cluster.write(0, confluent(bytes.fromhex(value)), timestamp_ms)
+        rig.cluster.write(0, NO_EVENT if value is None else confluent(bytes.fromhex(value)), timestamp_ms)
     topic = rig.settings.kafka.state_topic
     rig.cluster.published = [
         Published(topic, bytes.fromhex(key), None if value is None else bytes.fromhex(value), partition=0)
@@ -53,13 +57,81 @@ def test_a_worker_continues_stored_state_with_the_same_bytes(counting: str) -> N
     rig.worker.stop()
     assert rig.summaries() == stored["summaries_then"]
     assert len(rig.summaries()) > 10
-    written = [comparable(each.key or b"", each.value) for each in rig.states()[len(stored["states"]) :]]
-    assert written == [comparable(bytes.fromhex(k), v and bytes.fromhex(v)) for k, v in stored["states_then"]]
+    written = {each.key or b"": each.value for each in rig.states()}
+    expected = {bytes.fromhex(k): v and bytes.fromhex(v) for k, v in [*stored["states"], *stored["states_then"]]}
+    assert [comparable(*each) for each in sorted(written.items())] == [
+        comparable(*each) for each in sorted(expected.items())
+    ]
+    assert checkpoints_of(rig)[-1]["rules_version"] == 2
 
 
 def comparable(key: bytes, value: bytes | None) -> tuple[bytes, object]:
-    """Return rows unchanged; of checkpoints and journals, the fields of version 1."""
+    """Return rows unchanged; of checkpoints and journals, the fields of version 1 that the change of rules keeps."""
     if value is None or key not in (CHECKPOINT, JOURNAL):
         return key, value
     record = json.loads(value)
     return key, {name: record.get(name) for name in VERSION_1[key]}
+
+
+def checkpoints_of(rig: Rig) -> list[dict[str, Any]]:
+    return [json.loads(each.value or b"") for each in rig.states() if each.key == CHECKPOINT]
+
+
+def stored_under_rules_1(counting: str) -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads((STORED / f"rules_1_{counting}.json").read_text(encoding="utf-8"))
+    return stored | {"checkpoint_interval_ms": 86_400_000}
+
+
+# fast clock       ·  ·  ·  ·  F            F     its events are 20 s ahead of their records
+# the old worker   ───────────────────────────x   closed buckets up to F's time; all others were late
+# this one                                    └─ replays that, and only then takes F at its record's time
+
+
+@pytest.mark.parametrize("counting", ["sessions", "events"])
+def test_a_journal_made_without_clamping_is_replayed_without(counting: str) -> None:
+    stored = stored_under_rules_1(counting)
+    rig = rig_on(stored)
+    assert rig.counted("replayed_records_total") > 10
+    assert (rig.board.latest().stopped, rig.worker._restoring.reason) == (0, "")
+    rig.turn(INTERVAL_S, times=2)
+    before = [bytes.fromhex(key) for key, _ in stored["states"]].count(CHECKPOINT)
+    assert [(each["rules_version"], each["next_offset"]) for each in checkpoints_of(rig)][before:] == [
+        (2, stored["committed"])
+    ], "the new rules take effect at a checkpoint, before any record"
+    assert len(rig.states()) > len(stored["states"])
+    assert rig.summaries() == []
+
+
+@pytest.mark.parametrize("counting", ["sessions", "events"])
+def test_behind_that_checkpoint_events_are_clamped(counting: str) -> None:
+    stored = stored_under_rules_1(counting)
+    rig = rig_on(stored)
+    rig.turn(INTERVAL_S, times=2)
+    time_ms = rig.worker._tasks[0].windows.times().partition_time_ms or 0
+    rig.clock.now_s = time_ms / 1000 + 1  # where the fast clock was
+    written_ms = rig.clock.now_ms()
+    rig.write(join("a", "fast", written_ms + 20_000))
+    rig.turn(INTERVAL_S)
+    rig.turn(1.0)
+    assert rig.counted("clamped_events_total") == 1
+    assert rig.worker._tasks[0].windows.times().partition_time_ms == written_ms
+    rig.kill()
+    assert rig.counted("replayed_records_total") == 1
+    assert rig.worker._tasks[0].windows.times().partition_time_ms == written_ms, "its replay clamps too"
+
+
+def test_with_clamping_the_same_replay_would_give_other_summaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "clamps", lambda _version: True)
+    rig = rig_on(stored_under_rules_1("sessions"))
+    assert "the replay does not give what was published before" in rig.worker._restoring.reason
+
+
+def test_a_worker_killed_before_that_checkpoint_leaves_state_of_the_old_rules() -> None:
+    stored = stored_under_rules_1("sessions")
+    rig = rig_on(stored)
+    for _ in range(3):
+        rig.kill()
+    assert rig.worker._restoring.reason == ""
+    assert [each["rules_version"] for each in checkpoints_of(rig)][-1] in {1, 2}
+    rig.turn(INTERVAL_S, times=2)
+    assert checkpoints_of(rig)[-1]["rules_version"] == 2

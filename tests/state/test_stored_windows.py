@@ -5,7 +5,7 @@ import pytest
 
 from consumer.settings.model import load_settings
 from consumer.settings.window_rules import window_rules
-from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.checkpoint import RULES_VERSION, Checkpoint, Identity
 from consumer.state.contents import Contents
 from consumer.state.result_settings import result_settings_of
 from consumer.state.stored_windows import stored_stream
@@ -43,6 +43,7 @@ def test_values_that_an_open_bucket_does_not_have_yet_are_none(
         hash_key=KEY,
         rows=rows.all_rows,
         settings=result_settings_of(settings),
+        rules_version=RULES_VERSION,
         identity=Identity("cluster", "topic", "group"),
         written_ms=0,
     )

@@ -51,9 +51,15 @@ class FakeClock:
     """Time that stands still until a test moves it."""
 
     now_s: float = 1_000.0
+    wrong_by_s: float = 0.0
+    """How far the worker's wall clock is ahead of the true time; its monotonic clock does not know of it."""
 
     def clocks(self) -> Clocks:
-        return Clocks(monotonic_s=self.time, wall_s=self.time)
+        return Clocks(monotonic_s=self.time, wall_s=lambda: self.now_s + self.wrong_by_s)
+
+    def now_ms(self) -> int:
+        """The true time."""
+        return round(self.now_s * 1000)
 
     def time(self) -> float:
         return self.now_s
@@ -98,13 +104,19 @@ class Rig:
         registry_url: str = "",
         in_background: bool = False,
         max_stream_series: int = 2_000,
+        max_future_ms: int = 60_000,
         names: EventNameSettings | None = None,
         commit: CommitSettings | None = None,
         **windows: int | str,
     ) -> None:
         names = names or EventNameSettings()
         self.settings = Settings(
-            input=InputSettings(schema_registry_url=registry_url, unknown_schema_wait_ms=30_000, events=names),
+            input=InputSettings(
+                schema_registry_url=registry_url,
+                unknown_schema_wait_ms=30_000,
+                max_future_ms=max_future_ms,
+                events=names,
+            ),
             windows=WINDOWS.model_copy(update=windows),
             commit=commit or CommitSettings(),
             http=HttpSettings(max_stream_series=max_stream_series),
@@ -194,11 +206,12 @@ class Rig:
     def leave(self, bucket: int, partition: int = 0, stream_id: str = "s") -> None:
         self.write(leave(stream_id, timestamp_ms=bucket * BUCKET_MS + 1), partition)
 
-    def write(self, payload: bytes, partition: int = 0, schema_id: int = 1) -> None:
-        self.write_raw(confluent(payload, schema_id), partition)
+    def write(self, payload: bytes, partition: int = 0, schema_id: int = 1, timestamp_ms: int | None = None) -> None:
+        self.write_raw(confluent(payload, schema_id), partition, timestamp_ms)
 
-    def write_raw(self, value: bytes | None, partition: int = 0) -> None:
-        self.cluster.write(partition, value, timestamp_ms=int(self.clock.now_s * 1000))
+    def write_raw(self, value: bytes | None, partition: int = 0, timestamp_ms: int | None = None) -> None:
+        """A record, by default with the true time as its Kafka timestamp."""
+        self.cluster.write(partition, value, self.clock.now_ms() if timestamp_ms is None else timestamp_ms)
 
     def waits(self) -> list[float]:
         """How long each poll was ready to wait."""

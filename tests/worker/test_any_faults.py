@@ -8,6 +8,7 @@
 ```
 """
 
+import contextlib
 import json
 from collections import defaultdict
 from unittest.mock import patch
@@ -20,6 +21,7 @@ from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.settings.model import CommitSettings
 from consumer.state.keys import CHECKPOINT, JOURNAL
 from consumer.worker import restoring
+from consumer.worker.clock_wait import HELD_MOST
 from tests.intake.payloads import join, leave
 from tests.reference.events_counting import Event, Reference, Rules
 from tests.support.fakes import Step
@@ -29,6 +31,10 @@ PARTITIONS = 2
 MARKER = Event("", "marker", 0)
 """Stands where a transaction of a producer ended."""
 STREAM_IDLE_MS = 6_000
+MAX_FUTURE_MS = 3_600_000
+AHEAD_MS = (0, 0, 0, 300, 2_000)
+"""Of their records."""
+NO_KAFKA_TIMESTAMP = -1
 RULES = Rules(WINDOWS.window_duration_ms, WINDOWS.bucket_ms, WINDOWS.grace_ms, STREAM_IDLE_MS)
 PLACES = st.integers(0, PARTITIONS - 1)
 STEPS: st.SearchStrategy[Step] = st.sampled_from(["produce", "commit"])
@@ -41,38 +47,47 @@ class WorkerMachine(RuleBasedStateMachine):
         super().__init__()
         # A checkpoint every second, so that some restores have much to replay and others nothing.
         commit = CommitSettings(checkpoint_interval_ms=1_000)
-        self.rig = Rig(PARTITIONS, commit=commit, stream_idle_ms=STREAM_IDLE_MS).start()
+        self.rig = Rig(PARTITIONS, commit=commit, max_future_ms=MAX_FUTURE_MS, stream_idle_ms=STREAM_IDLE_MS).start()
+        self.newest_ms = [0] * PARTITIONS
         self.events: list[list[Event | None]] = [[] for _ in range(PARTITIONS)]
-        self.piece = patch.object(restoring, "CLOSED_AT_ONCE", restoring.CLOSED_AT_ONCE)
-        self.piece.start()
+        self.limits = contextlib.ExitStack()
 
-    @initialize(piece=st.sampled_from([1, 2, restoring.CLOSED_AT_ONCE]))
-    def cut_jumps(self, piece: int) -> None:
-        """Into pieces of so many buckets."""
-        self.piece.stop()
-        self.piece = patch.object(restoring, "CLOSED_AT_ONCE", piece)
-        self.piece.start()
+    @initialize(piece=st.sampled_from([1, 2, restoring.CLOSED_AT_ONCE]), held=st.sampled_from([1, 3, HELD_MOST]))
+    def set_limits(self, piece: int, held: int) -> None:
+        """Jumps are cut into pieces of so many buckets; so many records are held for the clock."""
+        self.limits.enter_context(patch.object(restoring, "CLOSED_AT_ONCE", piece))
+        self.limits.enter_context(patch("consumer.worker.holding.HELD_MOST", held))
         self.rig.kill()
 
     @rule(
         partition=PLACES,
         steps=st.lists(
-            st.tuples(st.sampled_from("abc"), st.sampled_from("JJLx"), st.integers(-1500, 2500)), max_size=8
+            st.tuples(
+                st.sampled_from("abc"), st.sampled_from("JJLx"), st.integers(-1500, 2500), st.sampled_from(AHEAD_MS)
+            ),
+            max_size=8,
         ),
     )
-    def write(self, partition: int, steps: list[tuple[str, str, int]]) -> None:
-        """An x is a record that is no event."""
+    def write(self, partition: int, steps: list[tuple[str, str, int, int]]) -> None:
+        """An x is a record that is no event; events may be ahead of their records."""
         events = self.events[partition]
-        for stream_id, kind, step_ms in steps:
+        for stream_id, kind, step_ms, ahead_ms in steps:
             if kind == "x":
                 events.append(None)
-                self.rig.write_raw(b"no event", partition)
+                self.rig.write_raw(b"no event", partition, self.newest_ms[partition])
                 continue
-            there = [event for event in reversed(events) if event is not None and event is not MARKER]
-            newest_ms = there[0].timestamp_ms if there else 0
-            event = Event(stream_id, kind, newest_ms + step_ms)
-            events.append(event)
-            self.rig.write((join if kind == "J" else leave)(stream_id, "v", event.timestamp_ms), partition)
+            taken_ms = self.newest_ms[partition] + step_ms
+            payload = (join if kind == "J" else leave)(stream_id, "v", taken_ms + ahead_ms)
+            if taken_ms == NO_KAFKA_TIMESTAMP:
+                continue
+            events.append(Event(stream_id, kind, taken_ms))
+            self.newest_ms[partition] = taken_ms
+            self.rig.write(payload, partition, timestamp_ms=taken_ms)
+
+    @rule(wrong_by_s=st.sampled_from([0.0, -86_400.0, 86_400.0]))
+    def set_the_clock(self, wrong_by_s: float) -> None:
+        """A day behind, all records are ahead of it."""
+        self.rig.clock.wrong_by_s = wrong_by_s
 
     @rule(partition=PLACES, number=st.integers(1, 2))
     def end_a_transaction(self, partition: int, number: int) -> None:
@@ -145,13 +160,14 @@ class WorkerMachine(RuleBasedStateMachine):
             assert newest[JOURNAL]["checkpoint"] == newest[CHECKPOINT]["number"]
 
     def teardown(self) -> None:
+        self.rig.clock.wrong_by_s = 0.0
         self.rig.kill()
         self.rig.turn(0.2, 60)
         assert not any(self._jumps(partition) for partition in self.rig.cluster.committed)
         assert self.rig.cluster.committed == {number: len(events) for number, events in enumerate(self.events)}
         self.rig.worker.stop()
         self.what_is_published_is_what_the_judge_counts()
-        self.piece.stop()
+        self.limits.close()
 
 
 KEYS = {JOURNAL, CHECKPOINT}

@@ -177,6 +177,7 @@ def _batch(rows: list[_Row | Fault]) -> FileBatch:
         timestamp_ms=np.array(timestamps, np.int64),
         kind=np.array(kinds, np.uint8),
         value=np.array(values, np.int64),
+        clamped_ms=np.zeros(len(rows), np.int64),
         reject=np.array([row.reason if isinstance(row, Fault) else 0 for row in rows], np.uint8),
     )
     return FileBatch(columns, faults)

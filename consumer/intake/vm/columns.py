@@ -24,14 +24,13 @@ class Frames(NamedTuple):
 
 
 class TimeRules(NamedTuple):
-    """The source of event time, and how far it may be ahead of the clock or its record."""
+    """The source of event time, and how far it may be ahead of its record."""
 
     rule: int
-    wall_clock_ms: int
     max_future_ms: int
 
 
-NO_GUARD = TimeRules(PAYLOAD_TIME, 0, 0)
+NO_GUARD = TimeRules(PAYLOAD_TIME, 0)
 """Files have neither Kafka timestamps nor a guard against the future."""
 
 
@@ -55,6 +54,7 @@ class Columns:
             timestamp_ms=np.zeros(capacity, np.int64),
             kind=np.zeros(capacity, np.uint8),
             value=np.zeros(capacity, np.int64),
+            clamped_ms=np.zeros(capacity, np.int64),
             reject=np.zeros(capacity, np.uint8),
         )
 
@@ -73,6 +73,7 @@ class Columns:
             timestamp_ms=held.timestamp_ms[:count],
             kind=held.kind[:count],
             value=held.value[:count],
+            clamped_ms=held.clamped_ms[:count],
             reject=held.reject[:count],
         )
 
@@ -97,7 +98,6 @@ class Columns:
             *program_code,
             frames.kafka_timestamps_ms,
             time.rule,
-            time.wall_clock_ms,
             time.max_future_ms,
             self._work.left,
             self._work.bits,
@@ -110,6 +110,7 @@ class Columns:
             events.timestamp_ms,
             events.kind,
             events.value,
+            events.clamped_ms,
             events.reject,
         )
 

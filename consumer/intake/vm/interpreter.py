@@ -47,11 +47,13 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
 PAYLOAD_TIME = 0
-"""Event time is in the payload; no check for future times."""
-GUARDED_TIME = 1
-"""Event time is in the payload; future times are rejected."""
+"""Event time is in the payload; neither clamped nor rejected."""
+UNCLAMPED_TIME = 1
+"""Event time is in the payload; too far ahead of its record it is rejected. Rules version 1."""
 KAFKA_TIME = 2
-"""Event time is the Kafka timestamp; future times are rejected."""
+"""Event time is the Kafka timestamp."""
+CLAMPED_TIME = 3
+"""As 1, but an event that is ahead of its record is taken at the record's Kafka timestamp."""
 
 NO_KAFKA_TIMESTAMP = -1
 
@@ -106,14 +108,16 @@ def converted(code: Ints, scales: Floats, pc: int, integer: int, real: float) ->
 
 
 @inlined
-def future_fault(timestamp: int, kafka_timestamp: int, wall_clock: int, max_future: int) -> int:
-    """0, or the reject reason of an event time compared with record and clock."""
+def held_against_record(timestamp: int, kafka_timestamp: int, time_rule: int, max_future: int) -> tuple[int, int]:
+    """The time at which an event is taken, and 0 or the reject reason."""
+    if timestamp <= kafka_timestamp or kafka_timestamp == NO_KAFKA_TIMESTAMP:
+        return timestamp, 0
     # Compared by subtraction from the event's, which is in range: a Kafka timestamp can be any 64 bits.
-    if timestamp - max_future > wall_clock:
-        return _FUTURE
-    if kafka_timestamp != NO_KAFKA_TIMESTAMP and timestamp - max_future > kafka_timestamp:
-        return _FUTURE
-    return 0
+    if timestamp - max_future > kafka_timestamp:
+        return timestamp, _FUTURE
+    if time_rule == UNCLAMPED_TIME:
+        return timestamp, 0
+    return kafka_timestamp, (0 if kafka_timestamp >= -MAX_ABS_TIMESTAMP_MS else _TIMESTAMP_OUT_OF_RANGE)
 
 
 @inlined
@@ -170,7 +174,6 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     # time
     kafka_timestamps: Ints,
     time_rule: int,
-    wall_clock: int,
     max_future: int,
     # scratch space
     left: Ints,
@@ -185,6 +188,7 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     timestamp_ms: Ints,
     kind_column: Bytes,
     value_column: Ints,
+    clamped_ms: Ints,
     reject: Bytes,
 ) -> int:
     """Decode every row whose reject is 0; return the position behind the last record.
@@ -317,8 +321,9 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
         fault = _fault_of_event(kind, stream_bytes, viewer_bytes, time_fault, value)
         if fault == 0:
             fault = _fault_of_ids(text, stream_at, stream_bytes, viewer_at, viewer_bytes)
-        if fault == 0 and time_rule != PAYLOAD_TIME:
-            fault = future_fault(timestamp, kafka_timestamps[row], wall_clock, max_future)
+        taken = timestamp
+        if fault == 0 and time_rule in (UNCLAMPED_TIME, CLAMPED_TIME):
+            taken, fault = held_against_record(timestamp, kafka_timestamps[row], time_rule, max_future)
         if fault != 0:
             reject[row] = fault
             continue
@@ -326,7 +331,8 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
         stream_size[row] = stream_bytes
         viewer_start[row] = viewer_at
         viewer_size[row] = viewer_bytes
-        timestamp_ms[row] = timestamp
+        timestamp_ms[row] = taken
         kind_column[row] = kind
         value_column[row] = value
+        clamped_ms[row] = timestamp - taken
     return at

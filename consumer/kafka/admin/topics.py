@@ -23,6 +23,8 @@ class TopicReport(NamedTuple):
     created: bool
     warnings: tuple[str, ...] = ()
     """Advice, one sentence each."""
+    timestamp_type: str = ""
+    """Of the input: CreateTime or LogAppendTime; empty where the cluster does not report it."""
 
 
 class TopicLayout(NamedTuple):
@@ -71,7 +73,8 @@ def check_topics(kafka: KafkaSettings, timeouts: Timeouts = TIMEOUTS) -> TopicLa
     reports = [TopicReport(topic.role, topic.name, found[topic.name] or 0, topic.name in created) for topic in ours]
     configs = {report.name: _config(cluster, report) for report in reports}
     problems = [line for topic in ours for line in _problems(kafka, topic, found[topic.name], partitions)]
-    problems += _input_errors(kafka, cluster.config(kafka.input_topic) or {})
+    input_config = cluster.config(kafka.input_topic) or {}
+    problems += _input_errors(kafka, input_config)
     problems += state_topic_errors(kafka, configs[kafka.state_topic])
     problems += [line for report in reports for line in _size_errors(kafka, report, configs[report.name])]
     if problems:
@@ -80,7 +83,13 @@ def check_topics(kafka: KafkaSettings, timeouts: Timeouts = TIMEOUTS) -> TopicLa
     warnings[kafka.state_topic] += state_topic_warnings(kafka, configs[kafka.state_topic])
     return TopicLayout(
         (
-            TopicReport("input", kafka.input_topic, partitions, created=False),
+            TopicReport(
+                "input",
+                kafka.input_topic,
+                partitions,
+                created=False,
+                timestamp_type=input_config.get("message.timestamp.type", ""),
+            ),
             *(report._replace(warnings=tuple(warnings[report.name])) for report in reports),
         ),
         cluster.identity(kafka.input_topic),

@@ -78,7 +78,7 @@ def test_events_of_every_kind_become_rows() -> None:
 def test_columns_have_the_types_that_the_windows_use() -> None:
     (batch,) = read_json_lines(io.BytesIO(json.dumps(GOOD).encode()), LONGEST)
     types = [column.dtype.name for column in batch.events]
-    assert types == ["uint8", "int64", "int32", "int64", "int32", "int64", "uint8", "int64", "uint8"]
+    assert types == ["uint8", "int64", "int32", "int64", "int32", "int64", "uint8", "int64", "int64", "uint8"]
     assert all(column.flags.c_contiguous for column in batch.events)
     assert batch.events.text.flags.writeable
 

@@ -46,7 +46,7 @@ def config_of(bootstrap_servers: str, topic: str, *keys: str) -> dict[str, str |
 def test_missing_topics_are_created_with_the_partition_count_of_the_input(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 3)
     assert check_topics(topics).topics == (
-        TopicReport("input", topics.input_topic, 3, created=False),
+        TopicReport("input", topics.input_topic, 3, created=False, timestamp_type="CreateTime"),
         TopicReport("output", topics.output_topic, 3, created=True),
         TopicReport("dead letter", topics.dead_letter_topic, 3, created=True),
         TopicReport("state", topics.state_topic, 3, created=True),
@@ -94,6 +94,11 @@ def test_fewer_partitions_than_the_input_are_reported_with_the_command(topics: K
         assert len([each for each in topic.warnings if "--alter" in each and "--partitions 2" in each]) == (
             role != "input"
         )
+
+
+def test_the_inputs_type_of_timestamps_is_told(topics: KafkaSettings) -> None:
+    create_topic(topics.bootstrap_servers, topics.input_topic, 1, {"message.timestamp.type": "LogAppendTime"})
+    assert check_topics(topics).topics[0].timestamp_type == "LogAppendTime"
 
 
 def test_a_compacted_input_topic_is_refused(topics: KafkaSettings) -> None:
