@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numba
+import pytest
 
 from consumer.runtime import jit
 
@@ -22,11 +23,41 @@ print(row, sum(row_of.stats.cache_hits.values()))
 """
 
 
+TWO_KERNELS = """
+import numpy as np
+from consumer.windows.layout import new_state
+from consumer.windows.streams import hash_streams, row_of
+state = new_state((1, 2))
+row_of(state, np.zeros(3, np.uint8)), hash_streams(state)
+"""
+
+READ_ONLY = """
+import os, sys
+def refuse(event, arguments):
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    if writes or event in {"os.mkdir", "os.rename"}:
+        raise OSError(30, "Read-only file system")
+sys.addaudithook(refuse)
+"""
+
+FULL_DISK = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+"""
+"""A write past the limit fails as one on a full disk does."""
+
+
 def looked_up(cache: Path, project: Path = PROJECT) -> list[int]:
     """Return what a kernel answers, and how often it came from the cache."""
+    ran = run(HASH_ONE, cache, project)
+    assert ran.stderr == ""
+    return [int(word) for word in ran.stdout.split()]
+
+
+def run(code: str, cache: Path, project: Path = PROJECT, **environment: str) -> "subprocess.CompletedProcess[str]":
     ran = subprocess.run(
-        [sys.executable, "-c", HASH_ONE],
-        env=os.environ | {"NUMBA_DISABLE_JIT": "0", "NUMBA_CACHE_DIR": str(cache)},
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "0", "NUMBA_CACHE_DIR": str(cache)} | environment,
         cwd=project,
         capture_output=True,
         encoding="utf-8",
@@ -34,7 +65,7 @@ def looked_up(cache: Path, project: Path = PROJECT) -> list[int]:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    return [int(word) for word in ran.stdout.split()]
+    return ran
 
 
 def test_a_cache_that_names_modules_that_are_gone_is_made_anew(tmp_path: Path) -> None:
@@ -44,6 +75,55 @@ def test_a_cache_that_names_modules_that_are_gone_is_made_anew(tmp_path: Path) -
     index.write_bytes(pickle.dumps(numba.__version__) + b"cconsumer.windows.gone\nThing\n.")
     assert looked_up(tmp_path) == [-1, 0]
     assert looked_up(tmp_path) == [-1, 1]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with one kernel."""
+    cache = tmp_path_factory.mktemp("made")
+    looked_up(cache)
+    return cache
+
+
+def test_a_cache_is_read_where_it_cannot_be_written(made: Path) -> None:
+    ran = run(READ_ONLY + HASH_ONE, made)
+    assert (ran.stdout, ran.stderr) == ("-1 1\n", "")
+
+
+@pytest.mark.parametrize("disk", [READ_ONLY, FULL_DISK], ids=["read-only", "full"])
+def test_a_kernel_that_cannot_be_kept_is_compiled_and_one_line_says_so(tmp_path: Path, disk: str) -> None:
+    ran = run(disk + HASH_ONE, tmp_path)
+    assert ran.stdout == "-1 0\n"
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("compiled kernels cannot be kept in ")
+    assert not list(tmp_path.rglob("*.nbi"))
+
+
+def test_every_kernel_that_cannot_be_kept_is_told_in_one_line_together(tmp_path: Path) -> None:
+    ran = run(READ_ONLY + TWO_KERNELS, tmp_path)
+    assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("suffix", "damage"), [("nbi", b""), ("nbi", bytes(4096)), ("nbc", b""), ("nbc", None)])
+def test_a_damaged_cache_is_made_anew(made: Path, tmp_path: Path, suffix: str, damage: bytes | None) -> None:
+    """No damage given: one bit of the machine code is another."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    (file,) = tmp_path.rglob(f"*.{suffix}")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if damage is None else damage)
+    assert looked_up(tmp_path) == [-1, 0]
+    assert looked_up(tmp_path) == [-1, 1]
+
+
+def test_without_a_home_nothing_is_written_to_the_working_directory(tmp_path: Path) -> None:
+    """numba would keep its files in a folder `~` there."""
+    where = (
+        "import os, pwd; from pathlib import Path; os.environ.pop('HOME', None)\n"
+        "pwd.getpwuid = lambda number: {}[number]\n"
+        "from consumer.runtime import jit; print(*jit._directories('/app/kernels.py'))"
+    )
+    ran = run(where, tmp_path, NUMBA_CACHE_DIR="", XDG_CACHE_HOME="")
+    assert ran.stdout == "/app/__pycache__\n"
 
 
 def test_every_module_with_kernels_counts_for_the_cache() -> None:
