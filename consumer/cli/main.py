@@ -6,6 +6,8 @@ command imports what it needs inside its function, so that `--help` and `config`
 
 # ruff: noqa: PLC0415  # see above
 
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -23,6 +25,9 @@ from consumer.cli.options import INTERRUPTED, Config, Overrides, read_kafka_sett
 from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
 from consumer.errors import UsageError, ViewerConsumerError
+
+_CANNOT_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EBADF}
+"""Errors of writing that the machine's owner can resolve, as a full disk."""
 
 EXIT_READER_GONE = 1
 """The exit code if the reader of stdout is gone, as in typer."""
@@ -180,10 +185,21 @@ def run_command(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of stdout is gone; the interpreter must not flush to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return EXIT_READER_GONE
+    except OSError as error:
+        if error.errno not in _CANNOT_BE_WRITTEN:
+            raise
+        # Other files are named where they are written; sockets have no such errors.
+        _print_error(f"{error.filename or 'stdout'}: cannot be written: {error.strerror}")
+        _give_up_stdout()
+        return ViewerConsumerError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _give_up_stdout() -> None:
+    """Nobody takes what is left in its buffer; the interpreter must not flush it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: TyperException) -> str:
@@ -194,10 +210,30 @@ def _one_line(error: TyperException) -> str:
 
 
 def _print_error(message: str) -> None:
-    for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)  # noqa: T201  # stderr is where people look
+    with contextlib.suppress(OSError):  # the exit code still tells
+        for line in message.splitlines():
+            print(f"error: {line}", file=sys.stderr)  # noqa: T201  # stderr is where people look
 
 
 def main() -> None:
     """Entry point of the `viewer-consumer` command."""
-    sys.exit(run_command(sys.argv[1:]))
+    _open_standard_streams()
+    code = run_command(sys.argv[1:])
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Where a stream was closed by whoever started this process, the next file or socket would get its number.
+
+    A command that prints then fails as with a full disk; one that prints nothing runs.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY), encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
