@@ -64,7 +64,7 @@ def test_bounced_brokers_and_broken_connections(brokers: tuple[KafkaCluster, Pro
         hurt.wait_for_progress(20, WITHIN_S)
         cluster.start(node)
 
-        node = cluster.coordinator_of_transactions(f"{group}-one")
+        node = cluster.coordinator_of_transactions(f"{group}-one-3")
         cluster.kill(node)
         hurt.wait_for_progress(20, WITHIN_S)
         cluster.start(node)
