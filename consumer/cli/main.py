@@ -11,10 +11,11 @@ import errno
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -25,6 +26,9 @@ from consumer.cli.options import INTERRUPTED, Config, Overrides, read_kafka_sett
 from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
 from consumer.errors import UsageError, ViewerConsumerError
+
+if TYPE_CHECKING:
+    from consumer.runtime.signals import StopRequest
 
 _CANNOT_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EBADF}
 """Errors of writing that the machine's owner can resolve, as a full disk."""
@@ -88,6 +92,22 @@ def run(
     ] = LogLevel.INFO,
 ) -> None:
     """Run the worker until SIGTERM or Ctrl-C."""
+    from consumer.runtime.signals import stop_on_signals
+
+    with stop_on_signals() as stop:  # before anything that may take long
+        _run(stop, config, overrides, embedded=embedded, demo=demo, duration=duration, log_level=log_level)
+
+
+def _run(
+    stop: "StopRequest",
+    config: Path | None,
+    overrides: Sequence[str] | None,
+    *,
+    embedded: bool,
+    demo: bool,
+    duration: str | None,
+    log_level: LogLevel,
+) -> None:
     settings = read_kafka_settings(config, overrides)
     from consumer.runtime.durations import parse_span_ms
 
@@ -97,18 +117,16 @@ def run(
     from rich.console import Console
 
     from consumer.observe.logs import set_up_logs
-    from consumer.runtime.signals import stop_on_signals
 
     set_up_logs(log_level, sys.stderr, os.environ)
-    with stop_on_signals() as stop:
-        if embedded or demo:
-            from consumer.demo.run import run_demo
+    if embedded or demo:
+        from consumer.demo.run import run_demo
 
-            run_demo(settings, stop, Console(stderr=True), embedded=embedded, duration_s=duration_s)
-        else:
-            from consumer.worker.service import Service
+        run_demo(settings, stop, Console(stderr=True), embedded=embedded, duration_s=duration_s)
+    else:
+        from consumer.worker.service import Service
 
-            Service(settings).run(stop)
+        Service(settings).run(stop)
 
 
 @app.command()
@@ -223,6 +241,10 @@ def main() -> None:
         sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    if any(thread.daemon for thread in threading.enumerate()):
+        # It hangs in the compiler or in the client library, and may crash if the interpreter goes from under it.
+        sys.stdout.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -20,6 +20,7 @@ from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
+from consumer.runtime.signals import STOP_WITHIN_S
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.state.restore import RestoreContext
@@ -41,6 +42,9 @@ RESTORE_WAIT_S = 0.02
 """How long to wait for messages of restores if no partition is live."""
 
 SHOW_EVERY_S = 0.5
+
+RELEASE_S = 2.0
+"""Kept of the time for a stop, for closing clients behind leaving the group."""
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +76,8 @@ class Worker:
         self._board = dependencies.board
         self._clocks = dependencies.clocks
         self._tasks: dict[int, PartitionTask] = {}
+        self._uncommitted: set[int] = set()
+        """Of the partitions that went last, those that were dropped with something that was not committed."""
         self._last_poll_s = self._last_show_s = self._now_s()
         self._input = dependencies.make_input(self)
         self._processor = RecordProcessor(
@@ -114,20 +120,33 @@ class Worker:
         self._publisher.publish_some(self._tasks.values())
         self._show()
 
-    def stop(self) -> None:
-        """Commit everything, leave the group and close."""
+    def stop(self, within_s: float = STOP_WITHIN_S) -> list[str]:
+        """Commit everything, leave the group and close; in time, whatever brokers do.
+
+        Returns:
+            What had to be left to others, as sentences; empty after a clean hand-over.
+        """
+        end_s = self._now_s() + within_s
+        left = []
         self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
         try:
             self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
-            self._input.close()
+            in_time = self._input.close(max(0.0, end_s - self._now_s() - RELEASE_S))
+            if self._uncommitted:
+                left.append(
+                    f"partitions {sorted(self._uncommitted)}: their next owner reads again what is not committed"
+                )
+            if not in_time:
+                left.append("the group notices after session.timeout.ms that this worker has left")
         finally:
             self._publisher.close()
-            self._restoring.close()
+            self._restoring.close(max(0.0, end_s - self._now_s()))
+        return left
 
-    def abandon(self) -> None:
+    def abandon(self, within_s: float = STOP_WITHIN_S) -> None:
         """Leave the group and close after an error, without a commit: the error may have come between two steps."""
         self._publisher.outcome_unknown = True
-        self.stop()
+        self.stop(min(within_s, STOP_WITHIN_S))
 
     # Changes of the assignment; called inside poll and close.
 
@@ -141,7 +160,8 @@ class Worker:
         """Commit them with checkpoints while they are still assigned, then drop their memory."""
         self._metrics.count_rebalance("revoked")
         self._publisher.publish_all(self._tasks.values(), leaving=partitions)
-        if any(each.to_commit for each in self._tasks.values() if each.number in partitions):
+        self._uncommitted = {number for number in partitions if number in self._tasks and self._tasks[number].to_commit}
+        if self._uncommitted:
             # Their records must not be part of a later commit, which no longer holds their offsets.
             self._publisher.abort(self._tasks.values())
         self._drop(partitions)
@@ -149,6 +169,7 @@ class Worker:
     def on_lost(self, partitions: Sequence[int]) -> None:
         """They may have new owners: abort, and drop their memory."""
         self._metrics.count_rebalance("lost")
+        self._uncommitted = {number for number in partitions if number in self._tasks and self._tasks[number].to_commit}
         self._publisher.abort(self._tasks.values())
         self._drop(partitions)
 

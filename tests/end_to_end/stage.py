@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from consumer.runtime.signals import StopRequest
 from consumer.settings.model import HttpSettings, InputSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
 from tests.end_to_end.events import SCHEMA_ID, SCHEMA_PATH
@@ -209,7 +210,7 @@ def stage(bootstrap_servers: str, partitions: int, rules: Rules, **by_viewer: in
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[Service]:
     """A service at work in a thread; at the end it is stopped, and what ended it before is raised."""
-    thresholds, service, stop = gc.get_threshold(), Service(settings), threading.Event()
+    thresholds, service, stop = gc.get_threshold(), Service(settings), StopRequest()
     failures: list[Exception] = []
     thread = threading.Thread(target=_run, args=(service, stop, failures), name="service")
     thread.start()
@@ -225,7 +226,7 @@ def running(settings: Settings) -> Iterator[Service]:
         assert not thread.is_alive(), f"the service did not stop within {STOP_TIMEOUT_S:.0f} s"
 
 
-def _run(service: Service, stop: threading.Event, failures: list[Exception]) -> None:
+def _run(service: Service, stop: StopRequest, failures: list[Exception]) -> None:
     try:
         service.run(stop)
     except Exception as error:  # noqa: BLE001  # raised where the service was started

@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from consumer.cli.main import run_command
 from consumer.errors import ViewerConsumerError
+from consumer.runtime.signals import StopRequest
 from consumer.settings.model import HttpSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
 from tests.end_to_end.events import encoded
@@ -118,7 +119,7 @@ class Topics:
 
 def failure(settings: Settings) -> str:
     """Why a worker ended, in one line; it must end by itself."""
-    stop = threading.Event()
+    stop = StopRequest()
     timer = threading.Timer(REPORT_TIMEOUT_S, stop.set)
     timer.start()
     try:

@@ -1,6 +1,7 @@
 """Every way in which a transactional call can fail, and what the owner makes of it; its producer fails on demand."""
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -402,6 +403,48 @@ def test_a_call_that_hangs_is_left_behind_with_its_producer(troupe: Troupe) -> N
     with pytest.raises(TransactionLost):
         publish(hanging)
     publish(hanging)
+    assert troupe.made == 2
+
+
+@pytest.mark.parametrize("step", ["init", "offsets", "commit", "abort"])
+def test_when_the_worker_is_to_stop_no_call_is_waited_for_any_longer(troupe: Troupe, step: str) -> None:
+    """Not even one that began before, with all the time of the world."""
+    left = [math.inf]
+    hurried = TransactionOwner(
+        CONFIG, troupe.listened, TimeLimits(300, 300, 300), make=troupe._make, stop_left_s=lambda: left[0]
+    )
+    called: Callable[[str], None] = troupe.play
+
+    def hang(call: str) -> None:
+        called(call)
+        if call == step:
+            left[0] = 0.0
+            assert troupe.hold.wait(30)
+
+    troupe.play = hang  # type: ignore[method-assign]  # as above
+    if step == "abort":
+        hurried.produce("output", b"key", b"value")
+    with pytest.raises(ViewerConsumerError if step == "init" else TransactionLost):
+        hurried.abort() if step == "abort" else publish(hurried)
+    assert troupe.calls[-1] == step
+    assert not hurried.ready
+
+
+def test_reports_of_a_producer_that_was_dropped_are_not_taken_for_the_next_ones(troupe: Troupe) -> None:
+    reports: list[DeliveryReport] = []
+
+    def make(config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:
+        reports.append(on_delivery)
+        return troupe._make(config, last_error, on_delivery)
+
+    owner = TransactionOwner(CONFIG, troupe.listened, FIVE_SECONDS, clock=lambda: troupe.time_s, make=make)
+    troupe.fail("commit", fatal())
+    with pytest.raises(TransactionLost):
+        publish(owner)
+    reports[0](bare(KafkaError.MSG_SIZE_TOO_LARGE), None)
+    publish(owner)
+    reports[0](bare(KafkaError.MSG_SIZE_TOO_LARGE), None)
+    publish(owner)
     assert troupe.made == 2
 
 

@@ -1,5 +1,6 @@
 """What every membership keeps to: the real one on real Kafka, and the fake that other tests build on."""
 
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -24,6 +25,7 @@ def test_closing_revokes_what_is_owned_while_it_can_still_be_committed(stage: St
 
     class Committing(RecordingHandler):
         def on_revoked(self, partitions: Sequence[int]) -> None:
+            assert threading.current_thread() is threading.main_thread(), "a producer is used by one thread"
             metadata = member.group_metadata()
             assert metadata is not None
             owner.commit({(stage.topic, 0): 1}, metadata)

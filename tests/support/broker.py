@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -114,6 +115,22 @@ class KafkaBroker:
             self._process.wait()
             self._process = None
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def pause(self) -> None:
+        """From now on it answers nothing, and its connections stay; `stop` ends it all the same."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """From now on nobody listens there."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def _start(self) -> None:
         port, controller_port = free_ports(2)
