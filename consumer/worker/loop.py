@@ -9,7 +9,7 @@ After step 3 windows, outboxes, journals and next offsets agree (a consistent cu
 transaction has one consequence: memory is dropped and restored from the committed state.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -127,21 +127,22 @@ class Worker:
             What had to be left to others, as sentences; empty after a clean hand-over.
         """
         end_s = self._now_s() + within_s
-        left = []
         self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
         try:
-            self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
-            in_time = self._input.close(max(0.0, end_s - self._now_s() - RELEASE_S))
-            if self._uncommitted:
-                left.append(
-                    f"partitions {sorted(self._uncommitted)}: their next owner reads again what is not committed"
-                )
-            if not in_time:
-                left.append("the group notices after session.timeout.ms that this worker has left")
+            try:
+                self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
+            finally:
+                in_time = self._input.close(max(0.0, end_s - self._now_s() - RELEASE_S))
         finally:
             self._publisher.close()
             self._restoring.close(max(0.0, end_s - self._now_s()))
-        return left
+        return list(self._left_to_others(in_time=in_time))
+
+    def _left_to_others(self, *, in_time: bool) -> Iterator[str]:
+        if self._uncommitted:
+            yield f"partitions {sorted(self._uncommitted)}: their next owner reads again what is not committed"
+        if not in_time:
+            yield "the group notices after session.timeout.ms that this worker has left"
 
     def abandon(self, within_s: float = STOP_WITHIN_S) -> None:
         """Leave the group and close after an error, without a commit: the error may have come between two steps."""
@@ -160,7 +161,7 @@ class Worker:
         """Commit them with checkpoints while they are still assigned, then drop their memory."""
         self._metrics.count_rebalance("revoked")
         self._publisher.publish_all(self._tasks.values(), leaving=partitions)
-        self._uncommitted = {number for number in partitions if number in self._tasks and self._tasks[number].to_commit}
+        self._note_uncommitted(partitions)
         if self._uncommitted:
             # Their records must not be part of a later commit, which no longer holds their offsets.
             self._publisher.abort(self._tasks.values())
@@ -169,9 +170,13 @@ class Worker:
     def on_lost(self, partitions: Sequence[int]) -> None:
         """They may have new owners: abort, and drop their memory."""
         self._metrics.count_rebalance("lost")
-        self._uncommitted = {number for number in partitions if number in self._tasks and self._tasks[number].to_commit}
+        self._note_uncommitted(partitions)
         self._publisher.abort(self._tasks.values())
         self._drop(partitions)
+
+    def _note_uncommitted(self, partitions: Sequence[int]) -> None:
+        tasks = self._tasks
+        self._uncommitted = {number for number in partitions if number in tasks and tasks[number].to_commit}
 
     # 1. Poll.
 

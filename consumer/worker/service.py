@@ -133,11 +133,12 @@ class Service:
         encode = encoder_from(self._settings)
         self._doing = _COMPILING
         warm_up()
-        self._doing = "initializing the producer"
         identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
-        worker = Worker(self._settings, self._dependencies(intake, encode, identity, stop))
+        dependencies = self._dependencies(intake, encode, identity, stop)
         _tune_garbage_collector()
-        return worker
+        self._doing = "initializing the producer"
+        dependencies.transactions.init()
+        return Worker(self._settings, dependencies)
 
     def _dependencies(
         self, intake: Intake, encode: Encoder, identity: Identity, stop: StopRequest

@@ -135,6 +135,15 @@ def test_a_worker_whose_broker_answers_leaves_nothing(broker: KafkaBroker, tmp_p
         assert "left" not in worker.stop()
 
 
+def test_a_worker_that_restores_is_stopped_while_its_broker_is(broker: KafkaBroker, tmp_path: Path) -> None:
+    kafka = Stage(broker.bootstrap_servers, 2, RULES)
+    kafka.leave()
+    with Worker(kafka.flags(), tmp_path / "log") as worker:
+        until(lambda: any(line["event"] == "partitions assigned" for line in worker.lines()), "it restores", 120)
+        broker.pause()
+        worker.stop()
+
+
 def test_a_worker_is_stopped_while_it_starts_without_a_broker(broker: KafkaBroker, tmp_path: Path) -> None:
     broker.pause()
     flags = ["--set", f"kafka.bootstrap_servers={broker.bootstrap_servers}", "--set", "http.port=0"]
