@@ -1,8 +1,8 @@
 """Read batches of messages of the owned partitions, and handle rebalances.
 
-Rebalance callbacks run inside `poll`, and at the beginning of `close`, in the caller's thread. They never raise into the
-client library, which would then lose the batch it is about to return. `poll` raises their errors instead, and the batch
-comes with the next call.
+Rebalance callbacks run inside `poll`, and at the beginning of `close`, in the caller's thread. They never raise into
+the client library, which would then lose the batch it is about to return. `poll` raises their errors instead, and the
+batch comes with the next call.
 """
 
 import contextlib

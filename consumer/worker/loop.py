@@ -127,6 +127,7 @@ class Worker:
             What had to be left to others, as sentences; empty after a clean hand-over.
         """
         end_s = self._now_s() + within_s
+        unrestored = sorted(self._input.assignment - self._tasks.keys())
         self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
         try:
             try:
@@ -136,9 +137,11 @@ class Worker:
         finally:
             self._publisher.close()
             self._restoring.close(max(0.0, end_s - self._now_s()))
-        return list(self._left_to_others(in_time=in_time))
+        return list(self._left_to_others(unrestored, in_time=in_time))
 
-    def _left_to_others(self, *, in_time: bool) -> Iterator[str]:
+    def _left_to_others(self, unrestored: Sequence[int], *, in_time: bool) -> Iterator[str]:
+        if unrestored:
+            yield f"partitions {unrestored}: were not restored, or are stopped"
         if self._uncommitted:
             yield f"partitions {sorted(self._uncommitted)}: their next owner reads again what is not committed"
         if not in_time:

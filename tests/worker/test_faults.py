@@ -212,6 +212,15 @@ def test_a_stop_says_what_is_left_to_others(rig: Rig) -> None:
     assert rig.worker.stop() == ["partitions [0, 1]: their next owner reads again what is not committed"]
 
 
+def test_a_stop_behind_a_lost_transaction_says_that_nothing_is_restored_yet(rig: Rig) -> None:
+    rig.join(0)
+    rig.turn()
+    rig.cluster.pending.update((0, 1))
+    rig.transactions.fail("commit", LOST)
+    rig.turn(1.0, times=2)
+    assert rig.worker.stop() == ["partitions [0, 1]: were not restored, or are stopped"]
+
+
 def test_a_clean_stop_leaves_nothing(rig: Rig) -> None:
     rig.join(0)
     rig.join(1)
