@@ -1,4 +1,4 @@
-"""Fixtures that all tests share."""
+"""Fixtures for all tests."""
 
 import contextlib
 import logging
@@ -14,15 +14,15 @@ from tests.support.broker import NoBrokerError, real_broker
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hear_ctrl_c() -> None:
-    """A shell that starts the tests in the background has them ignore Ctrl-C, and with them all that they start."""
+def restore_sigint() -> None:
+    """A shell that starts the tests in the background makes them, and every process they start, ignore Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """What a command sets up in this process would write to a stream that is closed by the next test."""
+def restored_logging() -> Iterator[None]:
+    """The logging that a command configures in this process would write to a stream that the next test closes."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     yield
@@ -33,7 +33,7 @@ def logging_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def bootstrap_servers() -> Iterator[str]:
-    """A real Kafka; tests that need one are skipped where there is none, but not in CI."""
+    """A real Kafka. Without one, tests that need it are skipped, but in CI they fail."""
     warm_up()  # on a new machine the first worker compiles for longer than tests wait for events
     with contextlib.ExitStack() as stack:
         try:

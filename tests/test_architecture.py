@@ -1,4 +1,4 @@
-"""The direction of imports between packages, read from the imports themselves, and what lies at the top."""
+"""The direction of imports between packages, read from the imports themselves, and the contents of the top folder."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "consumer"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 TOP = {"__init__.py", "__main__.py", "errors.py", "aggregate.py", "DESIGN.md"}
-"""All that may lie beside the packages."""
+"""The only files and folders allowed beside the packages."""
 
 ENGINE = {"intake", "windows", "runtime", "settings", "errors"}
 MAY_IMPORT = {
@@ -59,12 +59,12 @@ def name_of(path: Path) -> str:
 
 
 def package_of(module: str) -> str:
-    """Return the package, or the module where it lies at the top."""
+    """Return the package, or the module if it is at the top."""
     return module.split(".")[1] if "." in module else ""
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield the full name of each module imported, wherever in the file."""
+    """Yield the full name of each imported module, wherever the import is in the file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -88,7 +88,7 @@ def is_pure(module: str) -> bool:
     return package_of(module) == "windows" or module in PURE
 
 
-def test_the_top_holds_nothing_but_packages_and_a_few_files() -> None:
+def test_the_top_folder_holds_only_packages_and_a_few_files() -> None:
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     assert {path.name for path in entries if path.is_file()} == TOP
     packages = {path.name for path in entries if path.is_dir()}
@@ -113,9 +113,9 @@ def test_only_the_kafka_package_imports_the_client_library(path: Path) -> None:
         assert "confluent_kafka" not in {imported.split(".")[0] for imported in imports(path)}
 
 
-def test_no_import_goes_in_a_circle() -> None:
+def test_there_is_no_import_cycle() -> None:
     graph = {name_of(path): set(own_imports(path)) - {name_of(path)} for path in MODULES}
-    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
     packages: dict[str, set[str]] = {package: set() for package in MAY_IMPORT}
     for module, imported in graph.items():
         if package := package_of(module):

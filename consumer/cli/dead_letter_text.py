@@ -35,8 +35,17 @@ def print_dead_letters(
         write_line(_json(dead_letter) if json_lines else as_line(dead_letter))
 
 
-def print_dead_letter(source: DeadLetterSource, place: str, write_line: Print, *, as_json_line: bool = False) -> None:
+def print_dead_letter(
+    source: DeadLetterSource, place: str, write_line: Print, list_command: str, *, as_json_line: bool = False
+) -> None:
     """Print one dead letter; `place` is the partition:offset that `dlq list` prints.
+
+    Args:
+        source: the dead-letter topic.
+        place: of the dead letter.
+        write_line: receives the text.
+        list_command: the command line of `dlq list`, for messages.
+        as_json_line: as one JSON object rather than text.
 
     Raises:
         UsageError: `place` is malformed.
@@ -45,7 +54,7 @@ def print_dead_letter(source: DeadLetterSource, place: str, write_line: Print, *
     partition, offset = _parsed(place)
     record = source.at(partition, offset)
     if record is None:
-        raise ViewerConsumerError(f"there is no dead letter at {place}; viewer-consumer dlq list shows where there are")
+        raise ViewerConsumerError(f"there is no dead letter at {place}; see where they are with: {list_command}")
     dead_letter = DeadLetterRecord(*record)
     for line in [_json(dead_letter)] if as_json_line else as_text(dead_letter):
         write_line(line)

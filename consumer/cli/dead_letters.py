@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from consumer.cli.options import Config, Overrides, read_kafka_settings
+from consumer.cli.options import Config, Overrides, read_kafka_settings, timeouts_of
 
 dlq_app = typer.Typer(name="dlq", help="List and show dead letters: records that were rejected.", no_args_is_help=False)
 
 
 @dlq_app.command("list")
 def list_dead_letters(
+    context: typer.Context,
     config: Config = None,
     overrides: Overrides = None,
     reasons: Annotated[
@@ -43,11 +44,13 @@ def list_dead_letters(
         since_ms=None if since is None else parse_time_ms("--since", since),
         until_ms=None if until is None else parse_time_ms("--until", until),
     )
-    print_dead_letters(DeadLetters(settings.kafka), wanted, typer.echo, most=most, count=count, json_lines=as_json)
+    source = DeadLetters(settings.kafka, timeouts_of(context))
+    print_dead_letters(source, wanted, typer.echo, most=most, count=count, json_lines=as_json)
 
 
 @dlq_app.command("show")
 def show_dead_letter(
+    context: typer.Context,
     place: Annotated[str, typer.Argument(metavar="PLACE", help="Partition and offset as a list has them, as 3:17.")],
     config: Config = None,
     overrides: Overrides = None,
@@ -58,4 +61,5 @@ def show_dead_letter(
     from consumer.cli.dead_letter_text import print_dead_letter
     from consumer.kafka.admin.dead_letters import DeadLetters
 
-    print_dead_letter(DeadLetters(settings.kafka), place, typer.echo, as_json_line=as_json)
+    source, list_command = DeadLetters(settings.kafka, timeouts_of(context)), settings.command("dlq list")
+    print_dead_letter(source, place, typer.echo, list_command, as_json_line=as_json)

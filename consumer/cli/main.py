@@ -22,10 +22,11 @@ from typer.exceptions import TyperException
 
 from consumer import __version__
 from consumer.cli.dead_letters import dlq_app
-from consumer.cli.options import INTERRUPTED, Config, Overrides, read_kafka_settings, read_settings
+from consumer.cli.options import INTERRUPTED, Config, Overrides, read_kafka_settings, read_settings, timeouts_of
 from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
 from consumer.errors import UsageError, ViewerConsumerError
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
 if TYPE_CHECKING:
     from consumer.runtime.signals import StopRequest
@@ -80,6 +81,7 @@ def _root(
 
 @app.command()
 def run(
+    context: typer.Context,
     config: Config = None,
     overrides: Overrides = None,
     embedded: Annotated[bool, typer.Option("--embedded", help="As --demo, with a broker in this process.")] = False,
@@ -95,7 +97,16 @@ def run(
     from consumer.runtime.signals import stop_on_signals
 
     with stop_on_signals() as stop:  # before anything that may take long
-        _run(stop, config, overrides, embedded=embedded, demo=demo, duration=duration, log_level=log_level)
+        _run(
+            stop,
+            config,
+            overrides,
+            embedded=embedded,
+            demo=demo,
+            duration=duration,
+            log_level=log_level,
+            timeouts=timeouts_of(context),
+        )
 
 
 def _run(
@@ -107,6 +118,7 @@ def _run(
     demo: bool,
     duration: str | None,
     log_level: LogLevel,
+    timeouts: Timeouts,
 ) -> None:
     settings = read_kafka_settings(config, overrides)
     from consumer.runtime.durations import parse_span_ms
@@ -126,7 +138,7 @@ def _run(
     else:
         from consumer.worker.service import Service
 
-        Service(settings).run(stop)
+        Service(settings, timeouts=timeouts).run(stop)
 
 
 @app.command()
@@ -170,6 +182,7 @@ def show_config(
 
 @app.command()
 def topics(
+    context: typer.Context,
     config: Config = None,
     overrides: Overrides = None,
     check: Annotated[bool, typer.Option("--check", help="Only look; create nothing.")] = False,
@@ -180,7 +193,7 @@ def topics(
     from consumer.kafka.admin.topics import check_topics
 
     kafka = settings.kafka.model_copy(update={"create_topics": False}) if check else settings.kafka
-    for topic in check_topics(kafka).topics:
+    for topic in check_topics(kafka, timeouts_of(context)).topics:
         state = "created" if topic.created else "found"
         line = f"{topic.role} topic {topic.name}: {topic.partitions} partitions, {state}"
         typer.echo(json.dumps(topic._asdict(), ensure_ascii=False) if as_json else line)
@@ -188,11 +201,11 @@ def topics(
             typer.echo(f"warning: {warning}", err=True)
 
 
-def run_command(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str], timeouts: Timeouts = TIMEOUTS) -> int:
     """Run one command line and return its exit code; errors are lines on stderr."""
     command = typer.main.get_command(app)
     try:
-        code = command.main(list(arguments), prog_name="viewer-consumer", standalone_mode=False)
+        code = command.main(list(arguments), prog_name="viewer-consumer", standalone_mode=False, obj=timeouts)
         sys.stdout.flush()
     except ViewerConsumerError as error:
         _print_error(str(error))

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import Settings, load_settings
 
 INTERRUPTED = 130
@@ -19,6 +20,11 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one key, over file and environment; may be repeated."),
 ]
+
+
+def timeouts_of(context: typer.Context) -> Timeouts:
+    """Return the Kafka time-outs that `run_command` was called with."""
+    return context.find_object(Timeouts) or TIMEOUTS
 
 
 def read_settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:

@@ -16,8 +16,8 @@ To = Annotated[
     str | None,
     typer.Option("--to", metavar="FILE", help="A file (.avro, .jsonl), or - for stdout.", show_default="input topic"),
 ]
-Streams = Annotated[int, typer.Option("--streams", min=1, help="Streams on the air.")]
-Viewers = Annotated[int, typer.Option("--viewers", min=1, help="Viewers at the same time, about.")]
+Streams = Annotated[int, typer.Option("--streams", min=1, help="Number of streams.")]
+Viewers = Annotated[int, typer.Option("--viewers", min=1, help="Approximate number of concurrent viewers.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same events.")]
 Start = Annotated[
     str | None,
@@ -29,19 +29,24 @@ History = Annotated[
 Duration = Annotated[
     str | None, typer.Option("--duration", metavar="SPAN", help="Length in event time, as 90s, 10m, 2h.")
 ]
-Events = Annotated[int | None, typer.Option("--events", min=1, help="End after so many events.")]
+Events = Annotated[int | None, typer.Option("--events", min=1, help="End after this number of events.")]
 Speed = Annotated[
     float | None,
     typer.Option(
-        "--speed", min=0, help="Speed by real time; 0 is as fast as possible.", show_default="1, or 0 to a file"
+        "--speed",
+        min=0,
+        help="Speed relative to real time; 0 is as fast as possible.",
+        show_default="1, or 0 to a file",
     ),
 ]
 Loss = Annotated[float, typer.Option("--loss", min=0, max=1, help="Share of events that are lost.")]
-LeaveLoss = Annotated[float, typer.Option("--leave-loss", min=0, max=1, help="Share of leaves that are lost besides.")]
+LeaveLoss = Annotated[
+    float, typer.Option("--leave-loss", min=0, max=1, help="Share of leaves that are lost in addition.")
+]
 Duplicates = Annotated[float, typer.Option("--duplicates", min=0, max=1, help="Share of events that arrive twice.")]
 Disorder = Annotated[float, typer.Option("--disorder", min=0, max=1, help="Share of events that are delayed.")]
 DisorderMs = Annotated[int, typer.Option("--disorder-ms", min=0, help="The longest delay.")]
-ClockSkewMs = Annotated[int, typer.Option("--clock-skew-ms", min=0, help="How wrong the viewers' clocks may be.")]
+ClockSkewMs = Annotated[int, typer.Option("--clock-skew-ms", min=0, help="Largest error of the viewers' clocks.")]
 SchemaId = Annotated[int, typer.Option("--schema-id", min=0, help="Registry id before each record.")]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.cli.options import Config, Overrides, read_kafka_settings
+from consumer.cli.options import Config, Overrides, read_kafka_settings, timeouts_of
 from consumer.errors import ViewerConsumerError
 
 if TYPE_CHECKING:
@@ -34,19 +34,24 @@ class Start(StrEnum):
 
 @state_app.command("list")
 def list_state(
-    config: Config = None, overrides: Overrides = None, partitions: Partitions = None, as_json: AsJson = False
+    context: typer.Context,
+    config: Config = None,
+    overrides: Overrides = None,
+    partitions: Partitions = None,
+    as_json: AsJson = False,
 ) -> None:
     """List checkpoints, offsets and sizes by partition."""
     settings = read_kafka_settings(config, overrides)
     from consumer.cli.state_text import print_list
     from consumer.state.inspect import opened, read_stored
 
-    with opened(settings, partitions or ()) as view:
+    with opened(settings, partitions or (), timeouts_of(context)) as view:
         print_list(read_stored(view.state, view.partitions), as_json=as_json)
 
 
 @state_app.command()
 def show(
+    context: typer.Context,
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="Its id.")],
     config: Config = None,
     overrides: Overrides = None,
@@ -59,7 +64,7 @@ def show(
     from consumer.state.inspect import find_stream, opened
 
     found = 0
-    with opened(settings, partitions or ()) as view:
+    with opened(settings, partitions or (), timeouts_of(context)) as view:
         for each in find_stream(view, settings, stream):
             print_stream(each, as_json=as_json)
             found += 1
@@ -69,7 +74,11 @@ def show(
 
 @state_app.command()
 def check(
-    config: Config = None, overrides: Overrides = None, partitions: Partitions = None, as_json: AsJson = False
+    context: typer.Context,
+    config: Config = None,
+    overrides: Overrides = None,
+    partitions: Partitions = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check that rows, checkpoint, journal, offsets and settings agree; exit code 1 if not."""
     settings = read_kafka_settings(config, overrides)
@@ -78,10 +87,10 @@ def check(
     from consumer.state.report import consistency_report
 
     fine = True
-    with opened(settings, partitions or ()) as view:
+    with opened(settings, partitions or (), timeouts_of(context)) as view:
         for stored in read_stored(view.state, view.partitions):
             found = consistency_report(stored, settings, view.identity)
-            print_consistency_report(stored, found, as_json=as_json)
+            print_consistency_report(stored, found, settings.command, as_json=as_json)
             fine = fine and not found.disagreements
     if not fine:
         raise typer.Exit(1)
@@ -89,6 +98,7 @@ def check(
 
 @state_app.command()
 def reset(
+    context: typer.Context,
     config: Config = None,
     overrides: Overrides = None,
     partitions: Partitions = None,
@@ -104,16 +114,16 @@ def reset(
     settings = read_kafka_settings(config, overrides)
     from consumer.cli.state_text import reset_result, reset_warning
     from consumer.state.inspect import opened
-    from consumer.state.reset import reset_partition, reset_plans
+    from consumer.state.reset import reset_partitions, reset_plans
 
-    with opened(settings, partitions or ()) as view:
+    with opened(settings, partitions or (), timeouts_of(context)) as view:
         where: From = "keep-rows" if keep_rows else start.value
         plans = reset_plans(view.state, view.partitions, where)
         for line in reset_warning(plans, where):
             typer.echo(line, err=True)
         if not yes and not _confirmed("Move it?" if keep_rows else "Delete it?"):
             raise ViewerConsumerError("nothing was changed")
-        for plan in reset_partition(view.state, settings, view.identity, plans, where):
+        for plan in reset_partitions(view, settings, plans, where):
             typer.echo(reset_result(plan))
 
 

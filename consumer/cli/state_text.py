@@ -1,7 +1,7 @@
 """Text and JSON output of the state commands."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import typer
@@ -88,15 +88,17 @@ def print_stream(found: FoundStream, *, as_json: bool) -> None:
     _print(table)
 
 
-def print_consistency_report(stored: StoredPartition, found: ConsistencyReport, *, as_json: bool) -> None:
+def print_consistency_report(
+    stored: StoredPartition, found: ConsistencyReport, command: Callable[[str], str], *, as_json: bool
+) -> None:
     """Print the disagreements of a partition with their solutions, or that there are none."""
     if as_json:
-        problems = [{"what": each.what, "advice": each.advice} for each in found.disagreements]
+        problems = [{"what": each.what, "advice": each.advice(command)} for each in found.disagreements]
         about = {"partition": stored.partition, "agrees": not problems, "problems": problems}
         _print_json(about | {"changed_settings": found.changed_settings})
         return
     for each in found.disagreements:
-        typer.echo(f"partition {stored.partition}: {each.what}; {each.advice}")
+        typer.echo(f"partition {stored.partition}: {each.what}; {each.advice(command)}")
     if not found.disagreements:
         what = "nothing is stored yet" if stored.contents.empty else "rows, checkpoint, journal and offsets agree"
         typer.echo(f"partition {stored.partition}: {what}")

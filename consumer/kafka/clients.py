@@ -57,13 +57,16 @@ class LastClientError:
         return self._said
 
 
-def make_consumer(config: ClientConfig, last_error: LastClientError) -> Consumer:
-    """Create a consumer; its broker errors go to `last_error`.
+def make_consumer(
+    config: ClientConfig, last_error: LastClientError, on_statistics: Callable[[str], None] | None = None
+) -> Consumer:
+    """Create a consumer; its broker errors go to `last_error`, and its statistics to `on_statistics`, inside polls.
 
     Raises:
         UsageError: librdkafka doesn't take the configuration; names the key.
     """
-    return _made(Consumer, config, last_error.record_error)
+    callbacks = {} if on_statistics is None else {"stats_cb": on_statistics}
+    return _made(Consumer, {**config, **callbacks}, last_error.record_error)
 
 
 def make_producer(config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:

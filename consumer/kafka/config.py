@@ -21,7 +21,13 @@ TRANSACTION_TIMEOUT_MS = 20_000
 SESSION_TIMEOUT_MS = 45_000
 
 MESSAGE_BYTES = 1_000_000
-"""The least accepted message.max.bytes; librdkafka's default."""
+"""Default of message.max.bytes, in librdkafka too."""
+
+LEAST_MESSAGE_BYTES = 131_072
+"""The least accepted limit of a record: rows and dead letters are cut below the limit, but a journal is not."""
+
+STATISTICS_MS = 2_000
+"""How often the client library says how its brokers are; readiness and lag are as old as that."""
 
 COMMIT_MARGIN_MS = 5_000
 """Time for a commit, added to the commit interval."""
@@ -106,6 +112,7 @@ def consumer_config(settings: Settings) -> ClientConfig:
         "session.timeout.ms": SESSION_TIMEOUT_MS,
         # Heartbeats announce rebalances, and moving a partition takes two rounds.
         "heartbeat.interval.ms": 1_000,
+        "statistics.interval.ms": STATISTICS_MS,
         **_common(settings.kafka, without=_PRODUCER_ONLY),
         "group.id": settings.kafka.group_id,
         "partition.assignment.strategy": "cooperative-sticky",
@@ -126,17 +133,19 @@ def restore_config(settings: Settings) -> ClientConfig:
         UsageError: as `consumer_config`.
     """
     config = consumer_config(settings)
-    config.pop("group.instance.id", None)
+    for key in ("group.instance.id", "statistics.interval.ms"):
+        config.pop(key, None)
     # A fetch that waits at the end of one partition delays the broker's other partitions.
     return {**config, "client.id": f"{config['client.id']}-restore", "fetch.wait.max.ms": 10}
 
 
-def producer_config(settings: Settings, process_id: str) -> ClientConfig:
+def producer_config(settings: Settings, process_id: str, message_bytes: int | None = None) -> ClientConfig:
     """Configuration of the worker's transactional producer.
 
     Args:
         settings: those in force.
         process_id: unique name of this process, used if there is no group.instance.id.
+        message_bytes: what all topics accept, from `message_bytes_of`; None takes the setting.
 
     Raises:
         UsageError: as `consumer_config`.
@@ -154,6 +163,7 @@ def producer_config(settings: Settings, process_id: str) -> ClientConfig:
         # A transaction is all or nothing, so only failures need a Python callback.
         "delivery.report.only.error": True,
         **_common(settings.kafka, without=_CONSUMER_ONLY),
+        "message.max.bytes": message_bytes or message_max_bytes(settings.kafka),
         "transactional.id": transactional_id(settings.kafka, process_id),
         "enable.idempotence": True,
         "acks": "all",
@@ -231,6 +241,15 @@ def transaction_timeout_ms(kafka: KafkaSettings) -> int:
     return int(kafka.client.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS))
 
 
+def message_max_bytes(kafka: KafkaSettings) -> int:
+    """The producer's message.max.bytes, which limits a batch of records too.
+
+    Raises:
+        ValueError: the setting is not a number; the client library reports that.
+    """
+    return int(kafka.client.get("message.max.bytes", MESSAGE_BYTES))
+
+
 def redact(config: Mapping[str, Value]) -> ClientConfig:
     """The configuration with the values of secret keys hidden, for display."""
     return {key: HIDDEN if is_secret(key) else value for key, value in config.items()}
@@ -263,11 +282,15 @@ def _key_errors(client: Mapping[str, Value]) -> Iterator[str]:
 
 
 def _size_errors(kafka: KafkaSettings) -> Iterator[str]:
-    given = str(kafka.client.get("message.max.bytes", MESSAGE_BYTES))
-    if given.isdecimal() and int(given) < MESSAGE_BYTES:  # librdkafka reports values that are not numbers
+    try:
+        given = message_max_bytes(kafka)
+    except ValueError:
+        yield "kafka.client.message.max.bytes: must be a whole number"
+        return
+    if given < LEAST_MESSAGE_BYTES:
         yield (
-            f"kafka.client.message.max.bytes: must be at least {MESSAGE_BYTES}, not {given}: dead letters are cut for "
-            "that, and one that isn't taken would abort its transaction for ever"
+            f"kafka.client.message.max.bytes: must be at least {LEAST_MESSAGE_BYTES}, not {given}: a larger record "
+            "would abort its transaction for ever"
         )
 
 
@@ -292,4 +315,6 @@ def _timeout_errors(settings: Settings) -> Iterator[str]:
 
 def _common(kafka: KafkaSettings, without: frozenset[str]) -> ClientConfig:
     given = {key: value for key, value in kafka.client.items() if key not in without}
-    return {"client.id": "viewer-consumer", **given, "bootstrap.servers": kafka.bootstrap_servers}
+    # The client library's default is ten seconds, and so long a broker that is back may be left alone.
+    usual: ClientConfig = {"client.id": "viewer-consumer", "reconnect.backoff.max.ms": 1_000}
+    return {**usual, **given, "bootstrap.servers": kafka.bootstrap_servers}

@@ -17,7 +17,8 @@ from typing import NoReturn, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, kafka_error, make_consumer
+from consumer.kafka.brokers import BrokerWatch
+from consumer.kafka.clients import ACCESS_DENIED, explain, kafka_error, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
@@ -61,8 +62,9 @@ class InputConsumer:
         self._handler = handler
         self._timeouts = timeouts
         self._clock = clock
-        self._last_error = LastClientError()
-        self._consumer = make_consumer(config, self._last_error)
+        self.brokers = BrokerWatch(self._servers, topic, clock)
+        """How the brokers are."""
+        self._consumer = make_consumer(config, self.brokers, self.brokers.record_statistics)
         self._owned: set[int] = set()
         self._closing = False
         """The handler is not called any more."""
@@ -139,8 +141,9 @@ class InputConsumer:
         self._held = [message for message in self._held if message.partition() != partition]
 
     def end_offsets(self) -> Mapping[int, int]:
-        """End offsets of owned partitions as of their last fetch; without those never fetched."""
-        ends = {partition: self._known_end(partition) for partition in self._owned}
+        """End offsets of owned partitions as of their last fetch; without those whose leader does not answer."""
+        fresh = filter(self.brokers.is_fresh, self._owned)
+        ends = {partition: self._known_end(partition) for partition in fresh}
         return {partition: end for partition, end in ends.items() if end >= 0}
 
     def last_seen_end(self, partition: int) -> int:
@@ -262,7 +265,7 @@ class InputConsumer:
             )
         except KafkaException as error:
             doing = f"can't begin at offset {position.offset} of {self._topic}-{position.partition}"
-            raise explain(doing, self._servers, kafka_error(error), self._last_error.error()) from None
+            raise explain(doing, self._servers, kafka_error(error), self.brokers.error()) from None
 
     def _known_end(self, partition: int) -> int:
         known = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
@@ -292,8 +295,7 @@ class InputConsumer:
     def _lost_offset(self, message: Message, error: KafkaError) -> str:
         return (
             f"{self._topic}-{message.partition()}: the offset to read on from is not in it ({error.str()}), so some "
-            f"records were never counted; continue without them with: viewer-consumer state reset "
-            f"--partition {message.partition()} --from earliest"
+            "records were never counted"
         )
 
     def _raise_final(self, error: KafkaError) -> NoReturn:
@@ -307,7 +309,7 @@ class InputConsumer:
                 f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look for another "
                 f"with the same kafka.client group.instance.id"
             )
-        raise explain(doing, self._servers, error, self._last_error.error())
+        raise explain(doing, self._servers, error, self.brokers.error())
 
 
 _PACKED = b"CGMDv2:"

@@ -18,6 +18,8 @@ from consumer.kafka.end_offsets import ask_ends, end_of
 from consumer.kafka.protocols import Bounds
 from consumer.kafka.retries import is_worth_a_retry
 from consumer.kafka.timeouts import Timeouts
+from consumer.kafka.tool_commands import add_partitions
+from consumer.settings.model import KafkaSettings
 
 
 class BoundsLookUp:
@@ -116,17 +118,16 @@ class BoundsLookUp:
 class Topics:
     """The topics that a restore reads."""
 
-    def __init__(self, input_topic: str, state_topic: str, servers: str) -> None:
-        self.input = input_topic
-        self.state = state_topic
-        self._servers = servers
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self.input = kafka.input_topic
+        self.state = kafka.state_topic
+        self._kafka = kafka
 
     def missing(self, partition: int) -> str:
         """What to do about a state topic that has fewer partitions than the input."""
         return (
             f'state topic "{self.state}" has no partition {partition}: set kafka.create_topics = true, or run '
-            f"kafka-topics.sh --bootstrap-server {self._servers} --alter --topic {self.state} "
-            f"--partitions {partition + 1}"
+            f"{add_partitions(self._kafka, self.state, partition + 1)}"
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeAlias
 
-from confluent_kafka import Message as Message  # noqa: PLC0414  # for other rooms, which don't import the client
+from confluent_kafka import Message as Message  # noqa: PLC0414  # for other packages, which do not import the client
 
 GroupMetadata: TypeAlias = bytes
 """Member and generation of a consumer in its group, as the client library packs them."""
@@ -41,12 +41,43 @@ class AssignmentHandler(Protocol):
         """These are lost: another member may own them, so they must not be committed."""
 
 
+class HeldPartition(NamedTuple):
+    """A partition with records that cannot be read, because a producer's transaction before them is open."""
+
+    offset: int
+    """The last stable offset."""
+    records: int
+    """Offsets behind it."""
+    since_s: float
+    """Monotonic seconds."""
+
+
+class BrokerStatus(Protocol):
+    """How the brokers are, as far as the client library says."""
+
+    def silence(self) -> str:
+        """Why Kafka does not answer; empty if it does."""
+
+    def held(self) -> Mapping[int, HeldPartition]:
+        """Partitions with records behind a producer's open transaction."""
+
+    def held_reason(self) -> str:
+        """Which partition has been held for long, and where; empty if none."""
+
+    def group_reason(self) -> str:
+        """Why the group gives this worker no partitions; empty if that is not known."""
+
+
 class Membership(Protocol):
     """One member of the group: its assignment, and the metadata that commits need."""
 
     @property
     def assignment(self) -> frozenset[int]:
         """The partitions owned now."""
+
+    @property
+    def brokers(self) -> BrokerStatus:
+        """How the brokers are."""
 
     def subscribe(self) -> None:
         """Join the group; assignments arrive inside `PartitionReader.poll`."""
@@ -74,7 +105,7 @@ class PartitionReader(Protocol):
         """Continue with these from the paused position."""
 
     def end_offsets(self) -> Mapping[int, int]:
-        """Known end offsets of owned partitions."""
+        """End offsets of owned partitions whose leader answers."""
 
     def last_seen_end(self, partition: int) -> int:
         """The end of the partition when it was last read to its end; 0 before."""
@@ -98,6 +129,13 @@ class EndQuery(Protocol):
 
     def failed(self) -> bool:
         """Whether the newest query failed or timed out; returned once per query."""
+
+
+class TopicIds(Protocol):
+    """The id of the input topic, which changes when the topic is deleted and created again."""
+
+    def topic_id(self) -> str:
+        """The newest known id, without waiting; empty if the cluster does not report it."""
 
 
 class Transactions(Protocol):

@@ -19,6 +19,7 @@ from consumer.kafka.deadline import CallTimedOutError, Deadline, call_within
 from consumer.kafka.look_up import BoundsLookUp, Clients, Topics
 from consumer.kafka.retries import NOT_FOUND_OR_DENIED
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
+from consumer.settings.model import KafkaSettings
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +30,7 @@ class KafkaRestoreReader:
     Args:
         config: from `restore_config`.
         admin_config: from `admin_config`.
-        input_topic: the input topic.
-        state_topic: the state topic.
+        kafka: the topics, and what messages need.
         on_missing: is called in the look-up's thread when the state topic lacks a partition.
         timeouts: how long to wait.
 
@@ -42,8 +42,7 @@ class KafkaRestoreReader:
         self,
         config: ClientConfig,
         admin_config: ClientConfig,
-        input_topic: str,
-        state_topic: str,
+        kafka: KafkaSettings,
         on_missing: Callable[[], object] = lambda: None,
         timeouts: Timeouts = TIMEOUTS,
     ) -> None:
@@ -53,7 +52,7 @@ class KafkaRestoreReader:
         last_error = LastClientError()
         self._consumer = make_consumer(config, last_error)
         admin = make_admin(admin_config, last_error)
-        self._topics = Topics(input_topic, state_topic, self._servers)
+        self._topics = Topics(kafka)
         self._clients = Clients(self._consumer, admin, self._servers, last_error, timeouts)
         self._errors: dict[tuple[str, int], str] = {}
         self._reached: dict[tuple[str, int], int] = {}

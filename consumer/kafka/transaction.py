@@ -47,13 +47,20 @@ _REPORT_WAIT_S = 1.0
 _RETRY_PAUSE_S = 0.1
 _SHORTEST_CALL_S = 1.0
 """The time of a call that begins when little or none is left: most are answered within milliseconds."""
+_HANG_MARGIN_S = 0.5
+_HANG = "_TIMED_OUT"
+"""Name of the error of a call that did not return."""
 
 
 class TimeLimits(NamedTuple):
     """Time-outs of calls in seconds, retries included."""
 
     start_s: float = 30.0
-    """init_transactions, which first ends an unfinished transaction of the predecessor."""
+    """init_transactions at the start, which first ends an unfinished transaction of the predecessor."""
+    restart_s: float = 5.0
+    """init_transactions of a later producer; the loop turns between attempts."""
+    offsets_s: float = 5.0
+    """send_offsets_to_transaction, which ignores its own time-out, and may hang after a broker was away."""
     end_s: float = 30.0
     """Commit or abort; after it the outcome counts as unknown."""
     room_s: float = 15.0
@@ -116,7 +123,7 @@ class TransactionOwner:
             UsageError: librdkafka doesn't take the configuration.
             ViewerConsumerError: the cluster doesn't answer in time, or refuses.
         """
-        self._ready_producer()
+        self._ready_producer(self._limits.start_s)
 
     def produce(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, partition: int = -1
@@ -172,9 +179,7 @@ class TransactionOwner:
             raise ValueError(f"a transaction carries the offsets of its input, not {dict(offsets)}")
         began_s = self._clock()
         producer, deadline = self._begun(), self._deadline(self._limits.end_s)
-        self._retried(
-            deadline, lambda: _send_offsets(producer, positions, group_metadata, deadline), too_late=Outcome.ABORT
-        )
+        self._send_offsets(producer, positions, group_metadata, deadline)
         # It flushes by itself. Its own limit is the transaction's time-out, and a shorter one would cut it in two.
         self._retried(deadline, lambda: _within(deadline, lambda: producer.commit_transaction(-1)), Outcome.LOST)
         self._open = False
@@ -227,30 +232,41 @@ class TransactionOwner:
             self._topics.clear()
         return producer
 
-    def _ready_producer(self) -> Producer:
+    def _ready_producer(self, first_start_s: float | None = None) -> Producer:
+        """The producer, initialized; a time limit for the first one means that the worker starts."""
         if self._producer is None:
             self._release_dropped()
             producer = self._make(self._config, self._last_error, self._reports_of_next())
             try:
-                self._start(producer)
+                self._start(producer, first_start_s)
             except BaseException:
                 self._dropped.append(producer)
                 raise
             self._producer = producer
         return self._producer
 
-    def _start(self, producer: Producer) -> None:
-        deadline = self._deadline(self._limits.start_s)
+    def _start(self, producer: Producer, first_start_s: float | None) -> None:
+        deadline = self._deadline(self._limits.restart_s if first_start_s is None else first_start_s)
         while True:
             try:
-                return _within(deadline, partial(_begin, producer, max(_SHORTEST_CALL_S, deadline.left_s())))
+                # Without a broker connection the client looks for its coordinator only twice a second.
+                _timed(deadline, producer.cluster_id)
+                return _timed(deadline, producer.init_transactions)
             except (KafkaException, CallTimedOutError) as error:
                 reason = kafka_error(error if isinstance(error, KafkaException) else TimeoutError())
-                if not reason.retriable() or deadline.passed:
-                    _serve(producer, _RETRY_PAUSE_S)
-                    doing = f'can\'t begin transactions as "{self._config["transactional.id"]}"'
-                    raise explain(doing, self._servers, reason, self._last_error.error()) from None
                 _serve(producer, _RETRY_PAUSE_S)
+                # Errors of a connection have no mark here.
+                if not reason.retriable() or deadline.passed:
+                    self._refuse_start(reason, at_start=first_start_s is not None)
+
+    def _refuse_start(self, reason: KafkaError, *, at_start: bool) -> NoReturn:
+        doing = f'can\'t begin transactions as "{self._config["transactional.id"]}"'
+        error = explain(doing, self._servers, reason, self._last_error.error())
+        if at_start or reason.fatal() or outcome_of(reason) is Outcome.GIVE_UP:
+            raise error
+        # Kafka is away: nothing was published, and the next call tries again.
+        self._listener.retried(reason.name())
+        raise TransactionAborted(reason.name(), str(error))
 
     def _put_all(
         self,
@@ -308,6 +324,21 @@ class TransactionOwner:
 
         return on_delivery
 
+    def _send_offsets(
+        self,
+        producer: Producer,
+        positions: list[TopicPartition],
+        group_metadata: GroupMetadata,
+        deadline: Deadline,
+    ) -> None:
+        # The client library's call ignores its time-out and can hang.
+        def call() -> None:
+            left_s = min(deadline.left_s(), self._limits.offsets_s)
+            send = partial(producer.send_offsets_to_transaction, positions, group_metadata)
+            _timed(Deadline.after(left_s, self._clock, self._stop_left_s), send)
+
+        self._retried(deadline, call, too_late=Outcome.ABORT)
+
     def _retried(self, deadline: Deadline, call: Callable[[], None], too_late: Outcome) -> None:
         """Call, and retry while the outcome is RETRY; any other error ends the transaction."""
         producer = self._ready_producer()
@@ -315,7 +346,7 @@ class TransactionOwner:
             try:
                 return call()
             except CallTimedOutError:
-                self._lose_transaction(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
+                self._leave_producer(too_late)
             except KafkaException as raised:
                 error = kafka_error(raised)
             outcome = outcome_of(error)
@@ -324,6 +355,17 @@ class TransactionOwner:
                 _serve(producer, _RETRY_PAUSE_S)
                 continue
             self._end_badly(error, too_late if outcome is Outcome.RETRY else outcome)
+
+    def _leave_producer(self, outcome: Outcome) -> NoReturn:
+        """Leave a producer behind whose call did not return.
+
+        The outcome is definite unless a commit was asked for: the next producer aborts what is open.
+        """
+        if outcome is not Outcome.ABORT:
+            self._lose_transaction(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
+        self._drop_producer()
+        self._listener.aborted(_HANG)
+        raise TransactionAborted(_HANG, "the client library's call for the offsets did not return")
 
     def _end_badly(self, error: KafkaError, outcome: Outcome) -> NoReturn:
         # The delivery report gives the reason of a general error; it may arrive a little later.
@@ -403,21 +445,16 @@ def _serve(producer: Producer, wait_s: float) -> None:
         producer.poll(wait_s)
 
 
-def _send_offsets(
-    producer: Producer, positions: list[TopicPartition], group_metadata: GroupMetadata, deadline: Deadline
-) -> None:
-    # The client library's call ignores its time-out and can hang.
-    left_s = max(_SHORTEST_CALL_S, deadline.left_s())
-    _within(deadline, partial(producer.send_offsets_to_transaction, positions, group_metadata, left_s))
+def _timed(deadline: Deadline, call: Callable[[float], object]) -> None:
+    """Make a call that takes a time-out in seconds; leave it behind if it ignores that, or if a stop leaves no time.
+
+    The margin keeps calls in time from being left behind: such an init_transactions could fence the next producer.
+    """
+    seconds = max(_SHORTEST_CALL_S, deadline.left_s())
+    _within(Deadline.after(seconds + _HANG_MARGIN_S, deadline.clock, deadline.limit_s), lambda: call(seconds))
 
 
-def _begin(producer: Producer, seconds: float) -> None:
-    # Without a broker connection the client looks for its coordinator only twice a second.
-    producer.cluster_id(seconds)
-    producer.init_transactions(seconds)
-
-
-def _within(deadline: Deadline, call: Callable[[], None]) -> None:
+def _within(deadline: Deadline, call: Callable[[], object]) -> None:
     """Call in a thread, and wait as long as the deadline leaves, but not less than the shortest time of a call."""
     if deadline.left_s() < _SHORTEST_CALL_S:
         deadline = Deadline.after(_SHORTEST_CALL_S, deadline.clock)

@@ -52,6 +52,10 @@ def _stream(name: str, text: str, unit: str = "") -> MetricSpec:
 
 # Counted by the loop.
 EVENTS = _counter("events", "Events processed into windows.", "type")
+REREAD_RECORDS = _counter(
+    "reread_records",
+    "Records read again because their transaction was lost or aborted; the other counters have them twice.",
+)
 LATE_EVENTS = _counter("late_events", "Events dropped because their bucket was already closed.", "reason")
 TIMEOUTS = _counter("viewer_timeouts", "Viewers removed after viewer_timeout_ms without an event (sessions counting).")
 ORPHAN_LEAVES = _counter("orphan_leaves", "Leave events of viewers who were not present (sessions counting).")
@@ -132,7 +136,14 @@ STREAM_SERIES_LEFT_OUT = _gauge(
 )
 
 # From a snapshot: a partition; the series vanish when it is revoked.
-LAG = _gauge("lag_records", "Offsets between the next record to process and the end of the partition.", "partition")
+LAG = _gauge(
+    "lag_records",
+    "Offsets between the next record to process and the end of the partition; absent while the end is not known.",
+    "partition",
+)
+HELD_RECORDS = _gauge(
+    "held_records", "Offsets behind a producer's open transaction; they cannot be read until it ends.", "partition"
+)
 TIME_LAG = _gauge(
     "time_lag_seconds", "Age of the last processed record, by its Kafka timestamp.", "partition", unit="seconds"
 )
@@ -156,6 +167,7 @@ STREAM_BUFFER_EVENTS = _stream("window_buffer_events", "Buffer events in the win
 
 CATALOGUE = (
     EVENTS,
+    REREAD_RECORDS,
     LATE_EVENTS,
     TIMEOUTS,
     ORPHAN_LEAVES,
@@ -195,6 +207,7 @@ CATALOGUE = (
     BREAKER_OPEN_PARTITIONS,
     STREAM_SERIES_LEFT_OUT,
     LAG,
+    HELD_RECORDS,
     TIME_LAG,
     CHECKPOINT_AGE,
     STREAMS,

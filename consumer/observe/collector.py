@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from consumer.observe import catalogue
 from consumer.observe.catalogue import MetricSpec
+from consumer.observe.liveness import current_health
 from consumer.observe.snapshot import OutputStatus, PartitionStatus, Snapshot, SnapshotBoard, StreamStatus
 
 MAX_LABEL_CHARS = 200
@@ -42,7 +43,7 @@ class SnapshotCollector:
 
     def _worker(self, snapshot: Snapshot) -> Iterator[Metric]:
         tick = self._wall_clock() - (self._monotonic() - self._board.last_tick_s)
-        yield _single(catalogue.READY, float(snapshot.health.ready))
+        yield _single(catalogue.READY, float(current_health(self._board, self._monotonic()).ready))
         yield _single(catalogue.LOOP_TICK, tick)
         yield _single(catalogue.RESTORING_PARTITIONS, snapshot.restoring)
         yield _single(catalogue.STOPPED_PARTITIONS, snapshot.stopped)
@@ -93,8 +94,10 @@ def _partitions(partitions: Iterable[PartitionStatus]) -> Iterator[GaugeMetricFa
     age, streams, buckets = _family(catalogue.CHECKPOINT_AGE), _family(catalogue.STREAMS), _family(catalogue.BUCKETS)
     viewers, state_bytes = _family(catalogue.VIEWERS), _family(catalogue.STATE_BYTES)
     viewers_held, activities_held = _family(catalogue.VIEWERS_HELD), _family(catalogue.ACTIVITIES_HELD)
+    held_records = _family(catalogue.HELD_RECORDS)
     for one in partitions:
         label = (str(one.partition),)
+        held_records.add_metric(label, one.held_records)
         if one.end_offset is not None:
             # The end offset may be older than the position.
             lag.add_metric(label, max(0, one.end_offset - one.next_offset))
@@ -107,7 +110,7 @@ def _partitions(partitions: Iterable[PartitionStatus]) -> Iterator[GaugeMetricFa
         viewers_held.add_metric(label, one.viewers_held)
         activities_held.add_metric(label, one.activities_held)
         state_bytes.add_metric(label, one.state_bytes)
-    yield from (lag, time_lag, age, streams, buckets, viewers, viewers_held, activities_held, state_bytes)
+    yield from (lag, time_lag, age, streams, buckets, viewers, viewers_held, activities_held, state_bytes, held_records)
 
 
 def _streams(streams: Iterable[StreamStatus]) -> Iterator[GaugeMetricFamily]:

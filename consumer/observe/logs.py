@@ -37,6 +37,8 @@ def set_up_logs(level: str, stream: TextIO, environ: Mapping[str, str]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    # It warns of every request that waits for another one, and of what clients do.
+    logging.getLogger("waitress").setLevel(logging.ERROR)
     structlog.configure(
         processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -47,6 +47,7 @@ class WorkerMetrics:
         self._info(versions)
 
         self._events = list(self._by_label(catalogue.EVENTS, KINDS).values())
+        self._reread = self._counter(catalogue.REREAD_RECORDS)
         self._late = self._by_label(catalogue.LATE_EVENTS, LATE_REASONS)
         self._rejects = self._by_label(catalogue.REJECTS, reject_reasons)
         self._summaries = self._by_label(catalogue.SUMMARIES, close_reasons)
@@ -100,6 +101,10 @@ class WorkerMetrics:
     def count_ignored(self, number: int) -> None:
         """Add records of a type that the settings ignore."""
         self._ignored.inc(number)
+
+    def count_reread(self, number: int) -> None:
+        """Add records that were counted before, and were read again after their memory was dropped."""
+        self._reread.inc(number)
 
     def count_rejects(self, reason: str, number: int) -> None:
         """Add rejects of one reason of the closed list."""

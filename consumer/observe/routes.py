@@ -8,9 +8,9 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
+from consumer.observe.liveness import current_health, stuck_reason
 from consumer.observe.snapshot import SnapshotBoard
 
-TICK_STALE_AFTER_S = 30.0
 GZIP_LEVEL = 1
 """Ten thousand series shrink twentyfold at any level; the lowest takes the least CPU time."""
 
@@ -30,7 +30,6 @@ class Routes:
         registry: metrics of `/metrics`.
         board: snapshot and ticks for `/healthz` and `/readyz`.
         monotonic: the clock of the board's ticks, in seconds.
-        tick_stale_after_s: a loop without a tick for longer counts as stuck.
     """
 
     def __init__(
@@ -38,12 +37,10 @@ class Routes:
         registry: CollectorRegistry,
         board: SnapshotBoard,
         monotonic: Callable[[], float],
-        tick_stale_after_s: float = TICK_STALE_AFTER_S,
     ) -> None:
         self._registry = registry
         self._board = board
         self._monotonic = monotonic
-        self._tick_stale_after_s = tick_stale_after_s
 
     def answer(self, method: str, path: str, accept: str = "", accept_encoding: str = "") -> Answer:
         """Answer one request.
@@ -75,11 +72,8 @@ class Routes:
 
     def _healthz(self) -> Answer:
         """Alive: the loop ticked recently. Independent of Kafka: a restart would not repair a broker."""
-        silent_s = self._monotonic() - self._board.last_tick_s
-        if silent_s <= self._tick_stale_after_s:
-            return _text(HTTPStatus.OK, "ok")
-        text = f"the loop has not ticked for {silent_s:.1f} s (limit {self._tick_stale_after_s:g} s)"
-        return _text(HTTPStatus.SERVICE_UNAVAILABLE, text)
+        stuck = stuck_reason(self._board, self._monotonic())
+        return _text(HTTPStatus.SERVICE_UNAVAILABLE, stuck) if stuck else _text(HTTPStatus.OK, "ok")
 
     def _startupz(self) -> Answer:
         """Started: kernels are compiled, the producer is initialized; stays so."""
@@ -90,7 +84,7 @@ class Routes:
 
     def _readyz(self) -> Answer:
         """Ready: every condition of the newest snapshot holds; else the missing ones and the reason."""
-        health = self._board.latest().health
+        health = current_health(self._board, self._monotonic())
         if health.ready:
             return _text(HTTPStatus.OK, "ready")
         lines = ["not ready", f"missing: {', '.join(health.missing())}"]

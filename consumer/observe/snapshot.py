@@ -1,7 +1,8 @@
 """Immutable snapshots that the loop publishes for other threads, without locks."""
 
+import contextlib
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,6 +41,8 @@ class PartitionStatus(NamedTuple):
     """Their distinct events in open buckets."""
     state_bytes: int
     checkpoint_age_s: float = 0.0
+    held_records: int = 0
+    """Offsets behind a producer's open transaction."""
 
 
 class OutputStatus(NamedTuple):
@@ -58,6 +61,16 @@ class OutputStatus(NamedTuple):
 NO_OUTPUT = OutputStatus()
 
 
+class Activity(NamedTuple):
+    """Something bounded that the loop does now: it waits for Kafka, or compiles."""
+
+    what: str
+    since_s: float
+    """Monotonic seconds."""
+    limit_s: float
+    """It ends by itself within so many seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """The conditions of readiness, and the reason if one does not hold."""
@@ -67,6 +80,9 @@ class Health:
     producer_ready: bool = False
     breaker_closed: bool = True
     commits_succeed: bool = True
+    kafka_answers: bool = True
+    input_readable: bool = True
+    loop_turns: bool = True
     reason: str = ""
 
     def missing(self) -> tuple[str, ...]:
@@ -77,6 +93,9 @@ class Health:
             ("restored", self.restored),
             ("breaker closed", self.breaker_closed),
             ("commits succeed", self.commits_succeed),
+            ("Kafka answers", self.kafka_answers),
+            ("input readable", self.input_readable),
+            ("loop turns", self.loop_turns),
         )
         return tuple(name for name, holds in conditions if not holds)
 
@@ -110,10 +129,11 @@ class SnapshotBoard:
     Only the loop writes, any thread reads; attribute assignment is atomic, so no lock is needed.
     """
 
-    __slots__ = ("_last_tick_s", "_latest", "_starting")
+    __slots__ = ("_activity", "_last_tick_s", "_latest", "_starting")
 
     def __init__(self, now_s: float) -> None:
         self._last_tick_s = now_s
+        self._activity: Activity | None = None
         self.starting("starting")
 
     def starting(self, doing: str) -> None:
@@ -138,6 +158,22 @@ class SnapshotBoard:
     def tick(self, now_s: float) -> None:
         """Record that the loop is alive: once per turn, and between the bounded waits of a long turn."""
         self._last_tick_s = now_s
+
+    @contextlib.contextmanager
+    def during(self, what: str, limit_s: float, monotonic_s: Callable[[], float]) -> Iterator[None]:
+        """Mark something bounded that the loop does, for readers in other threads; calls may be nested."""
+        before = self._activity
+        self._activity = Activity(what, monotonic_s(), limit_s)
+        try:
+            yield
+        finally:
+            self.tick(monotonic_s())
+            self._activity = before
+
+    @property
+    def activity(self) -> Activity | None:
+        """What the loop does now; None while it runs its own code."""
+        return self._activity
 
     @property
     def last_tick_s(self) -> float:

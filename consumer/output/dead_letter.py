@@ -17,9 +17,6 @@ MadeHeaders: TypeAlias = list[tuple[str, str | bytes | None]]
 DeadLetter: TypeAlias = tuple[bytes | None, bytes | None, MadeHeaders]
 """A record to publish: key, value and headers."""
 
-MAX_BYTES = 900_000
-"""A dead letter over the producer's limit (1,000,000) would abort its transaction for ever."""
-
 EXCEPTION = "__streams.errors.exception"
 MESSAGE = "__streams.errors.message"
 TOPIC = "__streams.errors.topic"
@@ -29,8 +26,8 @@ APPLICATION = "viewer_consumer.application"
 TIMESTAMP_MS = "viewer_consumer.timestamp_ms"
 SCHEMA = "viewer_consumer.schema"
 
-_ROOM_FOR_THEIRS = MAX_BYTES - 4_096
-"""Limit for the original key, value and headers; the rest is for added headers."""
+_ROOM_FOR_OURS = 4_096
+"""For added headers; a tenth of the limit is left for what the client library adds."""
 
 _HEADER_BYTES = 10
 """Overhead of a header: the lengths of name and content, at most five bytes each."""
@@ -80,22 +77,23 @@ class Rejected(NamedTuple):
         contents = sum(len(content) for content in (*self.keys, *self.values) if content is not None)
         return contents + _RECORD_BYTES * len(self.offsets)
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
-        """Generate their dead letters lazily."""
+    def dead_letters(self, message_bytes: int) -> Iterator[DeadLetter]:
+        """Generate their dead letters lazily, each cut below that size: a larger one would abort its transaction."""
+        room = message_bytes * 9 // 10 - _ROOM_FOR_OURS
         # Pending rejects are columns, not a dozen objects per dead letter for the garbage collector to traverse.
         places = zip(self.offsets, self.timestamps_ms, self.causes, strict=True)
         records = zip(self.keys, self.values, self.headers, strict=True)
         for (offset, timestamp_ms, cause), (key, value, headers) in zip(places, records, strict=True):
             ours: MadeHeaders = [*cause, (OFFSET, str(offset)), (TIMESTAMP_MS, str(timestamp_ms))]
-            if headers or len(key or b"") + len(value or b"") > _ROOM_FOR_THEIRS:
-                yield _fitted(key, value, headers, ours)
+            if headers or len(key or b"") + len(value or b"") > room:
+                yield _fitted(key, value, headers, ours, room)
             else:  # the common case, inlined: a call would cost a fifth more
                 yield key, value, ours
 
 
-def _fitted(key: bytes | None, value: bytes | None, headers: Headers, ours: MadeHeaders) -> DeadLetter:
+def _fitted(key: bytes | None, value: bytes | None, headers: Headers, ours: MadeHeaders, room: int) -> DeadLetter:
     """A record with its own and added headers, cut to the size limit; added headers tell what was cut."""
-    key, left = _cut("key", key, _ROOM_FOR_THEIRS, ours)
+    key, left = _cut("key", key, room, ours)
     value, left = _cut("value", value, left, ours)
     theirs: MadeHeaders = list(headers)
     if sum(len(name.encode()) + len(content or b"") + _HEADER_BYTES for name, content in theirs) > left:

@@ -71,14 +71,14 @@ class Outbox:
         self.unsent -= end - begin
         return ClosedBuckets(stream_ids[begin:end], rows[begin:end])
 
-    def pop_dead_letters(self) -> Iterator[DeadLetter] | None:
-        """All remaining dead letters, generated lazily; None if all are sent."""
+    def pop_dead_letters(self, message_bytes: int) -> Iterator[DeadLetter] | None:
+        """All remaining dead letters, generated lazily and cut to that size; None if all are sent."""
         waiting = self._rejected[self._sent_rejected :]
         if not waiting:
             return None
         self._sent_rejected = len(self._rejected)
         self.unsent -= sum(len(rejected.offsets) for rejected in waiting)
-        return chain.from_iterable(rejected.dead_letters() for rejected in waiting)
+        return chain.from_iterable(rejected.dead_letters(message_bytes) for rejected in waiting)
 
     def send_again(self) -> None:
         """Call after an abort: everything must be sent again."""

@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     model_validator,
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from consumer.errors import UsageError
+from consumer.settings.command_line import command_line, options_of
 from consumer.settings.errors import CONFLICTS, Conflict, explain
 from consumer.settings.layers import read_layers
 
@@ -234,6 +236,17 @@ class Settings(_Section):
     windows: WindowSettings = WindowSettings()
     commit: CommitSettings = CommitSettings()
     http: HttpSettings = HttpSettings()
+    _options: tuple[str, ...] = PrivateAttr(())
+
+    def given_by(self, options: tuple[str, ...]) -> "Settings":
+        """The same settings, with the options of the command line that gave them."""
+        given = self.model_copy()
+        given._options = options  # noqa: SLF001  # of a copy of this object
+        return given
+
+    def command(self, command: str) -> str:
+        """A command of ours for a message, with the options that these settings came from."""
+        return command_line(command, self._options)
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
@@ -347,4 +360,4 @@ def load_settings(
         raise UsageError("\n".join([*layers.errors, *explain(error, layers, Settings)])) from None
     if layers.errors:
         raise UsageError("\n".join(layers.errors))
-    return settings
+    return settings.given_by(options_of(config, overrides))

@@ -1,1 +1,1 @@
-"""A seeded audience that behaves as real ones do."""
+"""A seeded audience that behaves like a real one."""

@@ -10,20 +10,20 @@ from consumer.simulate.programme import OUTAGE_LENGTH_MS, Cast, Programme, draw_
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
 
 HEARTBEAT_MS = 30_000
-"""A viewer's distance between two bitrate reports."""
+"""The interval between two bitrate reports of a viewer."""
 
 LADDER_BPS = np.array([400_000, 800_000, 1_600_000, 3_000_000, 4_500_000, 6_000_000, 9_000_000, 16_000_000], np.int64)
-"""The renditions; a viewer climbs one step at a time while all is well, and falls when it is not."""
+"""The renditions; a viewer goes up one step at a time without congestion, and down with it."""
 
 TICK_MS = 1_000
 """Events are drawn per tick, so that they do not depend on the size of steps."""
 
 LONGEST_STALL_MS = 30_000
 STALLS_PER_VIEWER_SECOND = 0.05
-"""At full congestion."""
+"""Rate at full congestion."""
 
 _GONE = 255
-"""Internal: a viewer left without an event, so that the true count is right."""
+"""Internal kind: a viewer left without an event; it keeps the true count correct."""
 
 _PRESENT = np.dtype(
     [
@@ -41,7 +41,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class _Back(NamedTuple):
-    """People that an outage threw out and who will come back."""
+    """Viewers that an outage disconnected and who will return."""
 
     at_ms: npt.NDArray[np.int64]
     rows: Rows
@@ -70,7 +70,7 @@ class Audience:
         self._ahead: list[EventBatch] = []
 
     def step(self, to_ms: int) -> EventBatch:
-        """All events from where the last step ended up to `to_ms` (not included), by time."""
+        """Return all events from the end of the last step up to `to_ms` (exclusive), ordered by time."""
         while self._drawn_to_ms < to_ms:
             self._ahead.append(self._tick(self._drawn_to_ms))
             self._drawn_to_ms += TICK_MS
@@ -82,7 +82,7 @@ class Audience:
         return now.take(now.kind != _GONE)
 
     def present(self) -> npt.NDArray[np.int64]:
-        """The true number of viewers of each stream at the end of the last step."""
+        """Return the true number of viewers of each stream at the end of the last step."""
         return self._counts.copy()
 
     def _count(self, events: EventBatch) -> None:
@@ -125,7 +125,7 @@ class Audience:
         return self._enter(due.rows, due.at_ms)
 
     def _enter(self, rows: Rows, join_ms: npt.NDArray[np.int64]) -> EventBatch:
-        """Add viewers; their first report comes half a second to two after the join."""
+        """Add viewers; their first report comes half a second to two seconds after the join."""
         rows["beat_ms"] = join_ms + self._rng.integers(500, 2_000, len(rows))
         end = self._held + len(rows)
         if end > len(self._rows):
@@ -135,7 +135,7 @@ class Audience:
         return _events(rows, join_ms, JOIN)
 
     def _beats(self, at_ms: int, congestion: npt.NDArray[np.float64]) -> EventBatch:
-        """The bitrate reports that are due, each after a look at the ladder."""
+        """Return the bitrate reports that are due; each may change the bitrate first."""
         here = self._rows[: self._held]
         due = np.flatnonzero(here["beat_ms"] < at_ms + TICK_MS)
         rows = here[due]
@@ -151,7 +151,7 @@ class Audience:
         return _events(rows[watched], beat_ms[watched], BITRATE, bitrate[watched].astype(np.int64))
 
     def _stalls(self, at_ms: int, candidates: int, congestion: npt.NDArray[np.float64]) -> EventBatch:
-        """Buffer events: as many tries as full congestion would have, thinned by how it really is."""
+        """Return buffer events: as many candidates as full congestion would cause, thinned by the real congestion."""
         rng = self._rng
         tries = rng.binomial(candidates, STALLS_PER_VIEWER_SECOND * TICK_MS / 1000)
         rows = self._rows[rng.integers(0, candidates, tries)] if candidates else self._rows[:0]
@@ -161,7 +161,7 @@ class Audience:
         return _events(rows[stalled], when[stalled], BUFFER, length[stalled])
 
     def _leaves(self, at_ms: int) -> EventBatch:
-        """Remove viewers whose time is over; the last rows move into their places."""
+        """Remove viewers whose session ends; the last rows move into their places."""
         here = self._rows[: self._held]
         leaving: Mask = here["leave_ms"] < at_ms + TICK_MS
         gone = here[leaving]
@@ -173,7 +173,7 @@ class Audience:
         return leaves
 
     def _break_if_outage(self, at_ms: int) -> None:
-        """An outage throws most people of a region out within seconds, half of them without a word; most come back."""
+        """If an outage begins, disconnect most viewers of a region; half of them send no leave, most return."""
         begin = self.programme.outage_begins(at_ms, at_ms + TICK_MS)
         if begin is None:
             return

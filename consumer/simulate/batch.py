@@ -1,4 +1,4 @@
-"""The columns that audience, noise, encoders and sinks hand each other: one row an event, no object an event."""
+"""The columns that audience, noise, encoders and sinks pass on: one row per event, no Python object per event."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,16 +8,16 @@ import numpy.typing as npt
 
 
 class EventBatch(NamedTuple):
-    """Events by time of arrival; all arrays have one entry an event."""
+    """Events ordered by arrival time; all arrays have one entry per event."""
 
     arrival_ms: npt.NDArray[np.int64]
-    """When the event reaches the pipe; without noise, its own timestamp."""
+    """When the event arrives; without noise, its own timestamp."""
     timestamp_ms: npt.NDArray[np.int64]
-    """What the event says of itself."""
+    """The event's own timestamp."""
     stream: npt.NDArray[np.int32]
     """Index of the stream; `Programme.stream_ids` has the names."""
     viewer: npt.NDArray[np.int64]
-    """Number of the viewer; the same one keeps it over all sessions."""
+    """Number of the viewer; a returning viewer keeps it."""
     kind: npt.NDArray[np.uint8]
     """A kind of `consumer.windows.events`."""
     value: npt.NDArray[np.int64]
@@ -25,11 +25,11 @@ class EventBatch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Number of events."""
+        """The number of events."""
         return len(self.kind)
 
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice) -> "EventBatch":
-        """The given rows, in the given order."""
+        """Return the given rows, in the given order."""
         return EventBatch(
             self.arrival_ms[rows],
             self.timestamp_ms[rows],
@@ -51,7 +51,7 @@ EMPTY = EventBatch(
 
 
 def concatenate(batches: Sequence[EventBatch]) -> EventBatch:
-    """One batch after the other."""
+    """Join the batches in order."""
     if not batches:
         return EMPTY
     if len(batches) == 1:

@@ -1,7 +1,7 @@
 """Events as bytes: our Avro record of `schemas/viewer_event.avsc`, and JSON lines.
 
-The Avro of a batch is laid out by numpy in one matrix, a row an event, beside a mask of the bytes in use: many times
-faster than walking a record at a time. The tests hold it against fastavro.
+numpy lays out the Avro of a batch in one matrix with one row per event, and a mask of the bytes in use: many times
+faster than encoding one record at a time. The tests compare it with fastavro.
 """
 
 import json
@@ -25,16 +25,16 @@ Mask = npt.NDArray[np.bool_]
 
 
 class _Text(NamedTuple):
-    """Byte strings of different sizes as a matrix, a row each, and a mask of the bytes in use."""
+    """Byte strings of different sizes as a matrix with one row each, and a mask of the bytes in use."""
 
     data: Bytes
     used: Mask
 
 
 class EventEncoder:
-    """Turns batches into Avro records, each behind `frame`, or into JSON lines.
+    """Turns batches into Avro records, each preceded by `frame`, or into JSON lines.
 
-    A viewer's id is 16 hexadecimal digits, drawn from the seed and the viewer's number; no two are the same.
+    A viewer's id is 16 hexadecimal digits, computed from the seed and the viewer's number; all ids differ.
     """
 
     def __init__(self, stream_ids: Sequence[str], seed: int, frame: bytes = b"") -> None:
@@ -45,13 +45,13 @@ class EventEncoder:
         self._viewer_salt = salt(seed, _VIEWER_NAMES)
 
     def avro(self, events: EventBatch) -> list[bytes]:
-        """One record an event, in order."""
+        """Return one record per event, in order."""
         data, ends = self.avro_block(events)
         stops = ends.tolist()
         return [data[begin:end] for begin, end in zip([0, *stops], stops, strict=False)]
 
     def avro_block(self, events: EventBatch) -> tuple[bytes, npt.NDArray[np.int64]]:
-        """The records one behind the other, and where each ends."""
+        """Return the concatenated records, and where each ends."""
         count = events.size
         fields = (
             _same(self._frame, count),
@@ -66,7 +66,7 @@ class EventEncoder:
         return data[used].tobytes(), used.sum(axis=1).cumsum()
 
     def json_lines(self, events: EventBatch) -> str:
-        """One line an event, in order, as `aggregate` reads them."""
+        """Return one line per event, in order, as `aggregate` reads them."""
         names = self._viewer_ids(events.viewer).tobytes().decode("ascii")
         rows = zip(
             events.stream.tolist(),
@@ -89,7 +89,7 @@ class EventEncoder:
 
 
 def avro_long(number: int) -> bytes:
-    """One long as Avro writes it."""
+    """Return one long in Avro encoding."""
     text = _varints(np.array([number], np.int64))
     return text.data[text.used].tobytes()
 
@@ -101,14 +101,14 @@ def _json_value(kind: int, value: int) -> str:
 
 
 def _values(events: EventBatch) -> _Text:
-    """The number of a bitrate report or a buffer event; nothing for the others."""
+    """Return the encoded values of bitrate reports and buffer events; nothing for other events."""
     text = _varints(events.value)
     numbered = (events.kind == BITRATE) | (events.kind == BUFFER)
     return _Text(text.data, text.used & numbered[:, np.newaxis])
 
 
 def _varints(numbers: npt.NDArray[np.int64]) -> _Text:
-    """Avro's longs: zigzag, then seven bits a byte, lowest first, the top bit where more follow."""
+    """Return longs in Avro encoding: zigzag, then seven bits per byte, lowest first, with a continuation bit."""
     zigzag = ((numbers << 1) ^ (numbers >> 63)).astype(np.uint64)
     most = max(1, -(-int(zigzag.max(initial=0)).bit_length() // 7))
     shifts = np.arange(0, 7 * most, 7, dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""The loop of a simulation: draw a slice of event time, let the noise at it, hand it to the sink, keep pace."""
+"""The loop of a simulation: draw a slice of event time, apply noise, pass it to the sink, keep pace."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
@@ -13,35 +13,35 @@ from consumer.simulate.sinks import Sink
 from consumer.windows.events import KINDS
 
 SLICE_MS = 1_000
-"""At most so much event time at once."""
+"""The longest slice of event time."""
 
 LIVE_SLICE_MS = 100
-"""Events of so much time are sent together when event time keeps pace with a clock."""
+"""The length of a slice when event time follows a clock."""
 
 
 class Clock(Protocol):
     """Wall time, and waiting for it."""
 
     def now_ms(self) -> int:
-        """Unix time in milliseconds."""
+        """Return Unix time in milliseconds."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait; True at once when the run has to stop."""
+        """Wait; return True at once when the run has to stop."""
 
 
 class Arrivals(NamedTuple):
-    """An audience and what lies between it and the topic."""
+    """An audience, and the noise between it and the topic."""
 
     audience: Audience
     noise: Noise
 
     def step(self, to_ms: int) -> EventBatch:
-        """All events that arrive from where the last step ended up to `to_ms`, in order of arrival."""
+        """Return all events that arrive from the end of the last step up to `to_ms`, ordered by arrival."""
         return self.noise.apply(self.audience.step(to_ms), to_ms)
 
 
 class End(NamedTuple):
-    """What ends a run besides its stop: event time, or a number of events; None is no end."""
+    """What ends a run besides a stop: event time, or a number of events; None means no end."""
 
     at_ms: int | None = None
     events: int | None = None
@@ -57,7 +57,7 @@ class Sent(NamedTuple):
 
 
 def feed(arrivals: Arrivals, sink: Sink, pace: Pace, clock: Clock, end: End) -> Iterator[Sent]:
-    """Send events slice by slice until the end or the clock's stop, then close the sink; yields after each slice."""
+    """Send events slice by slice until the end or a stop, then close the sink; yield after each slice."""
     counters = np.zeros(len(KINDS), np.int64)
     for batch, at_ms in _slices(arrivals, pace, clock, end.at_ms):
         sent = batch if end.events is None else batch.take(slice(0, end.events - int(counters.sum())))
@@ -72,7 +72,7 @@ def feed(arrivals: Arrivals, sink: Sink, pace: Pace, clock: Clock, end: End) -> 
 
 
 def _slices(arrivals: Arrivals, pace: Pace, clock: Clock, end_ms: int | None) -> Iterator[tuple[EventBatch, int]]:
-    """Arriving events and the event time reached, each when it is due; at the end what is still underway."""
+    """Yield arriving events and the event time reached, each when it is due; at the end, events in transit."""
     at_ms = pace.start_ms
     while end_ms is None or at_ms < end_ms:
         next_ms = _next_ms(at_ms, pace.reach_ms(clock.now_ms()), end_ms)
@@ -85,7 +85,7 @@ def _slices(arrivals: Arrivals, pace: Pace, clock: Clock, end_ms: int | None) ->
 
 
 def _next_ms(at_ms: int, reach_ms: int, end_ms: int | None) -> int | None:
-    """Where the next slice ends; None while too little is due to bother."""
+    """Return where the next slice ends; None while too little is due."""
     last_ms = at_ms + SLICE_MS if end_ms is None else min(at_ms + SLICE_MS, end_ms)
     next_ms = min(last_ms, reach_ms)
     return next_ms if next_ms >= min(at_ms + LIVE_SLICE_MS, last_ms) else None

@@ -1,7 +1,7 @@
-"""Disturb events on the way from players to topic: loss, duplicates, delays, wrong clocks.
+"""Disturb events between players and topic: loss, duplicates, delays, wrong clocks.
 
-Whether and how an event is touched depends on the seed and the event's number alone, so that the result is the same
-however the work was sliced.
+Whether and how an event is changed depends only on the seed and the event's number, so that the result does not depend
+on the size of slices.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from consumer.windows.events import LEAVE
 
 @dataclass(frozen=True)
 class NoiseRules:
-    """How much of each; all zero is a perfect world. Shares are from 0 to 1."""
+    """How much of each; all zero means no noise. Shares are from 0 to 1."""
 
     loss: float = 0.0
     """Share of all events that never arrive."""
@@ -26,11 +26,11 @@ class NoiseRules:
     duplicates: float = 0.0
     """Share of the events that arrive twice."""
     disorder: float = 0.0
-    """Share of the events that are delayed, and so arrive behind later ones."""
+    """Share of the events that are delayed, and so arrive after later ones."""
     max_delay_ms: int = 5_000
     """The longest delay of an event, and of a duplicate."""
     max_skew_ms: int = 0
-    """Each viewer's clock is wrong by up to so much, either way, always by the same."""
+    """The largest error of a viewer's clock, in either direction; it is constant per viewer."""
 
     def __post_init__(self) -> None:
         for name in ("loss", "leave_loss", "duplicates", "disorder"):
@@ -43,7 +43,7 @@ class NoiseRules:
 
 
 class Noise:
-    """Events in the order in which they happened go in, events in the order in which they arrive come out."""
+    """Takes events in the order in which they happened, and returns them in the order in which they arrive."""
 
     def __init__(self, rules: NoiseRules, seed: int) -> None:
         self._rules = rules
@@ -53,7 +53,7 @@ class Noise:
         self._order = np.empty(0, np.int64)
 
     def apply(self, events: EventBatch, to_ms: int) -> EventBatch:
-        """Take events before `to_ms` and give all that arrive before it; what is underway waits for the next call."""
+        """Take events before `to_ms` and return all that arrive before it; events in transit wait for the next call."""
         arriving, order = self._send(events)
         self._underway = concatenate([self._underway, arriving])
         self._order = np.concatenate([self._order, order])
@@ -61,7 +61,7 @@ class Noise:
         return self._release(here)
 
     def rest(self) -> EventBatch:
-        """All that is still underway, in order of arrival; for the end."""
+        """Return all events in transit, ordered by arrival; call at the end."""
         return self._release(np.ones(self._underway.size, np.bool_))
 
     def _release(self, here: npt.NDArray[np.bool_]) -> EventBatch:
@@ -99,5 +99,5 @@ class Noise:
 
 
 def _up_to(share: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.int64]:
-    """Whole numbers from 0 to `most`, both included."""
+    """Return integers from 0 to `most`, both inclusive."""
     return (share * (most + 1)).astype(np.int64)

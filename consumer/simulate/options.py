@@ -12,7 +12,7 @@ Target = Literal["topic", "stdout", "avro", "json-lines"]
 
 _SUFFIXES: dict[str, Target] = {".avro": "avro", ".jsonl": "json-lines", ".ndjson": "json-lines"}
 FAST = 0.0
-"""The speed without a brake."""
+"""The speed without pacing."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class SimulateOptions:
     cast: Cast = field(default_factory=Cast)
     noise: NoiseRules = field(default_factory=NoiseRules)
     start_ms: int | None = None
-    """Event time at which it begins; None is now, or so long ago that it ends now where it runs fast."""
+    """Event time of the start; None means now, or, for a fast run, so long ago that it ends now."""
     history_ms: int = 0
-    """In real time: begin so long ago, and catch up at once."""
+    """In real time: start this long ago, and catch up at once."""
     duration_ms: int | None = None
     """Length in event time; None is until stopped, or until `max_events`."""
     max_events: int | None = None
     speed: float | None = None
-    """Event time by wall time; 0 is as fast as possible; None is real time to a topic and fast to a file."""
+    """Event time per wall time; 0 is as fast as possible; None is real time to a topic and fast to a file."""
     schema_id: int = 1
-    """Registry id in front of every record, where the input is framed as Confluent does."""
+    """Registry id before every record, if input.format is confluent."""
 
     def __post_init__(self) -> None:
         for name, least in (("duration_ms", 1), ("max_events", 1), ("history_ms", 0), ("speed", 0), ("seed", 0)):
@@ -44,7 +44,7 @@ class SimulateOptions:
         if not 0 <= self.schema_id < 2**31:
             raise UsageError(f"schema id must be from 0 to 2147483647, not {self.schema_id}")
         if self.history_ms and (self.start_ms is not None or self.pace != 1):
-            raise UsageError("history is for real time from now on; leave out start, and speed or set it to 1")
+            raise UsageError("history needs real time from now on: leave out start, and leave out speed or set it to 1")
         if self.pace > 1 or self.pace == FAST:
             self._check_it_ends()
         _ = self.target
@@ -58,21 +58,19 @@ class SimulateOptions:
             return "stdout"
         suffix = Path(self.out).suffix
         if suffix not in _SUFFIXES:
-            raise UsageError(
-                f'cannot tell the format of "{self.out}": give it one of the endings {", ".join(_SUFFIXES)}'
-            )
+            raise UsageError(f'cannot tell the format of "{self.out}": use one of the suffixes {", ".join(_SUFFIXES)}')
         return _SUFFIXES[suffix]
 
     @property
     def pace(self) -> float:
-        """The speed in force."""
+        """The effective speed."""
         if self.speed is not None:
             return self.speed
         return 1.0 if self.target == "topic" else FAST
 
     def _check_it_ends(self) -> None:
         if self.duration_ms is None and self.max_events is None:
-            raise UsageError("faster than real time it needs an end: give a duration or a number of events")
+            raise UsageError("a run faster than real time needs an end: give a duration or a number of events")
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class SimulateReport:
     """Joins, leaves, bitrate reports, buffer events; duplicates count."""
     from_ms: int
     to_ms: int
-    """Event time from and to."""
+    """Event time of the first and the last event."""
     seconds: float
 
     @property

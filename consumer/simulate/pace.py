@@ -1,4 +1,4 @@
-"""How far event time may have run, given the wall clock."""
+"""How far event time may have advanced, given the wall clock."""
 
 import sys
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from consumer.simulate.options import FAST, SimulateOptions
 
 _LONGEST_FAST_MS = 24 * 60 * 60 * 1000
-"""A fast run that only events end begins so long ago, for it must not run into the future."""
+"""How long ago a fast run without a duration begins, so that it does not reach the future."""
 
 
 class Pace(NamedTuple):
@@ -17,18 +17,18 @@ class Pace(NamedTuple):
     speed: float
 
     def reach_ms(self, now_ms: int) -> int:
-        """Event time up to which events are due."""
+        """Return the event time up to which events are due."""
         if self.speed == FAST:
             return sys.maxsize
         return self.start_ms + int((now_ms - self.began_ms) * self.speed)
 
     def wait_s(self, until_ms: int, now_ms: int) -> float:
-        """Seconds of wall time until event time gets there."""
+        """Return the seconds of wall time until the event time is due."""
         return max(0.0, (until_ms - self.reach_ms(now_ms)) / self.speed / 1000)
 
 
 def choose_pace(options: SimulateOptions, now_ms: int) -> Pace:
-    """Where event time begins; never so that it runs ahead of the wall clock, for such events would be rejects."""
+    """Choose where event time begins; it never overtakes the wall clock, since such events would be rejected."""
     if options.start_ms is not None:
         return Pace(options.start_ms, now_ms, options.pace)
     if options.pace == 1:

@@ -1,7 +1,7 @@
-"""What is on, when: channels, live events, ad breaks and outages as curves over event time. Pure, no state.
+"""The programme: channels, live events, ad breaks and outages as curves over event time. Pure, without state.
 
-Channels run all the time and breathe slowly. Live events fill up within minutes and empty at their end; the next
-one of the same stream follows after a pause. Ad breaks and outages come at fixed distances from the start.
+Channels run all the time and vary slowly. Live events fill up within minutes and empty at their end; the next one of
+the same stream follows after a pause. Ad breaks and outages come at fixed times after the start.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
 
 WARM_UP_MS = 45 * SECOND_MS
-"""In this time from the start the channels get the viewers that they would have had already."""
+"""In this time after the start, channels get the viewers that they would have had before."""
 
 REGIONS = 4
 OUTAGE_FIRST_MS = 4 * MINUTE_MS
@@ -26,7 +26,7 @@ OUTAGE_PERIOD_MS = 15 * MINUTE_MS
 OUTAGE_LENGTH_MS = 30 * SECOND_MS
 
 EVENT_FILL_SHARE = 0.35
-"""Part of a live event's time in which most of its audience comes."""
+"""Share of a live event's length in which most of its audience joins."""
 
 CALM = 0.02
 AD_BREAK = 0.35
@@ -35,11 +35,11 @@ CROWD = 0.2
 
 @dataclass(frozen=True)
 class Cast:
-    """How large an audience is, on how many streams, and how long its people stay."""
+    """The size of an audience, its number of streams, and the length of its sessions."""
 
     streams: int = 300
     viewers: int = 10_000
-    """About so many at the same time once channels are warm and live events full."""
+    """Approximate concurrent viewers once channels are warm and live events are full."""
     zipf_exponent: float = 1.0
     session_median_ms: int = 6 * MINUTE_MS
     session_sigma: float = 1.0
@@ -52,13 +52,13 @@ class Cast:
 
     @property
     def session_mean_ms(self) -> float:
-        """Mean of the log-normal session lengths."""
+        """The mean of the log-normal session lengths."""
         return self.session_median_ms * float(np.exp(self.session_sigma**2 / 2))
 
 
 @dataclass(frozen=True)
 class Programme:
-    """The timetable of all streams, drawn once from a seed; arrays have one entry a stream, the most popular first."""
+    """The timetable of all streams, drawn once from a seed; arrays have one entry per stream, by popularity."""
 
     start_ms: int
     stream_ids: tuple[str, ...]
@@ -66,16 +66,16 @@ class Programme:
     viewers: Floats
     is_event: npt.NDArray[np.bool_]
     period_ms: Ints
-    """From one live event to the next, and from one ad break to the next; for channels also of their slow breath."""
+    """Time between live events, or between ad breaks; for channels also the period of their variation."""
     offset_ms: Ints
     length_ms: Ints
-    """Of a live event."""
+    """Length of a live event."""
     ad_period_ms: Ints
     ad_length_ms: Ints
     region: Ints
 
     def arrivals_per_second(self, at_ms: int) -> Floats:
-        """New viewers a second for each stream."""
+        """Return the new viewers per second of each stream."""
         elapsed = at_ms - self.start_ms
         phase = (elapsed + self.offset_ms) % self.period_ms
         steady = self.viewers / self.session_mean_ms * SECOND_MS
@@ -90,7 +90,7 @@ class Programme:
         return np.where(self.hit(at_ms), rate * 0.05, rate)
 
     def congestion(self, at_ms: int) -> Floats:
-        """How badly each stream plays, from 0 to 1: lowers bitrates and makes stalls."""
+        """Return the congestion of each stream, from 0 to 1: it lowers bitrates and causes stalls."""
         elapsed = at_ms - self.start_ms
         phase = (elapsed + self.offset_ms) % self.period_ms
         filling = self.is_event & (phase < self.length_ms * EVENT_FILL_SHARE)
@@ -100,20 +100,20 @@ class Programme:
         return level
 
     def ends_ms(self, stream: npt.NDArray[np.int32], at_ms: Ints) -> Ints:
-        """When what is on at a time is over; channels never end."""
+        """Return when what runs at a time ends; channels never end."""
         phase = (at_ms - self.start_ms + self.offset_ms[stream]) % self.period_ms[stream]
         never = np.iinfo(np.int64).max // 2
         return np.where(self.is_event[stream], at_ms - phase + self.length_ms[stream], never)
 
     def outage_begins(self, from_ms: int, to_ms: int) -> int | None:
-        """The time in [from, to) at which an outage begins, if one does."""
+        """Return the time in [from, to) at which an outage begins; None if there is none."""
         since = from_ms - self.start_ms - OUTAGE_FIRST_MS
         index = max(0, -(-since // OUTAGE_PERIOD_MS))
         begin = self.start_ms + OUTAGE_FIRST_MS + index * OUTAGE_PERIOD_MS
         return begin if begin < to_ms else None
 
     def hit(self, at_ms: int) -> npt.NDArray[np.bool_]:
-        """The streams that an outage holds at a time: those of one region, the regions taking turns."""
+        """Return the streams of the one region that an outage hits at a time; the regions take turns."""
         since = at_ms - self.start_ms - OUTAGE_FIRST_MS
         if since < 0 or since % OUTAGE_PERIOD_MS >= OUTAGE_LENGTH_MS:
             return np.zeros(len(self.region), np.bool_)
@@ -122,7 +122,7 @@ class Programme:
 
 
 def draw_programme(cast: Cast, start_ms: int, rng: np.random.Generator) -> Programme:
-    """A timetable for this cast."""
+    """Draw a timetable for this cast."""
     count = cast.streams
     rank = np.arange(1, count + 1)
     weight = rank**-cast.zipf_exponent
@@ -144,13 +144,13 @@ def draw_programme(cast: Cast, start_ms: int, rng: np.random.Generator) -> Progr
 
 
 def _first_offsets(rng: np.random.Generator, is_event: npt.NDArray[np.bool_]) -> Ints:
-    """How far on each stream stands in its timetable at the start: the largest event has just begun."""
+    """Return the position of each stream in its timetable at the start: the largest event has just begun."""
     offsets = rng.integers(0, 12 * MINUTE_MS, len(is_event))
     offsets[np.argmax(is_event)] = 0
     return offsets
 
 
 def _bell(phase: Ints, fill_ms: Floats) -> Floats:
-    """Share of an event's audience that comes per millisecond: up, a summit half way, down; the whole adds up to 1."""
+    """Return the share of an event's audience that joins per millisecond: it rises, then falls, and sums to 1."""
     inside = phase < fill_ms
     return np.where(inside, 2.0 / fill_ms * np.sin(np.pi * phase / fill_ms) ** 2, 0.0)

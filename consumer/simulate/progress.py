@@ -1,4 +1,4 @@
-"""How far a simulation has come, on stderr, for people at a terminal."""
+"""The progress of a simulation, on stderr, for people at a terminal."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from consumer.simulate.feed import End, Sent
 
 
 def watch(slices: Iterable[Sent], start_ms: int, end: End, console: Console | None) -> Sent:
-    """Run a feed to its end, showing it where the console is a terminal; what it had sent last."""
+    """Run a feed to its end, with a progress bar if the console is a terminal; return what it has sent."""
     last = Sent(0, (0, 0, 0, 0), start_ms)
     columns = (TextColumn("simulating"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
     hidden = console is None or not console.is_terminal
@@ -21,7 +21,7 @@ def watch(slices: Iterable[Sent], start_ms: int, end: End, console: Console | No
 
 
 def _share(sent: Sent, start_ms: int, end: End) -> float:
-    """How much is done, from 0 to 1, by what ends it first."""
+    """Return the share that is done, from 0 to 1, by the limit that ends the run first."""
     by_time = 0.0 if end.at_ms is None else (sent.to_ms - start_ms) / (end.at_ms - start_ms)
     by_events = 0.0 if end.events is None else sent.events / end.events
     return max(by_time, by_events)

@@ -1,4 +1,4 @@
-"""The `simulate` command's work: an audience, the noise on its way, and where its events go."""
+"""The `simulate` command: an audience, noise, and a sink for its events."""
 
 import sys
 import time
@@ -30,11 +30,11 @@ class WallClock:
         self._stop = stop
 
     def now_ms(self) -> int:
-        """Unix time in milliseconds."""
+        """Return Unix time in milliseconds."""
         return time.time_ns() // 1_000_000
 
     def wait(self, seconds: float) -> bool:
-        """Wait; True at once when the run has to stop."""
+        """Wait; return True at once when the run has to stop."""
         return self._stop.wait(seconds)
 
 
@@ -46,7 +46,7 @@ def simulate(
     Args:
         options: who watches, how long, how fast, to where.
         settings: names the input topic and its framing.
-        clock: wall time, and the word to stop.
+        clock: wall time; it also tells when to stop.
         console: stderr; progress is shown there when it is a terminal.
 
     Raises:
@@ -70,7 +70,7 @@ def simulate(
 
 @contextmanager
 def open_sink(options: SimulateOptions, settings: Settings, stream_ids: tuple[str, ...]) -> Iterator[Sink]:
-    """The sink that the options ask for; a file is closed at the end."""
+    """Provide the sink that the options ask for; close its file at the end."""
     if options.target == "topic":
         framed = EventEncoder(stream_ids, options.seed, frame(settings.input, options.schema_id))
         yield TopicSink(settings.kafka, framed, stream_ids)
@@ -92,7 +92,7 @@ def open_sink(options: SimulateOptions, settings: Settings, stream_ids: tuple[st
 
 
 def frame(source: InputSettings, schema_id: int) -> bytes:
-    """What stands before each record, so that a worker with these settings takes it."""
+    """Return the bytes that precede each record, so that a worker with these settings reads it."""
     if source.format == "confluent":
         return confluent_frame(schema_id)
     return single_object_frame(event_schema()) if source.format == "single-object" else b""

@@ -12,21 +12,21 @@ from consumer.simulate.scatter import salt
 
 _BLOCK_BYTES = 256 * 1024
 _SYNC_MARKER = 101
-"""The purpose under which a file's sync marker is drawn from the seed, so that equal runs write equal files."""
+"""The purpose of the salt for a file's sync marker, so that equal runs write equal files."""
 
 
 class Sink(Protocol):
     """Takes events in the order in which they arrive."""
 
     def write(self, events: EventBatch) -> None:
-        """Send these, or keep them until there is more."""
+        """Send these events, or buffer them."""
 
     def close(self) -> None:
-        """Send what was kept and wait until it is there; what was opened is closed by who opened it."""
+        """Send buffered events and wait until they are written; whoever opened a file closes it."""
 
 
 class JsonLinesSink:
-    """One JSON object a line, out at once."""
+    """Writes one JSON object per line, without buffering."""
 
     def __init__(self, file: TextIO, encoder: EventEncoder) -> None:
         self._file = file
@@ -38,7 +38,7 @@ class JsonLinesSink:
         self._file.flush()
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is buffered."""
 
 
 class AvroFileSink:

@@ -1,4 +1,4 @@
-"""Simulated events into the input topic."""
+"""Write simulated events to the input topic."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ from consumer.simulate.encode import EventEncoder
 
 
 class TopicSink:
-    """Records keyed by stream, under the time at which they arrive.
+    """Writes records keyed by stream, with their arrival time as timestamp.
 
-    That time, not the event's own, is what a collector of players' beacons would stamp: a viewer's clock that runs
-    ahead is then ahead of its record, which is what the guard against future events looks at. It is simulated time
-    too, so that a fast run over an hour of events looks to the worker like that hour.
+    A collector of players' beacons would also set the arrival time: so an event of a clock that runs ahead is ahead of
+    its record, which the check for future events sees. Arrival times are simulated too, so that an hour of events that
+    is sent fast looks to the worker like an hour.
 
     Raises:
         UsageError: librdkafka doesn't take the configuration.
-        ViewerConsumerError: Kafka can't be reached, or the topic is missing and not to be created.
+        ViewerConsumerError: Kafka can't be reached, or the topic is missing and must not be created.
     """
 
     def __init__(self, kafka: KafkaSettings, encoder: EventEncoder, stream_ids: Sequence[str]) -> None:
@@ -31,21 +31,21 @@ class TopicSink:
         self._keys = [one.encode() for one in stream_ids]
 
     def write(self, events: EventBatch) -> None:
-        """Hand these to the client; waits where its queue is full.
+        """Pass these events to the client; wait while its queue is full.
 
         Raises:
-            ViewerConsumerError: no broker takes them.
+            ViewerConsumerError: no broker accepts them.
         """
         keys = map(self._keys.__getitem__, events.stream.tolist())
         self._producer.produce(zip(keys, self._encoder.avro(events), events.arrival_ms.tolist(), strict=True))
         if self._producer.failed:
-            self._producer.flush(0.0)  # says which and why
+            self._producer.flush(0.0)  # raises the error with its reason
 
     def close(self) -> None:
-        """Wait until the brokers have them all.
+        """Wait until the brokers have acknowledged all events.
 
         Raises:
-            ViewerConsumerError: they don't.
+            ViewerConsumerError: they do not acknowledge them in time.
         """
         waiting = self._producer.flush()
         if waiting:

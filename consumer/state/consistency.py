@@ -1,19 +1,44 @@
 """Check that the stored state of a partition agrees with Kafka and with this worker; each disagreement stops it."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from consumer.kafka.protocols import Bounds
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.journal import JournalRecord
 from consumer.state.result_settings import FIXED, ResultSettings, changed_keys
 
 
+class Advice(NamedTuple):
+    """How to resolve a disagreement."""
+
+    text: str
+    command: str = ""
+    """A command of ours that follows the text."""
+
+
 class StateInconsistent(Exception):  # noqa: N818  # a finding: only this partition stops
     """The stored state of a partition contradicts itself, Kafka or this worker."""
 
-    def __init__(self, partition: int, what: str, advice: str = "") -> None:
+    def __init__(self, partition: int, what: str, advice: Advice | None = None) -> None:
+        super().__init__(f"partition {partition}: {what}")
         self.what = what
-        self.advice = advice or f"continue without its state with: viewer-consumer state reset --partition {partition}"
-        look = "" if advice else "look at it with: viewer-consumer state check; "
-        super().__init__(f"partition {partition}: {what}; {look}{self.advice}")
+        self._partition = partition
+        self._advice = advice
+
+    def advice(self, command: Callable[[str], str]) -> str:
+        """What resolves it; `command` makes the command line for this process's settings."""
+        text, resolves = self._advice or _reset(self._partition)
+        return f"{text}: {command(resolves)}" if resolves else text
+
+    def message(self, command: Callable[[str], str]) -> str:
+        """One line for people: what disagrees, how to look at it, what resolves it."""
+        look = "" if self._advice else f"look at it with: {command('state check')}; "
+        return f"{self}; {look}{self.advice(command)}"
+
+
+def _reset(partition: int) -> Advice:
+    return Advice("continue without its state with", f"state reset --partition {partition}")
 
 
 def check_identity(partition: int, stored: Identity, ours: Identity) -> None:
@@ -26,7 +51,7 @@ def check_identity(partition: int, stored: Identity, ours: Identity) -> None:
         raise StateInconsistent(
             partition,
             f'its state is that of group "{stored.group}", and this worker is of group "{ours.group}"',
-            "give each group a kafka.state_topic of its own",
+            Advice("give each group a kafka.state_topic of its own"),
         )
     if stored.cluster_id and ours.cluster_id and stored.cluster_id != ours.cluster_id:
         raise StateInconsistent(
@@ -68,8 +93,10 @@ def check_offsets(partition: int, bounds: Bounds, checkpoint: Checkpoint, journa
             partition,
             f"its state goes to offset {journal.next_offset}, but the input begins at {bounds.input_begin}; nobody can "
             f"tell whether there were records between them",
-            f"keep the windows and continue at the log start with: viewer-consumer state reset --partition {partition} "
-            "--keep-rows",
+            Advice(
+                "keep the windows and continue at the log start with",
+                f"state reset --partition {partition} --keep-rows",
+            ),
         )
     if bounds.input_begin > needed_from:
         raise StateInconsistent(
@@ -96,7 +123,7 @@ def check_settings(partition: int, stored: ResultSettings, ours: ResultSettings)
         raise StateInconsistent(
             partition,
             f"its state was counted with {was}, which can't change while there is state",
-            f"set it as it was, or reset the state with: viewer-consumer state reset --partition {partition}",
+            Advice("set it as it was, or reset the state with", f"state reset --partition {partition}"),
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consumer.state.keys import CHECKPOINT, JOURNAL, ROW_PREFIX
+from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL, ROW_PREFIX
 from consumer.windows.storage.rows import KEY_PREFIX_BYTES
 
 Record = tuple[bytes, bytes | None]
@@ -11,10 +11,11 @@ Record = tuple[bytes, bytes | None]
 
 @dataclass
 class Contents:
-    """Filled by `take`, in topic order."""
+    """Filled by `add`, in topic order."""
 
     checkpoint: bytes | None = None
     journal: bytes | None = None
+    finding: bytes | None = None
     rows: dict[bytes, bytes] = field(default_factory=dict)
     """Values by key."""
     others: set[bytes] = field(default_factory=set)
@@ -27,6 +28,8 @@ class Contents:
                 self.checkpoint = value
             elif key == JOURNAL:
                 self.journal = value
+            elif key == FINDING:
+                self.finding = value
             elif not key.startswith(ROW_PREFIX):
                 self.others.discard(key) if value is None else self.others.add(key)
             elif value is None:
@@ -37,7 +40,8 @@ class Contents:
     @property
     def empty(self) -> bool:
         """Whether nothing is stored."""
-        return self.checkpoint is None and self.journal is None and not self.rows and not self.others
+        single = (self.checkpoint, self.journal, self.finding)
+        return all(value is None for value in single) and not self.rows and not self.others
 
     @property
     def streams(self) -> int:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.admin.cluster import Cluster
 from consumer.kafka.admin.state_reader import StateReader
+from consumer.kafka.admin.topics import message_bytes_of
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import Settings
 from consumer.state import checkpoint as checkpoints
 from consumer.state.checkpoint import Checkpoint, Identity
@@ -23,6 +25,8 @@ class View(NamedTuple):
     state: StateReader
     partitions: list[int]
     identity: Identity
+    message_bytes: int
+    """The largest batch of records that the state topic accepts."""
 
 
 class FoundStream(NamedTuple):
@@ -35,21 +39,22 @@ class FoundStream(NamedTuple):
 
 
 @contextmanager
-def opened(settings: Settings, partitions: Sequence[int]) -> Iterator[View]:
+def opened(settings: Settings, partitions: Sequence[int], timeouts: Timeouts = TIMEOUTS) -> Iterator[View]:
     """Open the given partitions, or all of them.
 
     Raises:
         UsageError: librdkafka doesn't take `kafka.client`, or there is no such partition.
         ViewerConsumerError: the cluster doesn't answer in time, or a topic is missing.
     """
-    kafka, cluster = settings.kafka, Cluster(settings.kafka)
+    kafka, cluster = settings.kafka, Cluster(settings.kafka, timeouts)
     there_are = _partitions(cluster, settings, "input", kafka.input_topic)
     _partitions(cluster, settings, "state", kafka.state_topic)
     wanted = _chosen(partitions, there_are)
     identity = cluster.identity(kafka.input_topic)
-    state = StateReader(settings)
+    message_bytes = message_bytes_of(kafka, [cluster.config(kafka.state_topic) or {}])
+    state = StateReader(settings, timeouts)
     try:
-        yield View(state, wanted, Identity(identity.cluster_id, identity.topic_id, kafka.group_id))
+        yield View(state, wanted, Identity(identity.cluster_id, identity.topic_id, kafka.group_id), message_bytes)
     finally:
         state.close()
 

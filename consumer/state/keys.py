@@ -2,4 +2,5 @@
 
 CHECKPOINT = b"c"
 JOURNAL = b"j"
+FINDING = b"f"
 ROW_PREFIX = b"r"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from consumer.kafka.protocols import Bounds
 from consumer.settings.model import Settings
 from consumer.state import checkpoint as checkpoints
+from consumer.state import finding as findings
 from consumer.state import journal as journals
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.consistency import StateInconsistent, check_identity, check_offsets, check_settings
@@ -57,6 +58,7 @@ def consistency_report(stored: StoredPartition, settings: Settings, identity: Id
         lambda: check_offsets(stored.partition, _bounds(stored, journal), checkpoint, journal),
         lambda: check_settings(stored.partition, checkpoint.settings, ours),
         lambda: _check_rows(stored, checkpoint, settings),
+        lambda: _check_finding(stored, journal),
     )
     changed = [key for key in changed_keys(checkpoint.settings, ours) if key not in FIXED]
     return ConsistencyReport(list(_raised(checks)), changed)
@@ -103,6 +105,18 @@ def _check_keys(stored: StoredPartition) -> None:
     if stored.contents.others:
         example = min(stored.contents.others)[:40]
         raise StateInconsistent(stored.partition, f"its state topic holds a record that no worker wrote: {example!r}")
+
+
+def _check_finding(stored: StoredPartition, journal: JournalRecord) -> None:
+    """What a worker found that replayed this state; of another state it is outdated."""
+    if stored.contents.finding is None:
+        return
+    try:
+        finding = findings.decoded(stored.contents.finding)
+    except StateError as error:
+        raise StateInconsistent(stored.partition, str(error)) from None
+    if finding.is_about(journal.checkpoint, journal.next_offset):
+        raise StateInconsistent(stored.partition, finding.what)
 
 
 def _check_rows(stored: StoredPartition, checkpoint: Checkpoint, settings: Settings) -> None:

@@ -21,9 +21,9 @@ from consumer.settings.model import Settings
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
 from consumer.state.checkpoint import Checkpoint, Identity
-from consumer.state.inspect import read_stored
+from consumer.state.inspect import View, read_stored
 from consumer.state.journal import Journal, StateError
-from consumer.state.keys import CHECKPOINT, JOURNAL
+from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL
 from consumer.state.report import StoredPartition
 from consumer.state.result_settings import result_settings_of
 from consumer.windows.layout import Times
@@ -64,26 +64,25 @@ def reset_plans(state: StateReader, partitions: Sequence[int], start: From) -> l
     return [_planned(stored, start) for stored in read_stored(state, partitions)]
 
 
-def reset_partition(
-    state: StateReader, settings: Settings, identity: Identity, plans: Sequence[ResetPlan], start: From
-) -> Iterator[ResetPlan]:
+def reset_partitions(view: View, settings: Settings, plans: Sequence[ResetPlan], start: From) -> Iterator[ResetPlan]:
     """Execute the plans one partition at a time; yield each when it is done.
 
     Raises:
         ViewerConsumerError: the state changed since the plan was made, or a transaction failed; partitions yielded
             before are reset.
     """
-    config = {**producer_config(settings, ""), "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
+    config = {**producer_config(settings, "", view.message_bytes), "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
     config["transactional.id"] = f"{settings.kafka.group_id}-state-reset"
-    _refuse_members(state)
+    _refuse_members(view.state)
     with ExclusiveMember(settings, [plan.partition for plan in plans]) as member:
         transactions = TransactionOwner(config, _SilentListener())
         try:
+            transactions.init()
             for plan in plans:
-                (now,) = read_stored(state, [plan.partition])
+                (now,) = read_stored(view.state, [plan.partition])
                 if _planned(now, start) != plan:
                     raise ViewerConsumerError(f"partition {plan.partition}: its state has changed meanwhile; try again")
-                _reset_in_transaction(plan, settings, identity, transactions, member)
+                _reset_in_transaction(plan, settings, view.identity, transactions, member)
                 yield plan
         finally:
             transactions.close()
@@ -109,7 +108,7 @@ def _planned(stored: StoredPartition, start: From) -> ResetPlan:
         offset=_offset(stored, start),
         checkpoint=_number(contents.checkpoint) + 1,
         streams=contents.streams,
-        keys=tuple(sorted((*contents.rows, *contents.others))),
+        keys=tuple(sorted((*contents.rows, *contents.others, *([FINDING] if contents.finding else ())))),
     )
 
 
@@ -195,7 +194,7 @@ def _reset_in_transaction(
     except TransactionLost as error:
         raise ViewerConsumerError(
             f"partition {plan.partition}: it is not known whether its state was reset: {error}; look at it with: "
-            "viewer-consumer state list"
+            f"{settings.command('state list')}"
         ) from None
 
 

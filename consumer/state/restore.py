@@ -24,9 +24,10 @@ from consumer.state import journal as journals
 from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.consistency import StateInconsistent, check_identity, check_offsets, check_settings
 from consumer.state.contents import Contents
+from consumer.state.finding import Finding
 from consumer.state.journal import Journal, JournalRecord, StateError
-from consumer.state.keys import CHECKPOINT, JOURNAL, ROW_PREFIX
-from consumer.state.replay import Replay
+from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL, ROW_PREFIX
+from consumer.state.replay import Replay, ReplayFailed
 from consumer.state.result_settings import ResultSettings, changed_keys, result_settings_of, settings_of
 from consumer.windows.layout import Times
 from consumer.windows.partition import PartitionWindows
@@ -170,6 +171,13 @@ class Restore:
         elif self._replay is not None:
             self._replay.receive(messages)
 
+    def finding(self, error: StateInconsistent) -> Finding | None:
+        """What to store about an error that only the replay has shown; None for one that `state check` sees."""
+        if self._replay is None or not isinstance(error, ReplayFailed):
+            return None
+        journal = self._replay.journal
+        return Finding(journal.checkpoint, journal.next_offset, error.what)
+
     def drop(self) -> None:
         """Stop reading."""
         self._reader.stop(self._state, self.partition)
@@ -185,7 +193,7 @@ class Restore:
                 self._checkpoint = value
             elif key == JOURNAL:
                 self._journal = value
-            elif not key.startswith(ROW_PREFIX):
+            elif key != FINDING and not key.startswith(ROW_PREFIX):
                 self._doubtful = True
         rows = [record for record in records if record[0].startswith(ROW_PREFIX)]
         self._rows += len(rows)

@@ -39,13 +39,13 @@ class Backpressure:
         """Call once per turn, behind the processing of records and clock steps."""
         for task in tasks.values():
             # Piece by piece, so that what a slow broker has to take before the next commit stays small.
-            if task.jumping and not task.outbox.unsent and not self._is_full(tasks):
+            if task.jumping and not task.outbox.unsent and not self._update_full(tasks):
                 task.continue_jump(self._clocks.wall_ms())
-        full = self._is_full(tasks)
+        full = self._update_full(tasks)
         for task in tasks.values():
             self._set_paused(task, paused=full or task.jumping)
 
-    def _is_full(self, tasks: Mapping[int, PartitionTask]) -> bool:
+    def _update_full(self, tasks: Mapping[int, PartitionTask]) -> bool:
         pending = sum(task.outbox.pending_bytes for task in tasks.values())
         self.full = pending > (LOW_BYTES if self.full else HIGH_BYTES) or (pending > 0 and self._is_overdue())
         return self.full

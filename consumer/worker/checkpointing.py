@@ -1,17 +1,19 @@
 """Write journals and checkpoints into the open transaction, together with the summaries they belong to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from consumer.kafka.config import MESSAGE_BYTES
 from consumer.kafka.protocols import Transactions
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.finding import Finding
 from consumer.state.journal import MAX_BYTES, Journal
-from consumer.state.keys import CHECKPOINT, JOURNAL
+from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage.checksum import Checksum
-from consumer.windows.storage.store import ChangedRows
+from consumer.windows.storage.store import PART_BYTES, ChangedRows
 from consumer.worker.task import PartitionTask
 
 LEAST_REPLAY_BYTES = 64 * 1024 * 1024
@@ -37,10 +39,22 @@ class WrittenCheckpoint(NamedTuple):
 class StateWriter:
     """Writes state records into the open transaction; call `mark_committed` after the commit."""
 
-    def __init__(self, settings: Settings, identity: Identity, transactions: Transactions, clocks: Clocks) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        identity: Identity,
+        transactions: Transactions,
+        clocks: Clocks,
+        findings: dict[int, Finding],
+        message_bytes: int = MESSAGE_BYTES,
+    ) -> None:
+        self.findings = findings
+        """What replays have shown, by stopped partition; the next commit holds it. Cleared after the commit."""
+        self.identity = identity
+        """Written into checkpoints; replaced if the input topic was created again."""
         self._topic = settings.kafka.state_topic
         self._interval_s = settings.commit.checkpoint_interval_ms / 1000
-        self._identity = identity
+        self._part_bytes = min(PART_BYTES, message_bytes // 2)
         self._transactions = transactions
         self._clocks = clocks
         self._written: dict[int, tuple[ChangedRows, WrittenCheckpoint]] = {}
@@ -81,6 +95,18 @@ class StateWriter:
                 return
         self._write_checkpoint(partition)
 
+    def write_findings(self) -> Mapping[int, int]:
+        """Add the findings of stopped partitions; return their offsets, which stay what they are.
+
+        A transaction is fenced only for partitions whose offset it holds.
+
+        Raises:
+            TransactionAborted, TransactionLost, ViewerConsumerError: as the transaction's `produce`.
+        """
+        for partition, finding in self.findings.items():
+            self._transactions.produce(self._topic, FINDING, finding.encoded(), None, partition)
+        return {partition: finding.next_offset for partition, finding in self.findings.items()}
+
     def mark_committed(self, partition: PartitionTask) -> WrittenCheckpoint | None:
         """Apply the commit to the partition; return its checkpoint, or None if it held none."""
         partition.committed_offset = partition.next_offset
@@ -100,7 +126,7 @@ class StateWriter:
 
     def _write_checkpoint(self, partition: PartitionTask) -> None:
         began_s = self._clocks.monotonic_s()
-        changed = partition.windows.changed_rows()
+        changed = partition.windows.changed_rows(self._part_bytes)
         records = changed.records
         self._transactions.produce_all(self._topic, records, partition.number)
         number = partition.checkpoint + 1
@@ -120,7 +146,7 @@ class StateWriter:
             hash_key=windows.hash_key,
             rows=changed.all_rows,
             settings=partition.result_settings,
-            identity=self._identity,
+            identity=self.identity,
             written_ms=self._clocks.wall_ms(),
             jump=windows.jump,
             pending_settings=partition.pending_settings,

@@ -10,12 +10,14 @@ transaction has one consequence: memory is dropped and restored from the committ
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
 
 from consumer.intake.intake import Intake
-from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, Message, RestoreReader, Transactions
+from consumer.kafka.config import MESSAGE_BYTES
+from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, Message, RestoreReader, TopicIds, Transactions
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
@@ -32,6 +34,7 @@ from consumer.worker.publishing import Publisher
 from consumer.worker.restoring import PartitionRestorer
 from consumer.worker.status import snapshot_of
 from consumer.worker.task import PartitionTask
+from consumer.worker.watched import WatchedTransactions
 
 LONGEST_WAIT_S = 0.1
 SHORTEST_WAIT_S = 0.001
@@ -42,6 +45,9 @@ RESTORE_WAIT_S = 0.02
 """How long to wait for messages of restores if no partition is live."""
 
 SHOW_EVERY_S = 0.5
+
+LEAVE_LIMIT_S = 60.0
+"""Leaving the group: the last commit, and the client library's own close."""
 
 RELEASE_S = 2.0
 """Kept of the time for a stop, for closing clients behind leaving the group."""
@@ -56,6 +62,7 @@ class WorkerDependencies(NamedTuple):
     transactions: Transactions
     reader: RestoreReader
     ends: EndQuery
+    topic_ids: TopicIds
     intake: Intake
     make_intake: Callable[[Settings], Intake]
     """Creates an intake for the settings stored in a checkpoint."""
@@ -64,6 +71,8 @@ class WorkerDependencies(NamedTuple):
     metrics: WorkerMetrics
     board: SnapshotBoard
     clocks: Clocks
+    message_bytes: int = MESSAGE_BYTES
+    """The largest record that all topics accept: rows and dead letters are cut below it."""
 
 
 class Worker:
@@ -71,7 +80,9 @@ class Worker:
 
     def __init__(self, settings: Settings, dependencies: WorkerDependencies) -> None:
         self._settings = settings
-        self._transactions = dependencies.transactions
+        self._transactions = WatchedTransactions(
+            dependencies.transactions, dependencies.board, dependencies.clocks.monotonic_s
+        )
         self._metrics = dependencies.metrics
         self._board = dependencies.board
         self._clocks = dependencies.clocks
@@ -88,14 +99,24 @@ class Worker:
         self._restoring = PartitionRestorer(
             restore_context, dependencies.reader, dependencies.metrics, dependencies.clocks
         )
+        self._topic_ids = dependencies.topic_ids
+        self._state_writer = StateWriter(
+            settings,
+            dependencies.identity,
+            self._transactions,
+            dependencies.clocks,
+            self._restoring.findings,
+            dependencies.message_bytes,
+        )
         self._publisher = Publisher(
             settings,
-            dependencies.transactions,
-            StateWriter(settings, dependencies.identity, dependencies.transactions, dependencies.clocks),
+            self._transactions,
+            self._state_writer,
             dependencies.encode,
             self._input.group_metadata,
             dependencies.metrics,
             dependencies.clocks,
+            dependencies.message_bytes,
         )
         self._backpressure = Backpressure(self._input, self._publisher.is_overdue, dependencies.clocks)
 
@@ -107,6 +128,7 @@ class Worker:
 
     def turn(self) -> None:
         """One turn of the loop."""
+        self._look_at_topic()
         with_records = self._processor.process(self._poll(), self._tasks)
         if self._publisher.outcome_unknown:
             self._start_over()
@@ -133,7 +155,8 @@ class Worker:
             try:
                 self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
             finally:
-                in_time = self._input.close(max(0.0, end_s - self._now_s() - RELEASE_S))
+                with self._board.during("leaving the group", LEAVE_LIMIT_S, self._clocks.monotonic_s):
+                    in_time = self._input.close(max(0.0, end_s - self._now_s() - RELEASE_S))
         finally:
             self._publisher.close()
             self._restoring.close(max(0.0, end_s - self._now_s()))
@@ -168,14 +191,14 @@ class Worker:
         if self._uncommitted:
             # Their records must not be part of a later commit, which no longer holds their offsets.
             self._publisher.abort(self._tasks.values())
-        self._drop(partitions)
+        self._give_away(partitions)
 
     def on_lost(self, partitions: Sequence[int]) -> None:
         """They may have new owners: abort, and drop their memory."""
         self._metrics.count_rebalance("lost")
         self._note_uncommitted(partitions)
         self._publisher.abort(self._tasks.values())
-        self._drop(partitions)
+        self._give_away(partitions)
 
     def _note_uncommitted(self, partitions: Sequence[int]) -> None:
         tasks = self._tasks
@@ -220,7 +243,8 @@ class Worker:
         for number, reason in self._input.pop_failures().items():
             if number in self._tasks:
                 self._drop_uncommitted([number])
-                self._restoring.stop(number, reason)
+                command = self._settings.command(f"state reset --partition {number} --from earliest")
+                self._restoring.stop(number, f"{reason}; continue without them with: {command}")
 
     def _drop_uncommitted(self, numbers: Sequence[int]) -> None:
         """Abort, and drop the memory of these partitions; the others' output is sent again."""
@@ -237,6 +261,21 @@ class Worker:
         self._drop_uncommitted(newly)
 
     # 4. Start over, and 5. restore.
+
+    def _look_at_topic(self) -> None:
+        """If the input topic was created again, drop all memory: its offsets mean other records now.
+
+        Restores then stop each partition whose state is of the topic before.
+        """
+        identity = self._state_writer.identity
+        topic_id = self._topic_ids.topic_id()
+        if topic_id == identity.topic_id:
+            return
+        _log.error("the input topic was deleted and created again", topic_id=topic_id, before=identity.topic_id)
+        self._state_writer.identity = replace(identity, topic_id=topic_id)
+        self._restoring.identify(self._state_writer.identity)
+        self._publisher.abort(self._tasks.values())
+        self._start_over()
 
     def _start_over(self) -> None:
         """Drop all memory and restore from the committed state."""
@@ -263,6 +302,10 @@ class Worker:
             self._tasks.pop(number, None)
             self._processor.tripped.pop(number, None)
 
+    def _give_away(self, partitions: Sequence[int]) -> None:
+        self._drop(partitions)
+        self._processor.forget(partitions)
+
     # 10. Show.
 
     def _show(self) -> None:
@@ -278,6 +321,7 @@ class Worker:
                 self._settings.http.max_stream_series,
                 self._clocks,
                 self._input.end_offsets(),
+                self._input.brokers.held(),
                 **self._restoring.stats(),
                 tripped=len(self._processor.tripped),
                 output=self._publisher.status(partitions),
@@ -285,16 +329,27 @@ class Worker:
         )
 
     def _health(self) -> Health:
+        brokers = self._input.brokers
+        silence, held, trouble = brokers.silence(), brokers.held_reason(), self._publisher.trouble
+        assigned = bool(self._input.assignment)
+        reasons = (
+            silence,
+            *self._processor.tripped.values(),
+            trouble or self._publisher.not_ready_reason,
+            self._restoring.reason,
+            held,
+            self._processor.waiting_reason,
+            "" if assigned or silence else brokers.group_reason(),
+        )
         return Health(
-            assigned=bool(self._input.assignment),
+            assigned=assigned,
             restored=self._restoring.done,
             producer_ready=self._publisher.ready,
             breaker_closed=not self._processor.tripped,
-            commits_succeed=not self._publisher.trouble,
-            reason="; ".join(self._processor.tripped.values())
-            or self._publisher.trouble
-            or self._restoring.reason
-            or self._processor.waiting_reason,
+            commits_succeed=not trouble,
+            kafka_answers=not silence,
+            input_readable=not held,
+            reason="; ".join(filter(None, reasons)),
         )
 
     def _now_s(self) -> float:

@@ -4,7 +4,7 @@ After each run of records of one partition, windows, outbox, journal and next of
 committed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,8 @@ class RecordProcessor:
         self._uses_breaker = settings.input.breaker
         self.waiting_reason = ""
         """Why a partition waits for a schema; empty if none waits."""
+        self._counted_to: dict[int, int] = {}
+        """By partition: the offset behind the last record that the counters have."""
         self.tripped: dict[int, str] = {}
         """Partitions whose circuit breaker has opened, with the reason; the caller drops their memory uncommitted."""
 
@@ -104,6 +106,7 @@ class RecordProcessor:
         if self._uses_breaker and self._opens_breaker(partition, decoded, run._replace(end=end), status):
             return  # the windows are ahead of the last consistent cut; the caller drops them
         partition.next_offset = int(batch.offsets[end - 1]) + 1
+        self._count_reread(partition, batch.offsets[run.begin : end])
         partition.journal.add_records(int(batch.offsets[run.begin]), end - run.begin)
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
         partition.processed_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
@@ -115,6 +118,19 @@ class RecordProcessor:
         if len(closed):
             places = np.searchsorted(batch.offsets[run.begin : end], closed.rows["offset"])
             partition.outbox.add_closed(closed, batch.timestamps_ms[run.begin : end][places])
+
+    def _count_reread(self, partition: PartitionTask, offsets: npt.NDArray[np.int64]) -> None:
+        """Count records that this worker has processed before, since the partition was assigned."""
+        counted_to = self._counted_to.get(partition.number, 0)
+        if offsets[0] < counted_to:
+            self._metrics.count_reread(int(np.searchsorted(offsets, counted_to)))
+        self._counted_to[partition.number] = max(counted_to, partition.next_offset)
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Call when partitions go to other workers: what they process meanwhile is not counted here."""
+        for number in partitions:
+            self.tripped.pop(number, None)
+            self._counted_to.pop(number, None)
 
     def _pause(self, partition: PartitionTask) -> None:
         """Process no more records until a jump of time is finished; they are read again then."""

@@ -5,7 +5,7 @@ caller drops its memory and restores from the committed offsets.
 """
 
 import math
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container
 
 import numpy as np
 import structlog
@@ -30,11 +30,16 @@ SEND_SLICE_S = 0.05
 OFFSETS_EVERY_S = 1.0
 """How long advanced offsets may wait for a commit when there is nothing to publish."""
 
+LATE_S = 10.0
+"""A commit that has been due for so long makes the worker unready."""
+
 LOSSES_TOLD = 2
 """Transactions lost in a row without a commit, from which on the worker is not ready."""
 
 LEAVE_TIMEOUT_S = 20.0
 """Time-out of the commit in a revoke, checkpoints included; the group waits for it."""
+
+SENDING = "output is still being sent"
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +58,7 @@ class Publisher:
         group_metadata: Callable[[], GroupMetadata | None],
         metrics: WorkerMetrics,
         clocks: Clocks,
+        message_bytes: int,
     ) -> None:
         self._kafka = settings.kafka
         self._windows = settings.windows
@@ -63,13 +69,18 @@ class Publisher:
         self._group_metadata = group_metadata
         self._metrics = metrics
         self._clocks = clocks
+        self._message_bytes = message_bytes
         self._longest_open_s = transaction_timeout_ms(settings.kafka) / 2000
         self._last_commit_s = clocks.monotonic_s()
         self._open_since_s: float | None = None
         self._losses_in_a_row = 0
-        self._last_loss = ""
+        self._last_loss = self._last_abort = ""
+        self._waits_for = SENDING
+        self._due_since_s: float | None = None
+        """Since when a commit has been due."""
         self._last_commit_wall_s: float | None = None
-        self._slow_checkpoint = ""
+        self._slow_checkpoints: dict[int, str] = {}
+        """By partition, until a checkpoint of it is fast enough."""
         self.outcome_unknown = False
         """The last transaction's outcome is unknown: memory must be dropped before anything is published."""
 
@@ -77,6 +88,11 @@ class Publisher:
     def ready(self) -> bool:
         """Whether transactions can begin."""
         return self._transactions.ready
+
+    @property
+    def not_ready_reason(self) -> str:
+        """Why transactions cannot begin; empty if they can."""
+        return "" if self.ready else self._last_abort or "the next transaction initializes a new producer"
 
     def status(self, partitions: Partitions) -> OutputStatus:
         """What is pending and open, for metrics."""
@@ -93,10 +109,13 @@ class Publisher:
 
     @property
     def trouble(self) -> str:
-        """Why commits fail again and again; empty if they do not. One loss alone may be a slow transaction."""
-        if self._losses_in_a_row < LOSSES_TOLD:
-            return self._slow_checkpoint
-        return f"{self._losses_in_a_row} transactions in a row were lost, nothing is committed: {self._last_loss}"
+        """Why commits do not go through; empty if they do. One loss alone may be a slow transaction."""
+        if self._losses_in_a_row >= LOSSES_TOLD:
+            return f"{self._losses_in_a_row} transactions in a row were lost, nothing is committed: {self._last_loss}"
+        late_s = 0.0 if self._due_since_s is None else self._clocks.monotonic_s() - self._due_since_s
+        if late_s >= LATE_S:
+            return f"nothing has been committed for {late_s:.0f} s: {self._last_abort or self._waits_for}"
+        return next(iter(self._slow_checkpoints.values()), "")
 
     @property
     def open_s(self) -> float:
@@ -109,7 +128,7 @@ class Publisher:
 
     def wait_s(self, partitions: Partitions) -> float:
         """Seconds until a commit is due; infinite if there is nothing to commit."""
-        if any(not partition.outbox.empty for partition in partitions):
+        if self._state.findings or any(not partition.outbox.empty for partition in partitions):
             every_s = self._interval_s
         elif any(partition.to_commit for partition in partitions):
             every_s = OFFSETS_EVERY_S
@@ -120,6 +139,10 @@ class Publisher:
     def publish_some(self, partitions: Partitions) -> None:
         """Send a slice of the pending output; commit when a commit is due and all is sent."""
         self._attempt(partitions, self._clocks.monotonic_s() + SEND_SLICE_S)
+        if self.wait_s(partitions) > 0:
+            self._due_since_s = None
+        elif self._due_since_s is None:
+            self._due_since_s = self._clocks.monotonic_s()
 
     def publish_all(self, partitions: Partitions, leaving: Container[int]) -> None:
         """Send and commit everything now, with checkpoints of leaving partitions.
@@ -153,7 +176,7 @@ class Publisher:
             if until_s is None or self._is_due(partitions):
                 self._commit(partitions)
         except TransactionAborted as error:
-            _log.warning("transaction aborted, its records are sent again", error=str(error))
+            self._tell_abort(str(error))
             self._send_again(partitions)
         except TransactionLost as error:
             _log.warning("it is not known what became of a transaction", error=str(error))
@@ -162,12 +185,18 @@ class Publisher:
             self._losses_in_a_row += 1
             self._last_loss = str(error)
 
+    def _tell_abort(self, error: str) -> None:
+        """Log each reason once until a commit succeeds: while Kafka is away, there is one every few seconds."""
+        if error != self._last_abort:
+            _log.warning("transaction aborted, its records are sent again", error=error)
+        self._last_abort = error
+
     def _send(self, partitions: Partitions, until_s: float | None) -> None:
         """Send all dead letters, and summaries until that time."""
         if self._open_since_s is None and any(partition.outbox.unsent for partition in partitions):
             self._open_since_s = self._clocks.monotonic_s()
         for partition in partitions:
-            dead_letters = partition.outbox.pop_dead_letters()
+            dead_letters = partition.outbox.pop_dead_letters(self._message_bytes)
             if dead_letters is not None:
                 self._transactions.produce_with_headers(self._kafka.dead_letter_topic, dead_letters)
             while until_s is None or self._clocks.monotonic_s() < until_s:
@@ -183,25 +212,33 @@ class Publisher:
     def _commit(self, partitions: Partitions) -> None:
         group = self._group_metadata()
         if group is None:
-            return  # a rebalance is under way; the next poll tells which partitions remain
+            # The next poll tells which partitions remain.
+            self._waits_for = "the group is rebalancing, and waits for members that may no longer be alive"
+            return
+        self._waits_for = SENDING
         began_s = self._clocks.monotonic_s()
         self._state.write_all(partitions)
         # All partitions' offsets, advanced or not: a transaction is fenced only for partitions whose offset it holds.
-        offsets = {(self._kafka.input_topic, each.number): each.next_offset for each in partitions}
-        self._transactions.commit(offsets, group)
+        offsets = {each.number: each.next_offset for each in partitions} | dict(self._state.write_findings())
+        topic = self._kafka.input_topic
+        self._transactions.commit({(topic, number): offset for number, offset in offsets.items()}, group)
+        self._state.findings.clear()
         self._open_since_s = None
         self._losses_in_a_row = 0
+        self._last_abort = ""
         self._last_commit_wall_s = self._clocks.wall_s()
         self._last_commit_s = self._clocks.monotonic_s()
         self._mark_committed(partitions, self._last_commit_s - began_s)
 
-    def _mark_committed(self, partitions: Iterable[PartitionTask], duration_s: float) -> None:
+    def _mark_committed(self, partitions: Partitions, duration_s: float) -> None:
         closed_at_ms = [np.empty(0, np.int64)]
+        for gone in self._slow_checkpoints.keys() - {partition.number for partition in partitions}:
+            del self._slow_checkpoints[gone]
         for partition in partitions:
             checkpoint = self._state.mark_committed(partition)
             if checkpoint is not None:
                 self._metrics.count_checkpoint(*checkpoint)
-                self._slow_checkpoint = self._told_if_slow(partition, checkpoint)
+                self._note_if_slow(partition.number, checkpoint)
             published = partition.outbox.mark_committed()
             closed_at_ms.append(published.closed_at_ms)
             for reason, number in published.by_close_reason.items():
@@ -209,11 +246,12 @@ class Publisher:
         fresh_ms = np.maximum(self._clocks.wall_ms() - np.concatenate(closed_at_ms), 0)
         self._metrics.observe_commit(duration_s, fresh_ms / 1000)
 
-    def _told_if_slow(self, partition: PartitionTask, checkpoint: WrittenCheckpoint) -> str:
+    def _note_if_slow(self, partition: int, checkpoint: WrittenCheckpoint) -> None:
+        self._slow_checkpoints.pop(partition, None)
         if checkpoint.seconds <= self._longest_open_s:
-            return ""
-        return (
-            f"partition {partition.number}: a checkpoint of {checkpoint.size_bytes:,} bytes took "
+            return
+        self._slow_checkpoints[partition] = (
+            f"partition {partition}: a checkpoint of {checkpoint.size_bytes:,} bytes took "
             f"{checkpoint.seconds:.0f} s to send, more than half of transaction.timeout.ms; set kafka.client "
             f"transaction.timeout.ms to {math.ceil(checkpoint.seconds * 3) * 1000} or more"
         )

@@ -8,7 +8,9 @@ from consumer.kafka.batch import runs_by_place
 from consumer.kafka.protocols import Message, RestoreReader
 from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
+from consumer.state.checkpoint import Identity
 from consumer.state.consistency import StateInconsistent
+from consumer.state.finding import Finding
 from consumer.state.restore import PartitionUnavailable, Restore, RestoreContext, Restored
 from consumer.worker.idleness import IdleClock
 from consumer.worker.task import PartitionTask
@@ -20,6 +22,9 @@ CLOSED_AT_ONCE = 20_000
 
 TRY_AGAIN_S = 5.0
 """Interval of attempts to restore a partition that cannot be read."""
+
+TELL_AFTER_S = 30.0
+"""A restore that takes longer gets a log line."""
 
 SLICE_S = 0.05
 """The time per turn for restoring while other partitions are live."""
@@ -37,8 +42,12 @@ class PartitionRestorer:
         self._clocks = clocks
         self._restores: dict[int, tuple[Restore, float]] = {}
         self._stopped: dict[int, str] = {}
+        self.findings: dict[int, Finding] = {}
+        """What replays have shown of stopped partitions, to be stored with the next commit."""
         self._unavailable: dict[int, tuple[str, float]] = {}
         """Reason and time of the next attempt, by partition."""
+        self._told: dict[int, str] = {}
+        """Why a partition waits, as the log says it; so that each reason is logged once."""
         self._flowing = False
 
     @property
@@ -74,9 +83,13 @@ class PartitionRestorer:
         """Numbers of partitions by phase, for metrics."""
         return {"restoring": len(self._restores) + len(self._unavailable), "stopped": len(self._stopped)}
 
+    def identify(self, identity: Identity) -> None:
+        """Hold stored state against this identity from now on."""
+        self._context = self._context._replace(identity=identity)
+
     def begin(self, partitions: Sequence[int]) -> None:
         """Start to restore these from the committed state."""
-        self.drop(partitions)
+        self._forget(partitions)
         if not partitions:
             return
         self._flowing = True
@@ -84,10 +97,16 @@ class PartitionRestorer:
         for partition in partitions:
             self._restores[partition] = Restore(partition, self._context, look_up, self._reader), now_s
 
-    def drop(self, partitions: Iterable[int]) -> None:
+    def drop(self, partitions: Sequence[int]) -> None:
         """Drop these: they are no longer assigned."""
+        self._forget(partitions)
+        for partition in partitions:
+            self._told.pop(partition, None)
+
+    def _forget(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
             self._stopped.pop(partition, None)
+            self.findings.pop(partition, None)
             self._unavailable.pop(partition, None)
             restore, _ = self._restores.pop(partition, (None, 0.0))
             if restore is not None:
@@ -103,6 +122,7 @@ class PartitionRestorer:
             ViewerConsumerError: state or offsets cannot be read.
         """
         self._try_again()
+        self._tell_who_waits()
         restored = self._advance()
         end_s = self._clocks.monotonic_s() + SLICE_S
         while self.reading:
@@ -153,7 +173,19 @@ class PartitionRestorer:
         restore, _ = self._restores.pop(partition)
         restore.drop()
         self._unavailable[partition] = str(error), self._clocks.monotonic_s() + TRY_AGAIN_S
-        _log.warning("partition waits", partition=partition, reason=str(error))
+        self._tell(partition, str(error))
+
+    def _tell_who_waits(self) -> None:
+        """One log line for a partition whose restore takes long."""
+        now_s = self._clocks.monotonic_s()
+        for partition, (restore, began_s) in self._restores.items():
+            if now_s - began_s >= TELL_AFTER_S:
+                self._tell(partition, restore.waiting_reason)
+
+    def _tell(self, partition: int, reason: str) -> None:
+        if self._told.get(partition) != reason:
+            _log.warning("partition waits", partition=partition, reason=reason)
+        self._told[partition] = reason
 
     def _try_again(self) -> None:
         now_s = self._clocks.monotonic_s()
@@ -163,11 +195,15 @@ class PartitionRestorer:
 
     def _stop(self, partition: int, error: StateInconsistent) -> None:
         restore, _ = self._restores.pop(partition)
+        finding = restore.finding(error)
+        if finding is not None:
+            self.findings[partition] = finding
         restore.drop()
-        self.stop(partition, str(error))
+        self.stop(partition, error.message(self._context.settings.command))
 
     def _live(self, partition: int, restored: Restored, began_s: float) -> PartitionTask:
         now_s = self._clocks.monotonic_s()
+        self._told.pop(partition, None)
         self._metrics.observe_restore(now_s - began_s, restored.rows, restored.replayed)
         _log.info(
             "partition restored",

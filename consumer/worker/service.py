@@ -12,7 +12,8 @@ from consumer.errors import ViewerConsumerError
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.cache import SchemaCache
-from consumer.kafka.admin.topics import check_topics, grow_topics
+from consumer.kafka.admin.growth import TopicGrowth
+from consumer.kafka.admin.topics import check_topics
 from consumer.kafka.clients import library_version
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
 from consumer.kafka.deadline import CallTimedOutError, call_while
@@ -20,18 +21,21 @@ from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.input_consumer import InputConsumer
 from consumer.kafka.protocols import AssignmentHandler
 from consumer.kafka.restore_reader import KafkaRestoreReader
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
+from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.transaction import TransactionOwner
 from consumer.observe.collector import SnapshotCollector
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
+from consumer.observe.watchdog import Watchdog
 from consumer.output.encoders import encoder_from
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
 from consumer.runtime.jit import progress
 from consumer.runtime.signals import StopRequest
-from consumer.settings.model import KafkaSettings, Settings
+from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.loop import Worker, WorkerDependencies
@@ -57,14 +61,16 @@ class Service:
         ViewerConsumerError: the address to listen on is not available.
     """
 
-    def __init__(self, settings: Settings, clocks: Clocks | None = None) -> None:
+    def __init__(self, settings: Settings, clocks: Clocks | None = None, timeouts: Timeouts = TIMEOUTS) -> None:
         self._settings = settings
+        self._timeouts = timeouts
         self._clocks = clocks or Clocks()
         self._doing = "reading schemas"
         self.board = SnapshotBoard(self._clocks.monotonic_s())
         versions = {"version": __version__, "librdkafka": library_version()}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
         self.metrics.registry.register(SnapshotCollector(self.board, self._clocks.monotonic_s, self._clocks.wall_s))
+        self._watchdog = Watchdog(self.board, self._clocks.monotonic_s)
         routes = Routes(self.metrics.registry, self.board, self._clocks.monotonic_s)
         self._server = StatusServer(settings.http.host, settings.http.port, routes, self._clocks.monotonic_s)
 
@@ -80,6 +86,7 @@ class Service:
             ViewerConsumerError: an error that stops the worker; says what to do. None once a stop was asked for.
         """
         self._server.start()
+        self._watchdog.start()
         _log.info("metrics", address=f"{self.address}/metrics")
         try:
             self._run(stop)
@@ -89,6 +96,7 @@ class Service:
             # Whoever starts the next worker need not resolve it; what is not committed is read again.
             _log.warning("stopped", left=[str(error)])
         finally:
+            self._watchdog.close()
             self._server.close()
 
     def _run(self, stop: StopRequest) -> None:
@@ -125,7 +133,7 @@ class Service:
         # Problems of files are reported before any request to Kafka.
         intake = Intake(self._settings.input, SchemaCache(self._settings.input))
         self._doing = "checking the topics"
-        layout = check_topics(self._settings.kafka)
+        layout = check_topics(self._settings.kafka, self._timeouts)
         for topic in layout.topics:
             _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
             for warning in topic.warnings:
@@ -134,33 +142,34 @@ class Service:
         self._doing = _COMPILING
         warm_up()
         identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
-        dependencies = self._dependencies(intake, encode, identity, stop)
+        dependencies = self._dependencies(intake, encode, identity, layout.message_bytes, stop)
         _tune_garbage_collector()
         self._doing = "initializing the producer"
         dependencies.transactions.init()
         return Worker(self._settings, dependencies)
 
     def _dependencies(
-        self, intake: Intake, encode: Encoder, identity: Identity, stop: StopRequest
+        self, intake: Intake, encode: Encoder, identity: Identity, message_bytes: int, stop: StopRequest
     ) -> WorkerDependencies:
         settings = self._settings
         process_id = uuid.uuid4().hex[:12]
         transactions = TransactionOwner(
-            producer_config(settings, process_id),
+            producer_config(settings, process_id, message_bytes),
             TransactionMetrics(self.metrics),
             stop_left_s=lambda: stop.left_s() - LEAVE_S,
         )
         return WorkerDependencies(
-            make_input=partial(_make_input, settings),
+            make_input=partial(_make_input, settings, self._timeouts),
             transactions=transactions,
             reader=KafkaRestoreReader(
                 restore_config(settings),
                 admin_config(settings.kafka),
-                settings.kafka.input_topic,
-                settings.kafka.state_topic,
-                partial(_grow_topics, settings.kafka),
+                settings.kafka,
+                TopicGrowth(settings.kafka, timeouts=self._timeouts).grow,
+                self._timeouts,
             ),
-            ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic),
+            ends=EndOffsets(admin_config(settings.kafka), settings.kafka.input_topic, self._timeouts.end_offsets_s),
+            topic_ids=TopicWatch(admin_config(settings.kafka), settings.kafka.input_topic, identity.topic_id),
             intake=intake,
             make_intake=_make_intake,
             identity=identity,
@@ -168,21 +177,12 @@ class Service:
             metrics=self.metrics,
             board=self.board,
             clocks=self._clocks,
+            message_bytes=message_bytes,
         )
 
 
-def _grow_topics(kafka: KafkaSettings) -> None:
-    """Called in a thread when the input has a partition that the state topic lacks."""
-    if not kafka.create_topics:
-        return
-    try:
-        grow_topics(kafka)
-    except ViewerConsumerError as error:
-        _log.warning("topics not grown", reason=str(error))
-
-
-def _make_input(settings: Settings, handler: AssignmentHandler) -> InputConsumer:
-    return InputConsumer(consumer_config(settings), settings.kafka.input_topic, handler)
+def _make_input(settings: Settings, timeouts: Timeouts, handler: AssignmentHandler) -> InputConsumer:
+    return InputConsumer(consumer_config(settings), settings.kafka.input_topic, handler, timeouts)
 
 
 def _make_intake(settings: Settings) -> Intake:
@@ -216,4 +216,3 @@ class TransactionMetrics:
     def retried(self, error: str) -> None:
         """Count a retry."""
         self._metrics.count_retry(error)
-        _log.warning("transaction call retried", error=error)

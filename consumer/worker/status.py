@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from consumer.kafka.protocols import HeldPartition
 from consumer.observe.snapshot import (
     NO_OUTPUT,
     Health,
@@ -23,19 +24,22 @@ def snapshot_of(
     limit: int,
     clocks: Clocks,
     end_offsets: Mapping[int, int] | None = None,
+    held: Mapping[int, HeldPartition] | None = None,
     restoring: int = 0,
     stopped: int = 0,
     tripped: int = 0,
     output: OutputStatus = NO_OUTPUT,
 ) -> Snapshot:
     """Build a snapshot, with the `limit` streams that have the most viewers."""
-    streams, held = _streams(partitions, limit)
-    ends = end_offsets or {}
+    streams, in_memory = _streams(partitions, limit)
+    ends, held_partitions = end_offsets or {}, held or {}
     return Snapshot(
         health=health,
         streams=streams,
-        streams_left_out=held - len(streams),
-        partitions=tuple(_partition(each, ends.get(each.number), clocks) for each in partitions),
+        streams_left_out=in_memory - len(streams),
+        partitions=tuple(
+            _partition(each, ends.get(each.number), held_partitions.get(each.number), clocks) for each in partitions
+        ),
         output=output,
         restoring=restoring,
         stopped=stopped,
@@ -67,7 +71,9 @@ def _stream(view: WindowView) -> StreamStatus:
     )
 
 
-def _partition(partition: PartitionTask, end_offset: int | None, clocks: Clocks) -> PartitionStatus:
+def _partition(
+    partition: PartitionTask, end_offset: int | None, held: HeldPartition | None, clocks: Clocks
+) -> PartitionStatus:
     stats = partition.windows.stats()
     lag_s = max(clocks.wall_ms() - partition.last_timestamp_ms, 0) / 1000 if partition.last_timestamp_ms >= 0 else None
     return PartitionStatus(
@@ -81,5 +87,6 @@ def _partition(partition: PartitionTask, end_offset: int | None, clocks: Clocks)
         viewers_held=stats.viewers_held,
         activities_held=stats.activities_held,
         state_bytes=stats.state_bytes,
+        held_records=0 if held is None else held.records,
         checkpoint_age_s=clocks.monotonic_s() - partition.checkpoint_s,
     )

@@ -1,4 +1,4 @@
-"""Events as files of both kinds, and the command run over them in this process."""
+"""Write events to files of both formats, and run the command over them in this process."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What `aggregate` says of streams, time and order, from small inputs."""
+"""How `aggregate` handles streams, time and order, with small inputs."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,9 @@ def events_file(tmp_path: Path) -> Path:
     return tmp_path / "events.jsonl"
 
 
-def test_several_files_are_one_partition_in_the_order_given(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_several_files_are_read_as_one_partition_in_the_given_order(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     early = write_json_lines(tmp_path / "early", [Event("s", "v", 500, "J")])
     later = write_json_lines(tmp_path / "later", [Event("s", "v", 2_500, "B", 10)])
     forth = aggregate(capsys, tmp_path, [early, later], **RULES)
@@ -38,7 +40,7 @@ def test_several_files_are_one_partition_in_the_order_given(capsys: pytest.Captu
     assert back.view["s"]["late"] == 1
 
 
-def test_the_view_is_taken_before_the_end_closes_what_is_open(
+def test_the_view_is_computed_before_the_end_of_input_closes_open_buckets(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
 ) -> None:
     events = [Event("s", "v", 500, "J"), Event("s", "w", 1_500, "J"), Event("s", "w", 1_600, "S", 9)]
@@ -65,10 +67,10 @@ def test_the_view_is_taken_before_the_end_closes_what_is_open(
         }
 
 
-def test_a_quiet_stream_is_closed_by_the_others_and_stays_in_the_view_when_it_is_forgotten(
+def test_other_streams_close_a_quiet_stream_and_the_view_keeps_it_after_it_is_forgotten(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
 ) -> None:
-    #   quiet   B                                  B (late: its bucket is below the floor)
+    #   quiet   B                                  B (late: its bucket is below the idle watermark)
     #   busy        J                    J
     #           0   1                    20        0.9 s
     events = [
@@ -99,7 +101,7 @@ def test_a_quiet_stream_is_closed_by_the_others_and_stays_in_the_view_when_it_is
     assert got.stderr == "late: 2 events of 2 streams came after their bucket closed\n"
 
 
-def test_a_stream_past_the_limit_is_a_reject(
+def test_an_event_beyond_the_stream_limit_is_rejected(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
 ) -> None:
     events = [Event("a", "v", 0, "J"), Event("b", "v", 0, "J"), Event("b", "v", 0, "J"), Event("a", "v", 0, "J")]
@@ -110,19 +112,19 @@ def test_a_stream_past_the_limit_is_a_reject(
     assert got.stderr == "REJECTED 2 records, the others count: stream_limit 2\n"
 
 
-def test_an_event_far_ahead_is_taken_for_there_is_no_clock_to_hold_it_against(
+def test_an_event_far_in_the_future_is_accepted_because_files_have_no_clock(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
 ) -> None:
     got = aggregate(capsys, tmp_path, [write_json_lines(events_file, [Event("s", "v", 2**52, "J")])], **RULES)
     assert places(got.summaries) == [("s", 2**52 // 1_000 * 1_000, "END_OF_INPUT")]
 
 
-def test_an_empty_file_gives_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path) -> None:
+def test_an_empty_file_has_no_summaries(capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path) -> None:
     got = aggregate(capsys, tmp_path, [write_json_lines(events_file, [])], **RULES)
     assert got == ([], {}, "")
 
 
-def test_stream_ids_come_out_as_they_went_in(
+def test_stream_ids_are_written_as_they_were_read(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
 ) -> None:
     names = ['"', "\\", "\n", "\x00", "\N{SNOWMAN}", "\U0001f600", "a b", "A", "a"]
@@ -131,7 +133,7 @@ def test_stream_ids_come_out_as_they_went_in(
     assert list(got.view) == sorted(names)
 
 
-def test_many_summaries_come_in_order(capsys: pytest.CaptureFixture[str], events_file: Path) -> None:
+def test_many_summaries_are_written_in_order(capsys: pytest.CaptureFixture[str], events_file: Path) -> None:
     events = [Event(f"s{stream}", "v", 10_000 * bucket, "J") for bucket in range(30) for stream in range(99, 0, -1)]
     write_json_lines(events_file, events)
     assert run_command(["aggregate", str(events_file)]) == 0

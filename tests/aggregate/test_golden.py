@@ -1,4 +1,4 @@
-"""The golden cases through the command, from both kinds of file."""
+"""Run the golden cases through the command, from both file formats."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ FORMATS = [pytest.param(write_json_lines, id="json-lines"), pytest.param(write_a
 
 SLIDING_WINDOW = golden("sliding_window.jsonl")
 SESSIONS = golden("sessions.jsonl")
-FIGURES = list(SESSIONS[0]["expect"]["s0"]["summaries"][0])
+FIELDS = list(SESSIONS[0]["expect"]["s0"]["summaries"][0])
 
 
 def row_of(summary: dict[str, Any]) -> list[Any]:
@@ -31,7 +31,7 @@ def row_of(summary: dict[str, Any]) -> list[Any]:
 
 
 def assert_rows(got: list[list[Any]], expected: list[list[Any]]) -> None:
-    """Averages, the third of a row, within 1e-12; all else exactly."""
+    """Compare averages, the third value of a row, within 1e-12 and all others exactly."""
     assert [row[:2] + row[3:] for row in got] == [row[:2] + row[3:] for row in expected]
     for mine, theirs in zip(got, expected, strict=True):
         assert math.isclose(mine[2], theirs[2], rel_tol=1e-12)
@@ -42,7 +42,7 @@ def assert_rows(got: list[list[Any]], expected: list[list[Any]]) -> None:
 def test_sliding_window(capsys: pytest.CaptureFixture[str], tmp_path: Path, number: int, write: Write) -> None:
     case = SLIDING_WINDOW[number]
     window_ms, bucket_ms, expect = case["window_duration_ms"], case["bucket_ms"], case["expect"]
-    # Stream and viewer ids mean nothing to this counting; some are other than ASCII.
+    # Events counting ignores the text of stream and viewer ids; some are not ASCII.
     events = [
         Event("s\N{SNOWMAN}", f"v{i % 7}", event[1], event[0], *event[2:]) for i, event in enumerate(case["events"])
     ]
@@ -58,7 +58,7 @@ def test_sliding_window(capsys: pytest.CaptureFixture[str], tmp_path: Path, numb
     assert_rows([row_of(summary) for summary in got.summaries], expect["evicted"] + expect["active"])
     (view,) = got.view.values()
     assert_rows([row_of(row) for row in view["buckets"]], expect["active"])
-    # One that is in the window still may be closed already: it ends inside the window and began before it.
+    # A bucket in the window may be closed already: it ends inside the window and began before it.
     closed = {row["bucket_start_ms"] for row in view["buckets"] if row["close_reason"] is not None}
     assert closed == {row[0] for row in expect["active"] if row[0] + window_ms < view["time"]}
     at_end = [summary["bucket_start_ms"] for summary in got.summaries if summary["close_reason"] == "END_OF_INPUT"]
@@ -86,12 +86,12 @@ def test_sessions(capsys: pytest.CaptureFixture[str], tmp_path: Path, number: in
         )
         summaries = [summary for summary in got.summaries if summary["stream_id"] == stream_id]
         assert [summary["untracked_events"] for summary in summaries] == [0] * len(summaries)
-        # The averages are exact quotients, rounded once, on both sides.
-        assert [{key: summary[key] for key in FIGURES} for summary in summaries] == expect["summaries"]
+        # Both sides round the exact quotient once.
+        assert [{key: summary[key] for key in FIELDS} for summary in summaries] == expect["summaries"]
 
 
 @pytest.mark.parametrize("number", range(len(SESSIONS)))
-def test_lateness_and_stream_time_of_the_sessions_cases(
+def test_lateness_and_stream_time_in_the_sessions_cases(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, number: int
 ) -> None:
     case = SESSIONS[number]

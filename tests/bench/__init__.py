@@ -1,1 +1,1 @@
-"""How fast it is, on a real broker: figures and ratios of one run, because machines differ and swing."""
+"""Benchmarks on a real broker: numbers and ratios of one run, because machines differ and fluctuate."""

@@ -1,4 +1,4 @@
-"""`make bench`: what the worker does on a real broker, a line a figure, its goal beside it."""
+"""`make bench`: measure the worker on a real broker; print one line per measurement with its goal."""
 
 import argparse
 import os
@@ -10,10 +10,10 @@ from tests.bench.compare import measure_commits, measure_throughput
 from tests.bench.freshness import measure_freshness
 from tests.bench.gaps import measure_gaps
 from tests.bench.load import load_ending_now
+from tests.bench.phases import measure_phases, state_bytes_per_stream
 from tests.bench.poison import measure_rejects
-from tests.bench.report import Goal, say_figure
+from tests.bench.report import Goal, report_value
 from tests.bench.restore import measure_replays, measure_restores
-from tests.bench.rooms import measure_rooms, state_bytes_per_stream
 from tests.bench.soak import measure_soak
 from tests.support.broker import real_broker
 
@@ -21,17 +21,17 @@ PART = 4
 
 
 def measure_alone(_bootstrap_servers: str, options: Namespace) -> None:
-    """Decoding and windows in this process."""
+    """Measure decoding and windows in this process."""
     load = load_ending_now(options.events, options.streams, options.duration_s * 1000)
-    # A part of the load, as dense as all of it.
+    # A part of the load that is as dense as the whole.
     part = load._replace(events=load.events // PART, duration_ms=load.duration_ms // PART)
     for batch in (1_000, 10_000):
         goal = Goal(">=", 20) if batch > 1_000 and options.counting == "events" else None
-        rooms = measure_rooms(part, batch, options.counting)
-        say_figure(f"decoding alone, {batch:,} a batch: M events a second", [1e3 / rooms.decode_ns])
-        say_figure(f"windows alone, {batch:,} a batch: M events a second", [1e3 / rooms.windows_ns], "", goal)
+        costs = measure_phases(part, batch, options.counting)
+        report_value(f"decoding alone, {batch:,} a batch: M events per second", [1e3 / costs.decode_ns])
+        report_value(f"windows alone, {batch:,} a batch: M events per second", [1e3 / costs.windows_ns], "", goal)
     state_bytes = state_bytes_per_stream(load._replace(events=20 * load.streams), options.counting)
-    say_figure("state with default windows: bytes a stream", [state_bytes])
+    report_value("state with default windows: bytes per stream", [state_bytes])
 
 
 PARTS: Mapping[str, Callable[[str, Namespace], None]] = {
@@ -50,7 +50,7 @@ NOT_BY_DEFAULT = {"soak"}
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the chosen measurements and print their results."""
     options = _options()
     with real_broker() as bootstrap_servers:
         for name in options.only or [name for name in PARTS if name not in NOT_BY_DEFAULT]:
@@ -63,13 +63,17 @@ def _options() -> Namespace:
     parser.add_argument("--counting", choices=("events", "sessions"), default="sessions")
     parser.add_argument("--events", type=int, default=4_000_000)
     parser.add_argument("--streams", type=int, default=1_000)
-    parser.add_argument("--duration-s", type=int, default=120, help="of event time; of the soak, of the clock")
+    parser.add_argument(
+        "--duration-s", type=int, default=120, help="length of the load in event time; of the soak in wall time"
+    )
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--restore-streams", type=int, default=1_000_000, help="no more than so many are restored")
-    parser.add_argument("--rate", type=int, default=150_000, help="events a second of the freshness part")
-    parser.add_argument("--soak-rate", type=int, default=20_000, help="events a second of the soak")
-    parser.add_argument("--cpu", type=int, default=max(os.sched_getaffinity(0)), help="the measured one")
+    parser.add_argument("--restore-streams", type=int, default=1_000_000, help="largest number of streams to restore")
+    parser.add_argument("--rate", type=int, default=150_000, help="events per second of the freshness part")
+    parser.add_argument("--soak-rate", type=int, default=20_000, help="events per second of the soak")
+    parser.add_argument(
+        "--cpu", type=int, default=max(os.sched_getaffinity(0)), help="CPU core of the measured process"
+    )
     return parser.parse_args()
 
 

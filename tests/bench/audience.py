@@ -1,4 +1,4 @@
-"""What viewers cost: memory at rest, the settling of one huge stream, and a huge audience in a worker."""
+"""What viewers cost: memory at rest, finalizing one huge stream, and a huge audience in a worker."""
 
 import time
 from argparse import Namespace
@@ -19,7 +19,7 @@ from consumer.windows.viewers.layout import viewer_array_bytes
 from consumer.worker.warm_up import warm_up
 from tests.bench.load import AT_ONCE, AUDIENCE, FRAME, Records
 from tests.bench.pinned import SCHEMA
-from tests.bench.report import Goal, say, say_figure
+from tests.bench.report import Goal, report_value, say
 from tests.bench.stage import stage
 
 HEARTBEAT_MS = 30_000
@@ -30,7 +30,7 @@ MOST_MIB = 1.5e9 / 2**20
 
 
 class Visit(NamedTuple):
-    """Every viewer in turn, in an order of its own, evenly over a span of time."""
+    """Visit every viewer once, in a fixed random order, evenly over a time span."""
 
     kind: int
     start_ms: int
@@ -38,7 +38,7 @@ class Visit(NamedTuple):
 
 
 class Heartbeats(NamedTuple):
-    """Visits, one after the other, to viewers of whom each watches one stream."""
+    """Several rounds of visits; each viewer watches one stream."""
 
     viewers: int
     streams: int
@@ -46,11 +46,11 @@ class Heartbeats(NamedTuple):
 
     @property
     def events(self) -> int:
-        """How many there are."""
+        """Return the number of events."""
         return self.viewers * len(self.visits)
 
     def batches(self) -> Iterator[Records]:
-        """In order of time."""
+        """Yield batches in order of time."""
         ids = [f"channel/stream-{number:07d}" for number in range(self.streams)]
         encoder, keys, rng = EventEncoder(ids, 1, FRAME), [one.encode() for one in ids], np.random.default_rng(1)
         for visit in self.visits:
@@ -65,8 +65,8 @@ class Heartbeats(NamedTuple):
                 yield [keys[number] for number in stream.tolist()], encoder.avro(events), at_ms.tolist()
 
 
-class Room:
-    """Windows alone, that count sessions, at the default settings."""
+class SessionWindows:
+    """Windows alone with sessions counting, at the default settings."""
 
     def __init__(self) -> None:
         source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}', "windows.counting=sessions"], {})
@@ -75,7 +75,7 @@ class Room:
         self.windows = PartitionWindows(self.rules, (1, 2))
 
     def process(self, made: Heartbeats) -> float:
-        """Milliseconds of CPU that the windows took for all of it."""
+        """Return the CPU time of the windows for all batches, in ms."""
         took_s = 0.0
         for _, values, stamps in made.batches():
             events = self._intake.decode(values, np.array(stamps), stamps[-1]).events
@@ -87,30 +87,30 @@ class Room:
 
 
 def measure_audience(bootstrap_servers: str, options: Namespace) -> None:
-    """In this process, then in a worker."""
+    """Measure in this process, then in a worker."""
     warm_up()
     _say_bytes_at_rest(options.streams)
     for name, kind in (("are seen", BITRATE), ("leave", LEAVE)):
         took_ms = [_finalized_ms(kind) for _ in range(options.rounds)]
         goal = Goal("<", SETTLED_WITHIN_MS)
-        say_figure(f"a bucket in which {HUGE_STREAM:,} viewers {name} is settled", took_ms, "ms", goal)
+        report_value(f"a bucket in which {HUGE_STREAM:,} viewers {name} is finalized", took_ms, "ms", goal)
     _say_huge_audience(bootstrap_servers, options)
 
 
 def _say_bytes_at_rest(streams: int) -> None:
-    room, start_ms = Room(), _whole_buckets_ago(600_000)
+    room, start_ms = SessionWindows(), _whole_buckets_ago(600_000)
     seen = [Visit(JOIN, start_ms, HEARTBEAT_MS), Visit(BITRATE, start_ms + HEARTBEAT_MS, HEARTBEAT_MS)]
     room.process(Heartbeats(AUDIENCE, streams, seen))
-    # One viewer a stream goes on, until the buckets of all others are closed and their signs are dropped.
+    # One viewer per stream continues until the buckets of all others are closed and their activities are dropped.
     room.process(Heartbeats(streams, streams, [Visit(BITRATE, start_ms + 3 * HEARTBEAT_MS, HEARTBEAT_MS // 2)]))
     assert room.windows.stats().viewers_held == AUDIENCE
     held = viewer_array_bytes(room.windows._state.viewer_arrays, 0, 0)
-    say_figure(f"{AUDIENCE:,} viewers at rest: bytes a viewer", [held / AUDIENCE], "", Goal("<=", 64))
+    report_value(f"{AUDIENCE:,} viewers at rest: bytes per viewer", [held / AUDIENCE], "", Goal("<=", 64))
 
 
 def _finalized_ms(kind: int) -> float:
-    """All are there, all do something in one bucket, and one event closes it."""
-    room, start_ms = Room(), _whole_buckets_ago(600_000)
+    """All viewers are present, each is active in one bucket, and one event closes that bucket."""
+    room, start_ms = SessionWindows(), _whole_buckets_ago(600_000)
     bucket_ms, grace_ms = room.rules.bucket_ms, room.rules.grace_ms
     room.process(
         Heartbeats(HUGE_STREAM, 1, [Visit(JOIN, start_ms, bucket_ms), Visit(kind, start_ms + bucket_ms, bucket_ms)])
@@ -119,7 +119,7 @@ def _finalized_ms(kind: int) -> float:
 
 
 def _say_huge_audience(bootstrap_servers: str, options: Namespace) -> None:
-    """Through a worker that ends with a checkpoint of all of them."""
+    """Run a worker that ends with a checkpoint of all viewers."""
     start_ms = _whole_buckets_ago(60_000 + ITS_ROUNDS * HEARTBEAT_MS)
     visits = [
         Visit(BITRATE if number else JOIN, start_ms + number * HEARTBEAT_MS, HEARTBEAT_MS)
@@ -133,9 +133,9 @@ def _say_huge_audience(bootstrap_servers: str, options: Namespace) -> None:
             process.stop()
             stopped = process.mark("stopped")
     say(f"{made.events:,} events of {made.viewers:,} viewers in {made.streams:,} streams, {ITS_ROUNDS} each")
-    say_figure("a huge audience: k events a CPU second", [made.events / (counted.cpu_s - first.cpu_s) / 1e3])
-    say_figure("a huge audience: last commit, with a checkpoint of all", [stopped.wall_s - counted.wall_s], "s")
-    say_figure("a huge audience: peak memory, all included", [stopped.peak_mib], "MiB", Goal("<=", MOST_MIB))
+    report_value("a huge audience: k events per CPU second", [made.events / (counted.cpu_s - first.cpu_s) / 1e3])
+    report_value("a huge audience: last commit, with a checkpoint of all", [stopped.wall_s - counted.wall_s], "s")
+    report_value("a huge audience: peak memory, all included", [stopped.peak_mib], "MiB", Goal("<=", MOST_MIB))
 
 
 def _whole_buckets_ago(ms: int) -> int:

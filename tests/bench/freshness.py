@@ -1,4 +1,4 @@
-"""From the record that closes a bucket to its summary in the hands of who reads the committed."""
+"""Time from the record that closes a bucket until a read_committed consumer has its summary."""
 
 import json
 import subprocess
@@ -13,52 +13,50 @@ from confluent_kafka import Consumer, TopicPartition
 
 from consumer.kafka.batch import batch_of
 from tests.bench.pinned import ANY_CPU
-from tests.bench.report import Goal, say, say_figure
+from tests.bench.report import Goal, report_value, say
 from tests.bench.stage import Stage, stage
 
 STREAMS = 1_000
 RUN_S = 30
 SETTLE_MS = 5_000
-"""The first of them don't count: threads start, the broker's files are new."""
+"""Not counted: threads start and the broker's files are new."""
 
 QUIET_S = 3.0
 GOAL = Goal("<=", 250)
 
 RULES = ["windows.bucket_ms=1000", "windows.window_duration_ms=6000", "windows.grace_ms=1000"]
-"""Ten times as many summaries as by default, and all streams close together as they would."""
+"""Ten times as many summaries as by default; all streams close together, as by default."""
 
 
 class Seen(NamedTuple):
-    """A summary as it was read."""
+    """A summary and when it was read."""
 
     partition: int
     offset: int
-    """Of the record that closed its bucket."""
+    """Offset of the record that closed the bucket."""
     seen_ms: float
 
 
 def measure_freshness(bootstrap_servers: str, options: Namespace) -> None:
-    """Events at an even pace, a reader of summaries, and a look at the input afterwards."""
+    """Send events at an even pace, read the summaries, and look up the closing records in the input afterwards."""
     with stage(bootstrap_servers, options, options.partitions) as made:
         with made.worker(made.new_group(), 1, RULES, ANY_CPU) as process:
             process.mark("restored")
             seen, sent = _watched(made, options.rate)
             process.stop()
         delays_ms = _delays_ms(seen, _timestamps_ms(made))
-    say(
-        f"{sent['sent'] / RUN_S:,.0f} events a second of {STREAMS:,} streams, at most {sent['behind_ms']:.0f} ms behind"
-    )
+    say(f"{sent['sent'] / RUN_S:,.0f} events per second of {STREAMS:,} streams, up to {sent['behind_ms']:.0f} ms late")
     median, p99 = np.percentile(delays_ms, (50, 99))
-    say_figure("can close to committed and readable: median", [median], "ms")
-    say_figure("can close to committed and readable: p99", [p99], "ms", GOAL)
-    say_figure("can close to committed and readable: largest", [delays_ms.max()], "ms")
+    report_value("can close to committed and readable: median", [median], "ms")
+    report_value("can close to committed and readable: p99", [p99], "ms", GOAL)
+    report_value("can close to committed and readable: largest", [delays_ms.max()], "ms")
     say(f"of {len(delays_ms):,} summaries")
 
 
 def paced(
     made: Stage, rate: int, duration_s: int, streams: int, lifetime_s: int = 0, *, ready: bool = False
 ) -> "subprocess.Popen[str]":
-    """A process that sends at an even pace; one that is ready first makes all of it, for a high one."""
+    """Start a process that sends at an even pace; for a high rate it prepares all events first."""
     numbers = map(str, (rate, duration_s, streams, lifetime_s))
     how = "ready" if ready else "as it goes"
     command = [sys.executable, "-m", "tests.bench.paced", made.bootstrap_servers, made.topic, *numbers, how]
@@ -78,11 +76,11 @@ def _watched(made: Stage, rate: int) -> tuple[list[Seen], dict[str, float]]:
                 seen.append(Seen(summary["partition"], summary["offset"], now_ms))
             last_s = time.monotonic() if messages else last_s
         assert sender.stdout is not None
-        said = sender.stdout.read()
+        output = sender.stdout.read()
     reader.close()
     if sender.returncode != 0:
         raise SystemExit("the sender failed")
-    return seen, json.loads(said)
+    return seen, json.loads(output)
 
 
 def _reader(made: Stage, topic: str) -> Consumer:
@@ -101,7 +99,7 @@ def _reader(made: Stage, topic: str) -> Consumer:
 
 
 def _timestamps_ms(made: Stage) -> list[npt.NDArray[np.int64]]:
-    """Of every record of the input, by partition and offset: nothing there leaves gaps between offsets."""
+    """Return the timestamp of every record by (partition, offset); there are no transactions, hence no gaps."""
     reader = _reader(made, made.topic)
     places = [TopicPartition(made.topic, number) for number in range(made.partitions)]
     found = [np.zeros(reader.get_watermark_offsets(place, 15)[1], np.int64) for place in places]

@@ -1,11 +1,11 @@
-"""How long the loop doesn't poll while it has much to do at once."""
+"""How long the loop does not poll while it has much to do at once."""
 
 import time
 from argparse import Namespace
 
 from tests.bench.load import Load, load_ending_now
 from tests.bench.measured import scraped
-from tests.bench.report import Goal, say_figure
+from tests.bench.report import Goal, report_value
 from tests.bench.stage import Stage, stage
 from tests.support.waiting import until
 
@@ -16,10 +16,10 @@ NEARLY_ALL = 99_900
 BUCKET_MS = 10_000
 MARGIN_MS = 3_000
 SPAN_MS = 5_000
-"""With the disorder of the events, all of them fall into one bucket."""
+"""In spite of the disorder all events are in one bucket."""
 
 JUMP_MS = 82_000
-"""Behind the first events: the floor is then 25 s behind the bucket's begin, past its end and grace."""
+"""After the first events: the idle watermark is then 25 s after the begin of the bucket, past its end and grace."""
 
 GOAL = Goal("<", 1.0)
 WITHIN_S = 60.0
@@ -27,17 +27,17 @@ NO_CHECKPOINT = "commit.checkpoint_interval_ms=86400000"
 
 
 def measure_gaps(bootstrap_servers: str, options: Namespace) -> None:
-    """100,000 buckets that close at once, and a checkpoint of 100,000 rows."""
+    """Measure 100,000 buckets that close at once, and a checkpoint of 100,000 rows."""
     for name, measure in (("100,000 buckets close at once", _closing), ("a checkpoint of 100,000 rows", _checkpoint)):
         gaps = []
         for _ in range(options.rounds):
             with stage(bootstrap_servers, options, 1) as made:
                 gaps.append(measure(made))
-        say_figure(f"largest gap between polls, {name}", gaps, "s", GOAL)
+        report_value(f"largest gap between polls, {name}", gaps, "s", GOAL)
 
 
 def _closing(made: Stage) -> float:
-    """One event takes the floor past the one bucket that all have, and past no other that viewers are carried into."""
+    """One event takes the idle watermark past the only bucket, but past none that viewers are carried into."""
     load = _fill(made)
     made.fill(Load(1, 1, 1, load.start_ms + JUMP_MS))
     group = made.new_group()
@@ -66,7 +66,7 @@ def _counted(address: str, name: str) -> float:
 
 
 def _fill(made: Stage) -> Load:
-    """Events of every stream, all in one bucket, in time for another behind them to be none of the future."""
+    """Write events of every stream, all in one bucket, so early that a later event is not in the future."""
     load = load_ending_now(10 * STREAMS, STREAMS, SPAN_MS)
     bucket_ms = int(time.time() * 1000) // BUCKET_MS * BUCKET_MS - 3_600_000
     load = load._replace(start_ms=bucket_ms + MARGIN_MS)

@@ -26,7 +26,7 @@ Records = tuple[list[bytes], list[bytes], list[int]]
 
 
 class EventMaker:
-    """Makes events of random streams at given times."""
+    """Make events of random streams at given times."""
 
     def __init__(self, streams: int, seed: int = 1, disorder_ms: int = 2_000) -> None:
         self._rng = np.random.default_rng(seed)
@@ -36,7 +36,7 @@ class EventMaker:
         self._encoder = EventEncoder(ids, seed, FRAME)
 
     def records(self, at_ms: npt.NDArray[np.int64], *, joins: bool = True, live: slice = slice(None)) -> Records:
-        """An event for each of these times, less its disorder; without joins nobody keeps a stream that has ended.
+        """Return one event per time, less its disorder; without joins no ended stream stays in memory.
 
         Args:
             at_ms: when they come, which is their Kafka timestamps.
@@ -63,7 +63,7 @@ class EventMaker:
 
 
 class Load(NamedTuple):
-    """What is sent; the last event lies a minute back, so that none is ahead of its time."""
+    """What is sent; the last event is a minute old, so that none is in the future."""
 
     events: int
     streams: int
@@ -71,7 +71,7 @@ class Load(NamedTuple):
     start_ms: int
 
     def batches(self, seed: int = 1) -> Iterator[Records]:
-        """In order of time."""
+        """Yield batches in order of time."""
         maker = EventMaker(self.streams, seed)
         for begin in range(0, self.events, AT_ONCE):
             numbers = np.arange(begin, min(begin + AT_ONCE, self.events), dtype=np.int64)
@@ -79,7 +79,7 @@ class Load(NamedTuple):
 
 
 def write(batches: Iterable[Records], producer: EventProducer) -> int:
-    """Write all of it; returns how many bytes the values have."""
+    """Write all of it; return the size of all values in bytes."""
     size = 0
     for keys, values, timestamps_ms in batches:
         producer.produce(zip(keys, values, timestamps_ms, strict=True))
@@ -89,5 +89,5 @@ def write(batches: Iterable[Records], producer: EventProducer) -> int:
 
 
 def load_ending_now(events: int, streams: int, duration_ms: int) -> Load:
-    """A load whose newest event is a minute old."""
+    """Return a load whose newest event is a minute old."""
     return Load(events, streams, duration_ms, int(time.time() * 1000) - duration_ms - 60_000)

@@ -1,4 +1,4 @@
-"""A sender at an even pace: a few events every few milliseconds, each with the time at which it is due."""
+"""Send at an even pace: a few events every few milliseconds, each with the time at which it is due."""
 
 import json
 import sys
@@ -15,14 +15,14 @@ from tests.bench.load import EventMaker, Records
 EVERY_S = 0.005
 DISORDER_MS = 200
 LINGER = {"linger.ms": 1}
-"""What waits in the sender is not the worker's doing."""
+"""Time that events wait in the sender must not count as the worker's."""
 
 MADE_A_SECOND = 400_000
-"""Events, at the very least, by a sender that makes them all before it begins."""
+"""Events that a sender prepares per second, at least."""
 
 
 def send(producer: EventProducer, ticks: Iterable[Records], start_s: float) -> dict[str, float]:
-    """Send what is due at each tick; returns how many events that were, and how far it was behind at most."""
+    """Send what is due at each tick; return the number of events and the largest delay."""
     sent, behind_s = 0, 0.0
     for tick, (keys, values, timestamps_ms) in enumerate(ticks):
         early_s = start_s + tick * EVERY_S - time.time()
@@ -36,7 +36,7 @@ def send(producer: EventProducer, ticks: Iterable[Records], start_s: float) -> d
 
 
 def ticks_of(maker: EventMaker, rate: int, duration_s: int, live: "Live", start_s: float) -> Iterator[Records]:
-    """So many events a second for so long."""
+    """Return the ticks of an even rate for a duration."""
     made = 0
     for tick in range(int(duration_s / EVERY_S)):
         count = rate * (tick + 1) // round(1 / EVERY_S) - made
@@ -46,7 +46,7 @@ def ticks_of(maker: EventMaker, rate: int, duration_s: int, live: "Live", start_
 
 
 class Live:
-    """Which streams are live: always the same number, each for a lifetime; for ever where that is 0."""
+    """The live streams: a constant number, each for a lifetime; a lifetime of 0 is for ever."""
 
     def __init__(self, streams: int, lifetime_s: int, duration_s: int) -> None:
         self.lifetime_s = lifetime_s
@@ -54,7 +54,7 @@ class Live:
         self.all = streams + (streams * duration_s // lifetime_s if lifetime_s else 0)
 
     def at(self, now_s: float) -> slice:
-        """The streams that are live so long after the start."""
+        """Return the streams that are live this long after the start."""
         gone = int(self._streams * now_s / self.lifetime_s) if self.lifetime_s else 0
         return slice(gone, gone + self._streams)
 
@@ -62,7 +62,7 @@ class Live:
 def main(
     bootstrap_servers: str, topic: str, rate: str, duration_s: str, streams: str, lifetime_s: str, ready: str
 ) -> None:
-    """Send, and print what was sent; where it is to be `ready`, all is made before."""
+    """Send, and print what was sent; with `ready`, prepare all events first."""
     live = Live(int(streams), int(lifetime_s), int(duration_s))
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
     producer = EventProducer({**plain_producer_config(kafka), **LINGER}, topic)

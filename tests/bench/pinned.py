@@ -1,4 +1,4 @@
-"""One measured process. It writes a line of JSON on stdout at each milestone; a signal ends it as it ends a worker."""
+"""One measured process. It writes a line of JSON to stdout at each milestone; a signal ends it as it ends a worker."""
 
 import json
 import os
@@ -20,25 +20,25 @@ from consumer.worker.service import Service
 SCHEMA = "schemas/viewer_event.avsc"
 ANY_CPU = -1
 
-LETTERS_MADE = 1_000
-LETTERS_A_TRANSACTION = 50_000
+DEAD_LETTERS_MADE = 1_000
+DEAD_LETTERS_PER_TRANSACTION = 50_000
 
 
 def write_mark(name: str, **stats: object) -> None:
-    """Write a milestone: the clocks now, and what else there is to say."""
+    """Write a milestone: the clocks now, and further values."""
     mark = {"mark": name, "wall_s": time.perf_counter(), "cpu_s": time.process_time(), "peak_mib": _peak_mib()}
     sys.stdout.write(json.dumps(mark | stats) + "\n")
     sys.stdout.flush()
 
 
 def _peak_mib() -> float:
-    """Of this process alone: what getrusage tells begins with the peak of the one that started it."""
+    """Return the peak memory of this process alone: getrusage starts with the peak of the parent."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def read_and_discard(settings: Settings, events: int) -> None:
-    """The client library alone, set up as the worker's, but for what only a worker asks of it."""
+    """Run the client library alone, configured as the worker's, without what only a worker needs."""
     config = {**consumer_config(settings), "auto.offset.reset": "earliest", "enable.partition.eof": False}
     consumer = Consumer(config)
     consumer.subscribe([settings.kafka.input_topic])
@@ -52,34 +52,34 @@ def read_and_discard(settings: Settings, events: int) -> None:
     consumer.close()
 
 
-def write_letters(settings: Settings, letters: int) -> None:
-    """The client library alone, set up as the worker's: dead letters that are there already, in transactions."""
+def write_dead_letters(settings: Settings, dead_letters: int) -> None:
+    """Write prepared dead letters in transactions with the client library alone, configured as the worker's."""
     producer = Producer(producer_config(settings, "bench"))
     producer.init_transactions(60)
     cause = Cause(settings.kafka.input_topic, 0, settings.kafka.group_id, "truncated", "it ends", "id 1").headers()
     rejected = Rejected(
-        offsets=list(range(10**6, 10**6 + LETTERS_MADE)),
-        timestamps_ms=[1_700_000_000_000] * LETTERS_MADE,
-        keys=[b"channel/stream-%07d" % number for number in range(LETTERS_MADE)],
-        values=[b"\0\0\0\0\1\xff\xff"] * LETTERS_MADE,
-        headers=[()] * LETTERS_MADE,
-        causes=[cause] * LETTERS_MADE,
+        offsets=list(range(10**6, 10**6 + DEAD_LETTERS_MADE)),
+        timestamps_ms=[1_700_000_000_000] * DEAD_LETTERS_MADE,
+        keys=[b"channel/stream-%07d" % number for number in range(DEAD_LETTERS_MADE)],
+        values=[b"\0\0\0\0\1\xff\xff"] * DEAD_LETTERS_MADE,
+        headers=[()] * DEAD_LETTERS_MADE,
+        causes=[cause] * DEAD_LETTERS_MADE,
     )
-    made = list(rejected.dead_letters())
+    made = list(rejected.dead_letters(1_000_000))
     produce, topic = producer.produce, settings.kafka.dead_letter_topic
     write_mark("first")
-    for _ in range(letters // LETTERS_A_TRANSACTION):
+    for _ in range(dead_letters // DEAD_LETTERS_PER_TRANSACTION):
         producer.begin_transaction()
-        for _ in range(LETTERS_A_TRANSACTION // LETTERS_MADE):
+        for _ in range(DEAD_LETTERS_PER_TRANSACTION // DEAD_LETTERS_MADE):
             for key, value, headers in made:
                 produce(topic, value, key, -1, None, None, 0, headers)
             producer.poll(0)
         producer.commit_transaction(60)
-    write_mark("counted", events=letters)
+    write_mark("counted", events=dead_letters)
 
 
 class _Milestones(StopRequest):
-    """Asked once a turn whether to stop, looks for the next milestone: that costs next to nothing."""
+    """Stop condition that the loop checks once a turn; it looks for the next milestone, which costs next to nothing."""
 
     def __init__(self, stop: StopRequest, metrics: WorkerMetrics, events: int) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class _Milestones(StopRequest):
 
 
 def whole_path(settings: Settings, events: int) -> None:
-    """The worker as it is deployed, until it is told to stop."""
+    """Run the worker as it is deployed, until a signal stops it."""
     with stop_on_signals() as stop:
         service = Service(settings)
         write_mark("made", address=service.address)
@@ -126,7 +126,7 @@ def whole_path(settings: Settings, events: int) -> None:
 
 MEASURED: dict[str, Callable[[Settings, int], None]] = {
     "read": read_and_discard,
-    "letters": write_letters,
+    "dead_letters": write_dead_letters,
     "worker": whole_path,
 }
 

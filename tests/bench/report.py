@@ -1,4 +1,4 @@
-"""What is printed: a line a figure, the goal beside it."""
+"""Print one line per measurement with its goal."""
 
 import operator
 import statistics
@@ -8,25 +8,25 @@ from typing import NamedTuple
 
 
 class Goal(NamedTuple):
-    """What a figure is held to."""
+    """The limit that a measurement is compared with."""
 
     sign: str
     """One of `<=`, `>=`, `<`."""
     value: float
 
     def met_by(self, value: float) -> bool:
-        """Whether it is."""
+        """Return whether the value meets the goal."""
         return bool({"<=": operator.le, ">=": operator.ge, "<": operator.lt}[self.sign](value, self.value))
 
 
 def say(line: str) -> None:
-    """Print a line, now."""
+    """Print a line and flush."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def say_figure(name: str, values: Sequence[float], unit: str = "", goal: Goal | None = None) -> None:
-    """Print the median of the values, their spread where there are several, and whether it meets its goal."""
+def report_value(name: str, values: Sequence[float], unit: str = "", goal: Goal | None = None) -> None:
+    """Print the median of the values, their spread if there are several, and whether it meets its goal."""
     middle = statistics.median(values)
     spread = f"({min(values):.3g} to {max(values):.3g})" if len(values) > 1 else ""
     judged = "" if goal is None else f"goal {goal.sign} {goal.value:g}: {'met' if goal.met_by(middle) else 'MISSED'}"

@@ -1,29 +1,29 @@
-"""How long it takes until a worker that starts again is live, and how fast a replay is."""
+"""How long a restarted worker takes until it is live, and how fast a replay is."""
 
 from argparse import Namespace
 
 from tests.bench.compare import between, stats_of
 from tests.bench.load import Load, load_ending_now
-from tests.bench.report import Goal, say, say_figure
+from tests.bench.report import Goal, report_value, say
 from tests.bench.stage import Stage, stage
 
 SIZES = {100_000: 2.0, 1_000_000: 20.0}
-"""Goals in seconds, by streams of one partition."""
+"""Goals in seconds, by number of streams in one partition."""
 
 SPAN_MS = 75_000
 EVENTS_A_STREAM = 6
-"""Spread over the window and its grace they make 2 to 7 buckets of most streams."""
+"""Spread over window and grace; most streams get 2 to 7 buckets."""
 
 MORE_EVENTS = 1_000
 REPLAYED = 1_000_000
 KILLED = [
     "commit.checkpoint_interval_ms=86400000",
-    'kafka.client={"group.instance.id" = "bench"}',  # the group doesn't wait for the one that was killed
+    'kafka.client={"group.instance.id" = "bench"}',  # the group does not wait for the killed worker
 ]
 
 
 def measure_restores(bootstrap_servers: str, options: Namespace) -> None:
-    """A worker that was told to stop, and one that was killed long after its checkpoint."""
+    """Restart a worker that was stopped cleanly, and one that was killed long after its checkpoint."""
     for streams, goal_s in SIZES.items():
         if streams <= options.restore_streams:
             with stage(bootstrap_servers, options, 1) as made:
@@ -31,13 +31,13 @@ def measure_restores(bootstrap_servers: str, options: Namespace) -> None:
 
 
 def measure_replays(bootstrap_servers: str, options: Namespace) -> None:
-    """The same events live, and replayed after a kill."""
+    """Process the same events live, and replay them after a kill."""
     with stage(bootstrap_servers, options, 1) as made:
         made.fill(load_ending_now(REPLAYED, options.streams, options.duration_s * 1000))
         pairs = [_killed(made) for _ in range(options.rounds)]
     for name, rates in zip(("live", "replay"), zip(*pairs, strict=True), strict=True):
-        say_figure(f"{name}: k events a CPU second", [rate / 1e3 for rate in rates])
-    say_figure("replay / live, by CPU second", [replay / live for live, replay in pairs], "", Goal(">=", 1))
+        report_value(f"{name}: k events per CPU second", [rate / 1e3 for rate in rates])
+    report_value("replay / live, by CPU second", [replay / live for live, replay in pairs], "", Goal(">=", 1))
 
 
 def _restart(made: Stage, streams: int, goal_s: float) -> None:
@@ -58,7 +58,7 @@ def _restart(made: Stage, streams: int, goal_s: float) -> None:
         seconds.append(restored.restore_s + live.wall_s - restored.wall_s)
         rows = restored.rows
     say(f"{streams:,} streams of {EVENTS_A_STREAM} events each on average, {rows:,} rows read")
-    say_figure(f"restore of {streams:,} streams, assignment to first record", seconds, "s", Goal("<=", goal_s))
+    report_value(f"restore of {streams:,} streams, assignment to first record", seconds, "s", Goal("<=", goal_s))
 
 
 def _end_ms(load: Load) -> int:
@@ -66,7 +66,7 @@ def _end_ms(load: Load) -> int:
 
 
 def _killed(made: Stage) -> tuple[float, float]:
-    """Events a CPU second, live and replayed."""
+    """Return events per CPU second, live and replayed."""
     group = made.new_group()
     with made.worker(group, REPLAYED, KILLED) as process:
         live = stats_of(process)

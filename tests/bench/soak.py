@@ -1,4 +1,4 @@
-"""For a long time at an even pace, with streams that come and go: what is held must not grow."""
+"""Run for a long time at an even pace, with streams that start and end: memory must not grow."""
 
 import re
 import subprocess
@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from tests.bench.freshness import paced
 from tests.bench.pinned import ANY_CPU
-from tests.bench.report import say, say_figure
+from tests.bench.report import report_value, say
 from tests.bench.stage import Stage, stage
 from tests.support.broker import kafka_jars
 
 STREAMS = 10_000
 LIFETIME_S = 60
-"""All streams are others after a minute."""
+"""After a minute all streams have been replaced."""
 
 EVERY_S = 10.0
 MIN_SAMPLES = 6
@@ -26,17 +26,17 @@ Column = npt.NDArray[np.float64]
 
 
 class Sample(NamedTuple):
-    """What is held at a time."""
+    """Memory and disk usage at one time."""
 
     at_s: float
     resident_mib: float
-    """Of the worker."""
+    """Memory of the worker."""
     state_mib: float
-    """Of the state topic, on the broker's disk."""
+    """Size of the state topic on the broker's disk."""
 
 
 def measure_soak(bootstrap_servers: str, options: Namespace) -> None:
-    """Memory and state topic, sampled."""
+    """Sample memory and the size of the state topic."""
     with stage(bootstrap_servers, options, options.partitions) as made:
         group = made.new_group()
         with made.worker(group, 1, cpu=ANY_CPU) as process:
@@ -59,18 +59,18 @@ def measure_soak(bootstrap_servers: str, options: Namespace) -> None:
 
 def _say_course(name: str, at_s: Column, values_mib: Column) -> None:
     third = max(1, len(values_mib) // 3)
-    say_figure(f"{name}, first third", values_mib[:third].tolist(), "MiB")
-    say_figure(f"{name}, last third", values_mib[-third:].tolist(), "MiB")
+    report_value(f"{name}, first third", values_mib[:third].tolist(), "MiB")
+    report_value(f"{name}, last third", values_mib[-third:].tolist(), "MiB")
     if len(values_mib) > MIN_SAMPLES:
-        # Of the later half: until the first streams are forgotten, after some four minutes, it has to grow.
+        # Only the second half: memory has to grow until the first streams are forgotten, after about four minutes.
         half = len(values_mib) // 2
         slope = np.polyfit(at_s[half:], values_mib[half:], 1)[0] * 600
-        say_figure(f"{name}, slope of the later half in 10 minutes", [slope], "MiB")
+        report_value(f"{name}, slope of the later half in 10 minutes", [slope], "MiB")
 
 
 def _disk_mib(made: Stage, topic: str) -> float:
-    """What the broker says of its log directories."""
+    """Return the size of the broker's log directories, in MiB."""
     tool = ["java", "-cp", f"{kafka_jars()}/*", "org.apache.kafka.tools.LogDirsCommand", "--describe"]
     tool += ["--bootstrap-server", made.bootstrap_servers, "--topic-list", topic]
-    said = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=True).stdout
-    return sum(int(size) for size in re.findall(r'"size":(\d+)', said)) / 2**20
+    output = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=True).stdout
+    return sum(int(size) for size in re.findall(r'"size":(\d+)', output)) / 2**20

@@ -1,4 +1,4 @@
-"""Where it is measured: a broker, the options, topics that are gone afterwards."""
+"""The environment of a benchmark: a broker, the options, and topics that are deleted afterwards."""
 
 import contextlib
 from argparse import Namespace
@@ -19,10 +19,10 @@ COMMIT_TIMEOUT_S = 120.0
 
 
 class Batched(Protocol):
-    """What a topic is filled with."""
+    """Something that yields batches of records for a topic."""
 
     def batches(self) -> Iterator[Records]:
-        """In order of time."""
+        """Yield batches in order of time."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ class Stage:
     """Topics to be deleted."""
 
     def fill(self, load: Batched) -> int:
-        """Write a load; returns how many bytes the values have."""
+        """Write a load; return the size of all values in bytes."""
         kafka = KafkaSettings(bootstrap_servers=self.bootstrap_servers)
         return write(load.batches(), EventProducer(plain_producer_config(kafka), self.topic))
 
     def new_group(self) -> str:
-        """A group that begins at the beginning, with a state topic of its own: that belongs to one group."""
+        """Use a new group, which reads from the log start, and its own state topic: one belongs to one group."""
         group = unique(self.topic)
         self.made.append(f"{group}-state")
         return group
 
     def flags(self, group: str, *more: str) -> list[str]:
-        """Settings of a measured process; `more` may say otherwise."""
+        """Return the settings of a measured process; `more` overrides them."""
         return [
             f"kafka.bootstrap_servers={self.bootstrap_servers}",
             f"kafka.group_id={group}",
@@ -66,11 +66,11 @@ class Stage:
     def worker(
         self, group: str, events: int, more: Sequence[str] = (), cpu: int | None = None
     ) -> contextlib.AbstractContextManager[Measured]:
-        """A worker at work, on the measured processor unless another is named."""
+        """Run a worker on the measured CPU core, or on the given one."""
         return measured("worker", self.options.cpu if cpu is None else cpu, events, self.flags(group, *more))
 
     def wait_until_all_is_committed(self, group: str) -> None:
-        """Until the group's offsets are where the input ends."""
+        """Wait until the group's offsets are at the end of the input."""
         wanted = {number: end for number, end in ends(self.bootstrap_servers, self.topic).items() if end}
         until(
             lambda: (
@@ -83,7 +83,7 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(bootstrap_servers: str, options: Namespace, partitions: int) -> Iterator[Stage]:
-    """Topics for a worker."""
+    """Create the topics of a worker."""
     topic = unique("bench")
     made = [topic, f"{topic}-summaries", f"{topic}-dead"]
     for name in made:

@@ -20,7 +20,7 @@ HOW = {
     0: "stopped",
     GAVE_UP: "gave up",
     -signal.SIGKILL: "killed",
-    -signal.SIGTERM: "told to end before it listened",
+    -signal.SIGTERM: "told to end before it outcomes",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command as people start it: a process of its own, with its own stdout, stderr and exit code."""
+"""Run the command as people do: in its own process, with its own stdout, stderr and exit code."""
 
 import os
 import subprocess
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from consumer.cli.main import run_command
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +25,7 @@ class Ran(NamedTuple):
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This process's, without settings of ours, and in no language but C's."""
+    """Return this process's environment without our settings, in the C locale."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VIEWER_CONSUMER_")}
     return kept | {"PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"} | extra
 
@@ -48,8 +49,8 @@ def run(*arguments: str, stdin: str | None = None, cwd: Path | None = None, **ex
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def run_here(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
-    """The same in this process, which is quicker."""
-    code = run_command(arguments)
-    printed = capsys.readouterr()
+def run_here(captured: pytest.CaptureFixture[str], *arguments: str, timeouts: Timeouts = TIMEOUTS) -> Ran:
+    """Run the command in this process, which is faster and can have shorter time-outs."""
+    code = run_command(arguments, timeouts)
+    printed = captured.readouterr()
     return Ran(code, printed.out, printed.err)

@@ -1,4 +1,4 @@
-"""`aggregate`: what goes to stdout and stderr, and the exit codes; as a process where that makes a difference."""
+"""`aggregate`: what goes to stdout and stderr, and the exit codes; in its own process where that makes a difference."""
 
 import json
 import os
@@ -20,7 +20,7 @@ EVENTS = [
 ]
 
 
-def test_summaries_go_to_stdout_by_stream_and_bucket(tmp_path: Path) -> None:
+def test_summaries_go_to_stdout_ordered_by_stream_and_bucket(tmp_path: Path) -> None:
     events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
     done = run("aggregate", str(events))
     assert (done.code, done.err) == (0, "")
@@ -59,14 +59,14 @@ def test_summaries_go_to_stdout_by_stream_and_bucket(tmp_path: Path) -> None:
     assert (summaries[0]["counting"], summaries[0]["topic"], summaries[0]["offset"]) == ("sessions", None, None)
 
 
-def test_stdin_is_json_lines(tmp_path: Path) -> None:
+def test_stdin_is_read_as_json_lines(tmp_path: Path) -> None:
     text = write_json_lines(tmp_path / "events.jsonl", EVENTS).read_text(encoding="utf-8")
     done = run("aggregate", "-", "--at-end", "keep", stdin=text)
     assert (done.code, done.err) == (0, "")
     assert [json.loads(line)["stream_id"] for line in done.out.splitlines()] == ["b"] * 3
 
 
-def test_bad_lines_are_told_loudly_and_the_others_count(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_bad_lines_are_reported_and_the_other_lines_count(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
     with events.open("a", encoding="utf-8") as file:
         file.write("{\n" * 3)
@@ -80,7 +80,7 @@ def test_bad_lines_are_told_loudly_and_the_others_count(capsys: pytest.CaptureFi
     assert summed.startswith("REJECTED 8 records, the others count: ")
 
 
-def test_late_events_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_late_events_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     events = write_json_lines(tmp_path / "events.jsonl", [*EVENTS, Event("b", "v3", 1_000, "J")])
     done = run_here(capsys, "aggregate", str(events))
     assert done.code == 0
@@ -88,7 +88,7 @@ def test_late_events_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path
 
 
 @pytest.mark.parametrize("cut", [2, 40, -1, -9])
-def test_a_cut_container_is_one_line_and_no_summary(
+def test_a_truncated_container_is_a_one_line_error_without_summaries(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, cut: int
 ) -> None:
     whole = write_avro(tmp_path / "events.avro", EVENTS * 100)
@@ -99,7 +99,7 @@ def test_a_cut_container_is_one_line_and_no_summary(
     assert line.startswith(f"error: {whole}: ")
 
 
-def test_files_that_cannot_be_read_are_a_line_each_before_anything_is_read(
+def test_each_unreadable_file_is_one_error_line_before_anything_is_read(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
@@ -111,7 +111,9 @@ def test_files_that_cannot_be_read_are_a_line_each_before_anything_is_read(
     ]
 
 
-def test_a_view_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_view_file_that_cannot_be_written_is_a_one_line_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
     done = run_here(capsys, "aggregate", str(events), "--view", str(tmp_path / "none" / "view.json"))
     assert (done.code, done.out) == (1, "")
@@ -120,14 +122,14 @@ def test_a_view_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture
     ]
 
 
-def test_kafka_time_is_asked_of_files_in_vain(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_kafka_time_is_refused_for_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
     done = run_here(capsys, "aggregate", str(events), "--set", "input.time=kafka")
     assert (done.code, done.out) == (2, "")
     assert len(done.error_lines) == 1
 
 
-def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path) -> None:
     fifo = tmp_path / "events"
     os.mkfifo(fifo)
     with (
@@ -141,7 +143,7 @@ def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_it_without_a_traceback(tmp_path: Path) -> None:
     many = [Event(f"s{i}", "v", 1_000, "J") for i in range(3_000)]
     events = write_json_lines(tmp_path / "events.jsonl", many)
     with subprocess.Popen(

@@ -18,7 +18,7 @@ GOOD = encoded(Event("s", "J", time.time_ns() // 1_000_000 - 10_000))
 
 @pytest.fixture(scope="module")
 def kafka(bootstrap_servers: str) -> Iterator[Stage]:
-    """Two partitions; in the dead letters are two of the first and one of the second."""
+    """Two partitions; two dead letters are of the first and one is of the second."""
     with stage(bootstrap_servers, 2, RULES) as made:
         made.write([Record(b"k", GOOD + b"\0", partition=0), Record(b"\x1b[2J", GOOD[:-1], partition=0)])
         made.write([Record(None, None, partition=1), Record(b"k", GOOD, partition=1)])
@@ -37,17 +37,17 @@ def listed(capsys: pytest.CaptureFixture[str], kafka: Stage, *arguments: str) ->
     return sorted(map(json.loads, ran.out.splitlines()), key=lambda one: (one["input_partition"], one["input_offset"]))
 
 
-def test_lists_by_reason_partition_and_time(capsys: pytest.CaptureFixture[str], kafka: Stage) -> None:
-    letters = listed(capsys, kafka)
-    assert [one["reason"] for one in letters] == ["trailing_bytes", "truncated", "null_value"]
-    assert listed(capsys, kafka, "--reason", "truncated") == letters[1:2]
-    assert listed(capsys, kafka, "--partition", "1") == letters[2:]
+def test_list_filters_by_reason_partition_and_time(capsys: pytest.CaptureFixture[str], kafka: Stage) -> None:
+    dead_letters = listed(capsys, kafka)
+    assert [one["reason"] for one in dead_letters] == ["trailing_bytes", "truncated", "null_value"]
+    assert listed(capsys, kafka, "--reason", "truncated") == dead_letters[1:2]
+    assert listed(capsys, kafka, "--partition", "1") == dead_letters[2:]
     assert listed(capsys, kafka, "--since", "2020-01-01", "--until", "2021-01-01") == []
-    assert listed(capsys, kafka, "--since", str(min(one["timestamp_ms"] for one in letters))) == letters
+    assert listed(capsys, kafka, "--since", str(min(one["timestamp_ms"] for one in dead_letters))) == dead_letters
     assert len(listed(capsys, kafka, "--most", "2")) == 2
 
 
-def test_lists_as_text_and_counts(capsys: pytest.CaptureFixture[str], kafka: Stage) -> None:
+def test_list_prints_text_and_counts(capsys: pytest.CaptureFixture[str], kafka: Stage) -> None:
     ran = dlq(capsys, kafka, "list")
     assert ran.code == 0
     assert len(ran.out.splitlines()) == 3
@@ -59,28 +59,32 @@ def test_lists_as_text_and_counts(capsys: pytest.CaptureFixture[str], kafka: Sta
     ]
 
 
-def test_shows_one(capsys: pytest.CaptureFixture[str], kafka: Stage) -> None:
-    (letter,) = listed(capsys, kafka, "--reason", "truncated")
-    ran = dlq(capsys, kafka, "show", f"{letter['partition']}:{letter['offset']}")
+def test_show_prints_one_dead_letter(capsys: pytest.CaptureFixture[str], kafka: Stage) -> None:
+    (dead_letter,) = listed(capsys, kafka, "--reason", "truncated")
+    ran = dlq(capsys, kafka, "show", f"{dead_letter['partition']}:{dead_letter['offset']}")
     assert ran.code == 0
     assert "reason       truncated: the payload ends inside a value\n" in ran.out
     assert f"came from    {kafka.kafka.input_topic} 0:1\n" in ran.out
     assert "key          \\x1b[2J\n" in ran.out
-    as_json = dlq(capsys, kafka, "show", f"{letter['partition']}:{letter['offset']}", "--json")
-    assert json.loads(as_json.out) == letter
+    as_json = dlq(capsys, kafka, "show", f"{dead_letter['partition']}:{dead_letter['offset']}", "--json")
+    assert json.loads(as_json.out) == dead_letter
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (["show", "0:99999"], 1, "error: there is no dead letter at 0:99999; viewer-consumer dlq list shows where"),
+        (
+            ["show", "0:99999"],
+            1,
+            "error: there is no dead letter at 0:99999; see where they are with: viewer-consumer ",
+        ),
         (["show", "zero"], 2, 'error: PLACE: must be partition:offset of the dead-letter topic, as 3:17, not "zero"'),
         (["list", "--reason", "ugly"], 2, 'error: --reason: there is no "ugly"; there are null_value, oversized'),
         (["list", "--since", "now"], 2, "error: --since: must be a time as"),
         ([], 2, "error: "),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_each_usage_error_is_one_line(
     capsys: pytest.CaptureFixture[str], kafka: Stage, arguments: list[str], code: int, line: str
 ) -> None:
     ran = dlq(capsys, kafka, *arguments)

@@ -1,4 +1,4 @@
-"""`simulate` as a process: events on stdout or in a file, figures on stderr."""
+"""`simulate` in its own process: events on stdout or in a file, statistics on stderr."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ SMALL = ("--streams", "3", "--viewers", "50", "--duration", "2m", "--start", "20
 START_MS = 1_769_890_500_000
 
 
-def test_events_are_data_and_statistics_are_for_people() -> None:
+def test_events_go_to_stdout_and_statistics_to_stderr() -> None:
     done = run("simulate", "--to", "-", *SMALL)
     assert done.code == 0
     events = [json.loads(line) for line in done.out.splitlines()]
@@ -35,7 +35,7 @@ def test_the_same_seed_gives_the_same_file(capsys: pytest.CaptureFixture[str], t
     assert Path(first).read_bytes() != Path(other).read_bytes()
 
 
-def test_both_kinds_of_file_hold_the_same_events_and_aggregate_alike(
+def test_both_file_formats_hold_the_same_events_and_give_the_same_summaries(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     lines, container = tmp_path / "events.jsonl", tmp_path / "events.avro"
@@ -58,11 +58,13 @@ def test_both_kinds_of_file_hold_the_same_events_and_aggregate_alike(
         (["--to", "events.txt"], 'cannot tell the format of "events.txt"'),
         (["--to", "-", "--duration", "10"], "--duration: must be a number with a unit"),
         (["--to", "-", "--duration", "1s", "--start", "soon"], "--start: must be a time as 2026-01-31T20:15:00Z"),
-        (["--to", "-"], "faster than real time it needs an end"),
+        (["--to", "-"], "a run faster than real time needs an end"),
         (["--to", "-", "--duration", "1s", "--loss", "2"], "Invalid value for '--loss'"),
     ],
 )
-def test_wrong_wishes_are_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:
+def test_each_invalid_option_is_a_one_line_error(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
+) -> None:
     assert run_command(["simulate", *arguments]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -70,7 +72,7 @@ def test_wrong_wishes_are_one_line(capsys: pytest.CaptureFixture[str], arguments
     assert only.startswith(f"error: {line}")
 
 
-def test_a_file_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_a_one_line_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     missing = tmp_path / "none" / "events.jsonl"
     assert run_command(["simulate", "--to", str(missing), *SMALL]) == 1
     assert capsys.readouterr().err == f"error: {missing}: cannot be written: No such file or directory\n"

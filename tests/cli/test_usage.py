@@ -13,7 +13,7 @@ from tests.cli.command import run
 COMMANDS = ("run", "aggregate", "simulate", "config", "topics", "dlq", "state")
 
 
-def test_the_version_is_data() -> None:
+def test_the_version_goes_to_stdout() -> None:
     done = run("--version")
     assert done == (0, f"viewer-consumer {__version__}\n", "")
 
@@ -26,7 +26,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], name: str) -
     assert printed.err == ""
 
 
-def test_help_and_config_load_nothing_heavy() -> None:
+def test_help_and_config_import_no_heavy_module() -> None:
     done = run("config", PYTHONPROFILEIMPORTTIME="1")
     assert done.code == 0
     loaded = {line.rpartition("|")[2].strip() for line in done.error_lines}
@@ -54,7 +54,9 @@ def test_help_and_config_load_nothing_heavy() -> None:
         ),
     ],
 )
-def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], line: str) -> None:
+def test_an_invalid_command_line_is_a_one_line_error(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
+) -> None:
     assert run_command(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -62,7 +64,7 @@ def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str], ar
     assert only.startswith(f"error: {line}")
 
 
-def test_wrong_settings_are_a_line_each_in_a_process_of_their_own(tmp_path: Path) -> None:
+def test_each_invalid_setting_is_one_error_line(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text("[windows]\nbucket_ms = 0\n[htp]\nport = 1\n", encoding="utf-8")
     done = run("config", "--config", str(config), VIEWER_CONSUMER_HTTP__PORT="99999")
@@ -74,7 +76,7 @@ def test_wrong_settings_are_a_line_each_in_a_process_of_their_own(tmp_path: Path
     ]
 
 
-def test_config_prints_toml_that_gives_the_same_settings_again(
+def test_config_prints_toml_that_reads_back_as_the_same_settings(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     arguments = [
@@ -88,7 +90,8 @@ def test_config_prints_toml_that_gives_the_same_settings_again(
     printed = tmp_path / "printed.toml"
     printed.write_text(capsys.readouterr().out, encoding="utf-8")
     again = load_settings(printed, [], {})
-    assert again == load_settings(None, [argument.removeprefix("--set=") for argument in arguments], {})
+    given = load_settings(None, [argument.removeprefix("--set=") for argument in arguments], {})
+    assert again.model_dump() == given.model_dump()
 
 
 def test_config_without_settings_prints_every_default(capsys: pytest.CaptureFixture[str]) -> None:

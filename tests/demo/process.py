@@ -1,4 +1,4 @@
-"""The demo as a process, on a pipe or on a terminal of its own, and waits with deadlines."""
+"""Run the demo as a process, on a pipe or on its own terminal, and wait with deadlines."""
 
 import contextlib
 import fcntl
@@ -18,14 +18,14 @@ from typing import Any
 
 COMMAND = (sys.executable, "-m", "consumer", "run", "--embedded")
 START_TIMEOUT_S = 90.0
-"""Kernels may have to be compiled first."""
+"""The first start may have to compile kernels."""
 END_TIMEOUT_S = 15.0
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 class Demo:
-    """One running demo and all that it has said on stderr so far."""
+    """One running demo and everything that it has written to stderr."""
 
     def __init__(self, process: subprocess.Popen[bytes], stderr: int) -> None:
         self.process = process
@@ -34,11 +34,11 @@ class Demo:
         self._reader.start()
 
     def text(self) -> str:
-        """What it said, without colours and cursor moves."""
+        """Return its output without colours and cursor movements."""
         return _CONTROL.sub("", bytes(self._said).decode("utf-8", "replace"))
 
     def lines(self, event: str) -> list[dict[str, Any]]:
-        """The log lines of one event."""
+        """Return the log lines of one event."""
         parsed = []
         for line in self.text().splitlines():
             with contextlib.suppress(ValueError):
@@ -46,7 +46,7 @@ class Demo:
         return [line for line in parsed if line.get("event", "").startswith(event)]
 
     def wait(self, what: str, holds: Callable[[], object]) -> None:
-        """Wait until something holds; the demo must not end before."""
+        """Wait until a condition holds; fail if the demo ends before."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while not holds():
             assert self.process.poll() is None, f"ended before {what}:\n{self.text()[-3000:]}"
@@ -54,7 +54,7 @@ class Demo:
             time.sleep(0.05)
 
     def end(self, number: signal.Signals) -> float:
-        """Send a signal and wait for a clean end; how long that took, in seconds."""
+        """Send a signal and wait for a clean end; return how long that took, in seconds."""
         began_s = time.monotonic()
         self.process.send_signal(number)
         self.ended(within_s=END_TIMEOUT_S)
@@ -67,14 +67,14 @@ class Demo:
         assert code == 0, f"exit code {code}:\n{self.text()[-3000:]}"
 
     def _read(self, stderr: int) -> None:
-        with contextlib.suppress(OSError):  # a terminal whose other side has gone
+        with contextlib.suppress(OSError):  # the other side of the terminal is closed
             while chunk := os.read(stderr, 65_536):
                 self._said += chunk
 
 
 @contextlib.contextmanager
 def demo_on_a_pipe(*arguments: str) -> Iterator[Demo]:
-    """The demo without a terminal."""
+    """Run the demo without a terminal."""
     with _started(arguments, {}, subprocess.PIPE) as process:
         assert process.stderr is not None
         yield Demo(process, process.stderr.fileno())
@@ -82,7 +82,7 @@ def demo_on_a_pipe(*arguments: str) -> Iterator[Demo]:
 
 @contextlib.contextmanager
 def demo_on_a_terminal(columns: int, lines: int, *arguments: str) -> Iterator[Demo]:
-    """The demo on a terminal of this size."""
+    """Run the demo on a terminal of this size."""
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))

@@ -14,7 +14,7 @@ QUICK_END_S = 10.0
 
 
 def scraped(url: str) -> dict[str, float]:
-    """Sum of each metric's samples."""
+    """Sum the samples of each metric."""
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # the address that the demo shows
         text = answer.read().decode()
     sums: dict[str, float] = {}
@@ -24,7 +24,7 @@ def scraped(url: str) -> dict[str, float]:
     return sums
 
 
-def test_without_a_terminal_statistics_move_and_sigint_ends_it_cleanly() -> None:
+def test_without_a_terminal_it_logs_statistics_and_sigint_ends_it_cleanly() -> None:
     with demo_on_a_pipe(*ANY_PORT) as demo:
         demo.wait("buckets close", lambda: any(line["summaries"] > 300 for line in demo.lines("demo")))
         seen = len(demo.lines("demo"))
@@ -47,27 +47,27 @@ def test_without_a_terminal_statistics_move_and_sigint_ends_it_cleanly() -> None
         assert closing["summaries"] >= last["summaries"]
 
 
-def test_on_a_terminal_the_busiest_streams_are_drawn_and_sigterm_ends_it_cleanly() -> None:
+def test_on_a_terminal_it_draws_the_busiest_streams_and_sigterm_ends_it_cleanly() -> None:
     with demo_on_a_terminal(120, 40, *ANY_PORT) as demo:
         demo.wait("streams are drawn", lambda: "channel-0001" in demo.text() and "Mbit/s" in demo.text())
-        demo.wait("it runs", lambda: "running 0:" in demo.text())
+        demo.wait("the demo runs", lambda: "running 0:" in demo.text())
         demo.wait("a bucket is closed", lambda: re.search(r"channel-0001 .* \d\d:\d\d:\d\d", demo.text()))
         assert "http://localhost:" in demo.text()
         drawn = demo.text().count("channel-0001")
-        demo.wait("it is drawn again", lambda: demo.text().count("channel-0001") > drawn + 2)
+        demo.wait("the dashboard is drawn again", lambda: demo.text().count("channel-0001") > drawn + 2)
         assert demo.end(signal.SIGTERM) < QUICK_END_S
         assert "summaries published" in demo.text().splitlines()[-1]
         assert "Traceback" not in demo.text()
 
 
-def test_it_ends_by_itself_after_the_time_given() -> None:
+def test_it_ends_after_the_given_duration() -> None:
     with demo_on_a_pipe(*ANY_PORT, "--duration", "2s") as demo:
         demo.ended(within_s=START_TIMEOUT_S + END_TIMEOUT_S)
         (closing,) = [line for line in demo.lines("") if "summaries published" in line["event"]]
         assert closing["events"] > 10_000
 
 
-def test_a_port_that_was_set_and_is_taken_is_one_clear_line() -> None:
+def test_a_configured_port_that_is_in_use_is_a_one_line_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with demo_on_a_pipe("--set", f"http.port={port}", "--set", "http.host=127.0.0.1") as demo:

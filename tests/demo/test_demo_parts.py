@@ -15,12 +15,12 @@ ELSEWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 @pytest.fixture
 def default_port_taken() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # taken by somebody else, which is as well
+        with contextlib.suppress(OSError):  # if another process listens there, that is as good
             stack.enter_context(socket.create_server(("0.0.0.0", HttpSettings().port)))  # noqa: S104  # as the default
         yield
 
 
-def test_rates_are_of_the_last_seconds_only() -> None:
+def test_rates_cover_the_last_seconds_only() -> None:
     rate = Rate(over_s=5.0)
     assert rate.see(0.0, 0) == 0.0
     assert rate.see(1.0, 10_000) == 10_000.0
@@ -42,7 +42,7 @@ def test_totals_are_the_workers_own_counters() -> None:
     assert read_totals(metrics.registry) == Totals(events=100, summaries=7, late=3, rejects=4)
 
 
-def test_the_audiences_events_are_read_as_it_writes_them_whatever_is_set() -> None:
+def test_the_demo_reads_the_format_that_its_audience_writes_whatever_is_configured() -> None:
     settings = Settings.model_validate(
         {
             "input": {
@@ -64,15 +64,15 @@ def test_the_audiences_events_are_read_as_it_writes_them_whatever_is_set() -> No
 
 
 @pytest.mark.usefixtures("default_port_taken")
-def test_a_default_port_that_is_taken_gives_way_to_any_free_one() -> None:
+def test_a_default_port_that_is_in_use_is_replaced_by_a_free_one() -> None:
     assert demo_settings(Settings(), ELSEWHERE).http.port == 0
 
 
 @pytest.mark.usefixtures("default_port_taken")
-def test_a_port_that_was_set_stays() -> None:
+def test_a_configured_port_is_kept() -> None:
     port = HttpSettings().port
     assert demo_settings(Settings.model_validate({"http": {"port": port}}), ELSEWHERE).http.port == port
 
 
-def test_simulated_viewers_never_get_among_real_ones() -> None:
+def test_simulated_viewers_never_reach_the_real_topics() -> None:
     assert PREFIX

@@ -36,7 +36,7 @@ def drawn(shown: Screen, width: int = 120, height: int = 40) -> str:
 
 def test_it_shows_totals_the_busiest_stream_and_the_metrics_address() -> None:
     text = drawn(screen())
-    for figure in (
+    for value in (
         "in-process broker",
         "running 1:23",
         "98,765 (1,500/s)",
@@ -47,18 +47,18 @@ def test_it_shows_totals_the_busiest_stream_and_the_metrics_address() -> None:
         "rejects 1",
         URL,
     ):
-        assert figure in text
+        assert value in text
     row = next(line for line in text.splitlines() if line.startswith("channel-0001"))
-    for figure in ("1,234", "2,345", "3.46 Mbit/s", "17 (65.4 s)", "22:13:50", "█" * 24):
-        assert figure in row
+    for value in ("1,234", "2,345", "3.46 Mbit/s", "17 (65.4 s)", "22:13:50", "█" * 24):
+        assert value in row
 
 
-def test_bars_are_as_long_as_their_share_of_the_largest() -> None:
+def test_bars_are_proportional_to_the_largest_stream() -> None:
     text = drawn(screen(stream("a", 1_000), stream("b", 500), stream("c", 0)))
     assert [line.count("█") for line in text.splitlines() if line[:1] in {"a", "b", "c"}] == [24, 12, 0]
 
 
-def test_before_the_first_snapshot_it_says_what_it_waits_for() -> None:
+def test_before_the_first_snapshot_it_shows_what_it_waits_for() -> None:
     empty = Screen(Snapshot(Health(reason="joining the group")), Totals(), 0.0, 0.0, "in-process broker", URL)
     text = drawn(empty)
     assert "starting 0:00" in text
@@ -66,7 +66,7 @@ def test_before_the_first_snapshot_it_says_what_it_waits_for() -> None:
     assert "lag ?" in text
 
 
-def test_a_start_that_takes_long_says_why() -> None:
+def test_a_slow_start_shows_the_reason() -> None:
     slow = Screen(Snapshot(Health(reason="starting")), Totals(), 0.0, 9.0, "in-process broker", URL)
     assert "the first start compiles" in drawn(slow)
 
@@ -79,7 +79,7 @@ def test_no_line_is_wider_than_the_terminal_and_none_wraps(width: int) -> None:
     assert len(lines) <= 24
 
 
-def test_a_low_terminal_shows_fewer_streams_and_a_high_one_no_more_than_twenty() -> None:
+def test_a_low_terminal_shows_fewer_streams_and_a_high_one_at_most_twenty() -> None:
     shown = screen(*(stream(f"channel-{i:02d}", 100 - i) for i in range(50)))
     assert drawn(shown, height=12).count("channel-") == 12 - 8
     assert drawn(shown, height=2).count("channel-") == 1
@@ -89,7 +89,7 @@ def test_a_low_terminal_shows_fewer_streams_and_a_high_one_no_more_than_twenty()
 @pytest.mark.parametrize(
     "odd", ["[bold red]x[/]", "[/", "a\x1b[31mb", "line\nbreak", "\t", "", "日本の放送", "\u202eabc", "\x00"]
 )
-def test_odd_stream_ids_neither_break_the_picture_nor_reach_the_terminal(odd: str) -> None:
+def test_control_characters_in_stream_ids_are_not_sent_to_the_terminal(odd: str) -> None:
     text = drawn(screen(stream(odd)))
     assert len(text.splitlines()) == 7
     assert not any(ord(letter) < 32 and letter != "\n" for letter in text)
@@ -99,18 +99,18 @@ def test_odd_stream_ids_neither_break_the_picture_nor_reach_the_terminal(odd: st
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60), st.integers(8, 150), st.integers(1, 60))
-def test_any_stream_id_on_any_terminal_can_be_drawn(stream_id: str, width: int, height: int) -> None:
+def test_any_stream_id_can_be_drawn_on_any_terminal(stream_id: str, width: int, height: int) -> None:
     assert "viewers" in drawn(screen(stream(stream_id)), max(width, 60), height)
     drawn(screen(stream(stream_id)), width, height)
 
 
-def test_lag_is_unknown_until_an_end_is_known_and_never_negative() -> None:
+def test_lag_is_unknown_without_end_offsets_and_never_negative() -> None:
     assert lag(screen(end_offset=None).snapshot) is None
     assert lag(screen(end_offset=150).snapshot) == 50
     assert lag(screen(end_offset=90).snapshot) == 0
 
 
-def test_log_fields_hold_the_same_totals() -> None:
+def test_log_fields_hold_the_same_totals_as_the_dashboard() -> None:
     fields = log_fields(screen())
     assert fields["events"] == 98_765
     assert fields["events_per_s"] == 1_500
@@ -120,13 +120,13 @@ def test_log_fields_hold_the_same_totals() -> None:
     assert fields["metrics"] == URL
 
 
-def test_the_closing_line_counts_what_was_done() -> None:
+def test_the_closing_line_has_the_totals() -> None:
     line = closing_line(Totals(10_000, 55, 4, 2), 20.0)
     assert line == "10,000 events read in 20.0 s (500/s), 55 summaries published, 4 late, 2 rejects"
     assert "(0/s)" in closing_line(Totals(), 0.0)
 
 
-def test_times_that_no_calendar_holds_are_shown_as_numbers() -> None:
+def test_times_outside_the_calendar_are_shown_as_numbers() -> None:
     assert clock_text(-(2**52)) == f"{-(2**52)} ms"
     assert clock_text(0) == "00:00:00"
 

@@ -1,4 +1,4 @@
-"""The files of `deploy/`, read for these tests."""
+"""Read the files of `deploy/` for these tests."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ RULES = DEPLOY / "prometheus" / "rules.yml"
 
 
 def load_yaml(path: Path) -> list[Any]:
-    """Documents of a YAML file."""
+    """Return the documents of a YAML file."""
     return list(yaml.safe_load_all(path.read_text()))
 
 
@@ -23,7 +23,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def dashboard_expressions() -> list[str]:
-    """PromQL of every panel, as Grafana would send it with everything chosen."""
+    """Return the PromQL of every panel, as Grafana sends it with all values selected."""
     expressions = [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", [])]
     return [
         expression.replace("$__rate_interval", "1m").replace("$instance", ".*").replace("$stream", ".*")
@@ -32,7 +32,7 @@ def dashboard_expressions() -> list[str]:
 
 
 def dockerfile() -> list[tuple[str, str]]:
-    """Instructions of the Dockerfile in order, continuation lines joined."""
+    """Return the instructions of the Dockerfile in order, with continuation lines joined."""
     text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(line.split()[0], line.split(maxsplit=1)[1].strip()) for line in lines]

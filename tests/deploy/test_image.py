@@ -1,4 +1,4 @@
-"""What can be known of the image without building it: its sources, its user, its commands."""
+"""What can be checked of the image without a build: its sources, its user, its commands."""
 
 import importlib.util
 import json
@@ -32,12 +32,12 @@ def environment(instructions: list[tuple[str, str]]) -> dict[str, str]:
     return dict(pair.split("=", 1) for value in values(instructions, "ENV") for pair in value.split())
 
 
-def test_both_stages_stand_on_one_base() -> None:
+def test_both_stages_use_the_same_base_image() -> None:
     assert [value.split()[0] for value in values(dockerfile(), "FROM")] == ["${BASE}", "${BASE}"]
     assert values(dockerfile(), "ARG") == ["BASE=python:3.11-slim-bookworm"]
 
 
-def test_what_is_copied_exists_and_is_not_ignored() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     kept = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
     sources = [value.split()[:-1] for value in values(dockerfile(), "COPY") if not value.startswith("--from")]
     assert sources
@@ -52,7 +52,7 @@ def test_dependencies_are_locked_with_hashes() -> None:
     )
 
 
-def test_the_package_is_installed_as_the_image_does_and_brings_its_schemas(tmp_path: Path) -> None:
+def test_the_package_installs_as_in_the_image_and_contains_its_schemas(tmp_path: Path) -> None:
     command = next(json.loads(value) for value in values(dockerfile(), "RUN") if '"--no-deps"' in value)
     program, *arguments = command
     assert program == "pip"
@@ -74,7 +74,7 @@ def test_the_package_is_installed_as_the_image_does_and_brings_its_schemas(tmp_p
     assert json.loads(schema) == load_builtin_schema("bucket_summary")
 
 
-def test_it_runs_as_nobody_special_and_gets_signals_itself() -> None:
+def test_it_runs_as_an_unprivileged_user_and_receives_signals_directly() -> None:
     stage = final_stage()
     assert values(stage, "USER") == ["10001:10001"]
     assert values(stage, "STOPSIGNAL") == ["SIGTERM"]
@@ -84,7 +84,7 @@ def test_it_runs_as_nobody_special_and_gets_signals_itself() -> None:
         assert json.loads(command), "exec form: no shell in between"
 
 
-def test_the_kernels_compiled_at_build_are_found_at_run_time() -> None:
+def test_kernels_compiled_at_build_time_are_found_at_run_time() -> None:
     build, run = environment(dockerfile()[: -len(final_stage())]), environment(final_stage())
     for name in ("NUMBA_CPU_NAME", "NUMBA_CACHE_DIR"):
         assert build[name] == run[name]
@@ -104,7 +104,7 @@ def health_check() -> list[str]:
 
 
 @pytest.mark.parametrize(("silent_s", "healthy"), [(0.0, True), (1000.0, False)])
-def test_the_health_check_tells_a_living_loop_from_a_dead_one(silent_s: float, *, healthy: bool) -> None:
+def test_the_health_check_distinguishes_a_running_loop_from_a_stuck_one(silent_s: float, *, healthy: bool) -> None:
     board, clock = SnapshotBoard(0.0), Clock(silent_s)
     server = StatusServer("127.0.0.1", 0, Routes(worker_metrics(board).registry, board, clock), time.monotonic)
     server.start()
@@ -123,11 +123,11 @@ def test_the_health_check_tells_a_living_loop_from_a_dead_one(silent_s: float, *
         server.close()
 
 
-def test_the_health_check_asks_the_default_port_where_none_is_set() -> None:
+def test_the_health_check_uses_the_default_port_if_none_is_set() -> None:
     assert "'9464'" in health_check()[-1]
     assert values(final_stage(), "EXPOSE") == ["9464"]
 
 
-def test_no_file_of_this_directory_is_left_untried() -> None:
+def test_every_file_of_the_deploy_folder_is_tested() -> None:
     tried = {"Dockerfile", "Dockerfile.dockerignore", "compose.yaml", "viewer-consumer.toml", "README.md"}
     assert {path.name for path in Path(DEPLOY).iterdir() if path.is_file()} == tried

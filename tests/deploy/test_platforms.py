@@ -1,4 +1,4 @@
-"""The compose file and the Kubernetes example fit the image, the settings and the command line."""
+"""The compose file and the Kubernetes example match the image, the settings and the command line."""
 
 import tomllib
 from pathlib import Path
@@ -36,19 +36,19 @@ def ours() -> dict[str, Any]:
     return {name: one for name, one in compose()["services"].items() if one["image"] == "viewer-consumer"}
 
 
-def test_every_command_line_of_ours_is_one_that_the_program_takes() -> None:
+def test_the_program_accepts_every_command_line() -> None:
     for service in ours().values():
         check_command_line(service["command"])
     check_command_line(kubernetes("StatefulSet")["spec"]["template"]["spec"]["containers"][0]["args"])
     check_command_line(["run"])
 
 
-def test_a_command_line_that_it_does_not_take_is_noticed() -> None:
+def test_an_invalid_command_line_is_detected() -> None:
     with pytest.raises(Exception, match=r"(?i)no such option"):
         check_command_line(["config", "--no-such-flag"])
 
 
-def test_the_settings_of_the_compose_set_up_are_valid() -> None:
+def test_the_settings_in_the_compose_file_are_valid() -> None:
     settings = load_settings(DEPLOY / "viewer-consumer.toml", (), {})
     servers = compose()["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     assert f"INTERNAL://{settings.kafka.bootstrap_servers}" in servers.split(",")
@@ -58,7 +58,7 @@ def test_the_settings_of_the_compose_set_up_are_valid() -> None:
     assert shipped.exists()
 
 
-def test_the_settings_of_the_kubernetes_example_are_valid(tmp_path: Path) -> None:
+def test_the_settings_in_the_kubernetes_example_are_valid(tmp_path: Path) -> None:
     (name, text), *others = kubernetes("ConfigMap")["data"].items()
     assert not others
     config = tmp_path / name
@@ -69,14 +69,14 @@ def test_the_settings_of_the_kubernetes_example_are_valid(tmp_path: Path) -> Non
     assert f"{mount}/{name}" in container["args"]
 
 
-def test_services_get_the_settings_they_are_started_with() -> None:
+def test_services_get_the_configs_that_their_commands_name() -> None:
     for service in ours().values():
         assert service["volumes"] == [f"./viewer-consumer.toml:{SETTINGS_FILE}:ro"]
         assert SETTINGS_FILE in service["command"]
     assert tomllib.loads((DEPLOY / "viewer-consumer.toml").read_text())
 
 
-def test_what_compose_mounts_and_builds_exists() -> None:
+def test_files_that_compose_mounts_and_builds_exist() -> None:
     for service in compose()["services"].values():
         for mount in service.get("volumes", []):
             assert (DEPLOY / mount.split(":")[0]).exists(), mount
@@ -84,7 +84,7 @@ def test_what_compose_mounts_and_builds_exists() -> None:
     assert (DEPLOY / build["context"] / build["dockerfile"]).exists()
 
 
-def test_services_wait_for_services_that_exist() -> None:
+def test_services_depend_on_services_that_exist() -> None:
     services = compose()["services"]
     for service in services.values():
         assert set(service.get("depends_on", {})) <= set(services)
@@ -94,13 +94,13 @@ def test_services_wait_for_services_that_exist() -> None:
                 assert "healthcheck" in services[needed], f"{name} waits for the health of {needed}"
 
 
-def test_nothing_of_compose_is_open_to_the_network() -> None:
+def test_compose_publishes_ports_on_the_local_host_only() -> None:
     for service in compose()["services"].values():
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:")
 
 
-def test_prometheus_finds_the_workers() -> None:
+def test_prometheus_scrapes_the_workers() -> None:
     (config,) = load_yaml(DEPLOY / "prometheus" / "prometheus.yml")
     (job,) = config["scrape_configs"]
     (found,) = job["dns_sd_configs"]
@@ -110,7 +110,7 @@ def test_prometheus_finds_the_workers() -> None:
     assert found["port"] == Settings().http.port
 
 
-def test_grafana_finds_prometheus_and_the_dashboard() -> None:
+def test_grafana_has_prometheus_and_the_dashboard() -> None:
     (provisioned,) = load_yaml(DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml")
     (source,) = provisioned["datasources"]
     assert source["url"] == "http://prometheus:9090"
@@ -123,7 +123,7 @@ def test_grafana_finds_prometheus_and_the_dashboard() -> None:
     assert (dashboards / Path(home).name).exists()
 
 
-def test_kubernetes_selects_the_pods_it_makes() -> None:
+def test_kubernetes_selectors_match_the_pods() -> None:
     stateful_set = kubernetes("StatefulSet")
     labels = stateful_set["spec"]["template"]["metadata"]["labels"]
     assert stateful_set["spec"]["selector"]["matchLabels"] == labels
@@ -133,7 +133,7 @@ def test_kubernetes_selects_the_pods_it_makes() -> None:
     assert stateful_set["spec"]["serviceName"] == kubernetes("Service")["metadata"]["name"]
 
 
-def test_kubernetes_probes_the_paths_that_are_served() -> None:
+def test_kubernetes_probes_use_paths_that_are_served() -> None:
     pod = kubernetes("StatefulSet")["spec"]["template"]["spec"]
     container = pod["containers"][0]
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"

@@ -1,4 +1,4 @@
-"""Dashboard and rules speak of metrics that exist, and in PromQL that parses."""
+"""Dashboard and alert rules use metrics that exist, in PromQL that parses."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def rule_expressions() -> list[str]:
     return [rule["expr"] for group in load_yaml(RULES)[0]["groups"] for rule in group["rules"]]
 
 
-def test_the_dashboard_shows_only_metrics_and_labels_that_exist() -> None:
+def test_the_dashboard_uses_only_existing_metrics_and_labels() -> None:
     expressions = dashboard_expressions()
     assert len(expressions) > 20
     for expression in expressions:
@@ -52,7 +52,7 @@ def test_the_dashboard_shows_only_metrics_and_labels_that_exist() -> None:
             assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= LABELS
 
 
-def test_the_dashboards_variables_ask_for_metrics_and_labels_that_exist() -> None:
+def test_the_dashboards_variables_use_only_existing_metrics_and_labels() -> None:
     for variable in dashboard()["templating"]["list"]:
         metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"]).groups()  # type: ignore[union-attr]  # no match fails the test
         assert metric in known_series()
@@ -82,11 +82,11 @@ def test_the_dashboards_variables_ask_for_metrics_and_labels_that_exist() -> Non
         "process_resident_memory_bytes",
     ],
 )
-def test_the_dashboard_answers_what_operators_ask(subject: str) -> None:
+def test_the_dashboard_has_the_panels_that_operators_need(subject: str) -> None:
     assert any(subject in metric_names(expression) for expression in dashboard_expressions())
 
 
-def test_the_dashboards_panels_have_room_of_their_own() -> None:
+def test_the_dashboards_panels_do_not_overlap() -> None:
     taken: dict[tuple[int, int], str] = {}
     panels = dashboard()["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -98,13 +98,13 @@ def test_the_dashboards_panels_have_room_of_their_own() -> None:
                 assert taken.setdefault((x, y), panel["title"]) == panel["title"]
 
 
-def test_the_rules_speak_only_of_metrics_and_labels_that_exist() -> None:
+def test_the_rules_use_only_existing_metrics_and_labels() -> None:
     for expression in rule_expressions():
         assert metric_names(expression) <= known_series(), expression
         assert label_names(expression) <= LABELS, expression
 
 
-def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
     alerts = {rule["alert"] for group in load_yaml(RULES)[0]["groups"] for rule in group["rules"]}
     cases = [
         case for test in load_yaml(RULES.with_name("rules_test.yml"))[0]["tests"] for case in test["alert_rule_test"]
@@ -124,7 +124,7 @@ def promtool(*arguments: str, cwd: Path) -> None:
     [("check", "config", "prometheus.yml"), ("check", "rules", "rules.yml"), ("test", "rules", "rules_test.yml")],
     ids=" ".join,
 )
-def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
+def test_promtool_passes_the_rule_tests(arguments: tuple[str, ...]) -> None:
     promtool(*arguments, cwd=DEPLOY / "prometheus")
 
 

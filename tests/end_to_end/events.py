@@ -1,4 +1,4 @@
-"""Events as records of the input topic, written and read back by fastavro: the judge is given what was written."""
+"""Events as records of the input topic, written and read by fastavro; the judge gets what was written."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ _KINDS = {f"viewer_consumer.{name}": kind for kind, name in _NAMES.items()}
 
 
 def _plain_times(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with times as numbers, since fastavro has no dates before year 1 or after 9999."""
+    """Return the schema with times as numbers, since fastavro has no dates before year 1 or after 9999."""
     fields = [field | {"type": "long"} if field["name"] == "timestamp_ms" else field for field in schema["fields"]]
     return schema | {"fields": fields}
 
@@ -30,7 +30,7 @@ SCHEMA = fastavro.parse_schema(_plain_times(json.loads(SCHEMA_PATH.read_text(enc
 
 
 def encoded(event: Event, viewer_id: str = "v") -> bytes:
-    """The value of a record."""
+    """Return the value of a record."""
     number = {_NUMBERS[event.kind]: event.value} if event.kind in _NUMBERS else {}
     name = f"viewer_consumer.{_NAMES[event.kind]}"
     record = {"stream_id": event.stream_id, "viewer_id": viewer_id, "timestamp_ms": event.timestamp_ms}
@@ -40,7 +40,7 @@ def encoded(event: Event, viewer_id: str = "v") -> bytes:
 
 
 def decoded(value: bytes) -> Event:
-    """The event of a record."""
+    """Return the event of a record."""
     assert value.startswith(FRAME)
     record: Any = fastavro.schemaless_reader(BytesIO(value[len(FRAME) :]), SCHEMA, None, return_record_name=True)
     name, numbers = record["event"]
@@ -48,12 +48,12 @@ def decoded(value: bytes) -> Event:
 
 
 def judged(records: Iterable[Message], rules: Rules) -> Reference:
-    """The judge's count of one partition's records."""
+    """Return the judge's result for the records of one partition."""
     return judged_events(((record.offset() or 0, decoded(record.value() or b"")) for record in records), rules)
 
 
 def judged_events(events: Iterable[tuple[int, Event]], rules: Rules) -> Reference:
-    """The judge's count of one partition's events, each with its offset."""
+    """Return the judge's result for the events of one partition, each with its offset."""
     reference = Reference(rules)
     for offset, event in events:
         reference.apply(event, offset)
@@ -61,7 +61,7 @@ def judged_events(events: Iterable[tuple[int, Event]], rules: Rules) -> Referenc
 
 
 def summary_of(closed: Closed, rules: Rules, topic: str, partition: int) -> dict[str, Any]:
-    """The summary that a closed bucket must have, all fields of it."""
+    """Return all fields of the summary that a closed bucket must have."""
     start_ms, peak, average, least, most, stalls, stall_ms, samples = closed.bucket.row()
     return {
         "stream_id": closed.stream_id,
@@ -92,11 +92,11 @@ def summary_of(closed: Closed, rules: Rules, topic: str, partition: int) -> dict
 
 
 Summaries = Mapping[tuple[int, str], list[dict[str, Any]]]
-"""By partition and stream, each stream's in order."""
+"""Grouped by partition and stream; each stream in order."""
 
 
 def by_stream(summaries: Iterable[dict[str, Any]]) -> Summaries:
-    """Grouped, and the order within a stream kept."""
+    """Group by stream; keep the order within a stream."""
     grouped: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for summary in summaries:
         grouped.setdefault((summary["partition"], summary["stream_id"]), []).append(summary)
@@ -104,7 +104,7 @@ def by_stream(summaries: Iterable[dict[str, Any]]) -> Summaries:
 
 
 def assert_same(got: Iterable[dict[str, Any]], expected: Iterable[dict[str, Any]]) -> int:
-    """Every figure of every summary, each once, in order within a stream; how many there are."""
+    """Compare every field of every summary, each exactly once, in order within a stream; return their number."""
     mine, theirs = by_stream(got), by_stream(expected)
     assert mine.keys() == theirs.keys()
     for place, summaries in theirs.items():

@@ -1,4 +1,4 @@
-"""A worker's topics on a real broker, the service that works on them, and what is to be seen from outside."""
+"""A worker's topics on a real broker, the service that works on them, and what can be observed from outside."""
 
 import contextlib
 import gc
@@ -25,7 +25,7 @@ from tests.support.waiting import until
 
 INPUT = InputSettings(ids={SCHEMA_ID: SCHEMA_PATH})
 STOP_TIMEOUT_S = 40.0
-"""More than a producer may take to get its place, which is not interrupted."""
+"""Longer than the initialization of a producer, which cannot be interrupted."""
 
 COORDINATOR_TIMEOUT_S = 30.0
 LEADER_UNKNOWN = frozenset(
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class Record(NamedTuple):
-    """A record to write; the client's partitioner places those of partition -1 by their key."""
+    """A record to write; the client's partitioner places records of partition -1 by their key."""
 
     key: bytes | None
     value: bytes | None
@@ -54,7 +54,7 @@ class Record(NamedTuple):
 
 
 class Stage:
-    """Topics and a group that nothing else has."""
+    """Topics and a group with unique names."""
 
     def __init__(
         self,
@@ -77,10 +77,10 @@ class Stage:
         )
         config = {"min.insync.replicas": "1"} if only_on else {}
         create_topic(bootstrap_servers, self.kafka.input_topic, partitions, config, only_on=only_on)
-        # Idempotent, since a batch that is sent again goes behind its successors else: a topic just made refuses some.
+        # Idempotent: a batch that is sent again would otherwise follow later ones, and new topics refuse some.
         self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
-        # Of the group, but no member of it: it only asks for offsets.
-        self._onlooker = Consumer(
+        # It uses the group id but does not join the group: it only reads committed offsets.
+        self._offsets_consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
                 "group.id": self.kafka.group_id,
@@ -89,12 +89,12 @@ class Stage:
         )
 
     def settings(self, source: InputSettings = INPUT) -> Settings:
-        """Of a worker on these topics."""
+        """Return the settings of a worker on these topics."""
         windows = WindowSettings.model_validate(self._windows())
         return Settings(kafka=self.kafka, input=source, windows=windows, http=HttpSettings(host="127.0.0.1", port=0))
 
     def flags(self) -> list[str]:
-        """The same settings for a command line."""
+        """Return the same settings as command-line flags."""
         kafka = self.kafka.model_dump(exclude_defaults=True)
         chosen = {f"kafka.{key}": value for key, value in kafka.items()}
         chosen |= {f"windows.{key}": value for key, value in self._windows().items()}
@@ -106,7 +106,7 @@ class Stage:
         return {**vars(self.rules), **self.by_viewer, "counting": counting}
 
     def write(self, records: Iterable[Record]) -> None:
-        """Write records and wait until all are there."""
+        """Write records and wait until they are acknowledged."""
         for record in records:
             while True:
                 try:
@@ -124,11 +124,11 @@ class Stage:
         assert self._writer.flush(30) == 0
 
     def grow(self, partitions: int) -> None:
-        """Give the input more partitions, and wait until the clients here know of them."""
+        """Add partitions to the input, and wait until the clients here know them."""
         topic = self.kafka.input_topic
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
         admin.create_partitions([NewPartitions(topic, partitions)])[topic].result()
-        for client in (self._writer, self._onlooker):
+        for client in (self._writer, self._offsets_consumer):
             until(
                 lambda client=client: len(client.list_topics(topic, 15).topics[topic].partitions) == partitions,  # type: ignore[misc]  # a default binds it now
                 "the brokers know them",
@@ -136,26 +136,26 @@ class Stage:
         self.partitions = partitions
 
     def records(self) -> Mapping[int, list[Message]]:
-        """All records of the input, by partition in the order of their offsets."""
+        """Return all records of the input by partition, ordered by offset."""
         found: dict[int, list[Message]] = defaultdict(list)
         for message in read_uncommitted(self.kafka.bootstrap_servers, self.kafka.input_topic):
             found[message.partition() or 0].append(message)
         return found
 
     def committed(self) -> dict[int, int]:
-        """The group's offsets; without those of partitions that have none."""
-        found = _once_brokers_know(lambda: self._onlooker.committed(self._places(), timeout=15))
+        """Return the group's offsets, without partitions that have none."""
+        found = _once_brokers_know(lambda: self._offsets_consumer.committed(self._places(), timeout=15))
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def ends(self) -> dict[int, int]:
-        """Where each partition of the input ends."""
+        """Return the end offset of each input partition."""
         return {
-            place.partition: _once_brokers_know(partial(self._onlooker.get_watermark_offsets, place, 15))[1]
+            place.partition: _once_brokers_know(partial(self._offsets_consumer.get_watermark_offsets, place, 15))[1]
             for place in self._places()
         }
 
     def wait_until_all_is_committed(self, within_s: float = 30.0) -> None:
-        """Until the group's offsets are where the input ends."""
+        """Wait until the group's offsets are at the end of the input."""
         written = {partition: end for partition, end in self.ends().items() if end}
         until(lambda: self.committed().items() >= written.items(), f"offsets {written} are committed", within_s)
 
@@ -163,14 +163,14 @@ class Stage:
         return [TopicPartition(self.kafka.input_topic, partition) for partition in range(self.partitions)]
 
     def summaries(self, within_s: float = 30.0) -> list[dict[str, Any]]:
-        """What downstream reads, in order within a stream."""
+        """Return what downstream reads, in order within a stream."""
         messages = read_committed(self.kafka.bootstrap_servers, self.kafka.output_topic, within_s)
         summaries = [json.loads(message.value() or b"") for message in messages]
         assert [message.key() for message in messages] == [each["stream_id"].encode() for each in summaries]
         return summaries
 
     def dead_letters(self) -> list[Message]:
-        """What was set aside."""
+        """Return the dead letters."""
         return read_committed(self.kafka.bootstrap_servers, self.kafka.dead_letter_topic)
 
     def close(self) -> None:
@@ -181,12 +181,12 @@ class Stage:
         delete_topics(kafka.bootstrap_servers, names)
 
     def leave(self) -> None:
-        """Let the topics be."""
-        self._onlooker.close()
+        """Close the consumer, but keep the topics."""
+        self._offsets_consumer.close()
 
 
 def _once_brokers_know(ask: Callable[[], T]) -> T:
-    """Ask until the answer is not that a broker has yet to find out who leads or coordinates."""
+    """Retry while the brokers do not know the leader or coordinator yet."""
     deadline = time.monotonic() + COORDINATOR_TIMEOUT_S
     while True:
         try:
@@ -199,7 +199,7 @@ def _once_brokers_know(ask: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def stage(bootstrap_servers: str, partitions: int, rules: Rules, **by_viewer: int) -> Iterator[Stage]:
-    """Topics of a worker, gone at the end; with settings of sessions it counts by viewer."""
+    """Topics of a worker, deleted at the end; with sessions settings the windows count by viewer."""
     made = Stage(bootstrap_servers, partitions, rules, by_viewer)
     try:
         yield made
@@ -209,7 +209,7 @@ def stage(bootstrap_servers: str, partitions: int, rules: Rules, **by_viewer: in
 
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[Service]:
-    """A service at work in a thread; at the end it is stopped, and what ended it before is raised."""
+    """Run a service in a thread; stop it at the end, and raise the error that ended it earlier."""
     thresholds, service, stop = gc.get_threshold(), Service(settings), StopRequest()
     failures: list[Exception] = []
     thread = threading.Thread(target=_run, args=(service, stop, failures), name="service")
@@ -219,7 +219,7 @@ def running(settings: Settings) -> Iterator[Service]:
     finally:
         stop.set()
         thread.join(STOP_TIMEOUT_S)
-        gc.set_threshold(*thresholds)  # the service has set the process up for itself
+        gc.set_threshold(*thresholds)  # the service configures the process
         gc.unfreeze()
         if failures:
             raise failures[0]
@@ -229,10 +229,10 @@ def running(settings: Settings) -> Iterator[Service]:
 def _run(service: Service, stop: StopRequest, failures: list[Exception]) -> None:
     try:
         service.run(stop)
-    except Exception as error:  # noqa: BLE001  # raised where the service was started
+    except Exception as error:  # noqa: BLE001  # raised in the thread that started the service
         failures.append(error)
 
 
 def counted(service: Service, name: str, **labels: str) -> float:
-    """A figure of the service's metrics; 0 where there is no such series."""
+    """Return a value of the service's metrics; 0 if there is no such series."""
     return service.metrics.registry.get_sample_value(f"viewer_consumer_{name}", labels) or 0.0

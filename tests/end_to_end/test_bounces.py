@@ -1,4 +1,4 @@
-"""Brokers that are bounced and connections that break cost time, and nothing else."""
+"""Restarted brokers and broken connections delay the workers, but lose and repeat nothing."""
 
 import os
 from collections.abc import Iterator
@@ -28,8 +28,10 @@ def brokers(tmp_path: Path) -> Iterator[tuple[KafkaCluster, Proxy]]:
         pytest.skip(f"no real brokers: {reason}")
 
 
-def test_bounced_brokers_and_broken_connections(brokers: tuple[KafkaCluster, Proxy], tmp_path: Path) -> None:
-    """One after the other, under two workers.
+def test_restarted_brokers_and_broken_connections_lose_and_repeat_nothing(
+    brokers: tuple[KafkaCluster, Proxy], tmp_path: Path
+) -> None:
+    """One fault after the other, under two workers.
 
     ```
     network                  cut · slow ────┐
@@ -48,7 +50,7 @@ def test_bounced_brokers_and_broken_connections(brokers: tuple[KafkaCluster, Pro
         partitions=PARTITIONS,
         workers=workers,
         through=through(proxy),
-        keep=True,  # they go with the brokers
+        keep=True,  # they end with the brokers
     ) as hurt:
         hurt.start_missing()
         hurt.wait_for_progress(20, WITHIN_S)
@@ -71,7 +73,7 @@ def test_bounced_brokers_and_broken_connections(brokers: tuple[KafkaCluster, Pro
 
         hurt.wait_for_progress(20, WITHIN_S)
         hurt.settle(WITHIN_S)
-        # A broker that answers late may take one with a name for another of that name; that one says so, and ends.
+        # A slow broker may mistake a worker for another one of the same name; that worker reports it and ends.
         assert {ending.how for ending in hurt.endings} <= {"stopped", "gave up"}
         verdict = hurt.verdict()
     assert verdict.clean, "\n".join([str(verdict), *verdict.examples])

@@ -1,4 +1,4 @@
-"""Killed or frozen at the worst moments, workers still publish every summary exactly once."""
+"""Workers that are killed or frozen at the worst moments still publish every summary exactly once."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.chaos.scene import scene
 PARTITIONS = 4
 SEED = 11
 START_TIMEOUT_S = 90.0
-"""Kernels may have to be compiled first."""
+"""The first start may have to compile kernels."""
 WITHIN_S = 60.0
 
 
@@ -21,17 +21,17 @@ WITHIN_S = 60.0
         ("events", (Order("after_send_offsets", 10), Order("after_commit", 10))),
     ],
 )
-def test_killed_and_restarted(
+def test_a_worker_that_is_killed_and_restarted_loses_and_repeats_nothing(
     bootstrap_servers: str, tmp_path: Path, counting: str, orders: tuple[Order, Order]
 ) -> None:
-    """Twice, beside one that lives.
+    """Kill it twice beside a worker that lives.
 
     ```
     one   ══ … pass 10 ✗   ══ restore ══ … pass 10 ✗   ══ restore ══ … ══ stop
     other ═══════════════════════════════════════════════════════════════ stop
     ```
     """
-    # With names that outlive them: a restart need not wait until the group has noticed a death.
+    # With stable instance ids a restart need not wait until the group has noticed the death.
     workers = {"one": "one", "other": "other"}
     with scene(
         bootstrap_servers, tmp_path, counting=counting, seed=SEED, partitions=PARTITIONS, workers=workers
@@ -42,7 +42,9 @@ def test_killed_and_restarted(
             one.start(order)
             assert one.ends_within(START_TIMEOUT_S)
         one.start()
-        assert one.wakes_within(START_TIMEOUT_S)  # the other may make all the progress, and signals come too early
+        assert one.wakes_within(
+            START_TIMEOUT_S
+        )  # the other worker may make all the progress, and a signal may come too early
         hurt.wait_for_progress(50, WITHIN_S)
         hurt.settle(WITHIN_S)
         assert [ending.how for ending in hurt.endings] == ["killed", "killed", "stopped", "stopped"]
@@ -51,7 +53,7 @@ def test_killed_and_restarted(
 
 
 def test_a_zombie_publishes_nothing(bootstrap_servers: str, tmp_path: Path) -> None:
-    """It stops itself with a transaction open, and goes on when its partitions are another's.
+    """It stops itself with an open transaction, and continues when its partitions belong to the other worker.
 
     ```
     one    ══ produced ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ commits in vain, joins again ══ stop
@@ -66,7 +68,7 @@ def test_a_zombie_publishes_nothing(bootstrap_servers: str, tmp_path: Path) -> N
         other.start()
         one.start(Order("after_produce", 10, stop=True))
         assert one.freezes_within(START_TIMEOUT_S)
-        # In all partitions, so what was the frozen one's is the other's.
+        # In all partitions, so that the frozen worker's former partitions make progress in the other worker.
         hurt.wait_for_progress(50, WITHIN_S)
         assert one.frozen
         one.thaw()

@@ -1,4 +1,4 @@
-"""The golden cases through the worker on a real broker: one partition a case, one service for each kind of window."""
+"""Golden cases through the worker on a real broker: one partition per case, one service per set of window rules."""
 
 import math
 from collections import defaultdict
@@ -13,7 +13,7 @@ from tests.reference.events_counting import Event, Rules
 from tests.support.waiting import until
 
 AT_ONCE = 8
-"""Services at the same time: most of theirs is waiting for their group."""
+"""Number of services that run at once: each mostly waits for its group."""
 
 Cases = list[dict[str, Any]]
 
@@ -35,7 +35,7 @@ def test_golden_cases(bootstrap_servers: str) -> None:
 
 
 def run_cases(bootstrap_servers: str, rules: Rules, cases: Cases) -> int:
-    """One service over the cases of one kind of window; how many summaries there were."""
+    """Run one service over all cases with the same window rules; return the number of summaries."""
     with stage(bootstrap_servers, len(cases), rules) as kafka:
         kafka.write(
             Record(None, encoded(Event(f"case {partition}", *event)), partition=partition)
@@ -45,7 +45,7 @@ def run_cases(bootstrap_servers: str, rules: Rules, cases: Cases) -> int:
         with running(kafka.settings()) as service:
             kafka.wait_until_all_is_committed(within_s=60)
             written = kafka.ends()
-            until(lambda: reached(service.board.latest(), written), "the snapshot shows all that was written")
+            until(lambda: reached(service.board.latest(), written), "the snapshot shows all written records")
             windows = {stats.stream_id: stats for stats in service.board.latest().streams}
         for partition, case in enumerate(cases):
             assert_window(windows[f"case {partition}"], case["expect"])
@@ -66,13 +66,13 @@ def assert_window(got: StreamStatus, expect: dict[str, Any]) -> None:
 
 
 def assert_summaries(kafka: Stage, cases: Cases) -> int:
-    """Those that the golden file and the judge expect, which must be the same."""
+    """Compare with the golden file and with the judge, which must agree."""
     expected = []
     records = kafka.records()
     for partition, case in enumerate(cases):
         reference = judged(records[partition], kafka.rules)
         now_ms = reference.time_of(f"case {partition}")
-        # One in the window is closed already where it began before the window did.
+        # A bucket in the window is closed already if it began before the window did.
         closed_in_window = [row for row in case["expect"]["active"] if row[0] + kafka.rules.window_duration_ms < now_ms]
         golden_rows = case["expect"]["evicted"] + closed_in_window
         assert len(reference.closed) == len(golden_rows)

@@ -1,4 +1,4 @@
-"""The golden cases of counting by viewer through workers on a real broker: one partition a case, cut by a restart.
+"""Golden cases of sessions counting through workers on a real broker: one partition per case, with a restart.
 
 ```
     first      ── half of the records ──■ stops, or ✗ SIGKILL
@@ -23,10 +23,10 @@ from tests.reference.events_counting import Event, Rules
 from tests.support.waiting import until
 
 AT_ONCE = 8
-"""Services at the same time: most of theirs is waiting for their group."""
+"""Number of services that run at once: each mostly waits for its group."""
 NEVER_MS = 86_400_000
 STATIC = {"group.instance.id": "one"}
-"""The next worker of this name takes the partitions at once, instead of when the group has noticed."""
+"""With this stable id the next worker gets the partitions at once, not after the session timeout."""
 
 Case = dict[str, Any]
 
@@ -51,7 +51,7 @@ def staged(bootstrap_servers: str, cases: Sequence[Case]) -> Any:
 
 
 def halves(cases: Sequence[Case]) -> tuple[list[Record], list[Record]]:
-    """The records of the cases, each case's cut in the middle."""
+    """Return the records of the cases, each case split in the middle."""
     first, second = [], []
     for partition, case in enumerate(cases):
         records = [
@@ -70,12 +70,12 @@ def settings(kafka: Stage) -> Settings:
 
 
 def finish(kafka: Stage, cases: Sequence[Case], records: Iterable[Record]) -> int:
-    """Have a worker take the rest; compares all that was published and the live counts. Returns how many summaries."""
+    """Process the rest with a second worker; compare all summaries and live counts. Return the number of summaries."""
     kafka.write(records)
     with running(settings(kafka)) as service:
         kafka.wait_until_all_is_committed(within_s=90)
         written = kafka.ends()
-        until(lambda: reached(service.board.latest(), written), "the snapshot shows all that was written")
+        until(lambda: reached(service.board.latest(), written), "the snapshot shows all written records")
         live = {each.stream_id: each.concurrent_viewers for each in service.board.latest().streams}
     names = {stream_id for case in cases for stream_id in case["expect"]}
     of_all = {name: sum(case["expect"].get(name, {"live": 0})["live"] for case in cases) for name in names}
@@ -98,7 +98,7 @@ def run_cases(bootstrap_servers: str, cases: Sequence[Case]) -> int:
         return finish(kafka, cases, second)
 
 
-def test_golden_cases_cut_by_a_restart(bootstrap_servers: str) -> None:
+def test_golden_cases_with_a_restart_in_the_middle(bootstrap_servers: str) -> None:
     groups = by_rules()
     assert sum(map(len, groups)) == 40
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -106,13 +106,13 @@ def test_golden_cases_cut_by_a_restart(bootstrap_servers: str) -> None:
         assert sum(run.result() for run in runs) > 500
 
 
-def test_golden_cases_cut_by_a_kill(bootstrap_servers: str, tmp_path: Path) -> None:
+def test_golden_cases_with_a_kill_in_the_middle(bootstrap_servers: str, tmp_path: Path) -> None:
     cases = max(by_rules(), key=lambda group: (len(group), len(group[0]["events"])))
     first, second = halves(cases)
     with staged(bootstrap_servers, cases) as kafka:
         kafka.write(first)
         name = [f"kafka.client.{key}={value}" for key, value in STATIC.items()]
-        worker = start(kafka, tmp_path / "doomed.log", "--set", *name)
+        worker = start(kafka, tmp_path / "killed.log", "--set", *name)
         try:
             kafka.wait_until_all_is_committed(within_s=START_TIMEOUT_S)
         finally:

@@ -1,4 +1,4 @@
-"""A partition without a leader stops nothing but itself."""
+"""A partition without a leader stops only itself."""
 
 import os
 import urllib.error
@@ -43,7 +43,7 @@ def buckets(kafka: Stage, partition: int) -> list[int]:
 
 
 def has_a_controller(settings: Settings) -> bool:
-    """The third may have been it."""
+    """The third broker may have been the controller."""
     try:
         return bool(check_topics(settings.kafka).identity.topic_id)
     except ViewerConsumerError:
@@ -59,7 +59,7 @@ def ready(url: str) -> str:
         return error.read().decode()
 
 
-def test_the_others_commit_close_by_the_clock_and_restart(brokers: KafkaCluster) -> None:
+def test_other_partitions_commit_close_by_the_clock_and_restart(brokers: KafkaCluster) -> None:
     """
     ```
     partition 0   0 1 │               │ 2 ─ closed ── 3 ─ by the clock
@@ -67,24 +67,28 @@ def test_the_others_commit_close_by_the_clock_and_restart(brokers: KafkaCluster)
     worker        ════╧═══ stopped ═══╧═ another, restores partition 0 ═══════════════════
     ```
     """
-    # The brokers that stay are a quorum; partition 1 of the input is on the third alone.
+    # The remaining brokers are a quorum; only the third broker has partition 1 of the input.
     kafka = Stage(brokers.bootstrap_servers, 2, RULES, only_on=(1, 3))
     settings = kafka.settings()
     settings = settings.model_copy(update={"windows": settings.windows.model_copy(update={"partition_idle_ms": 3_000})})
     with running(settings):
         kafka.write(record(partition, bucket) for bucket in (0, 1) for partition in (0, 1))
-        until(lambda: kafka.committed() == {0: 2, 1: 2}, "both are committed", WITHIN_S)
+        until(lambda: kafka.committed() == {0: 2, 1: 2}, "both partitions are committed", WITHIN_S)
     brokers.kill(3)
-    until(lambda: has_a_controller(settings), "the others have a controller", WITHIN_S)
+    until(lambda: has_a_controller(settings), "the remaining brokers have a controller", WITHIN_S)
     with running(settings) as service:
-        until(lambda: "partition 1: offsets are being looked up: " in ready(service.address), "it is told", WITHIN_S)
+        until(
+            lambda: "partition 1: offsets are being looked up: " in ready(service.address),
+            "the reason is reported",
+            WITHIN_S,
+        )
         kafka.write([record(0, 2)])
-        until(lambda: kafka.committed()[0] == 3, "the other is committed", WITHIN_S)
-        until(lambda: 2 in buckets(kafka, 0), "its last bucket closes by the clock", WITHIN_S)
+        until(lambda: kafka.committed()[0] == 3, "the other partition is committed", WITHIN_S)
+        until(lambda: 2 in buckets(kafka, 0), "the clock closes its last bucket", WITHIN_S)
         assert buckets(kafka, 1) == [0]
         brokers.start(3)
-        until(lambda: ready(service.address) == "", "it is restored", WITHIN_S)
+        until(lambda: ready(service.address) == "", "the partition is restored", WITHIN_S)
         kafka.write([record(1, 2)])
-        until(lambda: kafka.committed() == {0: 3, 1: 3}, "both are committed", WITHIN_S)
+        until(lambda: kafka.committed() == {0: 3, 1: 3}, "both partitions are committed", WITHIN_S)
     assert buckets(kafka, 0) == [0, 1, 2]
     assert buckets(kafka, 1)[:2] == [0, 1]

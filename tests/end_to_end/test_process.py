@@ -1,4 +1,4 @@
-"""`viewer-consumer run` as a process: told to stop it loses nothing, and why it can't start it says in one line."""
+"""`viewer-consumer run` as a process: SIGTERM loses nothing, and an error at start is one line."""
 
 import signal
 import socket
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import command, environment, run
+from consumer.kafka.timeouts import TIMEOUTS
+from tests.cli.command import command, environment, run, run_here
 from tests.end_to_end.events import assert_same, encoded, judged, summary_of
 from tests.end_to_end.stage import Record, Stage, stage
 from tests.reference.events_counting import Event, Rules
@@ -21,14 +22,14 @@ from tests.support.waiting import until
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=500, stream_idle_ms=3_000)
 PARTITIONS = 2
 START_TIMEOUT_S = 90.0
-"""Kernels may have to be compiled first."""
+"""The first start may have to compile kernels."""
 END_TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 25.0
 """Less than the session timeout: a member that has left is not waited for."""
 
 
 class Flow:
-    """Events that keep coming, in a thread."""
+    """Events that keep coming, from a thread."""
 
     def __init__(self, kafka: Stage) -> None:
         self._kafka = kafka
@@ -62,7 +63,7 @@ def start(kafka: Stage, log: Path, *flags: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command("run", *kafka.flags(), *flags), stderr=stderr, env=environment())
 
 
-def test_told_to_stop_it_commits_leaves_and_ends(bootstrap_servers: str, tmp_path: Path) -> None:
+def test_on_sigterm_it_commits_leaves_the_group_and_ends(bootstrap_servers: str, tmp_path: Path) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
         with Flow(kafka):
             stopped = start(kafka, tmp_path / "first.log")
@@ -97,7 +98,7 @@ def test_told_to_stop_it_commits_leaves_and_ends(bootstrap_servers: str, tmp_pat
 
 
 def assert_summaries(kafka: Stage, committed: dict[int, int]) -> int:
-    """Those of all records that are committed, and no more, whoever has counted them; how many there are."""
+    """Compare with the judge's result for all committed records, whichever worker read them; return their number."""
     expected = []
     for partition, records in kafka.records().items():
         closed = judged(records[: committed[partition]], kafka.rules).closed
@@ -108,7 +109,7 @@ def assert_summaries(kafka: Stage, committed: dict[int, int]) -> int:
 
 
 def fails(*arguments: str, code: int) -> str:
-    """The one line that it says, in a bounded time."""
+    """Return the one error line; the command must end within a bounded time."""
     began_s = time.monotonic()
     ran = run("run", "--log-level", "error", "--set", "http.host=127.0.0.1", "--set", "http.port=0", *arguments)
     assert ran.code == code, ran.err
@@ -118,24 +119,28 @@ def fails(*arguments: str, code: int) -> str:
     return ran.err.strip()
 
 
-def test_an_input_topic_that_is_missing(bootstrap_servers: str) -> None:
+def test_a_missing_input_topic_is_a_one_line_error(bootstrap_servers: str) -> None:
     line = fails(
         "--set", f"kafka.bootstrap_servers={bootstrap_servers}", "--set", "kafka.input_topic=no-such-topic", code=1
     )
     assert 'input topic "no-such-topic" does not exist' in line
 
 
-def test_an_address_where_no_kafka_is() -> None:
-    line = fails("--set", "kafka.bootstrap_servers=localhost:1", code=1)
+def test_an_address_without_kafka_is_a_one_line_error(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("run", "--log-level", "error", "--set", "http.port=0", "--set", "kafka.bootstrap_servers=localhost:1")
+    ran = run_here(capsys, *words, timeouts=TIMEOUTS._replace(cluster_s=0.5))
+    assert ran.code == 1
+    (line,) = ran.error_lines
+    assert line.startswith("error: ")
     assert "localhost:1" in line
     assert "check kafka.bootstrap_servers" in line
 
 
-def test_a_setting_that_is_wrong() -> None:
+def test_an_invalid_setting_is_a_one_line_error() -> None:
     assert "windows.bucket_ms" in fails("--set", "windows.bucket_ms=0", code=2)
 
 
-def test_a_port_that_is_taken(bootstrap_servers: str) -> None:
+def test_a_port_in_use_is_a_one_line_error(bootstrap_servers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = fails("--set", f"kafka.bootstrap_servers={bootstrap_servers}", "--set", f"http.port={port}", code=1)
@@ -143,7 +148,9 @@ def test_a_port_that_is_taken(bootstrap_servers: str) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"type": "record", "name": "E", "fields": []}'])
-def test_a_schema_that_is_of_no_use(bootstrap_servers: str, tmp_path: Path, content: str | None) -> None:
+def test_an_unusable_schema_file_is_a_one_line_error(
+    bootstrap_servers: str, tmp_path: Path, content: str | None
+) -> None:
     path = tmp_path / "event.avsc"
     if content is not None:
         path.write_text(content)
@@ -152,7 +159,7 @@ def test_a_schema_that_is_of_no_use(bootstrap_servers: str, tmp_path: Path, cont
     assert str(path) in line
 
 
-def test_a_state_topic_of_other_size(bootstrap_servers: str) -> None:
+def test_a_state_topic_with_another_partition_count_is_a_one_line_error(bootstrap_servers: str) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
         name = unique_name("other")
         create_topic(bootstrap_servers, name, PARTITIONS + 1, {"cleanup.policy": "compact"})

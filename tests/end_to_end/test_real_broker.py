@@ -1,4 +1,4 @@
-"""The whole path on a real broker: Avro in, summaries out, every figure as the judge has it."""
+"""The whole path on a real broker: Avro in, summaries out, every field compared with the judge."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ LENGTH_MS = 180_000
 
 
 def audience(start_ms: int) -> Iterator[Record]:
-    """Some hundred streams, and a way that loses, repeats and delays their events, under clocks that are wrong."""
+    """A few hundred streams whose events are lost, repeated and delayed, under wrong clocks."""
     cast = Cast(streams=400, viewers=2_500)
     noise = NoiseRules(0.01, 0.05, duplicates=0.02, disorder=0.2, max_delay_ms=20_000, max_skew_ms=2_000)
     arrivals = Arrivals(Audience(cast, start_ms, SEED), Noise(noise, SEED))
@@ -30,7 +30,7 @@ def audience(start_ms: int) -> Iterator[Record]:
         yield Record(names[stream].encode(), value, arrival_ms)
 
 
-def test_every_statistic_of_every_summary_is_the_judges(bootstrap_servers: str) -> None:
+def test_every_field_of_every_summary_equals_the_judges(bootstrap_servers: str) -> None:
     rules = Rules(window_duration_ms=60_000, bucket_ms=10_000, grace_ms=2_000, stream_idle_ms=25_000)
     with stage(bootstrap_servers, 3, rules) as kafka:
         kafka.write(audience(time.time_ns() // 1_000_000 - LENGTH_MS))

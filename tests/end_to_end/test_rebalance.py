@@ -1,4 +1,4 @@
-"""Two workers share the partitions: what moves goes on where it was, what stays as if nothing had happened."""
+"""Two workers share the partitions: moved partitions continue where they were, the others are undisturbed."""
 
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.settings.model import Settings
@@ -12,7 +12,7 @@ RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=500, stream_id
 
 
 def events(from_ms: int, to_ms: int) -> list[Record]:
-    """In disorder: some come later than grace allows."""
+    """Events in disorder: some come later than grace allows."""
     return [
         Record(
             f"stream {number}".encode(),
@@ -28,20 +28,22 @@ def shown(board: SnapshotBoard) -> set[int]:
     return {each.partition for each in board.latest().partitions}
 
 
-def test_a_second_worker_takes_its_share(bootstrap_servers: str) -> None:
+def test_a_second_worker_takes_over_its_share(bootstrap_servers: str) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka, running(kafka.settings()) as first:
         kafka.write(events(0, 10_000))
         kafka.wait_until_all_is_committed()
         with running(kafka.settings()) as second:
             until(
                 lambda: len(shown(second.board)) == 2 and shown(first.board) == set(range(4)) - shown(second.board),
-                "they share",
+                "both have partitions",
             )
             kafka.write(events(10_000, 20_000))
             kafka.wait_until_all_is_committed()
-            assert counted(first, "restore_duration_seconds_count") == PARTITIONS, "what stays is not restored"
+            assert counted(first, "restore_duration_seconds_count") == PARTITIONS, (
+                "partitions that stay are not restored"
+            )
             assert counted(second, "restore_duration_seconds_count") == 2
-            assert counted(second, "replayed_records_total") == 0, "a checkpoint came with what was revoked"
+            assert counted(second, "replayed_records_total") == 0, "revoked partitions were committed with a checkpoint"
             assert counted(second, "restored_rows_total") > 0
         kafka.write(events(20_000, 25_000))
         kafka.wait_until_all_is_committed()
@@ -53,20 +55,20 @@ def test_a_second_worker_takes_its_share(bootstrap_servers: str) -> None:
         assert assert_same(kafka.summaries(), expected) > 500
 
 
-def test_a_rolling_restart_of_named_workers_moves_nothing(bootstrap_servers: str) -> None:
-    """One after the other is stopped and started again; the others go on and restore nothing."""
+def test_a_rolling_restart_of_workers_with_instance_ids_moves_no_partition(bootstrap_servers: str) -> None:
+    """Workers are stopped and started one after the other; the others continue and restore nothing."""
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
         one, two = (named(kafka, name) for name in ("one", "two"))
         with running(one) as first:
             kafka.write(events(0, 5_000))
             with running(two) as second:
-                until(lambda: len(shown(first.board)) == len(shown(second.board)) == 2, "they share")
+                until(lambda: len(shown(first.board)) == len(shown(second.board)) == 2, "both have partitions")
                 held = shown(second.board)
             restored = counted(first, "restore_duration_seconds_count")
             rebalances = counted(first, "rebalances_total", kind="revoked")
             kafka.write(events(5_000, 10_000))
             with running(two) as again:
-                until(lambda: shown(again.board) == held, "it has what it had")
+                until(lambda: shown(again.board) == held, "the restarted worker has its partitions back")
                 kafka.wait_until_all_is_committed()
                 assert counted(again, "replayed_records_total") == 0
             assert counted(first, "rebalances_total", kind="revoked") == rebalances
@@ -80,7 +82,7 @@ def test_a_rolling_restart_of_named_workers_moves_nothing(bootstrap_servers: str
 
 
 def named(kafka: Stage, name: str) -> Settings:
-    """Of a worker whose name outlives it."""
+    """Settings of a worker with a stable instance id."""
     made = kafka.settings()
     client = {"group.instance.id": name, "session.timeout.ms": 45_000}
     return made.model_copy(update={"kafka": made.kafka.model_copy(update={"client": client})})

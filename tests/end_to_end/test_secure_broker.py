@@ -1,4 +1,4 @@
-"""A worker on a broker that trusts nobody: it runs with the rights that the README lists, and names a missing one."""
+"""A worker on a broker with TLS, SASL and ACLs: it runs with the documented rights, and names a missing one."""
 
 import contextlib
 import threading
@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from consumer.cli.main import run_command
 from consumer.errors import ViewerConsumerError
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.runtime.signals import StopRequest
 from consumer.settings.model import HttpSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
@@ -27,6 +28,8 @@ from tests.support.waiting import until
 
 WINDOWS = WindowSettings(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
 REPORT_TIMEOUT_S = 60.0
+SHORT = TIMEOUTS._replace(cluster_s=2.0)
+"""For a client that never gets in: the error is reported once this time is up."""
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +38,12 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
         try:
             broker = stack.enter_context(secure_broker(tmp_path_factory.mktemp("broker")))
         except NoBrokerError as reason:
-            pytest.skip(f"no real broker that can be set up so: {reason}")
+            pytest.skip(f"no real broker with this configuration: {reason}")
         yield broker
 
 
 class Topics:
-    """Of one worker: made by somebody who may, with an event and a record that is none in the input."""
+    """Topics of one worker, created by an administrator, with an event and an invalid record in the input."""
 
     def __init__(self, secure: SecureBroker) -> None:
         self._secure = secure
@@ -71,7 +74,7 @@ class Topics:
         assert producer.flush(30) == 0
 
     def acls(self) -> dict[str, Acl]:
-        """All that a worker needs which creates no topics; as the README lists it."""
+        """All rights that a worker needs if it creates no topics, as documented."""
         kafka, topic = self.kafka, ResourceType.TOPIC
         return {
             "read the input": Acl(topic, kafka.input_topic, AclOperation.READ),
@@ -94,13 +97,13 @@ class Topics:
         )
 
     def run_once(self) -> None:
-        """With all rights, until there is state to be read by whoever comes next."""
+        """Run a worker with all rights, so that there is state for the next one to restore."""
         self._secure.grant_only(list(self.acls().values()))
         with running(self.settings(self._secure.client())):
             until(lambda: len(self.published(self.kafka.state_topic)) > 0, "state is written")
 
     def published(self, topic: str) -> list[Message]:
-        """What is committed in a topic of one partition, as it is now."""
+        """Return what is committed in a topic of one partition now."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self._secure.bootstrap_servers,
@@ -117,32 +120,32 @@ class Topics:
             consumer.close()
 
 
-def failure(settings: Settings) -> str:
-    """Why a worker ended, in one line; it must end by itself."""
+def failure(settings: Settings, timeouts: Timeouts = TIMEOUTS) -> str:
+    """Return the one-line error with which a worker ended; it must end by itself."""
     stop = StopRequest()
     timer = threading.Timer(REPORT_TIMEOUT_S, stop.set)
     timer.start()
     try:
-        with pytest.raises(ViewerConsumerError) as told:
-            Service(settings).run(stop)
+        with pytest.raises(ViewerConsumerError) as error:
+            Service(settings, timeouts=timeouts).run(stop)
     finally:
         timer.cancel()
         timer.join(STOP_TIMEOUT_S)
-    assert "\n" not in str(told.value)
-    return str(told.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_it_runs_with_the_rights_listed_and_shows_its_password_to_nobody(
+def test_it_runs_with_the_documented_rights_and_never_shows_its_password(
     secure: SecureBroker, mechanism: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     topics = Topics(secure)
     secure.grant_only(list(topics.acls().values()))
     client = secure.client(mechanism)
     with running(topics.settings(client)) as service:
-        until(lambda: len(topics.published(topics.kafka.dead_letter_topic)) == 1, "the reject is set aside")
+        until(lambda: len(topics.published(topics.kafka.dead_letter_topic)) == 1, "the dead letter is written")
         until(lambda: len(topics.published(topics.kafka.output_topic)) > 0, "buckets are published")
-        with urllib.request.urlopen(f"{service.address}/metrics", timeout=10) as answer:  # noqa: S310  # our own address
+        with urllib.request.urlopen(f"{service.address}/metrics", timeout=10) as answer:  # noqa: S310  # the worker's own address
             metrics = answer.read().decode()
     flags = [part for key, value in client.items() for part in ("--set", f"kafka.client.{key}={value}")]
     assert run_command(["config", *flags]) == 0
@@ -165,42 +168,42 @@ RIGHTS = (
 
 
 @pytest.mark.parametrize("right", RIGHTS)
-def test_each_right_that_is_missing_is_told_by_name(secure: SecureBroker, right: str) -> None:
+def test_each_missing_right_is_named(secure: SecureBroker, right: str) -> None:
     topics = Topics(secure)
     if right == "read state":
         topics.run_once()
     acls = topics.acls()
     missing = acls.pop(right)
     secure.grant_only(list(acls.values()))
-    told = failure(topics.settings(secure.client()))
-    assert missing.name in told
-    assert "authorization failed" in told
-    assert "check the user, its password and its permissions" in told
+    error = failure(topics.settings(secure.client()))
+    assert missing.name in error
+    assert "authorization failed" in error
+    assert "check the user, its password and its permissions" in error
 
 
 @pytest.mark.parametrize("right", RIGHTS)
-def test_to_see_a_thing_is_not_enough(secure: SecureBroker, right: str) -> None:
+def test_describe_alone_is_not_enough(secure: SecureBroker, right: str) -> None:
     topics = Topics(secure)
     if right == "read state":
         topics.run_once()
     acls = topics.acls()
     less = acls[right] = acls[right]._replace(operation=AclOperation.DESCRIBE)
     secure.grant_only(list(acls.values()))
-    told = failure(topics.settings(secure.client()))
-    assert less.name in told
-    assert "check the user, its password and its permissions" in told
+    error = failure(topics.settings(secure.client()))
+    assert less.name in error
+    assert "check the user, its password and its permissions" in error
 
 
-def test_a_wrong_password_is_told_and_not_shown(secure: SecureBroker) -> None:
+def test_a_wrong_password_is_reported_but_not_shown(secure: SecureBroker) -> None:
     topics = Topics(secure)
-    told = failure(topics.settings(secure.client(password="canary-wrong")))
-    assert "check the user, its password and its permissions" in told
-    assert "canary" not in told
+    error = failure(topics.settings(secure.client(password="canary-wrong")), SHORT)
+    assert "check the user, its password and its permissions" in error
+    assert "canary" not in error
 
 
-def test_a_broker_whose_certificate_is_not_trusted_is_told(secure: SecureBroker) -> None:
+def test_an_untrusted_certificate_of_the_broker_is_reported(secure: SecureBroker) -> None:
     topics = Topics(secure)
     client = secure.client()
     del client["ssl.ca.location"]
-    told = failure(topics.settings(client))
-    assert "certificate verify failed" in told
+    error = failure(topics.settings(client), SHORT)
+    assert "certificate verify failed" in error

@@ -1,4 +1,4 @@
-"""State on a real broker: a worker is killed, and the next goes on from what was committed, or says why it can't.
+"""State on a real broker: a worker is killed; the next one continues from the last commit, or says why it cannot.
 
 ```
     first      ──●checkpoint──●──●──✗ SIGKILL
@@ -33,7 +33,7 @@ from tests.support.waiting import until
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=3_000, stream_idle_ms=4_000)
 PARTITIONS = 2
 STATIC = {"group.instance.id": "one"}
-"""The next worker of this name takes the partitions at once, instead of when the group has noticed."""
+"""With this stable id the next worker gets the partitions at once, not after the session timeout."""
 ONE_CHECKPOINT = ("--set", "commit.checkpoint_interval_ms=86400000")
 
 
@@ -52,14 +52,18 @@ def events(from_ms: int, to_ms: int) -> list[Record]:
 
 
 @contextmanager
-def doomed(kafka: Stage, tmp_path: Path, *flags: str) -> Iterator[None]:
+def killed_worker(kafka: Stage, tmp_path: Path, *flags: str) -> Iterator[None]:
     """A worker that is killed in the end; all but the first commits of its partitions are in journals."""
-    log = tmp_path / "doomed.log"
+    log = tmp_path / "killed_worker.log"
     name = [f"kafka.client.{key}={value}" for key, value in STATIC.items()]
     worker = start(kafka, log, *ONE_CHECKPOINT, "--set", *name, *flags)
     try:
         kafka.write(events(0, 1_000))
-        until(lambda: worker.poll() is not None or sum(kafka.committed().values()) >= 200, "it works", START_TIMEOUT_S)
+        until(
+            lambda: worker.poll() is not None or sum(kafka.committed().values()) >= 200,
+            "the worker commits",
+            START_TIMEOUT_S,
+        )
         assert worker.poll() is None, log.read_text()
         yield
         kafka.wait_until_all_is_committed()
@@ -68,14 +72,14 @@ def doomed(kafka: Stage, tmp_path: Path, *flags: str) -> Iterator[None]:
         worker.wait()
 
 
-def work_and_die(kafka: Stage, tmp_path: Path) -> None:
-    """Ten seconds of events are counted by a worker that is dead now."""
-    with doomed(kafka, tmp_path):
+def work_and_be_killed(kafka: Stage, tmp_path: Path) -> None:
+    """Let a worker that is dead now process ten seconds of events."""
+    with killed_worker(kafka, tmp_path):
         kafka.write(events(1_000, 10_000))
 
 
 def settings(kafka: Stage, source: InputSettings = INPUT, **windows: int) -> Settings:
-    """Of the next worker of the same name."""
+    """Settings of the next worker with the same instance id."""
     made = kafka.settings(source)
     return made.model_copy(
         update={
@@ -104,14 +108,14 @@ def expected_of(kafka: Stage, by_partition: Mapping[int, list[Message]]) -> list
     ]
 
 
-def test_the_next_worker_goes_on_as_if_nothing_had_happened(bootstrap_servers: str, tmp_path: Path) -> None:
+def test_the_next_worker_continues_as_if_nothing_had_happened(bootstrap_servers: str, tmp_path: Path) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
-        work_and_die(kafka, tmp_path)
+        work_and_be_killed(kafka, tmp_path)
         with running(settings(kafka)) as service:
             kafka.write(events(10_000, 20_000))
             kafka.wait_until_all_is_committed(within_s=JOIN_TIMEOUT_S)
             assert counted(service, "replayed_records_total") > 1_000
-            assert counted(service, "events_total", type="join") == 500, "a replay counts nothing again"
+            assert counted(service, "events_total", type="join") == 500, "a replay increments no counter"
         assert assert_same(kafka.summaries(), expected(kafka)) > 200
 
 
@@ -127,7 +131,7 @@ def test_after_a_clean_stop_nothing_is_replayed(bootstrap_servers: str) -> None:
 
 
 def stopped(kafka: Stage, made: Settings) -> str:
-    """Why the next worker's partitions are stopped; it is up all the same."""
+    """Return why the partitions of the next worker are stopped; the worker itself is up."""
     before = len(kafka.summaries())
     with running(made) as service:
         until(lambda: service.board.latest().stopped == PARTITIONS, "both are stopped", JOIN_TIMEOUT_S)
@@ -137,16 +141,18 @@ def stopped(kafka: Stage, made: Settings) -> str:
     return reason
 
 
-def test_what_it_can_t_go_on_from_it_says(bootstrap_servers: str, tmp_path: Path) -> None:
+def test_state_that_disagrees_with_kafka_stops_the_partition_with_the_reason(
+    bootstrap_servers: str, tmp_path: Path
+) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
-        work_and_die(kafka, tmp_path)
-        said = stopped(kafka, settings(kafka, bucket_ms=500))
-        assert "was counted with windows.bucket_ms = 1000, which can't change while there is state" in said
+        work_and_be_killed(kafka, tmp_path)
+        reason = stopped(kafka, settings(kafka, bucket_ms=500))
+        assert "was counted with windows.bucket_ms = 1000, which can't change while there is state" in reason
 
         other = settings(kafka)
         other = other.model_copy(update={"kafka": other.kafka.model_copy(update={"group_id": "another"})})
-        said = stopped(kafka, other)
-        assert f'its state is that of group "{kafka.kafka.group_id}", and this worker is of group "another"' in said
+        reason = stopped(kafka, other)
+        assert f'its state is that of group "{kafka.kafka.group_id}", and this worker is of group "another"' in reason
 
         admin = AdminClient({"bootstrap.servers": bootstrap_servers})
         gone = {
@@ -154,15 +160,15 @@ def test_what_it_can_t_go_on_from_it_says(bootstrap_servers: str, tmp_path: Path
         }
         for future in admin.delete_records(list(gone)).values():
             future.result(15)
-        said = stopped(kafka, settings(kafka))
-        assert "are needed, but the input begins at" in said
-        assert "viewer-consumer state reset --partition" in said
+        reason = stopped(kafka, settings(kafka))
+        assert "are needed, but the input begins at" in reason
+        assert "viewer-consumer state reset --partition" in reason
 
 
-def test_changed_settings_rule_behind_a_replay_by_those_before(bootstrap_servers: str, tmp_path: Path) -> None:
-    """Grace shrinks from three seconds to none: the replay counts by three, what is over by none closes then."""
+def test_changed_settings_take_effect_after_a_replay_under_the_old_ones(bootstrap_servers: str, tmp_path: Path) -> None:
+    """Grace shrinks from 3 s to 0: the replay uses 3 s; then buckets that are finished without grace close."""
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
-        work_and_die(kafka, tmp_path)
+        work_and_be_killed(kafka, tmp_path)
         expected = []
         for partition, records in kafka.records().items():
             reference = judged(records, RULES)
@@ -171,21 +177,21 @@ def test_changed_settings_rule_behind_a_replay_by_those_before(bootstrap_servers
         closing = sum(each["close_reason"] == "SETTINGS" for each in expected)
         assert closing > 20
         with running(settings(kafka, grace_ms=0)) as service:
-            until(lambda: counted(service, "summaries_total", close_reason="SETTINGS") == closing, "they close")
+            until(lambda: counted(service, "summaries_total", close_reason="SETTINGS") == closing, "the buckets close")
             assert counted(service, "replayed_records_total") > 1_000
         assert_same(kafka.summaries(), expected)
 
 
-def test_a_reject_whose_schema_was_registered_since_stays_one(
+def test_a_reject_stays_a_reject_if_its_schema_is_registered_before_the_replay(
     bootstrap_servers: str, tmp_path: Path, registry: RegistryServer
 ) -> None:
     later = b"\0" + (8).to_bytes(4, "big") + encoded(Event("stream 0", "J", 1_000))[5:]
     flags = ("--set", f"input.schema_registry_url={registry.url}", "--set", "input.unknown_schema_wait_ms=0")
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
-        with doomed(kafka, tmp_path, *flags):
+        with killed_worker(kafka, tmp_path, *flags):
             kafka.write([Record(b"stream 0", later), *events(1_000, 5_000)])
-        (letter,) = kafka.dead_letters()
-        assert letter.value() == later
+        (dead_letter,) = kafka.dead_letters()
+        assert dead_letter.value() == later
         registry.add(8, SCHEMA_PATH.read_text(encoding="utf-8"))
         source = INPUT.model_copy(update={"schema_registry_url": registry.url})
         with running(settings(kafka, source)) as service:
@@ -200,22 +206,17 @@ def test_a_reject_whose_schema_was_registered_since_stays_one(
         assert len(kafka.dead_letters()) == 1
 
 
-def test_the_last_buckets_of_a_quiet_topic_come_out(bootstrap_servers: str) -> None:
-    with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
+def test_the_last_buckets_of_a_quiet_topic_are_published(bootstrap_servers: str) -> None:
+    rules = replace(RULES, grace_ms=500, stream_idle_ms=1_000)  # the clock needs the sum of all waits
+    with stage(bootstrap_servers, PARTITIONS, rules) as kafka:
+        kafka.write(events(0, 3_000))  # before the worker starts, so that a slow writer is not a quiet partition
+        expected = all_buckets(kafka, rules)
         with running(settings(kafka, partition_idle_ms=2_000)) as service:
-            kafka.write(events(0, 3_000))
             kafka.wait_until_all_is_committed(within_s=JOIN_TIMEOUT_S)
-            until(lambda: any(each.buckets for each in service.board.latest().partitions), "buckets are open")
-            until(
-                lambda: (
-                    sum(counted(service, "summaries_total", close_reason=r) for r in ("WATERMARK", "PARTITION_IDLE"))
-                    == len(all_buckets(kafka))
-                ),
-                "all buckets are out",
-                within_s=40,
-            )
+            until(lambda: published(service) == len(expected), "all buckets are published", within_s=40)
         summaries = kafka.summaries()
-        assert len(summaries) == len(all_buckets(kafka))
+        assert {(each["partition"], each["stream_id"], each["bucket_start_ms"]) for each in summaries} == expected
+        assert len(summaries) == len(expected)
         assert "PARTITION_IDLE" in {each["close_reason"] for each in summaries}
 
 
@@ -223,20 +224,20 @@ def published(service: Service) -> float:
     return sum(counted(service, "summaries_total", close_reason=reason) for reason in CLOSE_REASONS)
 
 
-def all_buckets(kafka: Stage) -> set[tuple[int, str, int]]:
-    """All in which an event was accepted."""
+def all_buckets(kafka: Stage, rules: Rules) -> set[tuple[int, str, int]]:
+    """Return all buckets that have an accepted event."""
     found = set()
     for partition, records in kafka.records().items():
-        reference = judged(records, RULES)
+        reference = judged(records, rules)
         found |= {(partition, each.stream_id, each.bucket.start_ms) for each in reference.closed}
         for stream_id, stream in reference.streams.items():
             found |= {(partition, stream_id, start_ms) for start_ms in stream.buckets}
     return found
 
 
-def test_the_state_topic_is_made_to_stay_small(bootstrap_servers: str) -> None:
+def test_the_state_topic_is_configured_to_stay_small(bootstrap_servers: str) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka, running(settings(kafka)):
-        until(lambda: len(kafka.committed()) == PARTITIONS, "it works", JOIN_TIMEOUT_S)
+        until(lambda: len(kafka.committed()) == PARTITIONS, "the worker commits", JOIN_TIMEOUT_S)
         resource = ConfigResource(ResourceType.TOPIC, kafka.kafka.state_topic)
         admin = AdminClient({"bootstrap.servers": bootstrap_servers})
         found = admin.describe_configs([resource])[resource].result(15)

@@ -1,7 +1,8 @@
-"""`viewer-consumer state` on what a real worker has stored."""
+"""`viewer-consumer state` on state that a real worker has stored."""
 
 import io
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
+from consumer.settings.command_line import command_line
 from tests.cli.command import Ran, run, run_here
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record, Stage, running, stage
@@ -46,25 +48,35 @@ EVENTS = [
 
 
 class Command:
-    """The command on the topics of a stage."""
+    """Run the command on the topics of a stage."""
 
     def __init__(self, kafka: Stage, capsys: pytest.CaptureFixture[str]) -> None:
         self.kafka = kafka
         self._capsys = capsys
 
     def __call__(self, *arguments: str) -> Ran:
-        self._capsys.readouterr()  # what the worker has logged
+        self._capsys.readouterr()  # drop what the worker has logged
         return run_here(self._capsys, *self._line(*arguments))
 
+    def advice(self, command: str) -> str:
+        """The command line that messages name."""
+        return command_line(command, self.kafka.flags())
+
+    def paste(self, advice: str) -> Ran:
+        """Run the command at the end of a message, as a shell would."""
+        _, _, command = advice.rpartition("viewer-consumer ")
+        self._capsys.readouterr()
+        return run_here(self._capsys, *shlex.split(command), "--yes")
+
     def beside_a_worker(self, *arguments: str) -> Ran:
-        """In a process of its own, since the worker of this one logs."""
+        """Run it in its own process, since a worker in this one logs."""
         return run(*self._line(*arguments))
 
     def _line(self, name: str, *arguments: str) -> list[str]:
         return ["state", name, *self.kafka.flags(), *arguments]
 
     def lines(self, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
-        """What it prints as JSON."""
+        """Return what it prints as JSON."""
         done = self(*arguments, "--json")
         assert (done.code, done.err) == (code, "")
         return [json.loads(line) for line in done.out.splitlines()]
@@ -72,7 +84,7 @@ class Command:
 
 @pytest.fixture
 def state(bootstrap_servers: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """A worker has counted, and was stopped."""
+    """State of a worker that was stopped."""
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka:
         kafka.write(EVENTS)
         work(kafka)
@@ -80,7 +92,7 @@ def state(bootstrap_servers: str, capsys: pytest.CaptureFixture[str]) -> Iterato
 
 
 def work(kafka: Stage) -> None:
-    """A worker counts all that is there."""
+    """Run a worker until it has processed everything."""
     with running(kafka.settings()):
         kafka.wait_until_all_is_committed(START_TIMEOUT_S)
 
@@ -96,7 +108,7 @@ def state_ends(kafka: Stage) -> dict[int, int]:
     return ends(kafka.kafka.bootstrap_servers, kafka.kafka.state_topic)
 
 
-def test_the_list_has_where_each_partition_stands(state: Command) -> None:
+def test_list_shows_the_position_of_each_partition(state: Command) -> None:
     first, second = state.lines("list")
     assert first["checkpoint_age_s"] < 60
     assert first["row_bytes"] > 0
@@ -107,7 +119,7 @@ def test_the_list_has_where_each_partition_stands(state: Command) -> None:
         assert row["streams"] == streams
 
 
-def test_the_list_is_a_table_for_people(state: Command) -> None:
+def test_list_prints_a_table(state: Command) -> None:
     done = state("list", "--partition", "1")
     heading, row = done.out.splitlines()
     assert (done.code, done.err) == (0, "")
@@ -131,7 +143,7 @@ def test_the_list_is_a_table_for_people(state: Command) -> None:
     assert row.split()[-2] == "2"
 
 
-def test_partitions_that_were_never_counted_are_listed_without_statistics(
+def test_partitions_without_a_checkpoint_are_listed_without_statistics(
     bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with stage(bootstrap_servers, 1, RULES) as kafka:
@@ -143,7 +155,7 @@ def test_partitions_that_were_never_counted_are_listed_without_statistics(
         assert state("check").out == "partition 0: nothing is stored yet\n"
 
 
-def test_a_stream_is_shown_as_its_row_has_it(state: Command) -> None:
+def test_show_prints_a_stream_as_its_row_has_it(state: Command) -> None:
     (shown,) = state.lines("show", "a")
     assert (shown["partition"], shown["time_ms"], shown["viewers"]) == (0, 3_100, 2)
     stats = [
@@ -157,7 +169,7 @@ def test_a_stream_is_shown_as_its_row_has_it(state: Command) -> None:
     assert (second["buffer_event_count"], second["buffer_stall_ms"]) == (1, 300)
 
 
-def test_a_stream_is_shown_to_people_with_its_time_and_buckets(state: Command) -> None:
+def test_show_prints_a_stream_with_its_time_and_buckets_as_text(state: Command) -> None:
     done = state("show", "a")
     about, _, first, *_ = done.out.splitlines()
     assert about.startswith("stream a: partition 0, checkpoint ")
@@ -167,14 +179,14 @@ def test_a_stream_is_shown_to_people_with_its_time_and_buckets(state: Command) -
     )
 
 
-def test_a_stream_that_no_partition_holds_is_one_line(state: Command) -> None:
+def test_a_stream_that_no_partition_has_is_a_one_line_error(state: Command) -> None:
     assert state("show", "nobody") == (
         1, "", 'error: no checkpoint holds stream "nobody": it is gone, or newer than the checkpoint\n'
     )  # fmt: skip
     assert state("show", "a", "--partition", "1").code == 1
 
 
-def test_what_a_worker_left_agrees(state: Command) -> None:
+def test_the_state_of_a_stopped_worker_is_consistent(state: Command) -> None:
     done = state("check")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
@@ -182,7 +194,7 @@ def test_what_a_worker_left_agrees(state: Command) -> None:
     ]
 
 
-def test_a_row_that_is_gone_is_found_with_the_command_that_resolves_it(state: Command) -> None:
+def test_a_missing_row_is_reported_with_the_command_that_resolves_it(state: Command) -> None:
     kafka = state.kafka.kafka
     produce(kafka.bootstrap_servers, kafka.state_topic, [(1, b"r\0\0b", None)])
     done = state("check")
@@ -191,22 +203,24 @@ def test_a_row_that_is_gone_is_found_with_the_command_that_resolves_it(state: Co
     assert fine == "partition 0: rows, checkpoint, journal and offsets agree"
     assert bad.startswith("partition 1: its state has 1 rows with digest ")
     assert ", but the checkpoint was made of 2 with " in bad
-    assert bad.endswith("continue without its state with: viewer-consumer state reset --partition 1")
+    assert bad.endswith(f"continue without its state with: {state.advice('state reset --partition 1')}")
+    assert state.paste(bad).code == 0
+    assert state("check").code == 0
 
 
-def test_an_offset_that_was_set_from_outside_is_found(state: Command) -> None:
+def test_an_offset_that_was_set_from_outside_is_reported(state: Command) -> None:
     commit(state.kafka, 0, 3)
     first, second = state.lines("check", code=1)
     assert first["problems"] == [
         {
             "what": "the group has committed offset 3, but its state goes to offset 7",
-            "advice": "continue without its state with: viewer-consumer state reset --partition 0",
+            "advice": f"continue without its state with: {state.advice('state reset --partition 0')}",
         }
     ]
     assert second == {"partition": 1, "agrees": True, "problems": [], "changed_settings": []}
 
 
-def test_several_disagreements_are_a_line_each(state: Command) -> None:
+def test_each_of_several_disagreements_is_one_line(state: Command) -> None:
     kafka = state.kafka.kafka
     commit(state.kafka, 0, 3)
     produce(kafka.bootstrap_servers, kafka.state_topic, [(0, b"r\0\0a", None), (0, b"what?", b"")])
@@ -219,7 +233,7 @@ def test_several_disagreements_are_a_line_each(state: Command) -> None:
     ]
 
 
-def test_settings_that_can_t_change_are_found_and_others_are_told(state: Command) -> None:
+def test_forbidden_changes_of_settings_are_disagreements_and_allowed_ones_are_notes(state: Command) -> None:
     done = state("check", "--partition", "0", "--set", "windows.grace_ms=900")
     assert (done.code, done.out.splitlines()) == (
         0,
@@ -230,13 +244,14 @@ def test_settings_that_can_t_change_are_found_and_others_are_told(state: Command
     )
     done = state("check", "--partition", "0", "--set", "windows.bucket_ms=500")
     assert done.code == 1
-    assert done.out == (
+    assert done.out.startswith(
         "partition 0: its state was counted with windows.bucket_ms = 1000, which can't change while there is state; "
-        "set it as it was, or reset the state with: viewer-consumer state reset --partition 0\n"
+        "set it as it was, or reset the state with: viewer-consumer state reset --partition 0 "
     )
+    assert done.out.endswith("--set windows.bucket_ms=500\n")
 
 
-def test_what_a_worker_at_work_leaves_agrees_at_every_moment(
+def test_the_state_of_a_running_worker_is_consistent_at_every_moment(
     bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka, running(kafka.settings()):
@@ -254,7 +269,7 @@ def test_what_a_worker_at_work_leaves_agrees_at_every_moment(
             assert done.code == 0, done.out
 
 
-def test_a_group_with_members_keeps_its_state(state: Command) -> None:
+def test_the_state_of_a_group_with_members_cannot_be_reset(state: Command) -> None:
     with running(state.kafka.settings()):
         state.kafka.wait_until_all_is_committed()
         before = state_ends(state.kafka)
@@ -265,7 +280,7 @@ def test_a_group_with_members_keeps_its_state(state: Command) -> None:
     assert state_ends(state.kafka).keys() == before.keys()
 
 
-def test_who_is_asked_and_says_no_loses_nothing(state: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answering_no_resets_nothing(state: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     before = state_ends(state.kafka)
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     done = state("reset", "--partition", "1")
@@ -280,7 +295,7 @@ def test_who_is_asked_and_says_no_loses_nothing(state: Command, monkeypatch: pyt
     assert state_ends(state.kafka) == before
 
 
-def test_a_partition_that_was_forgotten_goes_on_with_empty_windows_where_it_was(state: Command) -> None:
+def test_a_reset_partition_continues_with_empty_windows_at_its_offset(state: Command) -> None:
     #  partition 1   b J   c J   reset │ b L
     #  viewers of b  1                   0
     number = state.lines("list")[1]["checkpoint"]
@@ -299,7 +314,7 @@ def test_a_partition_that_was_forgotten_goes_on_with_empty_windows_where_it_was(
 
 
 def abort_a_transaction(kafka: Stage, partition: int) -> None:
-    """Leave an aborted record and its marker behind what was counted."""
+    """Leave an aborted record and its marker behind the processed records."""
     producer = Producer({"bootstrap.servers": kafka.kafka.bootstrap_servers, "transactional.id": unique_name("t")})
     producer.init_transactions()
     producer.begin_transaction()
@@ -314,14 +329,14 @@ def delete_all_records(kafka: Stage, partition: int) -> None:
     admin.delete_records([place])[place].result()
 
 
-def test_a_state_whose_markers_were_deleted_is_moved_to_the_log_start_with_its_windows(state: Command) -> None:
+def test_state_whose_markers_were_deleted_moves_to_the_log_start_and_keeps_its_windows(state: Command) -> None:
     #  partition 1   b J   c J │ aborted   marker │ all deleted │ b L
     abort_a_transaction(state.kafka, 1)
     delete_all_records(state.kafka, 1)
     (disagreement,) = [line for line in state("check").out.splitlines() if line.startswith("partition 1")]
     assert "its state goes to offset 2, but the input begins at 4" in disagreement
-    assert disagreement.endswith("viewer-consumer state reset --partition 1 --keep-rows")
-    done = state("reset", "--partition", "1", "--keep-rows", "--yes")
+    assert disagreement.endswith(state.advice("state reset --partition 1 --keep-rows"))
+    done = state.paste(disagreement)
     assert (done.code, done.out) == (0, "partition 1: reset; continues at offset 4 with checkpoint 2\n")
     assert "nobody can tell whether the 2 offsets before it were transaction markers or records" in done.err
     assert all(line["agrees"] for line in state.lines("check"))
@@ -335,7 +350,7 @@ def test_a_state_whose_markers_were_deleted_is_moved_to_the_log_start_with_its_w
 
 
 def delete_state(kafka: Stage, partition: int) -> None:
-    """As a broker does by age where somebody has set cleanup.policy=compact,delete."""
+    """Delete state as a broker does by age if somebody has set cleanup.policy=compact,delete."""
     admin, topic = AdminClient({"bootstrap.servers": kafka.kafka.bootstrap_servers}), kafka.kafka.state_topic
     for policy in ("compact,delete", "compact"):
         entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
@@ -346,7 +361,7 @@ def delete_state(kafka: Stage, partition: int) -> None:
             admin.delete_records([place])[place].result()
 
 
-def test_a_state_that_was_deleted_is_resolved_and_restored_from_a_log_start_above_0(state: Command) -> None:
+def test_deleted_state_can_be_reset_and_is_restored_from_a_log_start_above_0(state: Command) -> None:
     delete_state(state.kafka, 1)
     (disagreement,) = [line for line in state("check").out.splitlines() if line.startswith("partition 1")]
     assert "the group has committed offset 2, but there is no checkpoint of it" in disagreement
@@ -358,7 +373,7 @@ def test_a_state_that_was_deleted_is_resolved_and_restored_from_a_log_start_abov
     assert all(line["agrees"] for line in state.lines("check"))
 
 
-def test_markers_are_stepped_over_and_may_be_deleted(state: Command) -> None:
+def test_transaction_markers_are_stepped_over_and_may_be_deleted(state: Command) -> None:
     abort_a_transaction(state.kafka, 1)
     work(state.kafka)
     assert state.kafka.committed()[1] == 4, "lag is 0"
@@ -369,7 +384,7 @@ def test_markers_are_stepped_over_and_may_be_deleted(state: Command) -> None:
     assert state.lines("show", "b")[0]["viewers"] == 0
 
 
-def test_a_partition_that_goes_on_from_its_first_record_is_counted_again(state: Command) -> None:
+def test_a_partition_reset_to_earliest_is_counted_again(state: Command) -> None:
     before = state.kafka.summaries()
     assert [(each["stream_id"], each["bucket_start_ms"]) for each in before] == [("a", 0), ("a", 1_000)]
     assert state("reset", "--partition", "0", "--from", "earliest", "--yes").code == 0
@@ -378,14 +393,14 @@ def test_a_partition_that_goes_on_from_its_first_record_is_counted_again(state: 
     assert state.kafka.summaries() == before * 2
 
 
-def test_a_partition_that_goes_on_from_its_end_skips_what_is_not_counted(state: Command) -> None:
+def test_a_partition_reset_to_latest_skips_uncounted_records(state: Command) -> None:
     state.kafka.write([record(0, "a", "J", 3_200), record(0, "a", "J", 3_300)])
     assert state("reset", "--from", "latest", "--yes").code == 0
     assert state.kafka.committed() == {0: 9, 1: 2}
     assert [row["journal_offset"] for row in state.lines("list")] == [9, 2]
 
 
-def test_whatever_disagrees_is_resolved_by_forgetting_it(state: Command) -> None:
+def test_a_reset_resolves_every_disagreement(state: Command) -> None:
     kafka = state.kafka.kafka
     commit(state.kafka, 0, 3)
     produce(
@@ -402,7 +417,7 @@ def test_whatever_disagrees_is_resolved_by_forgetting_it(state: Command) -> None
     assert state.lines("show", "a")[0]["viewers"] == 1
 
 
-def test_buckets_can_be_of_another_length_once_the_state_is_forgotten(state: Command) -> None:
+def test_the_bucket_length_can_change_after_a_reset(state: Command) -> None:
     #  buckets   1,000 ms   reset │ 1,500 ms: rows from before end in buckets that are ahead of their streams
     state.kafka.rules = replace(RULES, bucket_ms=1_500)
     assert state("check").code == 1
@@ -414,7 +429,7 @@ def test_buckets_can_be_of_another_length_once_the_state_is_forgotten(state: Com
 
 
 @pytest.mark.parametrize("command", ["list", "check", "reset"])
-def test_a_partition_that_is_not_there_is_asked_for_wrongly(state: Command, command: str) -> None:
+def test_a_partition_that_does_not_exist_is_a_usage_error(state: Command, command: str) -> None:
     done = state(command, "--partition", "2")
     assert (done.code, done.out) == (2, "")
     assert done.err == "error: --partition: the input has partitions 0 to 1, not 2\n"

@@ -120,7 +120,7 @@ def at_work(broker: KafkaBroker, tmp_path: Path) -> Iterator[Worker]:
 
 
 @pytest.mark.parametrize("away_s", [0.0, 4.0, 12.0])
-@pytest.mark.parametrize("leave", [KafkaBroker.pause, KafkaBroker.kill], ids=["stopped", "killed"])
+@pytest.mark.parametrize("leave", [KafkaBroker.freeze, KafkaBroker.kill], ids=["frozen", "killed"])
 def test_a_worker_stops_in_time_whatever_its_broker_does(
     broker: KafkaBroker, tmp_path: Path, leave: Callable[[KafkaBroker], None], away_s: float
 ) -> None:
@@ -135,17 +135,17 @@ def test_a_worker_whose_broker_answers_leaves_nothing(broker: KafkaBroker, tmp_p
         assert "left" not in worker.stop()
 
 
-def test_a_worker_that_restores_is_stopped_while_its_broker_is(broker: KafkaBroker, tmp_path: Path) -> None:
+def test_a_worker_that_restores_stops_while_its_broker_is_frozen(broker: KafkaBroker, tmp_path: Path) -> None:
     kafka = Stage(broker.bootstrap_servers, 2, RULES)
     kafka.leave()
     with Worker(kafka.flags(), tmp_path / "log") as worker:
         until(lambda: any(line["event"] == "partitions assigned" for line in worker.lines()), "it restores", 120)
-        broker.pause()
+        broker.freeze()
         worker.stop()
 
 
 def test_a_worker_is_stopped_while_it_starts_without_a_broker(broker: KafkaBroker, tmp_path: Path) -> None:
-    broker.pause()
+    broker.freeze()
     flags = ["--set", f"kafka.bootstrap_servers={broker.bootstrap_servers}", "--set", "http.port=0"]
     with Worker(flags, tmp_path / "log") as worker:
         until(lambda: any(line["event"] == "metrics" for line in worker.lines()), "it answers", START_TIMEOUT_S)

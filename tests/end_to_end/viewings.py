@@ -1,4 +1,4 @@
-"""Events with their viewers as records of the input topic, and the summaries that counting by viewer makes of them."""
+"""Events with their viewers as records of the input topic, and the summaries that sessions counting makes of them."""
 
 from collections.abc import Iterable
 from io import BytesIO
@@ -13,25 +13,25 @@ from tests.reference.sessions_counting import Closed, Event, Reference, Rules
 
 
 def encoded(event: Event) -> bytes:
-    """The value of a record."""
+    """Return the value of a record."""
     stream_id, viewer_id, timestamp_ms, kind, value = event
     return events.encoded(events_counting.Event(stream_id, kind, timestamp_ms, value), viewer_id)
 
 
 def decoded(value: bytes) -> Event:
-    """The event of a record."""
+    """Return the event of a record."""
     stream_id, kind, timestamp_ms, number = events.decoded(value)
     record: Any = fastavro.schemaless_reader(BytesIO(value[len(events.FRAME) :]), events.SCHEMA, None)
     return Event(stream_id, record["viewer_id"], timestamp_ms, kind, number)
 
 
 def judged(records: Iterable[Message], rules: Rules) -> Reference:
-    """The judge's count of one partition's records."""
+    """Return the judge's result for the records of one partition."""
     return judged_events(((record.offset() or 0, decoded(record.value() or b"")) for record in records), rules)
 
 
 def judged_events(numbered: Iterable[tuple[int, Event]], rules: Rules) -> Reference:
-    """The judge's count of one partition's events, each with its offset."""
+    """Return the judge's result for the events of one partition, each with its offset."""
     reference = Reference(rules)
     for offset, event in numbered:
         reference.apply(event, offset)
@@ -39,7 +39,7 @@ def judged_events(numbered: Iterable[tuple[int, Event]], rules: Rules) -> Refere
 
 
 def summary_of(closed: Closed, rules: Rules, topic: str, partition: int) -> dict[str, Any]:
-    """The summary that a closed bucket must have, all fields of it."""
+    """Return all fields of the summary that a closed bucket must have."""
     bucket, stats, bitrates = closed.bucket, closed.stats, closed.bucket.bitrates
     return {
         "stream_id": closed.stream_id,

@@ -24,18 +24,18 @@ OURS_ONE_IN = 4
 
 
 class Feed(NamedTuple):
-    """Whole records to begin with, and all that it takes to read and to judge them."""
+    """Valid records to begin with, and everything that is needed to read and judge them."""
 
     source: InputSettings
     head: bytes
-    """Stands before each payload."""
+    """Precedes each payload."""
     intake: Intake
     judge: Judge
     seeds: list[bytes]
 
 
 def make_feed(rng: random.Random, directory: Path) -> Feed:
-    """A feed of a writer schema of its own; the same randomness gives the same."""
+    """Return a feed with its own writer schema; the same random source gives the same feed."""
     maker = WriterMaker(rng)
     writer = maker.writer()
     if rng.randrange(OURS_ONE_IN) == 0:
@@ -52,7 +52,7 @@ def make_feed(rng: random.Random, directory: Path) -> Feed:
     }[form]
     judge = Judge(writer.schema, source)
     payloads = [encode(writer.schema, maker.value(writer.schema)) for _ in range(TRIED)]
-    # Most random values are no events; those that are lead on to more.
+    # Most random values are not events; those that are reach more code.
     payloads.sort(key=lambda payload: _is_event(judge, payload), reverse=True)
     seeds = [head + payload for payload in payloads[:SEEDS]]
     return Feed(source, head, Intake(source, SchemaCache(source)), judge, seeds)

@@ -1,4 +1,4 @@
-"""Atheris on one target: looks for inputs that reach new code, from the corpus on and into it.
+"""Run atheris on one target: it looks for inputs that reach new code, starting from the corpus and adding to it.
 
 Kernels have to be plain Python for that (`NUMBA_DISABLE_JIT=1`), and modules are instrumented as they are imported: so
 this is a program of its own.
@@ -17,7 +17,7 @@ INPUT_TIMEOUT_S = 20
 
 
 def main() -> None:
-    """Run the target that the command line names, for so many seconds; atheris ends the process."""
+    """Run the target that the command line names for the given seconds; atheris ends the process."""
     name, seconds = sys.argv[1:]
     corpus = CORPUS / name
     corpus.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Whether what the intake made of records is right: each by the plain-Python judge, which has fastavro read it."""
+"""Compare what the intake made of each record with the plain-Python judge, which uses fastavro."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ LOWEST = b"\xff" * 9 + b"\x01"
 
 
 def read_by_fastavro_alone(data: bytes, reject: str) -> bool:
-    """It lets numbers overflow, takes index -1 of a union or an enum as the last one, and -2^63 items as none."""
+    """Whether only fastavro reads it: numbers may overflow, index -1 is the last branch, -2^63 items are none."""
     return reject in {"bad_number", "unknown_branch"} or (reject == "bad_length" and LOWEST in data)
 
 
-class Wrong(AssertionError):  # noqa: N818  # a finding, and what is found is the point
-    """The intake and the judge differ; says on which record."""
+class Wrong(AssertionError):  # noqa: N818  # a finding, not an error of the program
+    """The intake and the judge differ; the message names the record."""
 
 
 def judge_batch(
     feed: Feed, values: Sequence[bytes | None], stamps: Sequence[int], clock_ms: int, decoded: Decoded, one_in: int = 1
 ) -> Counter[str]:
-    """Count what became of each record, by reason.
+    """Count the outcomes of the records, by reason.
 
     Every record that was taken is judged; of the others the reasons are, and one in `one_in` is judged.
 
@@ -64,11 +64,11 @@ def _judge(feed: Feed, value: bytes | None, stamp: int, clock_ms: int, event: Ev
         elif expected is not None and not expected.reject and _is_ahead(feed, expected, stamp, clock_ms):
             expected = Event(reject="future")
     if event != expected:
-        raise Wrong(f"{event} where the judge says {expected}: {value!r}, {feed.source.format}, at {stamp}")
+        raise Wrong(f"{event}, but the judge says {expected}: {value!r}, {feed.source.format}, at {stamp}")
 
 
 def _framing(feed: Feed, value: bytes | None) -> str:
-    """The reason why a record has no payload; empty where it has one."""
+    """Return the reason why a record has no payload; empty if it has one."""
     size = {"confluent": 5, "single-object": 10, "raw": 0}[feed.source.format]
     if value is None:
         return "null_value"

@@ -1,4 +1,4 @@
-"""What happens to records: bytes flip, come, go and change places, and numbers take the values that break readers."""
+"""Mutations of records: flip, add, remove and move bytes, and insert numbers that break readers."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ TEXTS = [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\0", b"x"
 
 
 def mutated(record: bytes, seeds: Sequence[bytes], rng: random.Random) -> bytes:
-    """The record after none to four mutations; one in eight stays as it is."""
+    """Return the record after up to four mutations; one in eight stays unchanged."""
     data = bytearray(record)
     for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 2, 4))):
         rng.choice(_MUTATIONS)(data, seeds, rng)
@@ -59,7 +59,7 @@ def _put_a_text(data: bytearray, _: Sequence[bytes], rng: random.Random) -> None
 
 
 def _put_another_text(data: bytearray, _: Sequence[bytes], rng: random.Random) -> None:
-    """Where a byte could be the length of a text, that one."""
+    """Replace a text at a byte that could be its length."""
     at = rng.randrange(len(data) + 1)
     size = data[at] // 2 if at < len(data) else 0
     data[at : at + 1 + size] = text(rng.choice(TEXTS))

@@ -1,4 +1,4 @@
-"""Millions of mutated records through the whole intake: no crash, no hang, no reject without its reason."""
+"""Millions of mutated records through the whole intake: no crash, no hang, no reject without a reason."""
 
 import faulthandler
 import random
@@ -16,23 +16,23 @@ from tests.fuzz.mutations import mutated
 BATCH = 1_000
 BATCHES_A_FEED = 20
 CLOCK_MS = 50_000_000_000
-"""Among the timestamps that random values have: some events are ahead of it."""
+"""In the middle of the random timestamps, so that some events are in the future."""
 
 HANG_AFTER_S = 120.0
 STAMPS = (-1, CLOCK_MS, CLOCK_MS, 2**40, 0, 2**63 - 1, -(2**63))
 
 
-class Tally(NamedTuple):
+class Counters(NamedTuple):
     """What a run has seen."""
 
     records: int
     by_reason: Counter[str]
-    """Empty is the reason of those that were taken."""
+    """The reason of accepted records is empty."""
     seconds: float
 
 
-def fuzz(records: int, seed: int, one_in: int, say: Callable[[str], None], first_feed: int = 0) -> Tally:
-    """Run so many records, at least; the same seed gives the same, and a feed can be run again by its number.
+def fuzz(records: int, seed: int, one_in: int, say: Callable[[str], None], first_feed: int = 0) -> Counters:
+    """Run at least this many records; the same seed gives the same records, and a feed can be repeated by its number.
 
     Raises:
         Wrong: the judge differs, or a record would stop the worker; says how to see it again.
@@ -50,11 +50,11 @@ def fuzz(records: int, seed: int, one_in: int, say: Callable[[str], None], first
         if number % 10 == 0:
             say(f"{done:,} records, {done / (time.monotonic() - began_s):,.0f} a second")
     faulthandler.cancel_dump_traceback_later()
-    return Tally(done, found, time.monotonic() - began_s)
+    return Counters(done, found, time.monotonic() - began_s)
 
 
 def run_feed(seed: int, number: int, one_in: int) -> Counter[str]:
-    """All batches of one feed."""
+    """Run all batches of one feed."""
     rng = random.Random(f"{seed}/{number}")
     found: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as directory:
@@ -65,7 +65,7 @@ def run_feed(seed: int, number: int, one_in: int) -> Counter[str]:
 
 
 def run_batch(feed: Feed, rng: random.Random, one_in: int) -> Counter[str]:
-    """One batch of mutated records, decoded and judged."""
+    """Decode and judge one batch of mutated records."""
     values: list[bytes | None] = [mutated(record, feed.seeds, rng) for record in rng.choices(feed.seeds, k=BATCH)]
     values[rng.randrange(BATCH)] = None
     stamps = rng.choices(STAMPS, k=BATCH)

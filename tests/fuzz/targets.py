@@ -1,4 +1,4 @@
-"""Parts of the intake as functions of bytes, for atheris and for the corpora kept: they raise where it is wrong."""
+"""Parts of the intake as functions of bytes, for atheris and the stored corpora; they raise if something is wrong."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ FEEDS = 16
 
 
 def decoder(data: bytes) -> None:
-    """The first byte chooses one of some writer schemas, the rest is a payload of it; judged."""
+    """Decode and judge: the first byte chooses one of some writer schemas, the rest is a payload of it."""
     feed = _feed(data[0] % FEEDS if data else 0)
     values: list[bytes | None] = [feed.head + data[1:]]
     decoded = feed.intake.decode(values, [-1], CLOCK_MS)
@@ -34,20 +34,20 @@ def decoder(data: bytes) -> None:
 
 
 def admission(data: bytes) -> None:
-    """A schema's text, behind a byte that says how many bytes at its end are a record of it: compiled or refused."""
+    """Compile or refuse a schema's text; the first byte says how many bytes at the end are a record of it."""
     size = min(data[0], len(data) - 1) if data else 0
     text = data[1 : len(data) - size].decode("utf-8", "replace")
     found = _compiled(text)
     if isinstance(found, str):
         assert found.isprintable()
         return
-    # Bytes that are left behind the record are told by a ValueError.
+    # A ValueError says that bytes are left after the record.
     with contextlib.suppress(ValueError):
         assert len(decode_block(found, data[len(data) - size :], 1).reject) == 1
 
 
 def _compiled(text: str) -> Program | str:
-    """The program of a schema, or why it is refused."""
+    """Return the program of a schema, or the reason why it is refused."""
     try:
         return compile_program(parse_schema_text(text), mapping_from(InputSettings()))
     except SchemaRefused as refusal:
@@ -55,7 +55,7 @@ def _compiled(text: str) -> Program | str:
 
 
 def framing(data: bytes) -> None:
-    """The first byte chooses a format and whether the next 17 are a header, the rest is a record: never an error."""
+    """Frame: the first byte chooses a format and whether the next 17 are a header; never raises for a record."""
     choice, rest = (data[0] if data else 0), data[1:]
     intake = _intakes()[choice % 3]
     header = rest[:17] if choice & 4 else None
@@ -83,7 +83,7 @@ def _intakes() -> list[Intake]:
 
 
 def seeds(name: str) -> list[bytes]:
-    """Inputs that are right, to begin with."""
+    """Return valid inputs to begin with."""
     if name == "admission":
         return [b"\0" + builtin_schema_text("viewer_event").encode(), b"\0" + json.dumps("string").encode()]
     if name == "framing":

@@ -1,4 +1,4 @@
-"""A short run of the fuzzer, that it would find what is wrong, and the corpora that are kept."""
+"""A short run of the fuzzer, a proof that it finds errors, and the stored corpora."""
 
 import random
 from pathlib import Path
@@ -12,14 +12,14 @@ from tests.fuzz.run import CLOCK_MS, fuzz
 from tests.fuzz.targets import CORPUS, TARGETS
 
 BYTES_ALONE_REACH = set(Reject) - {Reject.SCHEMA_REFUSED, Reject.STREAM_LIMIT, Reject.MALFORMED}
-"""The others take a registry, windows that are full, or a file of lines."""
+"""The other reasons need a registry, full windows, or a file of lines."""
 
 
 def test_a_short_run_reaches_nearly_every_reason() -> None:
-    tally = fuzz(200_000, seed=5, one_in=8, say=lambda _: None)
-    seen = {reason for reason, count in tally.by_reason.items() if count}
+    counters = fuzz(200_000, seed=5, one_in=8, say=lambda _: None)
+    seen = {reason for reason, count in counters.by_reason.items() if count}
     assert seen >= {"", *(reason.label for reason in BYTES_ALONE_REACH)}
-    assert sum(tally.by_reason.values()) == tally.records == 200_000
+    assert sum(counters.by_reason.values()) == counters.records == 200_000
 
 
 @pytest.mark.parametrize("column", ["timestamp_ms", "kind", "value", "stream_size", "viewer_start", "reject"])
@@ -40,5 +40,5 @@ def test_a_wrong_column_is_found(tmp_path: Path, column: str) -> None:
     [(name, path) for name in TARGETS for path in sorted((CORPUS / name).glob("*"))],
     ids=lambda part: part if isinstance(part, str) else part.name[:12],
 )
-def test_what_the_corpora_hold_is_read_without_harm(target: str, path: Path) -> None:
+def test_the_inputs_of_the_stored_corpora_are_handled(target: str, path: Path) -> None:
     TARGETS[target](path.read_bytes())

@@ -1,13 +1,13 @@
-"""Payloads of our own schema, written by hand byte by byte."""
+"""Payloads of our own schema, written by hand, byte by byte."""
 
 import struct
 
 NO_CLOCK_MS = 2**60
-"""A wall clock so far ahead that nothing is in the future."""
+"""A wall clock so far ahead that no event is in the future."""
 
 
 def number(value: int) -> bytes:
-    """An int or long: zigzag, seven bits a byte."""
+    """Return an int or long: zigzag, seven bits per byte."""
     rest = (value << 1) ^ (value >> 63)
     out = bytearray()
     while rest > 0x7F:
@@ -18,7 +18,7 @@ def number(value: int) -> bytes:
 
 
 def text(value: str | bytes) -> bytes:
-    """A string or bytes."""
+    """Return a string or bytes."""
     data = value.encode() if isinstance(value, str) else value
     return number(len(data)) + data
 

@@ -1,4 +1,4 @@
-"""What a payload means, worked out one record at a time by fastavro and plain Python: the judge of the columns."""
+"""The judge of the columns: what a payload means, decoded one record at a time by fastavro and plain Python."""
 
 import copy
 import io
@@ -29,7 +29,7 @@ BUILTIN_NAMES = {
 
 
 class Event(NamedTuple):
-    """One event, or why there is none: a reject's label, or `ignored`."""
+    """One event, or why there is none: the label of a reject, or `ignored`."""
 
     stream_id: str = ""
     viewer_id: str = ""
@@ -45,7 +45,7 @@ class _NoValueError(Exception):
 
 
 def without_logical_types(schema: Schema) -> Schema:
-    """The same bytes on the wire, read as what they are."""
+    """Return the schema without logical types; the bytes on the wire are the same."""
     if isinstance(schema, list):
         return [without_logical_types(one) for one in schema]
     if isinstance(schema, dict):
@@ -54,14 +54,14 @@ def without_logical_types(schema: Schema) -> Schema:
 
 
 def encode(schema: Schema, value: Any) -> bytes:
-    """A payload."""
+    """Return a payload."""
     out = io.BytesIO()
     fastavro.schemaless_writer(out, fastavro.parse_schema(without_logical_types(copy.deepcopy(schema))), value)
     return out.getvalue()
 
 
 class Judge:
-    """Reads payloads of one writer schema by the settings."""
+    """Reads payloads of one writer schema as the settings say."""
 
     def __init__(self, schema: Schema, source: InputSettings) -> None:
         self._parsed: Any = fastavro.parse_schema(without_logical_types(copy.deepcopy(schema)))
@@ -69,13 +69,13 @@ class Judge:
         self._source = source
 
     def read(self, payload: bytes) -> Event | None:
-        """The event; None where fastavro can't read the payload to its end."""
+        """Return the event; None if fastavro cannot read the whole payload."""
         data = io.BytesIO(payload)
         try:
             value = fastavro.schemaless_reader(
                 data, self._parsed, None, return_record_name=True, handle_unicode_errors="surrogateescape"
             )
-        except Exception:  # noqa: BLE001  # whatever fastavro raises, it doesn't take the payload
+        except Exception:  # noqa: BLE001  # whatever fastavro raises, it does not read the payload
             return None
         if data.tell() != len(payload):
             return None
@@ -154,7 +154,7 @@ class Judge:
 
 
 def follow(value: Any, path: list[str]) -> Any:
-    """The value at the end of a path; None where it leads nowhere."""
+    """Return the value at the end of a path; None if there is none."""
     for step in path:
         if isinstance(value, tuple):
             value = value[1]
@@ -165,7 +165,7 @@ def follow(value: Any, path: list[str]) -> Any:
 
 
 def logical_types(schema: Schema, path: list[str], *, exists: bool = False) -> set[str]:
-    """The logical types that a schema without named references has at the end of a path."""
+    """Return the logical types at the end of a path, for a schema without named references."""
     found = [schema]
     for step in [*path, None]:
         found = [one for part in found for one in (part if isinstance(part, list) else [part])]
@@ -178,7 +178,7 @@ def logical_types(schema: Schema, path: list[str], *, exists: bool = False) -> s
 
 
 def row(events: EventColumns, i: int) -> Event:
-    """One row of the columns, to compare with what the judge says."""
+    """Return one row of the columns, to compare with the judge's event."""
     if events.reject[i]:
         code = int(events.reject[i])
         return Event(reject="ignored" if code == 255 else Reject(code).label)

@@ -1,4 +1,4 @@
-"""What stands before a payload, by format, and in headers."""
+"""What precedes a payload in each format, and in headers."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def single_object(payload: bytes, fingerprint: bytes) -> bytes:
     return b"\xc3\x01" + fingerprint + payload
 
 
-def test_fingerprints_are_those_of_the_avro_project() -> None:
+def test_fingerprints_equal_those_of_the_avro_project() -> None:
     assert parse_schema_text('"int"').fingerprint() == INT_FINGERPRINT
     assert parse_schema_text('{"type": "int", "logicalType": "date"}').fingerprint() == INT_FINGERPRINT
 
@@ -67,24 +67,24 @@ def test_confluent_ids_are_big_endian_and_unsigned(schema_files: list[str]) -> N
     assert events(pinned, values) == [Event("s", "v", 1_000), Event("s", "v", 2), Event(reject="unknown_schema")]
 
 
-def test_one_batch_may_mix_schemas(schema_files: list[str]) -> None:
+def test_one_batch_may_contain_several_schemas(schema_files: list[str]) -> None:
     pinned = intake(ids={7: schema_files[0], 3: schema_files[1]})
     values: list[bytes | None] = [confluent(join(), 7), confluent(OTHER_JOIN, 3), None] * 50
     assert events(pinned, values) == [Event("s", "v", 1_000), Event("s", "v", 2), Event(reject="null_value")] * 50
 
 
-def test_without_registry_and_files_id_1_is_our_own_schema() -> None:
+def test_without_registry_and_files_id_1_is_the_built_in_schema() -> None:
     assert events(intake(), [confluent(join(), 1)]) == [Event("s", "v", 1_000)]
     assert events(intake(), [confluent(join(), 0)]) == [Event(reject="unknown_schema")]
 
 
-def test_with_one_file_alone_every_id_is_its_schema(schema_files: list[str]) -> None:
+def test_with_one_schema_file_every_id_means_that_schema(schema_files: list[str]) -> None:
     one = intake(schemas=schema_files[1])
     values: list[bytes | None] = [confluent(OTHER_JOIN, 1), confluent(OTHER_JOIN, 2**32 - 1), b"\1" + OTHER_JOIN]
     assert events(one, values) == [Event("s", "v", 2), Event("s", "v", 2), Event(reject="bad_framing")]
 
 
-def test_single_object_finds_schemas_by_fingerprint(schema_files: list[str]) -> None:
+def test_single_object_records_name_schemas_by_fingerprint(schema_files: list[str]) -> None:
     fingerprints = [parse_schema_text(Path(path).read_text()).fingerprint() for path in schema_files]
     one = intake(format="single-object", schemas=schema_files)
     values: list[bytes | None] = [
@@ -105,7 +105,7 @@ def test_single_object_finds_schemas_by_fingerprint(schema_files: list[str]) -> 
     assert decoded.explain(0).schema == f"fingerprint {int.from_bytes(INT_FINGERPRINT, 'little'):016x}"
 
 
-def test_raw_is_the_payload_alone(schema_files: list[str]) -> None:
+def test_raw_records_are_the_payload_alone(schema_files: list[str]) -> None:
     one = intake(format="raw", schemas=schema_files[1])
     assert events(one, [OTHER_JOIN, b"", None]) == [
         Event("s", "v", 2),
@@ -124,7 +124,7 @@ KINDS_AND_VALUES = [
 
 
 def written_by_fastavro() -> list[bytes]:
-    """A payload of each kind, of our own schema."""
+    """Return a payload of each kind of event in our own schema."""
     schema = load_builtin_schema("viewer_event")
     return [
         encode(
@@ -141,7 +141,7 @@ def written_by_fastavro() -> list[bytes]:
 
 
 @pytest.mark.parametrize("form", ["confluent", "single-object", "raw"])
-def test_without_registry_and_files_our_own_schema_is_read_as_fastavro_writes_it(form: str) -> None:
+def test_without_registry_and_files_payloads_that_fastavro_writes_are_read_with_the_built_in_schema(form: str) -> None:
     fingerprint = fingerprint_by_fastavro(load_builtin_schema("viewer_event"))
     heads = {"confluent": b"\0\0\0\0\1", "single-object": b"\xc3\x01" + fingerprint, "raw": b""}
     source = load_settings(None, [f"input.format={form}"], {}).input
@@ -152,7 +152,7 @@ def test_without_registry_and_files_our_own_schema_is_read_as_fastavro_writes_it
 
 
 def fingerprint_by_fastavro(schema: Any) -> bytes:
-    """CRC-64-AVRO of the parsing canonical form, little-endian as it goes over the wire."""
+    """Return CRC-64-AVRO of the parsing canonical form, in little-endian order as on the wire."""
     canonical = fastavro.schema.to_parsing_canonical_form(schema)
     return bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 
@@ -193,7 +193,7 @@ def test_headers_name_schemas_by_guid_or_id(schema_files: list[str], registry: R
     ]
 
 
-def test_a_guid_is_named_in_the_dead_letter(registry: RegistryServer) -> None:
+def test_a_dead_letter_names_the_guid(registry: RegistryServer) -> None:
     one = intake(schema_registry_url=registry.url, unknown_schema_wait_ms=0)
     decoded = one.decode([join()], [-1], NO_CLOCK_MS, [[("__value_schema_id", b"\1" + GUID.bytes)]])
     assert decoded.explain(0).schema == f"guid {GUID}"

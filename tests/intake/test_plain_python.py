@@ -1,4 +1,4 @@
-"""The same functions, not compiled: they give the same columns, and nothing overflows on the way."""
+"""The same functions without compilation give the same columns, and no calculation overflows."""
 
 import os
 import random
@@ -18,7 +18,7 @@ SEEDS = (1, 2, 3, 5)
 
 
 def digest(seed: int) -> list[str]:
-    """What the decoder makes of some payloads, whole, cut and changed."""
+    """Return a digest of the columns of some payloads: whole, truncated and changed."""
     rng = random.Random(seed)
     maker = WriterMaker(rng)
     writer = maker.writer()
@@ -41,11 +41,11 @@ def main() -> None:
     """Print the digests, for the test below to compare."""
     for seed in SEEDS:
         for line in digest(seed):
-            print(line)  # noqa: T201  # what the test below reads
+            print(line)  # noqa: T201  # the test below reads it
 
 
 @pytest.mark.timeout(120)
-def test_plain_python_gives_the_same_columns() -> None:
+def test_plain_python_gives_the_same_columns_as_compiled_code() -> None:
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", "from tests.intake.test_plain_python import main; main()"],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},

@@ -1,4 +1,4 @@
-"""Every reason for a reject, reached from bytes; and what lies just inside the limits."""
+"""Every reason for a reject, reached from bytes; and values just inside the limits."""
 
 import json
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def intake(**settings: Any) -> Intake:
 
 @pytest.fixture
 def flat(tmp_path: Path) -> FlatIntake:
-    """An intake for raw records of the flat schema."""
+    """Return an intake for raw records of the flat schema."""
 
     def make(**settings: Any) -> Intake:
         path = tmp_path / "flat.avsc"
@@ -68,7 +68,7 @@ def decode(one: bytes | None, *, kafka_ms: int = -1, clock_ms: int = NO_CLOCK_MS
     return only(intake(**settings).decode([one], [kafka_ms], clock_ms))
 
 
-def test_events_of_every_kind() -> None:
+def test_events_of_every_kind_are_accepted() -> None:
     values = [
         confluent(one)
         for one in (join("Zürich", "v1"), leave(), bitrate(0), bitrate(2**41), buffer(0), buffer(2**32 - 1))
@@ -122,23 +122,23 @@ def test_events_of_every_kind() -> None:
         (confluent(join(), schema_id=2), Reject.UNKNOWN_SCHEMA),
     ],
 )
-def test_reasons_of_our_own_schema(record: bytes | None, reason: Reject) -> None:
+def test_the_built_in_schema_reaches_each_reason(record: bytes | None, reason: Reject) -> None:
     assert decode(record) == Event(reject=reason.label)
 
 
-def test_ids_and_timestamps_at_their_limits_are_taken() -> None:
+def test_ids_and_timestamps_at_their_limits_are_accepted() -> None:
     longest = confluent(join("s" * 1024, "é" * 512, 2**52))
     assert decode(longest) == Event("s" * 1024, "é" * 512, 2**52)
     assert decode(confluent(join(timestamp_ms=-(2**52)))).timestamp_ms == -(2**52)
 
 
-def test_oversized_counts_the_whole_record() -> None:
+def test_oversized_is_judged_by_the_whole_record() -> None:
     record = confluent(join())
     assert decode(record, max_payload_bytes=len(record)).reject == ""
     assert decode(record, max_payload_bytes=len(record) - 1).reject == "oversized"
 
 
-def test_ahead_of_its_record_or_of_the_clock_is_the_future() -> None:
+def test_an_event_too_far_ahead_of_its_record_or_of_the_clock_is_future() -> None:
     record = confluent(join(timestamp_ms=70_000))
     assert decode(record, kafka_ms=10_000).reject == ""
     assert decode(record, kafka_ms=9_999).reject == "future"
@@ -148,7 +148,7 @@ def test_ahead_of_its_record_or_of_the_clock_is_the_future() -> None:
     assert decode(record, kafka_ms=69_999, max_future_ms=0).reject == "future"
 
 
-def test_kafka_time_takes_the_records_timestamp() -> None:
+def test_with_kafka_time_the_records_timestamp_is_used() -> None:
     record = confluent(join(timestamp_ms=2**60))
     assert decode(record, kafka_ms=5, time="kafka") == Event("s", "v", 5)
     assert decode(record, kafka_ms=-1, time="kafka").reject == "missing_value"
@@ -156,7 +156,7 @@ def test_kafka_time_takes_the_records_timestamp() -> None:
     assert decode(record, kafka_ms=60_001, clock_ms=0, time="kafka").reject == "future"
 
 
-def test_no_kafka_timestamp_is_too_wild_to_judge_by() -> None:
+def test_extreme_kafka_timestamps_are_compared_without_overflow() -> None:
     record = confluent(join(timestamp_ms=5))
     assert decode(record, kafka_ms=2**63 - 1).reject == ""
     assert decode(record, kafka_ms=-(2**63)).reject == "future"
@@ -191,11 +191,11 @@ def test_no_kafka_timestamp_is_too_wild_to_judge_by() -> None:
         (flat_record(SOME + text(""), SOME + number(1), NULL), Event(reject="unknown_event_type")),
     ],
 )
-def test_reasons_of_a_flat_schema(flat: FlatIntake, record: bytes, expected: Event) -> None:
+def test_a_flat_schema_reaches_each_reason(flat: FlatIntake, record: bytes, expected: Event) -> None:
     assert only(flat().decode([record], [-1], NO_CLOCK_MS)) == expected
 
 
-def test_a_type_to_ignore_is_counted_and_no_reject(flat: FlatIntake) -> None:
+def test_an_ignored_event_type_is_counted_and_not_rejected(flat: FlatIntake) -> None:
     values = [
         flat_record(SOME + text("ping"), NULL, NULL),
         flat_record(SOME + text("dance"), NULL, NULL),
@@ -207,14 +207,14 @@ def test_a_type_to_ignore_is_counted_and_no_reject(flat: FlatIntake) -> None:
     assert [row(decoded.events, i).reject for i in range(3)] == ["ignored", "unknown_event_type", ""]
 
 
-def test_a_type_to_ignore_must_still_be_a_whole_record(flat: FlatIntake) -> None:
+def test_a_record_of_an_ignored_type_must_still_be_complete(flat: FlatIntake) -> None:
     record = flat_record(SOME + text("ping"), NULL, NULL)
     ignoring = flat(events={"ignore": "ping"})
     assert only(ignoring.decode([record[:-1]], [-1], 0)).reject == "truncated"
     assert only(ignoring.decode([record + b"\0"], [-1], 0)).reject == "trailing_bytes"
 
 
-def test_a_reject_is_explained() -> None:
+def test_a_reject_has_an_explanation() -> None:
     decoded = intake().decode([confluent(join()), None, confluent(join(), 7), confluent(join(""))], [-1] * 4, 10**6)
     assert decoded.rejects.tolist() == [1, 2, 3]
     details = [decoded.explain(i) for i in decoded.rejects.tolist()]
@@ -227,21 +227,21 @@ REJECTS = (None, b"\1", confluent(join(), 7), confluent(join(), 8), confluent(jo
 
 
 @given(st.lists(st.sampled_from(REJECTS), min_size=1))
-def test_rejects_of_one_kind_have_one_explanation(values: list[bytes | None]) -> None:
+def test_rejects_of_one_kind_share_one_explanation(values: list[bytes | None]) -> None:
     decoded = intake().decode(values, [-1] * len(values), 10**6)
     explained = [decoded.explain(row) for row in range(len(values))]
     one_of_each, kinds = decoded.kinds(decoded.rejects)
     assert [decoded.explain(row) for row in one_of_each[kinds].tolist()] == explained
-    # Also those that name no schema are of one kind, whatever the columns held for them before.
+    # Rejects that name no schema are of one kind too, whatever their columns held before.
     assert len(one_of_each) == len(set(values))
 
 
-def test_an_empty_batch_is_no_trouble() -> None:
+def test_an_empty_batch_is_accepted() -> None:
     decoded = intake().decode([], [], 0)
     assert decoded.waiting == decoded.ignored == len(decoded.rejects) == len(decoded.events.reject) == 0
 
 
-def test_batches_of_any_size_use_the_same_columns() -> None:
+def test_batches_of_any_size_reuse_the_same_columns() -> None:
     one = intake()
     for size in (1, 5_000, 3, 20_000, 0, 7):
         decoded = one.decode([confluent(join(timestamp_ms=i)) for i in range(size)], np.full(size, -1), NO_CLOCK_MS)
@@ -249,7 +249,7 @@ def test_batches_of_any_size_use_the_same_columns() -> None:
         assert not decoded.events.reject.any()
 
 
-def test_binary_uuids_find_room_behind_the_batch(tmp_path: Path) -> None:
+def test_text_of_binary_uuids_is_stored_after_the_batch(tmp_path: Path) -> None:
     uuid = {"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}
     schema = {
         "type": "record",
@@ -270,6 +270,6 @@ def test_binary_uuids_find_room_behind_the_batch(tmp_path: Path) -> None:
         assert [row(decoded.events, i) for i in range(size)] == [Event("s", str(i), 7) for i in ids]
 
 
-def test_every_reason_has_a_sentence() -> None:
+def test_every_reason_has_an_explanation() -> None:
     assert all(reason.sentence and reason.label == reason.name.lower() for reason in Reject)
     assert all(0 < reason < 254 for reason in Reject)

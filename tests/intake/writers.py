@@ -1,4 +1,4 @@
-"""Random writer schemas that keep our fields anywhere, the settings that say where, and random values of them."""
+"""Random writer schemas with our fields at any place, the settings that map them, and random values of them."""
 
 import random
 from typing import Any, NamedTuple, cast
@@ -33,7 +33,7 @@ class WriterMaker:
         return f"n{self._names}"
 
     def writer(self) -> Writer:
-        """A record of our fields, at random paths, among fields that are nobody's business."""
+        """Return a record with our fields at random paths, among unrelated fields."""
         rng = self._rng
         tree: dict[str, Any] = {}
         fields: dict[str, Any] = {}
@@ -47,7 +47,7 @@ class WriterMaker:
         source = InputSettings.model_validate(
             {"fields": fields, "events": {"ignore": ["Paused"]}, "max_payload_bytes": 2**20}
         )
-        schema = dict(cast("dict[str, Any]", fastavro.parse_schema(self._grown(tree))))  # names in full
+        schema = dict(cast("dict[str, Any]", fastavro.parse_schema(self._grown(tree))))  # full names
         return Writer({key: part for key, part in schema.items() if not key.startswith("__")}, source)
 
     def _plant(self, tree: dict[str, Any], fields: dict[str, Any], field: str, leaf: Schema, scale: float = 1) -> None:
@@ -90,7 +90,7 @@ class WriterMaker:
             self._plant(tree, fields, field, one, scale)
 
     def _leaf(self, field: str) -> tuple[Schema, float]:
-        """A type that can hold one of our fields, and its scale."""
+        """Return a type that can hold one of our fields, and its scale."""
         rng = self._rng
         scale: float = 1
         if field.endswith("_id"):
@@ -104,11 +104,11 @@ class WriterMaker:
         return self._wrapped(leaf), scale
 
     def _wrapped(self, leaf: Schema) -> Schema:
-        """Sometimes nullable, on either side."""
+        """Sometimes make the type nullable, with null first or last."""
         return self._rng.choice([leaf, leaf, ["null", leaf], [leaf, "null"]])
 
     def _grown(self, tree: dict[str, Any]) -> Schema:
-        """A record of what the tree holds, with other fields among it."""
+        """Return a record of the fields in the tree, with unrelated fields among them."""
         fields = []
         for name, node in tree.items():
             if isinstance(node, list):
@@ -123,7 +123,7 @@ class WriterMaker:
         return {"type": "record", "name": self.name(), "fields": fields}
 
     def any_type(self, depth: int) -> Schema:
-        """Any type that Avro has."""
+        """Return any type that Avro has."""
         rng = self._rng
         simple: list[Schema] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"]
         named: list[Schema] = [
@@ -146,10 +146,10 @@ class WriterMaker:
             ]
         )
 
-    # Values.
+    # Values
 
-    def value(self, schema: Schema, field: str = "") -> Any:  # noqa: PLR0911  # one return a type
-        """A random value of a type, as fastavro writes it; what becomes `field` is mostly in range."""
+    def value(self, schema: Schema, field: str = "") -> Any:  # noqa: PLR0911  # one return per type
+        """Return a random value of a type, as fastavro writes it; values of our fields are mostly in range."""
         rng = self._rng
         if isinstance(schema, list):
             branch = rng.choice(schema)

@@ -1,4 +1,4 @@
-"""The stages that the suites of this room are played on."""
+"""Fixtures with which the contract suites run on the fake and on real Kafka."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The same stage twice: real Kafka and the fake, so that one suite can be played on both."""
+"""One interface to real Kafka and to the fake, so that one suite runs on both."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -32,28 +32,28 @@ from tests.support.waiting import until
 PARTITIONS = 2
 
 
-class Listened:
-    """Writes down how transactions ended."""
+class OutcomeLog:
+    """Records how transactions ended."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, str]] = []
+        self.entries: list[tuple[str, str]] = []
 
     def committed(self, seconds: float) -> None:
         assert seconds >= 0
-        self.heard.append(("committed", ""))
+        self.entries.append(("committed", ""))
 
     def aborted(self, error: str) -> None:
-        self.heard.append(("aborted", error))
+        self.entries.append(("aborted", error))
 
     def lost(self, error: str) -> None:
-        self.heard.append(("lost", error))
+        self.entries.append(("lost", error))
 
     def retried(self, error: str) -> None:
-        """How often depends on the brokers."""
+        """How often this is called depends on the brokers."""
 
 
 class Stage(Protocol):
-    """One input topic, one output topic, one group; nothing in them yet."""
+    """One empty input topic, one output topic, one group."""
 
     topic: str
     output: str
@@ -62,17 +62,17 @@ class Stage(Protocol):
     def write(self, partition: int, *values: bytes) -> None: ...
 
     def input(self, handler: AssignmentHandler) -> Input:
-        """A member that has joined once it owns all partitions."""
+        """Return a member that has joined once it owns all partitions."""
         ...
 
     def restore_reader(self) -> RestoreReader: ...
 
-    def owner(self, name: str = "one", listener: Listened | None = None) -> Transactions: ...
+    def owner(self, name: str = "one", listener: OutcomeLog | None = None) -> Transactions: ...
 
     def end_query(self) -> EndQuery: ...
 
     def metadata(self) -> GroupMetadata:
-        """Of a member whose commits the group takes."""
+        """Return the metadata of a member whose commits the group accepts."""
         ...
 
     def stale_metadata(self) -> GroupMetadata: ...
@@ -85,7 +85,7 @@ class Stage(Protocol):
 
 
 def read(member: PartitionReader, count: int) -> list[tuple[int, int, bytes]]:
-    """The next so many, as (partition, offset, value), by partition."""
+    """Return the next records as (partition, offset, value), by partition."""
     records: list[tuple[int, int, bytes]] = []
 
     def enough() -> bool:
@@ -98,7 +98,7 @@ def read(member: PartitionReader, count: int) -> list[tuple[int, int, bytes]]:
 
 
 def joined(member: Input) -> Input:
-    """It owns all partitions, and reads them from the start."""
+    """Wait until it owns all partitions, then read them from the start."""
     until(lambda: (member.poll(1, 0.05), len(member.assignment) == PARTITIONS)[1], "the member owns all partitions")
     for partition in member.assignment:
         member.begin(partition, 0)
@@ -122,8 +122,8 @@ class FakeStage:
     def restore_reader(self) -> RestoreReader:
         return FakeRestoreReader(self.cluster, self.state)
 
-    def owner(self, name: str = "one", listener: Listened | None = None) -> Transactions:
-        del name  # one transactional id a cluster is what the fake knows
+    def owner(self, name: str = "one", listener: OutcomeLog | None = None) -> Transactions:
+        del name  # the fake knows one transactional id per cluster
         return FakeTransactionOwner(self.cluster, listener)
 
     def end_query(self) -> EndQuery:
@@ -144,7 +144,7 @@ class FakeStage:
         return self.cluster.committed
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing: the fake has no resources."""
 
 
 class KafkaStage:
@@ -159,7 +159,16 @@ class KafkaStage:
         self._member: Input | None = None
 
     def settings(self) -> Settings:
-        return Settings(kafka=KafkaSettings(bootstrap_servers=self.bootstrap_servers, group_id=self._group))
+        return Settings(kafka=self._topics())
+
+    def _topics(self) -> KafkaSettings:
+        return KafkaSettings(
+            bootstrap_servers=self.bootstrap_servers,
+            group_id=self._group,
+            input_topic=self.topic,
+            output_topic=self.output,
+            state_topic=self.state,
+        )
 
     def write(self, partition: int, *values: bytes) -> None:
         produce(self.bootstrap_servers, self.topic, [(partition, None, value) for value in values])
@@ -172,15 +181,15 @@ class KafkaStage:
 
     def restore_reader(self) -> KafkaRestoreReader:
         settings = self.settings()
-        reader = KafkaRestoreReader(restore_config(settings), admin_config(settings.kafka), self.topic, self.state)
+        reader = KafkaRestoreReader(restore_config(settings), admin_config(settings.kafka), settings.kafka)
         self._ends.append(reader.close)
         return reader
 
     def owner(
-        self, name: str = "one", listener: Listened | None = None, client: Mapping[str, int] | None = None
+        self, name: str = "one", listener: OutcomeLog | None = None, client: Mapping[str, int] | None = None
     ) -> TransactionOwner:
         config = producer_config(self.settings(), name)
-        owner = TransactionOwner({**config, **(client or {})}, listener or Listened())
+        owner = TransactionOwner({**config, **(client or {})}, listener or OutcomeLog())
         self._ends.append(owner.close)
         return owner
 
@@ -189,11 +198,11 @@ class KafkaStage:
 
     def metadata(self) -> GroupMetadata:
         self._member = self._member or joined(self.input(_Indifferent()))
-        until(lambda: self._member_metadata() is not None, "the group stands still")
+        until(lambda: self._member_metadata() is not None, "the group is stable")
         return self._member_metadata() or b""
 
     def stale_metadata(self) -> GroupMetadata:
-        # The generation is the 4 bytes behind the format's name and version.
+        # The generation is the 4 bytes after the format's name and version.
         packed = self.metadata()
         return (
             packed[:7] + (int.from_bytes(packed[7:11], "little") - 1).to_bytes(4, "little", signed=True) + packed[11:]

@@ -1,4 +1,4 @@
-"""Columns of messages against what the messages say one by one."""
+"""The columns of messages equal what the messages return one by one."""
 
 from itertools import groupby
 
@@ -15,7 +15,7 @@ from tests.support.topics import unique
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[Message]:
-    """As the client library returns them: stretches of one partition, offsets growing with a gap now and then."""
+    """Batches as the client library returns them: runs of one partition, with growing offsets and some gaps."""
     next_offset = dict.fromkeys(range(3), 0)
     messages = []
     for partition, gaps in draw(
@@ -31,7 +31,7 @@ def batches(draw: st.DrawFn) -> list[Message]:
 
 
 @given(batches())
-def test_the_columns_are_what_the_messages_say(messages: list[Message]) -> None:
+def test_the_columns_equal_the_messages(messages: list[Message]) -> None:
     batch = batch_of(messages)
     assert batch.values == [message.value() for message in messages]
     assert batch.offsets.tolist() == [message.offset() for message in messages]
@@ -51,9 +51,9 @@ def test_the_columns_are_what_the_messages_say(messages: list[Message]) -> None:
         (b"\xed\xa0\x80", [(UNREADABLE_HEADERS, None)]),
     ],
 )
-def test_header_names_that_are_no_text_do_no_harm(name: bytes, headers: list[tuple[str, bytes | None]]) -> None:
+def test_header_names_that_are_not_utf_8_do_no_harm(name: bytes, headers: list[tuple[str, bytes | None]]) -> None:
     with EmbeddedBroker(["t"]) as broker:
-        # So many that the interpreter has found its shortest way to call.
+        # So many that the interpreter has specialized the calls.
         write_with_header(broker.bootstrap_servers, "t", b"v", name, b"x", times=100)
         consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": unique("group")})
         try:
@@ -61,14 +61,14 @@ def test_header_names_that_are_no_text_do_no_harm(name: bytes, headers: list[tup
             messages: list[Message] = []
             while len(messages) < 100:
                 messages += consumer.consume(100, 10.0)
-            for _ in range(2):  # whoever asks again gets the same
+            for _ in range(2):  # a second call gets the same
                 assert headers_of_all(messages[:50]) == [headers] * 50
                 assert [headers_of(message) for message in messages] == [headers] * 100
         finally:
             consumer.close()
 
 
-def test_headers_that_can_be_read_stand_beside_those_that_can_not() -> None:
+def test_readable_headers_are_kept_beside_unreadable_ones() -> None:
     names = [b"a", b"\xff", b"\xff", b"b", b"\xff"]
     with EmbeddedBroker(["t"]) as broker:
         for name in names:
@@ -86,8 +86,8 @@ def test_headers_that_can_be_read_stand_beside_those_that_can_not() -> None:
 
 
 @given(batches(), st.data())
-def test_runs_by_place_are_cut_where_the_place_changes(messages: list[Message], data: st.DataObject) -> None:
-    """Two topics taken in turn, stretch by stretch, so that the same place comes back."""
+def test_runs_by_partition_are_split_where_the_partition_changes(messages: list[Message], data: st.DataObject) -> None:
+    """Two topics alternate, run by run, so that the same partition comes back."""
     topics = data.draw(st.lists(st.sampled_from("tu"), min_size=len(messages), max_size=len(messages)))
     moved = [
         Message(topic, message.partition(), message.offset(), None, b"", None, None, (0, -1))

@@ -26,7 +26,7 @@ def settings(interval_ms: int = 100, **client: str | float | bool) -> Settings:
     )
 
 
-def test_the_consumer_reads_the_committed_and_commits_nothing_by_itself() -> None:
+def test_the_consumer_reads_committed_records_and_commits_nothing_by_itself() -> None:
     config = consumer_config(settings())
     assert config["isolation.level"] == "read_committed"
     assert config["enable.auto.commit"] is False
@@ -56,7 +56,7 @@ def test_the_consumer_reads_the_committed_and_commits_nothing_by_itself() -> Non
         ("test.mock.num.brokers", 1),
     ],
 )
-def test_what_would_break_exactly_once_is_refused_by_name(key: str, value: str | int) -> None:
+def test_settings_that_would_break_exactly_once_are_refused_with_the_reason(key: str, value: str | int) -> None:
     given = Settings(kafka=KafkaSettings(client={key: value}))
     with pytest.raises(UsageError, match=rf"^kafka\.client\.{key}: .{{20,}}"):
         consumer_config(given)
@@ -70,13 +70,13 @@ def test_what_would_break_exactly_once_is_refused_by_name(key: str, value: str |
     ("key", "value"),
     [("isolation.level", "read_committed"), ("enable.auto.commit", False), ("acks", -1), ("acks", "ALL")],
 )
-def test_saying_what_is_set_anyway_is_no_error(key: str, value: str | int) -> None:
+def test_setting_a_key_to_the_value_it_has_anyway_is_accepted(key: str, value: str | int) -> None:
     given = Settings(kafka=KafkaSettings(client={key: value}))
     assert consumer_config(given)["isolation.level"] == "read_committed"
     assert producer_config(given, "process")["acks"] == "all"
 
 
-def test_all_refusals_come_at_once() -> None:
+def test_all_refusals_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as refused:
         consumer_config(settings(acks=1, isolation_level="read_uncommitted", transaction_timeout_ms=60_000))
     assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
@@ -98,7 +98,7 @@ def test_all_refusals_come_at_once() -> None:
         (100, {"session_timeout_ms": "20000"}, r"must be below session.timeout.ms \(20000\)"),
     ],
 )
-def test_a_transaction_outlives_a_commit_interval_but_no_session(
+def test_the_transaction_timeout_is_longer_than_a_commit_interval_and_shorter_than_the_session(
     interval_ms: int, client: dict[str, int | str], fault: str | None
 ) -> None:
     given = settings(interval_ms, **client)
@@ -109,10 +109,17 @@ def test_a_transaction_outlives_a_commit_interval_but_no_session(
             producer_config(given, "process")
 
 
-def test_dead_letters_are_not_cut_for_less_than_the_producer_takes() -> None:
-    producer_config(settings(message_max_bytes=1_000_000), "process")
-    with pytest.raises(UsageError, match=r"^kafka\.client\.message\.max\.bytes: must be at least 1000000, not 999999:"):
-        producer_config(settings(message_max_bytes="999999"), "process")
+def test_the_record_limit_must_exceed_the_part_that_cannot_be_cut() -> None:
+    assert producer_config(settings(message_max_bytes="131072"), "process")["message.max.bytes"] == 131_072
+    with pytest.raises(UsageError, match=r"^kafka\.client\.message\.max\.bytes: must be at least 131072, not 131071:"):
+        producer_config(settings(message_max_bytes="131071"), "process")
+    with pytest.raises(UsageError, match=r"^kafka\.client\.message\.max\.bytes: must be a whole number"):
+        producer_config(settings(message_max_bytes="1MB"), "process")
+
+
+def test_the_producer_uses_the_smallest_limit_of_all_topics() -> None:
+    assert producer_config(settings(), "process")["message.max.bytes"] == 1_000_000
+    assert producer_config(settings(), "process", 200_000)["message.max.bytes"] == 200_000
 
 
 def test_each_key_goes_to_the_clients_that_know_it() -> None:
@@ -125,13 +132,13 @@ def test_each_key_goes_to_the_clients_that_know_it() -> None:
     assert all(each["security.protocol"] == "ssl" for each in (consumer, producer, admin, plain))
 
 
-def test_keys_are_placed_as_by_java_clients_unless_said_otherwise() -> None:
+def test_keys_are_placed_as_by_java_clients_unless_configured_otherwise() -> None:
     assert producer_config(settings(), "p")["partitioner"] == "murmur2_random"
     assert plain_producer_config(settings().kafka)["partitioner"] == "murmur2_random"
     assert producer_config(settings(partitioner="consistent_random"), "p")["partitioner"] == "consistent_random"
 
 
-def test_librdkafka_takes_what_it_is_given_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_librdkafka_accepts_the_configuration_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     given = settings(session_timeout_ms=60_000, retries=7, fetch_min_bytes=2, group_instance_id="a", check_crcs=True)
     words = LastClientError()
     consumer = make_consumer(consumer_config(given), words)
@@ -146,20 +153,20 @@ def test_librdkafka_takes_what_it_is_given_without_a_warning(caplog: pytest.LogC
 
 
 @pytest.mark.parametrize(
-    ("client", "said"),
+    ("client", "message"),
     [
         ({"sesion_timeout_ms": 1}, '"sesion.timeout.ms"'),
         ({"session_timeout_ms": "soon"}, '"session.timeout.ms"'),
         ({"socket_timeout_ms": -5}, '"socket.timeout.ms"'),
     ],
 )
-def test_what_librdkafka_does_not_take_is_a_usage_error_with_the_name(client: dict[str, Any], said: str) -> None:
+def test_a_key_that_librdkafka_refuses_is_a_usage_error_with_its_name(client: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=r"^kafka\.client: ") as refused:
         make_consumer(consumer_config(settings(**client)), LastClientError())
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_an_instance_with_a_name_keeps_its_transactional_id() -> None:
+def test_a_stable_instance_id_keeps_its_transactional_id() -> None:
     named = KafkaSettings(group_id="group", client={"group.instance.id": "worker-3"})
     assert transactional_id(named, "1f3a") == transactional_id(named, "77bc") == "group-worker-3-8"
     unnamed = KafkaSettings(group_id="group")
@@ -181,7 +188,7 @@ def test_workers_of_different_groups_or_names_share_no_transactional_id(
     assert (id_of(group, worker) == id_of(other_group, other_worker)) == same
 
 
-def test_secrets_are_hidden_and_the_rest_is_shown() -> None:
+def test_secrets_are_hidden_and_other_values_are_shown() -> None:
     secrets = [
         "sasl.password",
         "ssl.key.password",
@@ -200,5 +207,5 @@ def test_secrets_are_hidden_and_the_rest_is_shown() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=30), st.text(min_size=1, max_size=30)))
-def test_hiding_keeps_the_keys_and_their_order(config: dict[str, str]) -> None:
+def test_hiding_secrets_keeps_the_keys_and_their_order(config: dict[str, str]) -> None:
     assert list(redact(dict(config))) == list(config)

@@ -27,16 +27,16 @@ def test_a_deadline_ends_with_what_limits_it() -> None:
     assert deadline.passed
 
 
-def test_a_call_in_time_gives_what_it_gives() -> None:
+def test_a_call_in_time_returns_its_result() -> None:
     assert call_within(Deadline.after(10), lambda: threading.current_thread() is threading.main_thread()) is False
 
 
-def test_what_a_call_raises_comes_out_where_it_was_made() -> None:
+def test_an_exception_of_a_call_is_raised_in_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         call_within(Deadline.after(10), lambda: 1 // 0)
 
 
-def test_a_call_that_hangs_is_left_behind() -> None:
+def test_a_call_that_hangs_is_abandoned() -> None:
     release = threading.Event()
     began = time.monotonic()
     with pytest.raises(CallTimedOutError):

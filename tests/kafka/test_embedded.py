@@ -1,4 +1,4 @@
-"""The embedded broker, as the demonstration uses it: other clients, over TCP."""
+"""The embedded broker as the demo uses it: with other clients, over TCP."""
 
 import pytest
 from confluent_kafka import Message
@@ -11,14 +11,14 @@ from consumer.kafka.embedded import EMBEDDED_PARTITIONS, EmbeddedBroker, EventPr
 from consumer.kafka.input_consumer import InputConsumer
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings.model import KafkaSettings, Settings
-from tests.kafka.stage import Listened
+from tests.kafka.stage import OutcomeLog
 from tests.support.fakes import RecordingHandler
 from tests.support.topics import create_topic, delete_topics, read_committed, unique
 from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("way", ["its functions", "the binding"])
-def test_events_go_in_and_transactions_go_out_over_tcp(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_events_and_transactions_go_over_tcp(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     if way == "the binding":
         monkeypatch.setattr("consumer.kafka.embedded.find_library", lambda: None)
     kafka = KafkaSettings()
@@ -28,7 +28,7 @@ def test_events_go_in_and_transactions_go_out_over_tcp(monkeypatch: pytest.Monke
         settings = Settings(kafka=kafka)
         layout = check_topics(kafka)
         assert [topic.partitions for topic in layout.topics] == [EMBEDDED_PARTITIONS] * 4
-        assert layout.identity.topic_id == ""  # it has none to tell, and isn't waited for
+        assert layout.identity.topic_id == ""  # it has no cluster id, and is not waited for
 
         events = EventProducer(plain_producer_config(kafka), kafka.input_topic)
         events.produce((b"stream-%d" % (number % 10), b"event %d" % number, 1_000 + number) for number in range(3_000))
@@ -51,21 +51,21 @@ def test_events_go_in_and_transactions_go_out_over_tcp(monkeypatch: pytest.Monke
             (b"event %d" % number, 1_000 + number) for number in range(3_000)
         )
 
-        listened = Listened()
-        owner = TransactionOwner(producer_config(settings, "demo"), listened)
+        outcomes = OutcomeLog()
+        owner = TransactionOwner(producer_config(settings, "demo"), outcomes)
         for number in range(3):
             metadata = member.group_metadata()
             assert metadata is not None
             owner.produce(kafka.output_topic, b"stream-1", b"summary %d" % number)
             owner.commit({(kafka.input_topic, 0): number}, metadata)
-        assert listened.heard == [("committed", "")] * 3
+        assert outcomes.entries == [("committed", "")] * 3
         summaries = read_committed(broker.bootstrap_servers, kafka.output_topic)
         assert [each.value() for each in summaries] == [b"summary 0", b"summary 1", b"summary 2"]
         member.close()
         owner.close()
 
 
-def test_events_find_room_in_a_queue_that_is_full(bootstrap_servers: str) -> None:
+def test_the_audience_waits_while_the_queue_is_full(bootstrap_servers: str) -> None:
     topic = unique("events")
     create_topic(bootstrap_servers, topic, 1)
     config = plain_producer_config(KafkaSettings(bootstrap_servers=bootstrap_servers))
@@ -77,7 +77,7 @@ def test_events_find_room_in_a_queue_that_is_full(bootstrap_servers: str) -> Non
     delete_topics(bootstrap_servers, [topic])
 
 
-def test_events_that_no_broker_takes_are_counted_and_said() -> None:
+def test_events_that_no_broker_accepts_are_counted_and_reported() -> None:
     config = plain_producer_config(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
     events = EventProducer({**config, "message.timeout.ms": 500}, "viewer-events")
     events.produce((b"stream", b"event", 1) for _ in range(7))
@@ -87,14 +87,14 @@ def test_events_that_no_broker_takes_are_counted_and_said() -> None:
         events.flush(10)
 
 
-def test_a_queue_without_brokers_is_full_and_says_why() -> None:
+def test_a_full_queue_without_brokers_is_an_error_with_the_reason() -> None:
     config = plain_producer_config(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
     events = EventProducer({**config, "queue.buffering.max.messages": 5}, "viewer-events")
     with pytest.raises(ViewerConsumerError, match=r"can't write to topic .* on 127\.0\.0\.1:1: .*refused"):
         events.produce(((b"stream", b"event", 1) for _ in range(7)), room_within_s=1.0)
 
 
-def test_producers_create_their_topic_where_that_is_wanted(bootstrap_servers: str) -> None:
+def test_producers_create_their_topic_if_that_is_configured(bootstrap_servers: str) -> None:
     kafka = KafkaSettings(bootstrap_servers=bootstrap_servers, input_topic=unique("input"))
     with pytest.raises(ViewerConsumerError, match=f'input topic "{kafka.input_topic}" does not exist'):
         ensure_input_topic(kafka.model_copy(update={"create_topics": False}))

@@ -1,4 +1,4 @@
-"""End offsets as real brokers give them, and what becomes of a question to brokers that are away."""
+"""End offsets from real brokers, and queries while brokers are unavailable."""
 
 import ctypes
 import logging
@@ -31,7 +31,7 @@ def test_records_of_an_open_transaction_count(kafka_stage: KafkaStage) -> None:
     assert ends(kafka_stage.bootstrap_servers, kafka_stage.topic, "read_committed")[0] == 1
 
 
-def test_brokers_that_are_away_fail_the_question_with_one_line_that_says_why(
+def test_a_query_to_unavailable_brokers_fails_with_a_one_line_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with socket.socket() as free:
@@ -41,14 +41,14 @@ def test_brokers_that_are_away_fail_the_question_with_one_line_that_says_why(
     for _ in range(2):
         assert query.ask([0, 1])
         assert query.answers() is None
-        until(query.failed, "the question fails", within_s=10.0)
+        until(query.failed, "the query fails", within_s=10.0)
     complaints = [record for record in caplog.records if record.name == "consumer.kafka.end_offsets"]
     assert [record.levelno for record in complaints] == [logging.WARNING]
     assert f"can't look up where viewer-events ends on 127.0.0.1:{port}: " in complaints[0].getMessage()
     assert "Connection refused" in complaints[0].getMessage()
 
 
-class HandClock:
+class ManualClock:
     def __init__(self) -> None:
         self.now_s = 0.0
 
@@ -56,10 +56,10 @@ class HandClock:
         return self.now_s
 
 
-def test_no_call_waits_for_a_broker_that_says_nothing_and_time_alone_fails_the_question() -> None:
+def test_a_query_to_a_silent_broker_never_blocks_and_fails_after_its_time_limit() -> None:
     #  0 s          4.9 s        5 s
-    #  ask ──────── nothing ──── failed, another may be asked
-    clock = HandClock()
+    #  query ────── nothing ──── failed, another may start
+    clock = ManualClock()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{silent.getsockname()[1]}")
         query = EndOffsets(admin_config(kafka), "viewer-events", 5.0, clock)
@@ -74,10 +74,10 @@ def test_no_call_waits_for_a_broker_that_says_nothing_and_time_alone_fails_the_q
         assert query.ask([0])
 
 
-def test_an_answer_that_nobody_took_in_time_is_none(kafka_stage: KafkaStage) -> None:
+def test_an_answer_that_is_collected_too_late_is_discarded(kafka_stage: KafkaStage) -> None:
     #  0 s       0 s           5 s
-    #  ask ───── answered ──── taken: it says nothing of now
-    clock = HandClock()
+    #  query ─── answered ──── collected: no longer up to date
+    clock = ManualClock()
     query = EndOffsets(admin_config(kafka_stage.settings().kafka), kafka_stage.topic, 5.0, clock)
     query.ask([0])
     question = query._query
@@ -99,7 +99,7 @@ def two_brokers() -> Iterator[MockCluster]:
 
 
 def lead(cluster: MockCluster, topic: str, broker: int) -> None:
-    """Have that broker lead the topic's first partition."""
+    """Make that broker the leader of the topic's first partition."""
     cluster.functions.rd_kafka_mock_partition_set_leader(
         ctypes.c_void_p(cluster.handle), topic.encode(), ctypes.c_int32(0), ctypes.c_int32(broker)
     )
@@ -109,10 +109,10 @@ def take_down(cluster: MockCluster, broker: int) -> None:
     cluster.functions.rd_kafka_mock_broker_set_down(ctypes.c_void_p(cluster.handle), ctypes.c_int32(broker))
 
 
-def test_behind_a_failure_the_leaders_are_looked_up_anew(two_brokers: MockCluster) -> None:
+def test_after_a_failure_the_leaders_are_looked_up_again(two_brokers: MockCluster) -> None:
     #  leader    1 ─────────── 2 ───────────────────
     #  broker 1  up            down
-    #  ask       ── answered   ── failed ── answered by 2
+    #  query     ── answered   ── failed ── answered by 2
     two_brokers.create_topic("events", 1)
     lead(two_brokers, "events", 1)
     query = EndOffsets(admin_config(KafkaSettings(bootstrap_servers=two_brokers.bootstrap_servers)), "events", 2.0)
@@ -121,10 +121,10 @@ def test_behind_a_failure_the_leaders_are_looked_up_anew(two_brokers: MockCluste
     lead(two_brokers, "events", 2)
     take_down(two_brokers, 1)
     query.ask([0])
-    until(lambda: query.answers() is None and query.failed(), "the question fails")
+    until(lambda: query.answers() is None and query.failed(), "the query fails")
 
     def is_answered() -> bool:
         query.ask([0])  # does nothing while an answer is awaited
         return query.answers() == {0: 0}
 
-    until(is_answered, "a later question is answered")
+    until(is_answered, "a later query is answered")

@@ -1,4 +1,4 @@
-"""What every query for end offsets keeps to: the real one on real Kafka, and the fake that other tests build on."""
+"""The contract of end-offset queries, on real Kafka and on the fake that other tests use."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from tests.support.waiting import until
 
 
 def answer(query: EndQuery) -> Mapping[int, int]:
-    """What the newest question is answered with."""
+    """Return the answer to the newest query."""
     taken: list[Mapping[int, int]] = []
 
     def has_come() -> bool:
@@ -21,13 +21,13 @@ def answer(query: EndQuery) -> Mapping[int, int]:
     return taken[0]
 
 
-def test_who_has_not_asked_gets_no_answer_and_nothing_failed(stage: Stage) -> None:
+def test_without_a_query_there_is_no_answer_and_no_failure(stage: Stage) -> None:
     query = stage.end_query()
     assert query.answers() is None
     assert not query.failed()
 
 
-def test_an_answer_has_the_ends_of_what_was_asked_and_is_given_once(stage: Stage) -> None:
+def test_an_answer_has_the_requested_ends_and_is_returned_once(stage: Stage) -> None:
     stage.write(0, b"a", b"b")
     stage.write(1, b"c")
     query = stage.end_query()
@@ -37,7 +37,7 @@ def test_an_answer_has_the_ends_of_what_was_asked_and_is_given_once(stage: Stage
     assert not query.failed()
 
 
-def test_each_answer_is_of_its_own_question(stage: Stage) -> None:
+def test_each_answer_belongs_to_its_own_query(stage: Stage) -> None:
     query = stage.end_query()
     query.ask([0, 1])
     assert answer(query) == {0: 0, 1: 0}
@@ -46,7 +46,7 @@ def test_each_answer_is_of_its_own_question(stage: Stage) -> None:
     assert answer(query) == {1: 1}
 
 
-def test_while_an_answer_waits_to_be_taken_nothing_else_is_asked(stage: Stage) -> None:
+def test_no_query_starts_while_an_answer_is_not_collected(stage: Stage) -> None:
     query = stage.end_query()
     assert query.ask([1])
     assert not query.ask([0])
@@ -54,13 +54,13 @@ def test_while_an_answer_waits_to_be_taken_nothing_else_is_asked(stage: Stage) -
     assert query.ask([0])
 
 
-def test_nothing_is_asked_for_no_partitions(stage: Stage) -> None:
+def test_a_query_for_no_partitions_asks_nothing(stage: Stage) -> None:
     query = stage.end_query()
     assert not query.ask([])
     assert query.ask([0])
 
 
-def test_an_error_of_one_partition_leaves_the_answers_of_the_others(stage: Stage) -> None:
+def test_an_error_of_one_partition_keeps_the_answers_of_the_others(stage: Stage) -> None:
     query = stage.end_query()
 
     def is_answered() -> bool:
@@ -68,13 +68,13 @@ def test_an_error_of_one_partition_leaves_the_answers_of_the_others(stage: Stage
         return query.answers() == {0: 0}
 
     for _ in range(3):
-        until(is_answered, "the other is answered")
+        until(is_answered, "the other partition is answered")
 
 
-def test_a_question_without_any_answer_has_failed_which_is_said_once(stage: Stage) -> None:
+def test_a_query_without_any_answer_fails_and_reports_it_once(stage: Stage) -> None:
     query = stage.end_query()
     query.ask([PARTITIONS + 7])
-    until(lambda: query.answers() is None and query.failed(), "the question fails")
+    until(lambda: query.answers() is None and query.failed(), "the query fails")
     assert not query.failed()
     assert query.ask([0])
     assert answer(query) == {0: 0}

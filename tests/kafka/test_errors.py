@@ -1,4 +1,4 @@
-"""Every way in which a transactional call can fail, and what the owner makes of it; its producer fails on demand."""
+"""Every way in which a transactional call can fail, and what the owner does; its producer fails on demand."""
 
 import itertools
 import math
@@ -15,10 +15,10 @@ from consumer.kafka.config import ClientConfig
 from consumer.kafka.errors import Outcome, TransactionAborted, TransactionLost, outcome_of, outcome_of_record
 from consumer.kafka.failure_budget import FENCE_WINDOW_S, FENCES_ALLOWED, REFUSALS_ALLOWED
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
-from tests.kafka.stage import Listened
+from tests.kafka.stage import OutcomeLog
 
 OFFSETS = {("input", 0): 5}
-FIVE_SECONDS = TimeLimits(5, 5, 5)
+FIVE_SECONDS = TimeLimits(start_s=5, end_s=5, room_s=5)
 CONFIG: ClientConfig = {"bootstrap.servers": "nowhere:1", "transactional.id": "group-one"}
 
 
@@ -59,7 +59,7 @@ def bare(code: int) -> KafkaError:
         (fatal(KafkaError.UNSUPPORTED_VERSION), Outcome.GIVE_UP),
     ],
 )
-def test_what_errors_of_calls_mean(error: KafkaError, outcome: Outcome) -> None:
+def test_errors_of_calls_are_mapped_to_outcomes(error: KafkaError, outcome: Outcome) -> None:
     assert outcome_of(error) is outcome
 
 
@@ -75,29 +75,29 @@ def test_what_errors_of_calls_mean(error: KafkaError, outcome: Outcome) -> None:
         (KafkaError._FATAL, Outcome.LOST),
     ],
 )
-def test_what_errors_of_records_mean(code: int, outcome: Outcome) -> None:
+def test_errors_of_records_are_mapped_to_outcomes(code: int, outcome: Outcome) -> None:
     assert outcome_of_record(bare(code)) is outcome
 
 
-class Troupe:
-    """Makes producers whose calls fail as the script says, and writes down all calls of all of them."""
+class ScriptedProducers:
+    """Creates producers whose calls fail as scripted, and records the calls of all of them."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.script: dict[str, list[KafkaError | BaseException | None]] = {}
         self.made = 0
         self.time_s = 0.0
-        self.listened = Listened()
+        self.outcomes = OutcomeLog()
         self.undelivered: KafkaError | None = None
         self.polls_before_report = 0
         self.hold = threading.Event()
 
     def fail(self, call: str, *errors: KafkaError | BaseException | None) -> None:
-        """The next such calls end so, one after the other; None is well."""
+        """Let the next such calls end with these errors, one after the other; None is success."""
         self.script.setdefault(call, []).extend(errors)
 
     def owner(self, limits: TimeLimits = FIVE_SECONDS) -> TransactionOwner:
-        return TransactionOwner(CONFIG, self.listened, limits, clock=lambda: self.time_s, make=self._make)
+        return TransactionOwner(CONFIG, self.outcomes, limits, clock=lambda: self.time_s, make=self._make)
 
     def _make(self, config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:
         assert (config, last_error.error()) == (CONFIG, None)
@@ -115,8 +115,8 @@ class Troupe:
 
 
 class ScriptedProducer:
-    def __init__(self, troupe: Troupe, on_delivery: DeliveryReport) -> None:
-        self._troupe = troupe
+    def __init__(self, producers: ScriptedProducers, on_delivery: DeliveryReport) -> None:
+        self._producers = producers
         self._on_delivery = on_delivery
 
     def cluster_id(self, timeout: float) -> str:
@@ -125,13 +125,13 @@ class ScriptedProducer:
 
     def init_transactions(self, timeout: float) -> None:
         assert timeout > 0
-        self._troupe.play("init")
+        self._producers.play("init")
 
     def begin_transaction(self) -> None:
-        self._troupe.play("begin")
+        self._producers.play("begin")
 
     def produce(self, *_: Any, **__: Any) -> None:
-        self._troupe.play("produce")
+        self._producers.play("produce")
 
     def send_offsets_to_transaction(self, positions: Any, metadata: bytes, timeout: float) -> None:
         assert ([(each.topic, each.partition, each.offset) for each in positions], metadata) == (
@@ -139,35 +139,35 @@ class ScriptedProducer:
             b"metadata",
         )
         assert timeout > 0
-        self._troupe.play("offsets")
+        self._producers.play("offsets")
 
     def commit_transaction(self, timeout: float) -> None:
-        assert timeout == -1, "any other time would cut a commit in two"
-        if self._troupe.undelivered is not None:
-            self._on_delivery(self._troupe.undelivered, None)
-            self._troupe.undelivered = None
-        self._troupe.play("commit")
+        assert timeout == -1, "with another timeout the call could return before the commit is decided"
+        if self._producers.undelivered is not None:
+            self._on_delivery(self._producers.undelivered, None)
+            self._producers.undelivered = None
+        self._producers.play("commit")
 
     def abort_transaction(self, timeout: float) -> None:
         assert timeout == -1
         self._on_delivery(KafkaError(KafkaError._PURGE_QUEUE), None)
-        self._troupe.play("abort")
+        self._producers.play("abort")
 
     def poll(self, timeout: float) -> int:
-        self._troupe.time_s += timeout
-        if self._troupe.polls_before_report > 0:
-            self._troupe.polls_before_report -= 1
-        elif self._troupe.undelivered is not None:
-            self._on_delivery(self._troupe.undelivered, None)
-            self._troupe.undelivered = None
+        self._producers.time_s += timeout
+        if self._producers.polls_before_report > 0:
+            self._producers.polls_before_report -= 1
+        elif self._producers.undelivered is not None:
+            self._on_delivery(self._producers.undelivered, None)
+            self._producers.undelivered = None
         return 0
 
 
 @pytest.fixture
-def troupe() -> Iterator[Troupe]:
-    troupe = Troupe()
-    yield troupe
-    troupe.hold.set()
+def producers() -> Iterator[ScriptedProducers]:
+    producers = ScriptedProducers()
+    yield producers
+    producers.hold.set()
 
 
 def publish(owner: TransactionOwner) -> None:
@@ -178,193 +178,197 @@ def publish(owner: TransactionOwner) -> None:
 STEPS = ["begin", "produce", "offsets", "commit"]
 
 
-def test_a_good_transaction_takes_four_calls(troupe: Troupe) -> None:
-    owner = troupe.owner()
+def test_a_successful_transaction_takes_four_calls(producers: ScriptedProducers) -> None:
+    owner = producers.owner()
     publish(owner)
     publish(owner)
-    assert troupe.calls == ["init", *STEPS, *STEPS]
+    assert producers.calls == ["init", *STEPS, *STEPS]
 
 
 @pytest.mark.parametrize(("step", "before"), [("offsets", ["begin", "produce"]), ("commit", STEPS[:3])])
-def test_the_same_call_is_made_again_and_nothing_else(troupe: Troupe, step: str, before: list[str]) -> None:
-    troupe.fail(step, retriable(), retriable(), None)
-    publish(troupe.owner())
+def test_a_retriable_call_is_repeated_and_no_other_is_made(
+    producers: ScriptedProducers, step: str, before: list[str]
+) -> None:
+    producers.fail(step, retriable(), retriable(), None)
+    publish(producers.owner())
     after = {"offsets": ["commit"], "commit": []}[step]
-    assert troupe.calls == ["init", *before, step, step, step, *after]
-    assert troupe.listened.heard == [("committed", "")]
+    assert producers.calls == ["init", *before, step, step, step, *after]
+    assert producers.outcomes.entries == [("committed", "")]
 
 
-def test_offsets_that_are_refused_for_too_long_are_aborted_since_nothing_was_committed(troupe: Troupe) -> None:
-    troupe.fail("offsets", *[retriable()] * 1000)
+def test_offsets_that_are_refused_for_too_long_are_aborted_since_nothing_was_committed(
+    producers: ScriptedProducers,
+) -> None:
+    producers.fail("offsets", *[retriable()] * 1000)
     with pytest.raises(TransactionAborted):
-        publish(troupe.owner())
-    assert troupe.calls[-2:] == ["offsets", "abort"]
-    assert 5 <= troupe.time_s < 6
+        publish(producers.owner())
+    assert producers.calls[-2:] == ["offsets", "abort"]
+    assert 5 <= producers.time_s < 6
 
 
-def test_a_commit_without_an_answer_for_too_long_is_lost_and_never_aborted(troupe: Troupe) -> None:
-    troupe.fail("commit", *[retriable()] * 1000)
-    owner = troupe.owner()
+def test_a_commit_without_an_answer_for_too_long_is_lost_and_never_aborted(producers: ScriptedProducers) -> None:
+    producers.fail("commit", *[retriable()] * 1000)
+    owner = producers.owner()
     with pytest.raises(TransactionLost):
         publish(owner)
-    assert "abort" not in troupe.calls
+    assert "abort" not in producers.calls
     assert not owner.ready
-    assert troupe.listened.heard == [("lost", "_TIMED_OUT")]
+    assert producers.outcomes.entries == [("lost", "_TIMED_OUT")]
 
 
-def test_what_is_hurried_shares_one_deadline(troupe: Troupe) -> None:
+def test_calls_with_a_time_limit_share_one_deadline(producers: ScriptedProducers) -> None:
     """Two seconds for all: the second transaction has only what the first has left."""
-    troupe.fail("offsets", *[retriable()] * 15, None, *[retriable()] * 1000)
-    owner = troupe.owner()
+    producers.fail("offsets", *[retriable()] * 15, None, *[retriable()] * 1000)
+    owner = producers.owner()
     with owner.time_limit(2.0):
         publish(owner)
-        assert 1 < troupe.time_s < 2
+        assert 1 < producers.time_s < 2
         with pytest.raises(TransactionAborted):
             publish(owner)
-    assert 2 <= troupe.time_s < 2.2
-    troupe.script.clear()
-    troupe.fail("offsets", *[retriable()] * 40)
+    assert 2 <= producers.time_s < 2.2
+    producers.script.clear()
+    producers.fail("offsets", *[retriable()] * 40)
     publish(owner)
-    assert troupe.time_s > 5.9, "behind it a call has its usual time again"
+    assert producers.time_s > 5.9, "afterwards a call has its usual time limit again"
 
 
 @pytest.mark.parametrize("code", [KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID])
-def test_when_the_group_has_moved_on_the_producer_stays(troupe: Troupe, code: int) -> None:
-    troupe.fail("offsets", *[abortable(code)] * 20)
-    owner = troupe.owner()
+def test_the_producer_stays_after_an_abort_because_of_a_rebalance(producers: ScriptedProducers, code: int) -> None:
+    producers.fail("offsets", *[abortable(code)] * 20)
+    owner = producers.owner()
     for _ in range(20):
         with pytest.raises(TransactionAborted):
             publish(owner)
     publish(owner)
-    assert troupe.made == 1
+    assert producers.made == 1
 
 
 @pytest.mark.parametrize("step", ["offsets", "commit"])
-def test_after_an_abort_for_its_records_there_is_a_new_producer(troupe: Troupe, step: str) -> None:
-    troupe.fail(step, abortable())
-    owner = troupe.owner()
+def test_after_an_abort_caused_by_its_records_there_is_a_new_producer(producers: ScriptedProducers, step: str) -> None:
+    producers.fail(step, abortable())
+    owner = producers.owner()
     with pytest.raises(TransactionAborted):
         publish(owner)
-    assert troupe.calls[-2:] == [step, "abort"]
+    assert producers.calls[-2:] == [step, "abort"]
     publish(owner)
-    assert troupe.made == 2
-    assert troupe.listened.heard == [("aborted", "TRANSACTION_ABORTABLE"), ("committed", "")]
+    assert producers.made == 2
+    assert producers.outcomes.entries == [("aborted", "TRANSACTION_ABORTABLE"), ("committed", "")]
 
 
-def test_a_failed_delivery_names_the_reason_that_the_commit_only_hints_at(troupe: Troupe) -> None:
-    troupe.undelivered = bare(KafkaError.MSG_SIZE_TOO_LARGE)
-    troupe.fail("commit", abortable(KafkaError._INCONSISTENT))
+def test_a_failed_delivery_gives_the_reason_for_a_general_commit_error(producers: ScriptedProducers) -> None:
+    producers.undelivered = bare(KafkaError.MSG_SIZE_TOO_LARGE)
+    producers.fail("commit", abortable(KafkaError._INCONSISTENT))
     with pytest.raises(TransactionAborted) as aborted:
-        publish(troupe.owner())
+        publish(producers.owner())
     assert aborted.value.error == "MSG_SIZE_TOO_LARGE"
 
 
-def test_the_report_of_a_failed_delivery_is_waited_for_where_a_call_says_only_that_it_is_too_late(
-    troupe: Troupe,
+def test_the_report_of_a_failed_delivery_is_waited_for_after_a_general_error(
+    producers: ScriptedProducers,
 ) -> None:
-    troupe.undelivered = bare(KafkaError.MSG_SIZE_TOO_LARGE)
-    troupe.fail("offsets", abortable(KafkaError._STATE))
+    producers.undelivered = bare(KafkaError.MSG_SIZE_TOO_LARGE)
+    producers.fail("offsets", abortable(KafkaError._STATE))
     with pytest.raises(TransactionAborted) as aborted:
-        publish(troupe.owner())
+        publish(producers.owner())
     assert aborted.value.error == "MSG_SIZE_TOO_LARGE"
 
 
-def test_a_delivery_report_that_comes_late_still_names_the_reason(troupe: Troupe) -> None:
-    troupe.undelivered, troupe.polls_before_report = bare(KafkaError.MSG_SIZE_TOO_LARGE), 8
-    troupe.fail("offsets", abortable(KafkaError._STATE))
+def test_a_late_delivery_report_still_gives_the_reason(producers: ScriptedProducers) -> None:
+    producers.undelivered, producers.polls_before_report = bare(KafkaError.MSG_SIZE_TOO_LARGE), 8
+    producers.fail("offsets", abortable(KafkaError._STATE))
     with pytest.raises(TransactionAborted) as aborted:
-        publish(troupe.owner())
+        publish(producers.owner())
     assert aborted.value.error == "MSG_SIZE_TOO_LARGE"
 
 
 @pytest.mark.parametrize(("time_limit_s", "most_s"), [(60.0, 1.2), (0.3, 0.5)])
 def test_a_delivery_report_that_never_comes_is_not_waited_for_long(
-    troupe: Troupe, time_limit_s: float, most_s: float
+    producers: ScriptedProducers, time_limit_s: float, most_s: float
 ) -> None:
-    troupe.fail("offsets", abortable(KafkaError._STATE))
-    owner = troupe.owner()
+    producers.fail("offsets", abortable(KafkaError._STATE))
+    owner = producers.owner()
     with owner.time_limit(time_limit_s), pytest.raises(TransactionAborted) as aborted:
         publish(owner)
     assert aborted.value.error == "_STATE"
-    assert troupe.time_s <= most_s
+    assert producers.time_s <= most_s
 
 
-def test_a_failed_delivery_ends_a_long_transaction_before_it_is_complete(troupe: Troupe) -> None:
-    owner = troupe.owner()
+def test_a_failed_delivery_aborts_a_long_transaction_before_it_is_complete(producers: ScriptedProducers) -> None:
+    owner = producers.owner()
     records = ((b"key", b"value") for _ in itertools.count())
     owner.produce("output", b"key", b"value")
-    troupe.undelivered = bare(KafkaError.MSG_SIZE_TOO_LARGE)
+    producers.undelivered = bare(KafkaError.MSG_SIZE_TOO_LARGE)
     with pytest.raises(TransactionAborted):
         owner.produce_all("output", records)
-    assert troupe.calls.count("produce") <= 1_000
+    assert producers.calls.count("produce") <= 1_000
 
 
-def test_without_leave_to_write_the_worker_stops(troupe: Troupe) -> None:
-    troupe.undelivered = bare(KafkaError.TOPIC_AUTHORIZATION_FAILED)
-    troupe.fail("commit", abortable(KafkaError._INCONSISTENT))
+def test_a_missing_right_to_write_stops_the_worker(producers: ScriptedProducers) -> None:
+    producers.undelivered = bare(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    producers.fail("commit", abortable(KafkaError._INCONSISTENT))
     with pytest.raises(ViewerConsumerError, match=r"can't publish to output on nowhere:1: .*its permissions"):
-        publish(troupe.owner())
+        publish(producers.owner())
 
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("error", [fatal(), fatal(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)])
-def test_a_producer_that_is_of_no_more_use_is_replaced_at_the_next_use(
-    troupe: Troupe, step: str, error: KafkaError
+def test_a_fatally_failed_producer_is_replaced_at_the_next_use(
+    producers: ScriptedProducers, step: str, error: KafkaError
 ) -> None:
-    troupe.fail(step, error)
-    owner = troupe.owner()
+    producers.fail(step, error)
+    owner = producers.owner()
     with pytest.raises(TransactionLost):
         publish(owner)
-    assert "abort" not in troupe.calls
+    assert "abort" not in producers.calls
     publish(owner)
-    assert troupe.made == 2
-    assert troupe.calls[-5:] == ["init", *STEPS]
+    assert producers.made == 2
+    assert producers.calls[-5:] == ["init", *STEPS]
 
 
-def test_an_abort_that_fails_is_a_loss(troupe: Troupe) -> None:
-    troupe.fail("offsets", abortable())
-    troupe.fail("abort", retriable(), fatal(KafkaError._FATAL))
-    owner = troupe.owner()
+def test_an_abort_that_fails_is_a_loss(producers: ScriptedProducers) -> None:
+    producers.fail("offsets", abortable())
+    producers.fail("abort", retriable(), fatal(KafkaError._FATAL))
+    owner = producers.owner()
     with pytest.raises(TransactionLost):
         publish(owner)
     assert not owner.ready
 
 
-def test_an_abort_is_tried_for_so_long_and_then_left_to_the_broker(troupe: Troupe) -> None:
-    troupe.fail("abort", *[retriable()] * 1000)
-    owner = troupe.owner()
+def test_an_abort_is_retried_until_a_limit_and_then_left_to_the_broker(producers: ScriptedProducers) -> None:
+    producers.fail("abort", *[retriable()] * 1000)
+    owner = producers.owner()
     owner.produce("output", b"key", b"value")
     with pytest.raises(TransactionLost):
         owner.abort()
-    assert 5 <= troupe.time_s < 6
+    assert 5 <= producers.time_s < 6
 
 
-def test_a_full_queue_is_waited_for(troupe: Troupe) -> None:
-    troupe.fail("produce", BufferError(), BufferError(), None)
-    publish(troupe.owner())
-    assert troupe.calls == ["init", "begin", "produce", "produce", "produce", "offsets", "commit"]
+def test_a_full_queue_is_waited_for(producers: ScriptedProducers) -> None:
+    producers.fail("produce", BufferError(), BufferError(), None)
+    publish(producers.owner())
+    assert producers.calls == ["init", "begin", "produce", "produce", "produce", "offsets", "commit"]
 
 
-def test_a_queue_that_stays_full_is_never_committed_in_part(troupe: Troupe) -> None:
-    troupe.fail("produce", None, *[BufferError()] * 1000)
-    owner = troupe.owner()
+def test_a_transaction_with_a_queue_that_stays_full_is_never_committed_in_part(producers: ScriptedProducers) -> None:
+    producers.fail("produce", None, *[BufferError()] * 1000)
+    owner = producers.owner()
     with pytest.raises(TransactionAborted):
         owner.produce_all("output", [(b"a", b"1"), (b"b", b"2")])
-    assert troupe.calls[-1] == "abort"
-    assert 5 <= troupe.time_s < 6
+    assert producers.calls[-1] == "abort"
+    assert 5 <= producers.time_s < 6
 
 
-def test_of_many_with_headers_none_is_committed_where_one_is_refused_after_a_wait_for_room(troupe: Troupe) -> None:
-    troupe.fail("produce", None, BufferError(), bare(KafkaError.MSG_SIZE_TOO_LARGE))
-    owner = troupe.owner()
+def test_if_one_of_many_records_with_headers_is_refused_none_is_committed(producers: ScriptedProducers) -> None:
+    producers.fail("produce", None, BufferError(), bare(KafkaError.MSG_SIZE_TOO_LARGE))
+    owner = producers.owner()
     with pytest.raises(TransactionAborted, match="MSG_SIZE_TOO_LARGE"):
         owner.produce_with_headers("letters", [(b"a", b"1", [("why", "")]), (b"b", b"2", []), (b"c", b"3", [])])
-    assert troupe.calls == ["init", "begin", "produce", "produce", "produce", "abort"]
+    assert producers.calls == ["init", "begin", "produce", "produce", "produce", "abort"]
 
 
-def test_records_that_are_refused_again_and_again_stop_the_worker(troupe: Troupe) -> None:
-    owner = troupe.owner()
-    troupe.fail("produce", *[bare(KafkaError.MSG_SIZE_TOO_LARGE)] * 100)
+def test_records_that_are_refused_repeatedly_stop_the_worker(producers: ScriptedProducers) -> None:
+    owner = producers.owner()
+    producers.fail("produce", *[bare(KafkaError.MSG_SIZE_TOO_LARGE)] * 100)
     for _ in range(REFUSALS_ALLOWED):
         with pytest.raises(TransactionAborted):
             publish(owner)
@@ -372,101 +376,151 @@ def test_records_that_are_refused_again_and_again_stop_the_worker(troupe: Troupe
         publish(owner)
 
 
-def test_fences_now_and_then_are_survived_but_many_at_once_are_a_name_used_twice(troupe: Troupe) -> None:
-    owner = troupe.owner()
+def test_rare_fences_are_survived_but_many_at_once_mean_a_duplicate_instance_id(producers: ScriptedProducers) -> None:
+    owner = producers.owner()
     for _ in range(3 * FENCES_ALLOWED):
-        troupe.fail("commit", fatal())
+        producers.fail("commit", fatal())
         with pytest.raises(TransactionLost):
             publish(owner)
         publish(owner)
-        troupe.time_s += FENCE_WINDOW_S / (FENCES_ALLOWED - 1)
-    troupe.time_s += FENCE_WINDOW_S
+        producers.time_s += FENCE_WINDOW_S / (FENCES_ALLOWED - 1)
+    producers.time_s += FENCE_WINDOW_S
     for _ in range(FENCES_ALLOWED - 1):
-        troupe.fail("commit", fatal())
+        producers.fail("commit", fatal())
         with pytest.raises(TransactionLost):
             publish(owner)
-    troupe.fail("commit", fatal())
+    producers.fail("commit", fatal())
     with pytest.raises(ViewerConsumerError, match='another process publishes as "group-one"'):
         publish(owner)
 
 
-def test_a_call_that_hangs_is_left_behind_with_its_producer(troupe: Troupe) -> None:
-    hanging = TransactionOwner(CONFIG, troupe.listened, TimeLimits(5, 0.2, 5), make=troupe._make)
-    called: Callable[[str], None] = troupe.play
+def test_a_call_that_hangs_is_abandoned_with_its_producer(producers: ScriptedProducers) -> None:
+    limits = TimeLimits(start_s=5, offsets_s=0.2, end_s=5, room_s=5)
+    hanging = TransactionOwner(CONFIG, producers.outcomes, limits, make=producers._make)
+    called: Callable[[str], None] = producers.play
 
     def hang(call: str) -> None:
         called(call)
-        if call == "offsets" and troupe.made == 1:
-            assert troupe.hold.wait(30)
+        if call == "offsets" and producers.made == 1:
+            assert producers.hold.wait(30)
 
-    troupe.play = hang  # type: ignore[method-assign]  # a stage direction, not a mock of ours
-    with pytest.raises(TransactionLost):
+    producers.play = hang  # type: ignore[method-assign]  # scripted behaviour, not a mock of our code
+    with pytest.raises(TransactionAborted):
         publish(hanging)
     publish(hanging)
-    assert troupe.made == 2
+    assert producers.made == 2
+    assert producers.outcomes.entries == [("aborted", "_TIMED_OUT"), ("committed", "")]
 
 
-@pytest.mark.parametrize("step", ["init", "offsets", "commit", "abort"])
-def test_when_the_worker_is_to_stop_no_call_is_waited_for_any_longer(troupe: Troupe, step: str) -> None:
-    """Not even one that began before, with all the time of the world."""
+@pytest.mark.parametrize(
+    ("step", "raised"),
+    [
+        ("init", ViewerConsumerError),
+        ("offsets", TransactionAborted),
+        ("commit", TransactionLost),
+        ("abort", TransactionLost),
+    ],
+)
+def test_a_stop_limits_every_call_under_way(producers: ScriptedProducers, step: str, raised: type[Exception]) -> None:
+    """Also a call that began before the stop with much more time."""
     left = [math.inf]
-    hurried = TransactionOwner(
-        CONFIG, troupe.listened, TimeLimits(300, 300, 300), make=troupe._make, stop_left_s=lambda: left[0]
-    )
-    called: Callable[[str], None] = troupe.play
+    limits = TimeLimits(300, 300, 300, 300, 300)
+    owner = TransactionOwner(CONFIG, producers.outcomes, limits, make=producers._make, stop_left_s=lambda: left[0])
+    called: Callable[[str], None] = producers.play
 
     def hang(call: str) -> None:
         called(call)
         if call == step:
             left[0] = 0.0
-            assert troupe.hold.wait(30)
+            assert producers.hold.wait(30)
 
-    troupe.play = hang  # type: ignore[method-assign]  # as above
-    if step == "abort":
-        hurried.produce("output", b"key", b"value")
-    with pytest.raises(ViewerConsumerError if step == "init" else TransactionLost):
-        hurried.abort() if step == "abort" else publish(hurried)
-    assert troupe.calls[-1] == step
-    assert not hurried.ready
+    producers.play = hang  # type: ignore[method-assign]  # as above
+
+    def run() -> None:
+        owner.init()
+        owner.produce("output", b"key", b"value")
+        owner.abort() if step == "abort" else publish(owner)
+
+    with pytest.raises(raised):
+        run()
+    assert producers.calls[-1] == step
+    assert not owner.ready
 
 
-def test_reports_of_a_producer_that_was_dropped_are_not_taken_for_the_next_ones(troupe: Troupe) -> None:
+def test_a_later_start_that_hangs_is_abandoned_and_tried_again(producers: ScriptedProducers) -> None:
+    limits = TimeLimits(start_s=5, restart_s=0.2, offsets_s=5, end_s=5, room_s=5)
+    owner = TransactionOwner(CONFIG, producers.outcomes, limits, make=producers._make)
+    producers.fail("commit", fatal())
+    with pytest.raises(TransactionLost):
+        publish(owner)
+    called: Callable[[str], None] = producers.play
+
+    def hang(call: str) -> None:
+        called(call)
+        if call == "init" and producers.made == 2:
+            assert producers.hold.wait(30)
+
+    producers.play = hang  # type: ignore[method-assign]  # as above
+    with pytest.raises(TransactionAborted, match="can't begin transactions"):
+        publish(owner)
+    publish(owner)
+    assert producers.made == 3
+
+
+def test_delivery_reports_of_a_dropped_producer_do_not_count_for_the_next(producers: ScriptedProducers) -> None:
     reports: list[DeliveryReport] = []
 
     def make(config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:
         reports.append(on_delivery)
-        return troupe._make(config, last_error, on_delivery)
+        return producers._make(config, last_error, on_delivery)
 
-    owner = TransactionOwner(CONFIG, troupe.listened, FIVE_SECONDS, clock=lambda: troupe.time_s, make=make)
-    troupe.fail("commit", fatal())
+    owner = TransactionOwner(CONFIG, producers.outcomes, FIVE_SECONDS, clock=lambda: producers.time_s, make=make)
+    producers.fail("commit", fatal())
     with pytest.raises(TransactionLost):
         publish(owner)
     reports[0](bare(KafkaError.MSG_SIZE_TOO_LARGE), None)
     publish(owner)
     reports[0](bare(KafkaError.MSG_SIZE_TOO_LARGE), None)
     publish(owner)
-    assert troupe.made == 2
+    assert producers.made == 2
 
 
-def test_a_start_is_tried_again_while_brokers_come_up(troupe: Troupe) -> None:
-    troupe.fail("init", retriable(), retriable(KafkaError.COORDINATOR_LOAD_IN_PROGRESS), None)
-    owner = troupe.owner()
+def test_the_start_is_retried_while_brokers_start(producers: ScriptedProducers) -> None:
+    producers.fail("init", retriable(), retriable(KafkaError.COORDINATOR_LOAD_IN_PROGRESS), None)
+    owner = producers.owner()
     assert not owner.ready
     owner.init()
     assert owner.ready
-    assert troupe.calls == ["init"] * 3
+    assert producers.calls == ["init"] * 3
+
+
+def test_a_later_start_is_retried_while_kafka_is_unavailable_and_stops_nothing(producers: ScriptedProducers) -> None:
+    owner = producers.owner()
+    owner.init()
+    producers.fail("commit", fatal(KafkaError._FENCED))
+    with pytest.raises(TransactionLost):
+        publish(owner)
+    producers.fail("init", *[retriable()] * 60)
+    with pytest.raises(TransactionAborted, match='can\'t begin transactions as "group-one" on nowhere:1'):
+        publish(owner)
+    assert not owner.ready
+    producers.script["init"].clear()
+    publish(owner)
+    assert producers.outcomes.entries[-1] == ("committed", "")
 
 
 @pytest.mark.parametrize(
-    ("errors", "said"),
+    ("errors", "message"),
     [
         ([retriable()] * 1000, 'can\'t begin transactions as "group-one" on nowhere:1: .*bootstrap_servers'),
         ([fatal(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)], "its permissions"),
         ([fatal(KafkaError._UNSUPPORTED_FEATURE)], "Kafka 2.5 or newer"),
     ],
 )
-def test_a_start_that_fails_says_where_and_why(troupe: Troupe, errors: list[KafkaError], said: str) -> None:
-    troupe.fail("init", *errors)
-    with pytest.raises(ViewerConsumerError, match=said):
-        troupe.owner().init()
-    assert troupe.time_s < 6
+def test_a_failed_start_says_where_and_why(
+    producers: ScriptedProducers, errors: list[KafkaError], message: str
+) -> None:
+    producers.fail("init", *errors)
+    with pytest.raises(ViewerConsumerError, match=message):
+        producers.owner().init()
+    assert producers.time_s < 6

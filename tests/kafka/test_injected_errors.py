@@ -18,7 +18,7 @@ from consumer.kafka.failure_budget import FENCE_WINDOW_S, FENCES_ALLOWED
 from consumer.kafka.mock_cluster import MockCluster, find_library
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings.model import KafkaSettings, Settings
-from tests.kafka.stage import Listened
+from tests.kafka.stage import OutcomeLog
 from tests.support.waiting import until
 
 PRODUCE, ADD_PARTITIONS, ADD_OFFSETS, END, COMMIT_OFFSETS = 0, 24, 25, 26, 28
@@ -28,7 +28,7 @@ METADATA = b"CGMDv2:" + (1).to_bytes(4, sys.byteorder) + b"group\0member\0\1"
 
 
 class Stage:
-    """One cluster and one owner for all tests here; a good transaction stands at the end of each."""
+    """One cluster and one owner for all tests here; each test ends with a successful transaction."""
 
     def __init__(self, cluster: MockCluster) -> None:
         self._cluster = cluster
@@ -36,18 +36,18 @@ class Stage:
         cluster.create_topic("input", 1)
         cluster.create_topic("output", 1)
         settings = Settings(kafka=KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, group_id="group"))
-        self.listened = Listened()
+        self.outcomes = OutcomeLog()
         self.owner = TransactionOwner(
-            producer_config(settings, "one"), self.listened, clock=lambda: time.monotonic() + self._ahead_s
+            producer_config(settings, "one"), self.outcomes, clock=lambda: time.monotonic() + self._ahead_s
         )
 
     def reset(self) -> None:
         self._ahead_s += FENCE_WINDOW_S
         self.publish()
-        self.listened.heard.clear()
+        self.outcomes.entries.clear()
 
     def answer(self, request: int, *errors: int) -> None:
-        """The next such requests are answered so."""
+        """Answer the next requests with these errors."""
         codes = (ctypes.c_int * len(errors))(*errors)
         self._cluster.functions.rd_kafka_mock_push_request_errors_array(
             ctypes.c_void_p(self._cluster.handle), ctypes.c_int16(request), ctypes.c_size_t(len(errors)), codes
@@ -89,10 +89,10 @@ def stage(built: Stage) -> Stage:
         (END, KafkaError.COORDINATOR_LOAD_IN_PROGRESS),
     ],
 )
-def test_what_passes_is_waited_for(stage: Stage, request_number: int, code: int) -> None:
+def test_passing_errors_are_waited_for(stage: Stage, request_number: int, code: int) -> None:
     stage.answer(request_number, code, code)
     stage.publish()
-    assert stage.listened.heard == [("committed", "")]
+    assert stage.outcomes.entries == [("committed", "")]
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_what_passes_is_waited_for(stage: Stage, request_number: int, code: int)
         (END, KafkaError.TRANSACTION_ABORTABLE),
     ],
 )
-def test_what_was_not_committed_for_sure_is_aborted_and_goes_out_again(
+def test_a_transaction_that_is_certainly_not_committed_is_aborted_and_sent_again(
     stage: Stage, request_number: int, code: int
 ) -> None:
     stage.answer(request_number, code)
     with pytest.raises(TransactionAborted):
         stage.publish()
     stage.publish()
-    assert [what for what, _ in stage.listened.heard] == ["aborted", "committed"]
+    assert [what for what, _ in stage.outcomes.entries] == ["aborted", "committed"]
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,15 @@ def test_what_was_not_committed_for_sure_is_aborted_and_goes_out_again(
         (END, KafkaError.INVALID_TXN_STATE),
     ],
 )
-def test_what_leaves_the_end_open_takes_a_new_producer(stage: Stage, request_number: int, code: int) -> None:
+def test_errors_that_leave_the_outcome_unknown_take_a_new_producer(
+    stage: Stage, request_number: int, code: int
+) -> None:
     stage.answer(request_number, code)
     with pytest.raises(TransactionLost):
         stage.publish()
     assert not stage.owner.ready
     stage.publish()
-    assert [what for what, _ in stage.listened.heard] == ["lost", "committed"]
+    assert [what for what, _ in stage.outcomes.entries] == ["lost", "committed"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_what_leaves_the_end_open_takes_a_new_producer(stage: Stage, request_num
         (COMMIT_OFFSETS, KafkaError.TOPIC_AUTHORIZATION_FAILED),
     ],
 )
-def test_what_is_not_allowed_stops_the_worker(stage: Stage, request_number: int, code: int) -> None:
+def test_missing_rights_stop_the_worker(stage: Stage, request_number: int, code: int) -> None:
     stage.answer(request_number, code)
     with pytest.raises(ViewerConsumerError, match="its permissions"):
         stage.publish()

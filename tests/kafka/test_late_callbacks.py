@@ -1,4 +1,4 @@
-"""Callbacks that the client library serves when it has gone on already."""
+"""Callbacks that the client library runs while it closes."""
 
 import threading
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tests.support.fakes import RecordingHandler
 
 
 class WithoutGroup:
-    """A client that closes: it knows of no group any more."""
+    """A client that closes: it has left its group."""
 
     def consumer_group_metadata(self) -> NoReturn:
         raise RuntimeError("Consumer group metadata not available")
@@ -25,12 +25,12 @@ class WithoutGroup:
 
 
 class Hanging:
-    """A client that does not come back from closing, and then hears of a rebalance."""
+    """A client whose close hangs, and then calls rebalance callbacks."""
 
     def __init__(self, member: InputConsumer) -> None:
         self._member = member
-        self.go_on = threading.Event()
-        self.over = threading.Event()
+        self.release = threading.Event()
+        self.closed = threading.Event()
 
     def consumer_group_metadata(self) -> bytes:
         return b"of a member"
@@ -42,28 +42,26 @@ class Hanging:
         assert partitions
 
     def close(self) -> None:
-        assert self.go_on.wait(30)
+        assert self.release.wait(30)
         self._member._on_revoke(cast("Consumer", self), [TopicPartition("events", 0)])
         self._member._on_lost(cast("Consumer", self), [TopicPartition("events", 0)])
         self._member._on_assign(cast("Consumer", self), [TopicPartition("events", 1)])
-        self.over.set()
+        self.closed.set()
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         assert not partitions
 
 
-def test_no_handler_runs_in_the_thread_that_closes_not_even_when_it_was_left_behind(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It would commit with a producer that is being closed."""
+def test_no_handler_runs_in_the_thread_that_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not after that thread was left behind: the handler would commit with a producer that is being closed."""
     threads: list[threading.Thread] = []
 
-    class Noting(RecordingHandler):
+    class RecordingThreads(RecordingHandler):
         def on_revoked(self, partitions: Sequence[int]) -> None:
             threads.append(threading.current_thread())
             super().on_revoked(partitions)
 
-    handler = Noting()
+    handler = RecordingThreads()
     made = InputConsumer(consumer_config(Settings()), "events", handler)
     client = Hanging(made)
     monkeypatch.setattr(made, "_consumer", client)
@@ -72,18 +70,18 @@ def test_no_handler_runs_in_the_thread_that_closes_not_even_when_it_was_left_beh
     made._metadata = b"of a member"
     assert made.close(0.05) is False
     assert handler.heard == [("revoked", (0,))]
-    client.go_on.set()
-    assert client.over.wait(30)
+    client.release.set()
+    assert client.closed.wait(30)
     assert handler.heard == [("revoked", (0,))]
     assert threads == [threading.current_thread()]
     assert made.assignment == frozenset()
 
 
-def test_what_is_revoked_when_the_group_is_gone_is_lost() -> None:
+def test_partitions_revoked_after_the_group_was_left_are_lost() -> None:
     handler = RecordingHandler()
     made: Any = InputConsumer(consumer_config(Settings()), "events", handler)
     made._owned.update((0, 1))
-    # An exception here would come out of closing as an error of the interpreter, with a traceback.
+    # An exception here would leave close() as an interpreter error with a traceback.
     made._on_revoke(WithoutGroup(), [TopicPartition("events", 0), TopicPartition("events", 1)])
     assert handler.heard == [("lost", (0, 1))]
     assert made.assignment == frozenset()

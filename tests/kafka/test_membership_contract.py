@@ -1,4 +1,4 @@
-"""What every membership keeps to: the real one on real Kafka, and the fake that other tests build on."""
+"""The contract of group membership, on real Kafka and on the fake that other tests use."""
 
 import threading
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tests.kafka.stage import Stage, joined, read
 from tests.support.fakes import RecordingHandler
 
 
-def test_what_a_handler_raises_comes_out_of_poll_and_no_message_is_lost_with_it(stage: Stage) -> None:
+def test_poll_raises_an_exception_of_a_handler_and_loses_no_message(stage: Stage) -> None:
     stage.write(0, b"a", b"b")
     handler = RecordingHandler()
     handler.failure = RuntimeError("no state for it")
@@ -19,7 +19,7 @@ def test_what_a_handler_raises_comes_out_of_poll_and_no_message_is_lost_with_it(
     assert read(joined(member), 2) == [(0, 0, b"a"), (0, 1, b"b")]
 
 
-def test_closing_revokes_what_is_owned_while_it_can_still_be_committed(stage: Stage) -> None:
+def test_closing_revokes_owned_partitions_while_they_can_still_be_committed(stage: Stage) -> None:
     stage.write(0, b"a")
     owner = stage.owner()
 

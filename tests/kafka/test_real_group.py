@@ -1,4 +1,4 @@
-"""What only real groups do: members that come, go, fall silent, and topics that change under them."""
+"""What only real groups do: members join, leave and fall silent, and topics change while they are read."""
 
 import time
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def poll_all(*members: InputConsumer) -> list[int]:
     return [message.partition() or 0 for member in members for message in member.poll(100, 0.02)]
 
 
-def test_a_partition_is_given_up_before_another_member_has_it_and_goes_on_where_it_was_committed(
+def test_a_partition_is_revoked_before_another_member_gets_it_and_continues_at_its_offset(
     kafka_stage: KafkaStage,
 ) -> None:
     kafka_stage.write(0, b"a", b"b")
@@ -36,7 +36,7 @@ def test_a_partition_is_given_up_before_another_member_has_it_and_goes_on_where_
 
         def on_revoked(self, partitions: Sequence[int]) -> None:
             metadata = self.member.group_metadata()
-            assert metadata is not None, "what is being revoked can still be committed"
+            assert metadata is not None, "partitions being revoked can still be committed"
             owner.commit({(kafka_stage.topic, partition): 1 for partition in partitions}, metadata)
             super().on_revoked(partitions)
             order.append(f"{self.name} gives up {list(self.heard[-1][1])}")
@@ -51,33 +51,46 @@ def test_a_partition_is_given_up_before_another_member_has_it_and_goes_on_where_
     assert first.assignment == {0, 1} - {moved}
     assert order == ["first has [0, 1]", f"first gives up [{moved}]", f"second has [{moved}]"]
     assert kafka_stage.committed() == {moved: 1}
-    # A rebalance that moved nothing of the first member's has changed the generation all the same.
+    # A rebalance that moved none of the first member's partitions has changed the generation all the same.
     until(lambda: (poll_all(first), first.group_metadata() is not None)[1], "the first member can commit again")
 
 
 def test_a_member_that_leaves_hands_over_at_once(kafka_stage: KafkaStage) -> None:
     first, second = kafka_stage.input(RecordingHandler()), kafka_stage.input(RecordingHandler())
-    until(lambda: (poll_all(first, second), len(first.assignment) == len(second.assignment) == 1)[1], "they share")
+    until(
+        lambda: (poll_all(first, second), len(first.assignment) == len(second.assignment) == 1)[1],
+        "both have partitions",
+    )
     began = time.monotonic()
     second.close()
-    until(lambda: (poll_all(first), len(first.assignment) == PARTITIONS)[1], "the first has all", within_s=15)
-    assert time.monotonic() - began < 10, "not by the session timeout"
+    until(
+        lambda: (poll_all(first), len(first.assignment) == PARTITIONS)[1],
+        "the first member has all partitions",
+        within_s=15,
+    )
+    assert time.monotonic() - began < 10, "sooner than by the session timeout"
 
 
 def test_a_member_that_was_silent_too_long_has_lost_its_partitions_and_may_not_commit(kafka_stage: KafkaStage) -> None:
     handler = RecordingHandler()
-    short = {"session.timeout.ms": 6_000, "max.poll.interval.ms": 6_000}  # brokers allow no less
+    short = {"session.timeout.ms": 6_000, "max.poll.interval.ms": 6_000}  # the smallest value that brokers allow
     member = joined(kafka_stage.input(handler, client=short))
     assert isinstance(member, InputConsumer)
     other = kafka_stage.input(RecordingHandler())
-    until(lambda: (other.poll(1, 0.05), len(other.assignment) == PARTITIONS)[1], "another has taken over", within_s=40)
-    assert member.group_metadata() is None, "what it knows of is over"
-    until(lambda: (member.poll(1, 0.05), not member.assignment)[1], "the silent member hears of it")
+    until(
+        lambda: (other.poll(1, 0.05), len(other.assignment) == PARTITIONS)[1],
+        "another member has taken over",
+        within_s=40,
+    )
+    assert member.group_metadata() is None, "the metadata that it has is outdated"
+    until(lambda: (member.poll(1, 0.05), not member.assignment)[1], "the silent member notices it")
     assert {what for what, _ in handler.heard} == {"assigned", "lost"}
     assert member.transient_errors["_MAX_POLL_EXCEEDED"] == 1
 
 
-def test_an_error_of_a_handler_does_not_lose_the_batch_that_came_with_the_rebalance(kafka_stage: KafkaStage) -> None:
+def test_an_exception_of_a_handler_does_not_lose_the_batch_that_came_with_the_rebalance(
+    kafka_stage: KafkaStage,
+) -> None:
     kafka_stage.write(0, *(b"%d" % number for number in range(3_000)))
     handlers = RecordingHandler("first"), RecordingHandler("second")
     first = joined(kafka_stage.input(handlers[0]))
@@ -101,13 +114,13 @@ def test_an_error_of_a_handler_does_not_lose_the_batch_that_came_with_the_rebala
                 offsets[0 if member is first else 1].append(message.offset() or 0)
         return bool(raised) and 2_999 in offsets[0] + offsets[1]
 
-    until(read, "the handler has failed and all is read")
-    # Whoever keeps the partition has read it without a gap.
+    until(read, "the handler has raised and everything is read")
+    # The member that keeps the partition has read it without a gap.
     assert [read_by for read_by in offsets.values() if read_by == list(range(3_000))] != []
     assert len(raised) == 1
 
 
-def test_an_offset_that_is_gone_is_told_with_the_way_out(kafka_stage: KafkaStage) -> None:
+def test_an_offset_that_is_gone_is_reported_with_the_command_that_resolves_it(kafka_stage: KafkaStage) -> None:
     kafka_stage.write(0, b"a", b"b", b"c")
     admin, gone = (
         AdminClient({"bootstrap.servers": kafka_stage.bootstrap_servers}),
@@ -122,29 +135,29 @@ def test_an_offset_that_is_gone_is_told_with_the_way_out(kafka_stage: KafkaStage
         failures.update(member.pop_failures())
         return bool(failures)
 
-    until(is_told, "it is told")
+    until(is_told, "the reason is reported")
     assert failures.keys() == {0}
     assert failures[0].startswith(f"{kafka_stage.topic}-0: the offset to read on from is not in it")
-    assert failures[0].endswith("viewer-consumer state reset --partition 0 --from earliest")
+    assert failures[0].endswith("so some records were never counted")
 
 
-def test_a_topic_that_goes_away_stops_with_its_name(kafka_stage: KafkaStage) -> None:
+def test_a_deleted_topic_is_an_error_with_its_name(kafka_stage: KafkaStage) -> None:
     member = joined(kafka_stage.input(RecordingHandler(), client={"topic.metadata.refresh.interval.ms": 500}))
     delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.topic])
     with pytest.raises(ViewerConsumerError, match=f'input topic "{kafka_stage.topic}" is not there any more'):
-        until(lambda: bool(member.poll(10, 0.1)), "never")
+        until(lambda: bool(member.poll(10, 0.1)), "an error is raised")
 
 
-def test_a_member_whose_name_another_has_taken_stops_and_says_so(kafka_stage: KafkaStage) -> None:
+def test_a_member_whose_instance_id_is_taken_by_another_stops_with_the_reason(kafka_stage: KafkaStage) -> None:
     named = {"group.instance.id": "one"}
     first = joined(kafka_stage.input(RecordingHandler(), client=named))
     second = kafka_stage.input(RecordingHandler(), client=named)
-    until(lambda: (second.poll(1, 0.05), len(second.assignment) == PARTITIONS)[1], "the second has its place")
+    until(lambda: (second.poll(1, 0.05), len(second.assignment) == PARTITIONS)[1], "the second member has joined")
     with pytest.raises(ViewerConsumerError, match=r"fenced by other consumer.*group\.instance\.id"):
-        until(lambda: bool(first.poll(1, 0.05)), "never")
+        until(lambda: bool(first.poll(1, 0.05)), "an error is raised")
 
 
-def test_a_poll_never_holds_up_a_signal_for_long(kafka_stage: KafkaStage) -> None:
+def test_a_poll_never_delays_a_signal_for_long(kafka_stage: KafkaStage) -> None:
     member = joined(kafka_stage.input(RecordingHandler()))
     began = time.monotonic()
     assert member.poll(1000, 5.0) == []

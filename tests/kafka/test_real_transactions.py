@@ -9,20 +9,20 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.config import producer_config
 from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
-from tests.kafka.stage import KafkaStage, Listened
+from tests.kafka.stage import KafkaStage, OutcomeLog
 from tests.support.topics import create_topic, delete_topics, ends, read_committed, read_uncommitted, unique
 from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("refused_by", ["client", "broker"])
-def test_a_record_that_is_too_large_aborts_and_the_next_transaction_goes_through(
+def test_a_record_that_is_too_large_aborts_and_the_next_transaction_commits(
     kafka_stage: KafkaStage, refused_by: str
 ) -> None:
     delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.output])
     kafka_stage.output = unique("small")
     create_topic(kafka_stage.bootstrap_servers, kafka_stage.output, 1, {"max.message.bytes": "1000"})
-    listened = Listened()
-    owner, metadata = kafka_stage.owner(listener=listened), kafka_stage.metadata()
+    outcomes = OutcomeLog()
+    owner, metadata = kafka_stage.owner(listener=outcomes), kafka_stage.metadata()
 
     def publish_too_much() -> None:
         owner.produce(kafka_stage.output, b"a", b"fits")
@@ -36,11 +36,11 @@ def test_a_record_that_is_too_large_aborts_and_the_next_transaction_goes_through
     owner.commit({(kafka_stage.topic, 0): 2}, metadata)
     assert [each.value for each in kafka_stage.published()] == [b"1"]
     assert kafka_stage.committed() == {0: 2}
-    assert listened.heard == [("aborted", "MSG_SIZE_TOO_LARGE"), ("committed", "")]
+    assert outcomes.entries == [("aborted", "MSG_SIZE_TOO_LARGE"), ("committed", "")]
 
 
 def test_keys_are_placed_where_java_clients_place_them(kafka_stage: KafkaStage) -> None:
-    """Hashes as Kafka's own test of its murmur2 has them; a partition is one without its sign, modulo their number."""
+    """Hashes from Kafka's own test of murmur2; the partition is the hash without its sign bit modulo their count."""
     hashes = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
     delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.output])
     create_topic(kafka_stage.bootstrap_servers, kafka_stage.output, 7)
@@ -54,7 +54,7 @@ def test_keys_are_placed_where_java_clients_place_them(kafka_stage: KafkaStage) 
     }
 
 
-def test_what_was_written_before_an_abort_is_there_but_hidden(kafka_stage: KafkaStage) -> None:
+def test_records_of_an_aborted_transaction_are_in_the_topic_but_hidden(kafka_stage: KafkaStage) -> None:
     owner = kafka_stage.owner()
     owner.produce(kafka_stage.output, b"a", b"hidden")
     until(
@@ -68,7 +68,7 @@ def test_what_was_written_before_an_abort_is_there_but_hidden(kafka_stage: Kafka
     assert kafka_stage.published() == []
 
 
-def test_many_more_records_than_the_queue_holds_go_out_in_one_transaction(kafka_stage: KafkaStage) -> None:
+def test_one_transaction_can_hold_many_more_records_than_the_queue(kafka_stage: KafkaStage) -> None:
     owner = kafka_stage.owner(client={"queue.buffering.max.messages": 500})
     records = [(b"%d" % number, b"value") for number in range(5_000)]
     owner.produce_all(kafka_stage.output, records)
@@ -76,12 +76,14 @@ def test_many_more_records_than_the_queue_holds_go_out_in_one_transaction(kafka_
     assert [each.key for each in kafka_stage.published()] == [key for key, _ in records]
 
 
-def test_a_transaction_that_the_broker_ended_for_its_age_is_a_loss(kafka_stage: KafkaStage) -> None:
+def test_a_transaction_that_the_broker_aborted_for_its_age_is_a_loss(kafka_stage: KafkaStage) -> None:
     owner, metadata = kafka_stage.owner(client={"transaction.timeout.ms": 1_000}), kafka_stage.metadata()
     owner.produce(kafka_stage.output, b"a", b"too slow")
-    # What the broker ends, at one of its rounds, has a marker behind it.
+    # A transaction that the broker aborts, in one of its rounds, has a marker after it.
     servers, output = kafka_stage.bootstrap_servers, kafka_stage.output
-    until(lambda: ends(servers, output, "read_committed") == {0: 2}, "the broker has ended it", within_s=30)
+    until(
+        lambda: ends(servers, output, "read_committed") == {0: 2}, "the broker has aborted the transaction", within_s=30
+    )
     with pytest.raises(TransactionLost):
         owner.commit({(kafka_stage.topic, 0): 1}, metadata)
     owner.produce(kafka_stage.output, b"a", b"2")
@@ -89,12 +91,12 @@ def test_a_transaction_that_the_broker_ended_for_its_age_is_a_loss(kafka_stage: 
     assert [each.value for each in kafka_stage.published()] == [b"2"]
 
 
-def test_without_brokers_a_start_fails_in_time_and_says_why(kafka_stage: KafkaStage) -> None:
+def test_without_brokers_a_start_fails_in_time_with_the_reason(kafka_stage: KafkaStage) -> None:
     settings = kafka_stage.settings()
     nowhere = settings.model_copy(
         update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})}
     )
-    owner = TransactionOwner(producer_config(nowhere, "one"), Listened(), TimeLimits(1, 1, 1))
+    owner = TransactionOwner(producer_config(nowhere, "one"), OutcomeLog(), TimeLimits(start_s=1, end_s=1, room_s=1))
     began = time.monotonic()
     with pytest.raises(ViewerConsumerError, match=r"can't begin transactions .* on 127\.0\.0\.1:1: .*refused"):
         owner.init()

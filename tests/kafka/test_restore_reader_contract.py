@@ -1,4 +1,4 @@
-"""What every reader of a restore keeps to: the real one on real Kafka, and the fake that other tests build on."""
+"""The contract of restore readers, on real Kafka and on the fake that other tests use."""
 
 from consumer.kafka.protocols import Bounds, LookUp, RestoreReader
 from tests.kafka.stage import Stage
@@ -13,7 +13,7 @@ def known(look_up: LookUp, partition: int) -> Bounds:
 
 
 def read(reader: RestoreReader, topic: str, partition: int, end: int) -> list[tuple[int, bytes | None]]:
-    """The values up to an offset, by their offsets."""
+    """Return the values up to an offset, by offset."""
     records: list[tuple[int, bytes | None]] = []
 
     def enough() -> bool:
@@ -22,26 +22,26 @@ def read(reader: RestoreReader, topic: str, partition: int, end: int) -> list[tu
             records.append((message.offset() or 0, message.value()))
         return reader.reached(topic, partition) >= end
 
-    until(enough, f"all below {end} is read")
+    until(enough, f"all records below offset {end} are read")
     return records
 
 
-def test_bounds_of_a_partition_that_nobody_has_touched(stage: Stage) -> None:
+def test_bounds_of_an_untouched_partition_are_empty(stage: Stage) -> None:
     assert known(stage.restore_reader().look_up([0, 1]), 1) == Bounds(None, 0, 0, 0)
 
 
-def test_bounds_say_where_group_state_and_input_stand(stage: Stage) -> None:
+def test_bounds_are_those_of_group_state_and_input(stage: Stage) -> None:
     stage.write(0, b"a", b"b", b"c")
     owner = stage.owner()
     owner.produce(stage.state, b"key", b"value", None, 0)
     owner.commit({(stage.topic, 0): 2}, stage.metadata())
     look_up = stage.restore_reader().look_up([0, 1])
     assert known(look_up, 0)._replace(state_end=0) == Bounds(2, 0, 0, 3)
-    assert known(look_up, 0).state_end >= 1, "a marker may take an offset"
+    assert known(look_up, 0).state_end >= 1, "a marker may occupy an offset"
     assert known(look_up, 1) == Bounds(None, 0, 0, 0)
 
 
-def test_state_is_read_as_it_was_committed_up_to_its_end(stage: Stage) -> None:
+def test_state_is_read_as_committed_up_to_its_end(stage: Stage) -> None:
     owner = stage.owner()
     owner.produce_all(stage.state, [(b"k", b"1"), (b"l", b"2"), (b"k", None)], 1)
     owner.commit({(stage.topic, 1): 0}, stage.metadata())
@@ -53,17 +53,17 @@ def test_state_is_read_as_it_was_committed_up_to_its_end(stage: Stage) -> None:
     assert [value for _, value in read(reader, stage.state, 1, end)] == [b"1", b"2", None]
 
 
-def test_input_is_read_from_any_offset_and_again(stage: Stage) -> None:
+def test_input_can_be_read_repeatedly_from_any_offset(stage: Stage) -> None:
     stage.write(0, b"a", b"b", b"c")
     reader = stage.restore_reader()
     reader.read(stage.topic, 0, 1)
     assert read(reader, stage.topic, 0, 3) == [(1, b"b"), (2, b"c")]
     reader.stop(stage.topic, 0)
     stage.write(0, b"d")
-    assert reader.poll(10, 0.2) == [], "it was told to stop"
+    assert reader.poll(10, 0.2) == [], "reading was stopped"
     reader.read(stage.topic, 0, 2)
     assert read(reader, stage.topic, 0, 4) == [(2, b"c"), (3, b"d")]
 
 
-def test_stopping_what_is_not_read_does_nothing(stage: Stage) -> None:
+def test_stopping_a_partition_that_is_not_read_does_nothing(stage: Stage) -> None:
     stage.restore_reader().stop(stage.topic, 0)

@@ -1,4 +1,4 @@
-"""Clusters whose brokers don't all know the same yet, or take their time."""
+"""Clusters whose brokers do not have the same metadata yet, or answer slowly."""
 
 import threading
 from collections import Counter
@@ -23,7 +23,7 @@ PARTITIONS = 4
 
 
 class ForgetfulCluster:
-    """Another process has made the dead-letter topic; every second broker that is asked has not heard of new topics."""
+    """Another process has created the dead-letter topic; every second broker does not know new topics yet."""
 
     def __init__(self, kafka: KafkaSettings, _answer_within_s: float) -> None:
         self._asked: Counter[str] = Counter()
@@ -45,7 +45,7 @@ class ForgetfulCluster:
     def config(self, _topic: str) -> None: ...
 
 
-def test_a_topic_that_was_seen_is_there_whatever_the_next_broker_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_that_one_broker_knows_exists_whatever_the_next_broker_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "Cluster", ForgetfulCluster)
     layout = topics.check_topics(KafkaSettings())
     assert {topic.role: topic.created for topic in layout.topics} == {
@@ -88,6 +88,9 @@ class Leaderless:
         return ViewerConsumerError(f"{doing}: {error.str()}")
 
 
+TOPICS = Topics(KafkaSettings(bootstrap_servers="broker:9092", input_topic="events", state_topic="state"))
+
+
 @pytest.fixture
 def clients() -> Leaderless:
     return Leaderless()
@@ -96,7 +99,7 @@ def clients() -> Leaderless:
 @pytest.fixture
 def look_up(clients: Any) -> Iterator[BoundsLookUp]:
     closed = threading.Event()
-    made = BoundsLookUp([0, 1], Topics("events", "state", "broker:9092"), clients, closed, lambda: None)
+    made = BoundsLookUp([0, 1], TOPICS, clients, closed, lambda: None)
     thread = threading.Thread(target=made.run)
     thread.start()
     yield made
@@ -108,7 +111,7 @@ def test_a_partition_without_a_leader_delays_no_other_and_is_asked_for_until_it_
     look_up: BoundsLookUp, clients: Leaderless
 ) -> None:
     until(lambda: look_up.bounds(0) == Bounds(5, 70, 3, 9), "partition 0 is known")
-    until(lambda: look_up.reason(1) != "", "there is a reason")
+    until(lambda: look_up.reason(1) != "", "a reason is given")
     assert look_up.bounds(1) is None
     assert "leader" in look_up.reason(1).lower()
     clients.has_leader.set()
@@ -120,19 +123,19 @@ def test_a_refusal_ends_the_look_up() -> None:
     clients.ends = lambda _topic, partitions, **_: dict.fromkeys(
         partitions, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     )
-    made = BoundsLookUp([0], Topics("events", "state", "broker:9092"), clients, threading.Event(), lambda: None)
+    made = BoundsLookUp([0], TOPICS, clients, threading.Event(), lambda: None)
     made.run()
     with pytest.raises(ViewerConsumerError, match="can't look up where a restore begins"):
         made.bounds(0)
 
 
-def test_a_state_topic_with_too_few_partitions_is_told_with_the_command_and_grown_where_it_may() -> None:
+def test_a_state_topic_with_too_few_partitions_is_reported_with_the_command_and_grown_if_allowed() -> None:
     clients: Any = Leaderless()
     closed = threading.Event()
     clients.ends = lambda _topic, partitions, **_: dict.fromkeys(
         partitions, KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
     )
-    made = BoundsLookUp([7], Topics("events", "state", "broker:9092"), clients, closed, closed.set)
+    made = BoundsLookUp([7], TOPICS, clients, closed, closed.set)
     made.run()
     assert made.reason(7) == (
         'state topic "state" has no partition 7: set kafka.create_topics = true, or run kafka-topics.sh '
@@ -145,7 +148,7 @@ class Answered(NamedTuple):
 
 
 class HalfAnAnswer:
-    """As the client library gives it where the leader of partition 1 is down and another's is not."""
+    """The answer of the client library if the leader of partition 1 is down and the other leader is up."""
 
     def list_offsets(self, wanted: Iterable[TopicPartition], **_: object) -> dict[TopicPartition, Future[Answered]]:
         answers: dict[TopicPartition, Future[Answered]] = {place: Future() for place in wanted}
@@ -157,7 +160,7 @@ class HalfAnAnswer:
         return answers
 
 
-def test_a_state_is_not_empty_because_its_end_is_not_known() -> None:
+def test_state_with_an_unknown_end_is_not_empty() -> None:
     admin: Any = HalfAnAnswer()
     clients = Clients(cast("Consumer", None), admin, "broker:9092", LastClientError(), TIMEOUTS)
     ends = clients.ends("state", [0, 1, 2], one_by_one=False)

@@ -95,6 +95,7 @@ def test_partition_statistics() -> None:
         "viewer_consumer_activities_held": 10,
         "viewer_consumer_state_bytes": 7,
         "viewer_consumer_checkpoint_age_seconds": 8.5,
+        "viewer_consumer_held_records": 0,
     }
 
 

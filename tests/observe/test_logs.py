@@ -58,6 +58,15 @@ def test_the_level_holds_for_both_kinds_of_loggers() -> None:
     assert [line["event"] for line in lines(stream)] == ["loud", "loud too"]
 
 
+def test_what_clients_do_to_the_http_server_is_not_logged() -> None:
+    stream = io.StringIO()
+    set_up_logs("debug", stream, {})
+    logging.getLogger("waitress.queue").warning("Task queue depth is 1")
+    logging.getLogger("waitress").info("Client disconnected while serving /")
+    logging.getLogger("waitress").error("uncaptured python exception")
+    assert [line["event"] for line in lines(stream)] == ["uncaptured python exception"]
+
+
 def test_librdkafkas_lines_come_out_like_all_others() -> None:
     stream = io.StringIO()
     set_up_logs("info", stream, {})

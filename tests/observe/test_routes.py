@@ -15,7 +15,7 @@ class HttpClient:
         self.clock = Clock(1000.0)
         self.board = SnapshotBoard(self.clock())
         metrics = worker_metrics(self.board, self.clock)
-        self.routes = Routes(metrics.registry, self.board, self.clock, tick_stale_after_s=30.0)
+        self.routes = Routes(metrics.registry, self.board, self.clock)
 
 
 @pytest.fixture

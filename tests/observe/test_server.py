@@ -2,9 +2,9 @@ import contextlib
 import socket
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from http.client import HTTPConnection
 
 import pytest
@@ -12,8 +12,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from consumer.errors import ViewerConsumerError
-from consumer.observe.routes import Routes
-from consumer.observe.server import MAX_CONNECTIONS, MAX_REQUEST_LINE_BYTES, StatusServer
+from consumer.observe.connections import (
+    MAX_BODY_BYTES,
+    MAX_CONNECTIONS,
+    MAX_HEAD_BYTES,
+    MAX_UNSENT_BYTES,
+    MAX_WAITING_REQUESTS,
+)
+from consumer.observe.routes import Answer, Routes
+from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
 from tests.observe.samples import Clock, snapshot, stream, worker_metrics
 
@@ -134,27 +141,46 @@ def test_a_client_that_never_finishes_is_cut_off(serve: Callable[..., StatusServ
         assert read_all(dripping) == b""
 
 
-def test_past_the_limit_connections_are_turned_away_and_room_comes_back(serve: Callable[..., StatusServer]) -> None:
-    clock = Clock(0.0)
-    server = serve(monotonic=clock)
+def test_at_the_limit_the_oldest_connection_makes_room(server: StatusServer) -> None:
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(connect(server)) for _ in range(MAX_CONNECTIONS)]
-        with connect(server) as one_too_many:
-            assert read_all(one_too_many) == b""
-        clock.now_s += 60.0
-        assert [read_all(client) for client in idle] == [b""] * MAX_CONNECTIONS
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            assert ask(server, "/healthz")[0] == 200
-            return
-    pytest.fail("the server answers no more")
+        assert ask(server, "/healthz")[0] == 200
+        assert read_all(idle[0]) == b""
+        idle[1].sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert read_all(idle[1]).endswith(b"ok\n")
 
 
-def test_an_overlong_request_line_is_refused(server: StatusServer) -> None:
+@pytest.mark.parametrize("head", [b"GET /", b"GET / HTTP/1.1\r\nX: "])
+def test_an_overlong_head_is_refused(server: StatusServer, head: bytes) -> None:
     with connect(server) as client:
-        client.sendall(b"GET /" + b"x" * MAX_REQUEST_LINE_BYTES)
-        assert b" 414 " in read_all(client).split(b"\r\n")[0]
+        client.sendall(head.ljust(MAX_HEAD_BYTES, b"x"))
+        assert b" 431 " in read_all(client).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"Content-Length: 5\r\n\r\nhello", b"405"),
+        (b"Content-Length: 99999\r\n\r\n", b"413"),
+        (b"Content-Length: 99999\r\nExpect: 100-continue\r\n\r\n" + b"x" * MAX_BODY_BYTES, b"413"),
+        (b"Transfer-Encoding: chunked\r\n\r\n1000\r\n" + b"x" * MAX_BODY_BYTES, b"413"),
+        (b"Content-Length: -1\r\n\r\n", b"400"),
+    ],
+)
+def test_bodies_are_refused(server: StatusServer, head: bytes, status: bytes) -> None:
+    with connect(server) as client:
+        client.sendall(b"POST /metrics HTTP/1.1\r\n" + head)
+        answer = read_all(client).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert answer.split(b" ")[1] == status
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_a_connection_has_one_answer(server: StatusServer, version: bytes) -> None:
+    with connect(server) as client:
+        client.sendall(b"GET /healthz HTTP/%b\r\nConnection: keep-alive\r\n\r\n" % version * 3)
+        answer = read_all(client)
+        assert answer.count(b"HTTP/") == 1
+        assert answer.count(b"Connection: close\r\n") == 1
 
 
 @pytest.mark.parametrize("noise", [b"\r\n", b"\x16\x03\x01\x02\x00\x01\x00\r\n", b"GET\r\n\r\n", b"\0\0\0\0\r\n\r\n"])
@@ -164,6 +190,12 @@ def test_noise_does_no_harm(server: StatusServer, noise: bytes) -> None:
         client.shutdown(socket.SHUT_WR)
         read_all(client)
     assert ask(server, "/healthz")[0] == 200
+
+
+def test_urgent_data_ends_its_connection(server: StatusServer) -> None:
+    with connect(server) as client:
+        client.send(b"x", socket.MSG_OOB)
+        assert read_all(client) == b""
 
 
 class BrokenCollector:
@@ -214,20 +246,114 @@ class WaitingCollector:
         return []
 
 
-def test_the_loop_counts_on_while_a_scrape_runs(serve: Callable[..., StatusServer]) -> None:
-    metrics = worker_metrics()
-    waiting = WaitingCollector()
-    metrics.registry.register(waiting)
-    server = serve(routes(metrics.registry))
-    answers: list[int] = []
-    scrape = threading.Thread(target=lambda: answers.append(ask(server, "/metrics")[0]))
-    scrape.start()
-    try:
+SCRAPE = b"GET /metrics HTTP/1.0\r\n\r\n"
+
+
+@contextlib.contextmanager
+def scraping(server: StatusServer, waiting: WaitingCollector) -> Iterator[socket.socket]:
+    """A client whose scrape is being computed."""
+    with connect(server) as client:
+        client.sendall(SCRAPE)
         assert waiting.entered.wait(DEADLINE_S)
+        try:
+            yield client
+        finally:
+            waiting.go_on.set()
+
+
+@pytest.fixture
+def waiting() -> WaitingCollector:
+    return WaitingCollector()
+
+
+@pytest.fixture
+def waiting_routes(waiting: WaitingCollector) -> Routes:
+    metrics = worker_metrics()
+    metrics.registry.register(waiting)
+    return routes(metrics.registry)
+
+
+def test_the_loop_counts_on_while_a_scrape_runs(serve: Callable[..., StatusServer]) -> None:
+    metrics, waiting = worker_metrics(), WaitingCollector()
+    metrics.registry.register(waiting)
+    with scraping(serve(routes(metrics.registry)), waiting) as client:
         metrics.count_ignored(1)
         metrics.observe_poll_gap(0.1)
-        assert not answers
-    finally:
         waiting.go_on.set()
-        scrape.join(DEADLINE_S)
-    assert answers == [200]
+        assert b" 200 " in read_all(client).split(b"\r\n")[0]
+
+
+def test_a_request_that_is_being_answered_does_not_make_room(
+    serve: Callable[..., StatusServer], waiting: WaitingCollector, waiting_routes: Routes
+) -> None:
+    server = serve(waiting_routes)
+    with scraping(server, waiting) as client, contextlib.ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS + 1):
+            stack.enter_context(connect(server))
+        assert ask(server, "/healthz")[0] == 200
+        waiting.go_on.set()
+        assert b" 200 " in read_all(client).split(b"\r\n")[0]
+
+
+def test_requests_past_the_limit_are_refused_and_probes_are_not(
+    serve: Callable[..., StatusServer], waiting: WaitingCollector, waiting_routes: Routes
+) -> None:
+    clock = Clock(0.0)
+    server = serve(waiting_routes, clock)
+    with scraping(server, waiting), contextlib.ExitStack() as stack:
+        queue = [stack.enter_context(connect(server)) for _ in range(MAX_WAITING_REQUESTS)]
+        for client in queue:
+            client.sendall(SCRAPE)
+        status, _, body = ask(server, "/metrics")
+        assert (status, b"16 other requests wait" in body) == (503, True)
+        assert ask(server, "/healthz")[0] == ask(server, "/readyz")[0] == 200
+        clock.now_s += 60.0
+        assert [read_all(client) for client in queue] == [b""] * MAX_WAITING_REQUESTS
+        waiting.go_on.set()
+        assert ask(server, "/metrics")[0] == 200
+
+
+class LargeAnswers(Routes):
+    """Answers of which the kernel's buffers hold a small part."""
+
+    def __init__(self) -> None:
+        self.body = bytes(MAX_UNSENT_BYTES // 3)
+
+    def answer(self, method: str, path: str, accept: str = "", accept_encoding: str = "") -> Answer:  # noqa: ARG002
+        return Answer(HTTPStatus.OK, self.body)
+
+
+def test_answers_that_nobody_reads_do_not_fill_the_memory(serve: Callable[..., StatusServer]) -> None:
+    answers = LargeAnswers()
+    server = serve(answers)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(5)]
+        for client in clients:
+            client.sendall(SCRAPE)
+        assert len(read_all(clients[-1])) > len(answers.body)
+        assert len(read_all(clients[0])) < len(answers.body)
+
+
+def test_close_is_quick_while_a_scrape_hangs(
+    serve: Callable[..., StatusServer], waiting: WaitingCollector, waiting_routes: Routes
+) -> None:
+    server = serve(waiting_routes)
+    with scraping(server, waiting) as client:
+        begun = time.monotonic()
+        server.close()
+        assert time.monotonic() - begun < 3.0
+        assert read_all(client) == b""
+
+
+def test_it_listens_on_ipv6() -> None:
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        server = StatusServer("::1", 0, routes(), time.monotonic)
+        server.start()
+        try:
+            assert server.address == f"http://[::1]:{server.port}"
+            with urllib.request.urlopen(f"{server.address}/healthz", timeout=DEADLINE_S) as answer:  # noqa: S310  # ours
+                assert answer.status == 200
+        finally:
+            server.close()
+        return
+    pytest.skip("this machine has no IPv6")

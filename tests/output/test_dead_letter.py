@@ -1,7 +1,6 @@
-"""Dead letters keep the record as it came and never outgrow the producer."""
+"""Dead letters keep the record unchanged and never exceed the producer's limit."""
 
 from consumer.output.dead_letter import (
-    MAX_BYTES,
     OFFSET,
     TIMESTAMP_MS,
     Cause,
@@ -22,7 +21,7 @@ CAUSE = Cause(
 HEADERS: Headers = [("trace", b"\xff"), ("empty", None)]
 
 
-def letter(
+def dead_letter(
     key: bytes | None = b"key",
     value: bytes | None = b"\0\1\2",
     headers: Headers = HEADERS,
@@ -30,17 +29,17 @@ def letter(
     timestamp_ms: int = 1_700_000_000_000,
     cause: CauseHeaders = CAUSE,
 ) -> DeadLetter:
-    (made,) = Rejected([offset], [timestamp_ms], [key], [value], [headers], [cause]).dead_letters()
+    (made,) = Rejected([offset], [timestamp_ms], [key], [value], [headers], [cause]).dead_letters(1_000_000)
     return made
 
 
-def size(letter: DeadLetter) -> int:
-    key, value, headers = letter
+def size(record: DeadLetter) -> int:
+    key, value, headers = record
     return len(key or b"") + len(value or b"") + sum(len(name) + len(content or b"") for name, content in headers)
 
 
-def test_a_dead_letter_is_the_record_as_it_came_and_says_why() -> None:
-    key, value, headers = letter()
+def test_a_dead_letter_holds_the_record_unchanged_with_the_reason() -> None:
+    key, value, headers = dead_letter()
     assert (key, value) == (b"key", b"\0\1\2")
     assert headers[:2] == HEADERS
     assert dict(headers[2:]) == {
@@ -55,39 +54,39 @@ def test_a_dead_letter_is_the_record_as_it_came_and_says_why() -> None:
     }
 
 
-def test_each_of_many_has_its_own_place_and_cause() -> None:
+def test_each_of_many_dead_letters_has_its_own_position_and_reason() -> None:
     other = (("reason", "another"),)
     rejected = Rejected([3, 5], [-1, 8], [b"a", None], [None, b"v"], [HEADERS, ()], [other, CAUSE])
     for _ in ("sent", "sent again"):
-        assert list(rejected.dead_letters()) == [
-            letter(b"a", None, HEADERS, offset=3, timestamp_ms=-1, cause=other),
-            letter(None, b"v", (), offset=5, timestamp_ms=8),
+        assert list(rejected.dead_letters(1_000_000)) == [
+            dead_letter(b"a", None, HEADERS, offset=3, timestamp_ms=-1, cause=other),
+            dead_letter(None, b"v", (), offset=5, timestamp_ms=8),
         ]
-    first, second = rejected.dead_letters()
+    first, second = rejected.dead_letters(1_000_000)
     assert (first[:2], first[2][-2:]) == ((b"a", None), [(OFFSET, "3"), (TIMESTAMP_MS, "-1")])
     assert (second[:2], second[2]) == ((None, b"v"), [*CAUSE, (OFFSET, "5"), (TIMESTAMP_MS, "8")])
 
 
-def test_a_tombstone_stays_one() -> None:
-    assert letter(key=None, value=None)[:2] == (None, None)
+def test_a_tombstone_keeps_its_null_value() -> None:
+    assert dead_letter(key=None, value=None)[:2] == (None, None)
 
 
 def test_an_oversized_record_is_cut_and_says_so() -> None:
-    made = letter(value=b"v" * 2_000_000, headers=[("big", b"h" * 500_000)])
+    made = dead_letter(value=b"v" * 2_000_000, headers=[("big", b"h" * 500_000)])
     assert made[1] is not None
-    assert size(made) <= MAX_BYTES
+    assert size(made) <= 900_000
     assert dict(made[2])["viewer_consumer.value_bytes"] == "2000000"
     assert dict(made[2])["viewer_consumer.headers_dropped"] == "1"
 
 
-def test_many_headers_of_nothing_count_for_what_they_take() -> None:
-    _, _, headers = letter(headers=[("", None)] * 200_000)
+def test_many_empty_headers_count_with_their_encoded_size() -> None:
+    _, _, headers = dead_letter(headers=[("", None)] * 200_000)
     assert dict(headers)["viewer_consumer.headers_dropped"] == "200000"
-    _, _, kept = letter(headers=[("", None)] * 1_000)
+    _, _, kept = dead_letter(headers=[("", None)] * 1_000)
     assert len(kept) == 1_008
 
 
 def test_an_oversized_key_is_cut_too() -> None:
-    made = letter(key=b"k" * 1_000_000, value=b"v")
-    assert size(made) <= MAX_BYTES
+    made = dead_letter(key=b"k" * 1_000_000, value=b"v")
+    assert size(made) <= 900_000
     assert dict(made[2])["viewer_consumer.key_bytes"] == "1000000"

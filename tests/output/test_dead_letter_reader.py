@@ -1,4 +1,4 @@
-"""Dead letters read back: what is asked for, and that nothing in them commands a terminal."""
+"""Reading dead letters back: filters, and protection of the terminal from their contents."""
 
 import base64
 import json
@@ -20,25 +20,25 @@ from consumer.output.dead_letter_reader import (
 from consumer.runtime.text import escaped, time_text
 
 
-def letter(
+def dead_letter(
     reason: str = "truncated", input_partition: int = 2, timestamp_ms: int = 1_700_000_001_000, offset: int = 5
 ) -> DeadLetterRecord:
-    """One as it comes back from Kafka."""
+    """Return a dead letter as Kafka returns it."""
     cause = Cause("viewer-events", input_partition, "my-group", reason, "it ends", "id 7")
     rejected = Rejected([17], [1_700_000_000_000], [b"key"], [b"\0\1ab"], [()], [cause.headers()])
-    ((key, value, ours),) = rejected.dead_letters()
+    ((key, value, ours),) = rejected.dead_letters(1_000_000)
     headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in ours]
     return DeadLetterRecord(3, offset, timestamp_ms, key, value, headers)
 
 
-def test_a_line_says_where_when_and_why() -> None:
-    assert as_line(letter()) == "3:5  2023-11-14T22:13:21.000Z  truncated  from 2:17  id 7  4 bytes"
+def test_a_line_shows_position_time_and_reason() -> None:
+    assert as_line(dead_letter()) == "3:5  2023-11-14T22:13:21.000Z  truncated  from 2:17  id 7  4 bytes"
     nobodys = DeadLetterRecord(0, 0, -1, None, None, [])
     assert as_line(nobodys) == f"0:0  no time  {UNKNOWN}  from :  -  no value"
 
 
-def test_one_is_shown_with_all_that_it_holds() -> None:
-    lines = list(as_text(letter()))
+def test_one_dead_letter_is_shown_completely() -> None:
+    lines = list(as_text(dead_letter()))
     assert lines[:6] == [
         "dead letter  3:5 at 2023-11-14T22:13:21.000Z",
         "reason       truncated: it ends",
@@ -52,8 +52,8 @@ def test_one_is_shown_with_all_that_it_holds() -> None:
     assert lines[-1].split() == ["00000000", "00", "01", "61", "62", "..ab"]
 
 
-def test_json_has_every_byte() -> None:
-    found = json.loads(json.dumps(as_json(letter())))
+def test_json_holds_every_byte() -> None:
+    found = json.loads(json.dumps(as_json(dead_letter())))
     assert (found["partition"], found["offset"], found["reason"], found["input_offset"]) == (3, 5, "truncated", "17")
     assert base64.b64decode(found["value"]) == b"\0\1ab"
 
@@ -70,13 +70,17 @@ def test_json_has_every_byte() -> None:
         (DeadLetterFilter(reasons=frozenset({"truncated"}), partitions=frozenset({4}), until_ms=3_001), [2]),
     ],
 )
-def test_what_is_asked_for(wanted: DeadLetterFilter, offsets: list[int]) -> None:
-    dead_letters = [letter("truncated", 2, 1_000, 0), letter("future", 2, 2_000, 1), letter("truncated", 4, 3_000, 2)]
+def test_filters_select_dead_letters(wanted: DeadLetterFilter, offsets: list[int]) -> None:
+    dead_letters = [
+        dead_letter("truncated", 2, 1_000, 0),
+        dead_letter("future", 2, 2_000, 1),
+        dead_letter("truncated", 4, 3_000, 2),
+    ]
     assert [each.offset for each in dead_letters if wanted.matches(each)] == offsets
 
 
 def test_counts_are_by_reason_and_partition() -> None:
-    dead_letters = [letter(), letter(), letter("future"), letter("truncated", 4)]
+    dead_letters = [dead_letter(), dead_letter(), dead_letter("future"), dead_letter("truncated", 4)]
     assert list(as_counts(dead_letters)) == [
         "         2  truncated  partition 2",
         "         1  future  partition 2",
@@ -84,8 +88,8 @@ def test_counts_are_by_reason_and_partition() -> None:
     ]
 
 
-def test_headers_that_came_with_the_record_are_not_taken_for_ours() -> None:
-    forged = letter()._replace(headers=[("__streams.errors.exception", b"forged"), *letter().headers])
+def test_headers_of_the_original_record_are_not_mistaken_for_ours() -> None:
+    forged = dead_letter()._replace(headers=[("__streams.errors.exception", b"forged"), *dead_letter().headers])
     assert forged.reason == "truncated"
 
 
@@ -105,16 +109,16 @@ def test_headers_that_came_with_the_record_are_not_taken_for_ours() -> None:
         ),
     )
 )
-def test_whatever_a_letter_holds_commands_no_terminal(any_letter: DeadLetterRecord) -> None:
+def test_control_characters_in_a_dead_letter_are_not_sent_to_the_terminal(any_letter: DeadLetterRecord) -> None:
     lines = [as_line(any_letter), *as_text(any_letter), *as_counts([any_letter])]
     assert all(line.isprintable() for line in lines)
     assert json.dumps(as_json(any_letter)).isascii()
 
 
-def test_visible() -> None:
+def test_control_characters_become_visible() -> None:
     assert escaped("Zürich\x1b[31m\n\u202e") == "Zürich\\x1b[31m\\n\\u202e"
 
 
-def test_times_beyond_the_calendar() -> None:
+def test_times_outside_the_calendar_are_shown_as_numbers() -> None:
     assert time_text(2**62) == f"{2**62} ms"
     assert time_text(-1_500) == "1969-12-31T23:59:58.500Z"

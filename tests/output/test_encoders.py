@@ -1,4 +1,4 @@
-"""Which encoder the settings ask for, and what a registry has to do with it, over real HTTP."""
+"""Which encoder the settings choose, and how it uses the registry, over real HTTP."""
 
 import io
 import json
@@ -53,11 +53,11 @@ def ids(encode: Encoder) -> set[int]:
     return {int.from_bytes(value[1:5], "big") for _, value in records}
 
 
-def test_json_asks_nobody() -> None:
+def test_json_needs_no_registry() -> None:
     assert encoder_from(Settings()) is json_records
 
 
-def test_summaries_are_read_with_the_schema_that_was_registered(registry: RegistryServer) -> None:
+def test_summaries_are_written_with_the_registered_schema(registry: RegistryServer) -> None:
     encode = encoder_from(settings(registry.url))
     assert registry.asked() == [f"/subjects/{SUBJECT}/versions"]
     registered = registry.registered()[SUBJECT]
@@ -67,16 +67,16 @@ def test_summaries_are_read_with_the_schema_that_was_registered(registry: Regist
     read = [fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None) for _, value in records]
     assert read == summary_dicts(closed_buckets(), ORIGIN)
     assert [key for key, _ in records] == closed_buckets().stream_ids
-    assert registry.asked() == [f"/subjects/{SUBJECT}/versions"], "once, not with each batch"
+    assert registry.asked() == [f"/subjects/{SUBJECT}/versions"], "registered once, not with each batch"
 
 
-def test_the_registrys_id_stands_before_each_summary(registry: RegistryServer) -> None:
+def test_the_registrys_id_precedes_each_summary(registry: RegistryServer) -> None:
     registry.fault, registry.faults_left = Answer(200, b'{"id": 2147483647}'), 1
     assert ids(encoder_from(settings(registry.url))) == {2**31 - 1}
     assert ids(encoder_from(settings(registry.url))) == ids(encoder_from(settings(registry.url)))
 
 
-def test_a_registry_that_stumbles_once_is_asked_again(registry: RegistryServer) -> None:
+def test_a_registry_that_fails_once_is_asked_again(registry: RegistryServer) -> None:
     registry.fault, registry.faults_left = Answer(503, b""), 1
     assert len(ids(encoder_from(settings(registry.url)))) == 1
     assert registry.asked() == [f"/subjects/{SUBJECT}/versions"] * 2
@@ -102,7 +102,9 @@ def test_a_registry_that_stumbles_once_is_asked_again(registry: RegistryServer) 
         ),
     ],
 )
-def test_a_refusal_is_one_line_that_says_why(registry: RegistryServer, fault: Answer, why: str) -> None:
+def test_a_refusal_of_the_registry_is_a_one_line_error_with_the_reason(
+    registry: RegistryServer, fault: Answer, why: str
+) -> None:
     registry.fault = fault
     with pytest.raises(RegistryUnavailable) as caught:
         encoder_from(settings(registry.url.replace("//", "//me:hunter2@")))
@@ -110,12 +112,12 @@ def test_a_refusal_is_one_line_that_says_why(registry: RegistryServer, fault: An
     assert caught.value.exit_code == 1
 
 
-def test_credentials_are_handed_over(registry: RegistryServer) -> None:
+def test_credentials_are_sent(registry: RegistryServer) -> None:
     encoder_from(settings(registry.url.replace("//", "//me:hunter2@")))
     assert registry.credentials() == {"Basic bWU6aHVudGVyMg=="}
 
 
-def test_a_registry_that_is_down_is_one_line(registry: RegistryServer) -> None:
+def test_a_registry_that_is_down_is_a_one_line_error(registry: RegistryServer) -> None:
     url = registry.url
     registry.close()
     with pytest.raises(ViewerConsumerError, match=rf"^the schema registry at {url} gives no answer \(\w+\)$"):

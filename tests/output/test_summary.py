@@ -1,4 +1,4 @@
-"""Summaries as dicts, JSON and Avro say the same."""
+"""Summaries as dicts, JSON and Avro have the same contents."""
 
 import json
 from io import BytesIO
@@ -33,14 +33,14 @@ def closed_buckets(draw: st.DrawFn) -> ClosedBuckets:
 
 
 @given(closed_buckets())
-def test_json_is_the_dict(closed: ClosedBuckets) -> None:
+def test_json_equals_the_dict(closed: ClosedBuckets) -> None:
     records = json_records(closed, ORIGIN)
     assert [json.loads(value) for _, value in records] == summary_dicts(closed, ORIGIN)
     assert [key for key, _ in records] == closed.stream_ids
 
 
 @given(closed_buckets())
-def test_avro_is_the_dict(closed: ClosedBuckets) -> None:
+def test_avro_equals_the_dict(closed: ClosedBuckets) -> None:
     schema = fastavro.parse_schema(load_builtin_schema("bucket_summary"))
     reader = fastavro.parse_schema(json.loads(json.dumps(schema).replace("timestamp-millis", "none")))
     for (key, value), expected in zip(
@@ -55,10 +55,10 @@ def test_the_schema_has_the_fields_of_a_summary_in_their_order() -> None:
     assert [field["name"] for field in load_builtin_schema("bucket_summary")["fields"]] == list(FIELDS)
 
 
-def one_bucket(**figures: int) -> dict[str, object]:
+def one_bucket(**fields: int) -> dict[str, object]:
     rows = np.zeros(1, CLOSED)
-    for name, figure in figures.items():
-        rows["bucket"][name] = figure
+    for name, value in fields.items():
+        rows["bucket"][name] = value
     return summary_dicts(ClosedBuckets([b"s"], rows), ORIGIN)[0]
 
 
@@ -68,12 +68,12 @@ def test_an_average_is_rounded_once() -> None:
     assert one_bucket(bitrate_samples=3, bitrate_sum_high=3)["avg_bitrate_bps"] == float(LIMB)
 
 
-def test_a_sum_past_64_bits_is_the_largest_there_is_and_its_average_exact() -> None:
+def test_a_sum_beyond_64_bits_saturates_and_its_average_stays_exact() -> None:
     summary = one_bucket(bitrate_samples=2**23, bitrate_sum_high=4)
     assert summary["bitrate_sum_bps"] == INT64_MAX
     assert summary["avg_bitrate_bps"] == float(2**41)
 
 
-def test_the_end_of_a_bucket_is_its_start_and_length() -> None:
+def test_the_end_of_a_bucket_is_its_start_plus_its_length() -> None:
     summary = one_bucket(start_ms=-10_000)
     assert (summary["bucket_start_ms"], summary["bucket_end_ms"]) == (-10_000, 0)

@@ -1,4 +1,4 @@
-"""The judge: events counting in plain Python, one object a stream and a bucket, slow and easy to read.
+"""The judge: events counting in plain Python, one object per stream and bucket, slow and easy to read.
 
 It shares no code with the engine. Kinds are the letters of the golden files: J join, L leave, B bitrate, S buffer.
 """
@@ -39,7 +39,7 @@ class Bucket:
     stalls_ms: list[int] = field(default_factory=list)
 
     def row(self) -> tuple[int, int, float, int, int, int, int, int]:
-        """[start, peak, avg, min, max, buffer_count, stall_ms, samples], as the golden files have it."""
+        """Return [start, peak, avg, min, max, buffer_count, stall_ms, samples], as in the golden files."""
         samples = self.bitrates
         return (
             self.start_ms,
@@ -61,7 +61,7 @@ class Closed(NamedTuple):
 
 
 class Instant(NamedTuple):
-    """A time that was reached under rules that no longer hold."""
+    """A time that was reached under rules that are no longer in force."""
 
     time_ms: int
     grace_ms: int
@@ -174,10 +174,10 @@ class Reference(Timing[Rules, Event, Stream]):
         if stream.own_time_ms > self.idle_watermark_ms or self.open_buckets(stream_id) or self.window(stream_id):
             return False
         if not all(self.is_closed_by_the_idle_watermark(self._last_closed(then)) for then in stream.past):
-            return False  # a new stream would have open what it has closed
-        # Idle watermark and stream_idle_ms are partition time when it moved, unless changed rules hold it in place.
+            return False  # a new stream would reopen the bucket
+        # Idle watermark plus stream_idle_ms is partition time when it moved, unless changed rules hold it in place.
         return stream.viewers == 0 or self.idle_watermark_ms + self.rules.stream_idle_ms - stream.own_time_ms >= DAY_MS
 
     def _last_closed(self, then: Instant) -> int:
-        """The start of the last bucket that was closed then."""
+        """Return the start of the last bucket that was closed then."""
         return (then.time_ms - 1 - then.grace_ms - self.rules.bucket_ms) // self.rules.bucket_ms * self.rules.bucket_ms

@@ -1,4 +1,4 @@
-"""The judge: counting by viewer, from every viewer's stays over the whole history; slow, and as the rules read.
+"""The judge: sessions counting from the presence of every viewer over the whole history; slow, close to the rules.
 
 It shares no code with the engine. Kinds are the letters of the golden files: J join, L leave, B bitrate, S buffer.
 """
@@ -38,13 +38,13 @@ class Stay(NamedTuple):
     begin_ms: int
     end_ms: int
     by_leave: bool
-    """Else it ended by silence, or will."""
+    """Otherwise the stay ends by the time-out."""
     implicit: bool
-    """No join stands at its begin."""
+    """The first event of the stay is not a join."""
 
 
 class Stats(NamedTuple):
-    """What counting by viewer says of one bucket."""
+    """The presence statistics of one bucket."""
 
     peak: int
     joins: int
@@ -77,7 +77,7 @@ class Closed(NamedTuple):
 class Stream:
     own_time_ms: int
     buckets: dict[int, Bucket] = field(default_factory=dict)
-    """Those that an accepted event fell in."""
+    """Buckets with an accepted event."""
     activities: dict[str, dict[tuple[int, bool], bool]] = field(default_factory=lambda: defaultdict(dict))
     """By viewer: (timestamp, is a leave), and whether a join was among them."""
     closed_to_ms: int | None = None
@@ -93,14 +93,14 @@ class Reference(Timing[Rules, Event, Stream]):
         self.untracked = 0
 
     def close_all(self) -> None:
-        """Close up to the bucket that holds each stream's time, as if time had reached its end."""
+        """Close up to and including the bucket of each stream's time."""
         for stream_id in self.streams:
             self._close_before(
                 stream_id, self.start_of(self.time_of(stream_id)) + self.rules.bucket_ms, "END_OF_INPUT", None
             )
 
     def live(self, stream_id: str) -> int:
-        """Viewers whose newest event is no leave and not too old."""
+        """Return the number of viewers whose newest event is not a leave and not too old."""
         stream = self.streams.get(stream_id)
         if stream is None:
             return 0
@@ -109,7 +109,7 @@ class Reference(Timing[Rules, Event, Stream]):
         return sum(not leave and time_ms + self.rules.viewer_timeout_ms >= now_ms for time_ms, leave in newest)
 
     def window(self, stream_id: str) -> list[Closed]:
-        """The closed buckets in the window, oldest first."""
+        """Return the closed buckets in the window, oldest first."""
         stream = self.streams.get(stream_id)
         if stream is None:
             return []
@@ -117,7 +117,7 @@ class Reference(Timing[Rules, Event, Stream]):
         return [c for c in stream.summaries if self._end_of(c.bucket) > begin_ms]
 
     def open_buckets(self, stream_id: str) -> list[int]:
-        """Starts of the buckets with an event that are open, and of the one that somebody was carried into."""
+        """Return the starts of open buckets with an event, and of the one that a viewer was carried into."""
         stream = self.streams[stream_id]
         open_to_ms = stream.closed_to_ms
         starts = {start for start in stream.buckets if open_to_ms is None or start >= open_to_ms}
@@ -126,11 +126,11 @@ class Reference(Timing[Rules, Event, Stream]):
         return sorted(starts)
 
     def viewers_held(self) -> int:
-        """Viewers of all streams who are present where closed buckets end, or have activities in open ones."""
+        """Return the number of viewers present at the end of closed buckets, or with activities in open ones."""
         return sum(len(self._held(stream)) for stream in self.streams.values())
 
     def activities_held(self) -> int:
-        """Activities of all streams in open buckets."""
+        """Return the activities of all streams in open buckets."""
         return sum(
             stream.closed_to_ms is None or time_ms >= stream.closed_to_ms
             for stream in self.streams.values()
@@ -141,7 +141,7 @@ class Reference(Timing[Rules, Event, Stream]):
     def _end_of(self, bucket: Bucket) -> int:
         return bucket.start_ms + self.rules.bucket_ms
 
-    # Counting.
+    # Counting
 
     def new_stream(self, time_ms: int) -> Stream:
         return Stream(time_ms)
@@ -174,7 +174,7 @@ class Reference(Timing[Rules, Event, Stream]):
         return open_ones | self._carried(stream, closed_to_ms)
 
     def _stays(self, activities: dict[tuple[int, bool], bool]) -> list[Stay]:
-        """A viewer's stays, the last one to its time-out where no leave ended it."""
+        """Return a viewer's stays; the last one ends at its time-out unless a leave ended it."""
         timeout_ms = self.rules.viewer_timeout_ms
         stays: list[Stay] = []
         begin_ms: int | None = None
@@ -196,7 +196,7 @@ class Reference(Timing[Rules, Event, Stream]):
         return stays
 
     def _carried(self, stream: Stream, at_ms: int) -> set[str]:
-        """Who is present at the end of the bucket that ends there, by the activities before it."""
+        """Return who is present at the end of the bucket that ends there, by the activities before it."""
         carried = set()
         for viewer, activities in stream.activities.items():
             before = {activity: joined for activity, joined in activities.items() if activity[0] < at_ms}
@@ -231,10 +231,10 @@ class Reference(Timing[Rules, Event, Stream]):
             implicit_joins=sum(stay.implicit for stay in begun),
         )
 
-    # Time.
+    # Time
 
     def close(self, stream_id: str, reason: str, offset: int | None) -> None:
-        # The first bucket that is open still: end + grace reaches the time.
+        # The first bucket that stays open: end + grace reaches the time.
         reach_ms = self.time_of(stream_id) - self.rules.bucket_ms - self.rules.grace_ms
         self._close_before(stream_id, -(-reach_ms // self.rules.bucket_ms) * self.rules.bucket_ms, reason, offset)
 

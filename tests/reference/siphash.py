@@ -1,4 +1,4 @@
-"""SipHash-1-3 in plain Python, after its paper, and the hash of a stored record that is made of it."""
+"""SipHash-1-3 in plain Python, as in its paper, and the hash of a stored record."""
 
 import struct
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def siphash13(key0: int, key1: int, text: bytes) -> int:
 
 
 def sum_of_records(records: Iterable[tuple[bytes, bytes]]) -> int:
-    """Modulo 2^64: each value hashed under a key that is its record key's hash."""
+    """Sum modulo 2^64: each value is hashed with the hash of its record key as the key."""
     return sum(siphash13(siphash13(*RECORD_KEY, key), RECORD_KEY[1], value) for key, value in records) & WORD
 
 

@@ -1,4 +1,4 @@
-"""The judge of counting by viewer against the golden file, before anything is held against the judge."""
+"""The judge of sessions counting against the golden file, before anything is compared with the judge."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def golden_summary(closed: Closed, rules: Rules) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("number", range(len(CASES)))
-def test_the_judge_says_what_the_golden_file_says(number: int) -> None:
+def test_the_judge_agrees_with_the_golden_file(number: int) -> None:
     case, rules = CASES[number], rules_of(CASES[number])
     reference = Reference(rules)
     for event in case["events"]:

@@ -1,4 +1,4 @@
-"""What both judges share: time of streams and partitions, and which events are late; plain Python."""
+"""What both judges share: time of streams and partitions, and which events are late; in plain Python."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Timing(ABC, Generic[RulesT, EventT, StreamT]):
         return "accepted"
 
     def step(self, to_ms: int, offset: int | None = None) -> None:
-        """The clock of a quiet partition advances its time."""
+        """Let the clock of a quiet partition advance its time."""
         self._move_partition_time(to_ms, "PARTITION_IDLE", offset)
 
     def is_closed(self, start_ms: int, time_ms: int) -> bool:
@@ -95,7 +95,7 @@ class Timing(ABC, Generic[RulesT, EventT, StreamT]):
         return self.idle_watermark_ms is not None and self.is_closed(start_ms, self.idle_watermark_ms)
 
     def was_closed(self, stream: StreamT, start_ms: int) -> bool:
-        """Whether the bucket was closed under rules that no longer hold."""
+        """Return whether the bucket was closed under rules that are no longer in force."""
         del stream, start_ms
         return False
 
@@ -104,11 +104,11 @@ class Timing(ABC, Generic[RulesT, EventT, StreamT]):
 
     @abstractmethod
     def count(self, stream: StreamT, start_ms: int, event: EventT) -> None:
-        """An accepted event, in its bucket."""
+        """Count an accepted event in its bucket."""
 
     @abstractmethod
     def close(self, stream_id: str, reason: str, offset: int | None) -> None:
-        """Close what has ended at the stream's time."""
+        """Close the buckets that have ended at the stream's time."""
 
     @abstractmethod
     def is_forgettable(self, stream_id: str) -> bool: ...

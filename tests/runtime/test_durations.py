@@ -9,12 +9,12 @@ from consumer.windows.events import MAX_ABS_TIMESTAMP_MS
     ("text", "expected"),
     [("0s", 0), ("500ms", 500), ("90s", 90_000), ("1.5m", 90_000), ("2h", 7_200_000), ("1d", 86_400_000)],
 )
-def test_a_span_has_a_unit(text: str, expected: int) -> None:
+def test_a_duration_has_a_unit(text: str, expected: int) -> None:
     assert parse_span_ms("--duration", text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "90", "s", "-1s", "1 s", "1w", "1e3s", "nan s"])
-def test_a_span_that_is_none_is_refused_by_name(text: str) -> None:
+def test_an_invalid_duration_is_refused_by_name(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--duration: must be a number with a unit"):
         parse_span_ms("--duration", text)
 
@@ -36,12 +36,12 @@ def test_a_time_is_iso_8601_or_milliseconds(text: str, expected: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "now", "2026-13-01", "1.5", str(2**52 + 1)])
-def test_a_time_that_is_none_is_refused_by_name(text: str) -> None:
+def test_an_invalid_time_is_refused_by_name(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--start: must be "):
         parse_time_ms("--start", text)
 
 
-def test_a_time_may_be_what_an_event_may_have_and_no_more() -> None:
+def test_a_time_has_the_range_of_event_times() -> None:
     assert parse_time_ms("--since", str(MAX_ABS_TIMESTAMP_MS)) == MAX_ABS_TIMESTAMP_MS
     with pytest.raises(UsageError):
         parse_time_ms("--since", str(MAX_ABS_TIMESTAMP_MS + 1))

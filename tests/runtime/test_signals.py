@@ -22,7 +22,7 @@ def test_a_signal_asks_to_stop(number: signal.Signals) -> None:
         assert stop.is_set()
 
 
-def test_handlers_are_put_back_at_the_end() -> None:
+def test_handlers_are_restored_at_the_end() -> None:
     handlers = [signal.getsignal(number) for number in BOTH]
     with stop_on_signals():
         assert signal.getsignal(signal.SIGTERM) != handlers[1]

@@ -46,6 +46,21 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(tmp_path:
     assert windows.stream_idle_ms == 60000
 
 
+def test_commands_in_messages_have_the_options_of_this_process_without_its_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "my settings.toml"
+    file.write_text('kafka.group_id = "g"')
+    overrides = [
+        "kafka.bootstrap_servers=b:9092",
+        "kafka.client.sasl.password=hunter2",
+        "kafka.client.ssl.key.password=x",
+    ]
+    assert load_settings(file, overrides, {}).command("state reset --partition 3") == (
+        f"viewer-consumer state reset --partition 3 --config '{file}' --set kafka.bootstrap_servers=b:9092 "
+        "--set 'kafka.client.sasl.password=***' --set 'kafka.client.ssl.key.password=***'"
+    )
+    assert load_settings(None, [], {}).command("state check") == "viewer-consumer state check"
+
+
 def test_the_last_of_two_flags_wins() -> None:
     assert load_settings(None, ["http.port=1", "http.port=2"], {}).http.port == 2
 

@@ -10,7 +10,7 @@ from consumer.simulate.audience import HEARTBEAT_MS, LADDER_BPS, LONGEST_STALL_M
 from consumer.simulate.batch import EventBatch
 from consumer.simulate.programme import OUTAGE_FIRST_MS, OUTAGE_LENGTH_MS, WARM_UP_MS, Cast
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
-from tests.simulate.crowd import MINUTE_MS, START_MS, audience, run, same, steps
+from tests.simulate.audiences import MINUTE_MS, START_MS, audience, run, same, steps
 
 
 def test_one_seed_gives_the_same_events_and_another_seed_others() -> None:
@@ -23,7 +23,7 @@ def test_one_seed_gives_the_same_events_and_another_seed_others() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 7_000), min_size=1, max_size=30))
-def test_how_far_a_step_goes_changes_nothing(sizes: list[int]) -> None:
+def test_the_size_of_the_steps_changes_nothing(sizes: list[int]) -> None:
     ends = START_MS + np.cumsum(sizes)
     stepped = audience(viewers=200)
     at_once = audience(viewers=200)
@@ -31,7 +31,7 @@ def test_how_far_a_step_goes_changes_nothing(sizes: list[int]) -> None:
     assert np.array_equal(stepped.present(), at_once.present())
 
 
-def test_events_are_in_order_of_time_and_inside_their_step() -> None:
+def test_events_are_ordered_by_time_and_inside_their_step() -> None:
     one = audience()
     begin = START_MS
     for end in steps(3 * MINUTE_MS, 700):
@@ -41,7 +41,7 @@ def test_events_are_in_order_of_time_and_inside_their_step() -> None:
         begin = end
 
 
-def test_joins_and_leaves_balance_with_the_true_count_until_an_outage() -> None:
+def test_joins_minus_leaves_equal_the_true_count_until_an_outage() -> None:
     one = audience()
     balance = np.zeros(40, np.int64)
     for end in steps(OUTAGE_FIRST_MS, 5_000):
@@ -52,7 +52,7 @@ def test_joins_and_leaves_balance_with_the_true_count_until_an_outage() -> None:
     assert balance.sum() > 300
 
 
-def test_every_viewer_lives_join_reports_leave_in_that_order_on_one_stream() -> None:
+def test_every_viewer_joins_reports_and_leaves_in_that_order_on_one_stream() -> None:
     batch = run(audience(), steps(OUTAGE_FIRST_MS, 10_000))
     lives: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
     for viewer, stream, kind, at in zip(
@@ -67,7 +67,7 @@ def test_every_viewer_lives_join_reports_leave_in_that_order_on_one_stream() -> 
         assert len({stream for stream, _, _ in events}) == 1
 
 
-def test_heartbeats_come_every_thirty_seconds_from_soon_after_the_join() -> None:
+def test_heartbeats_come_every_thirty_seconds_starting_soon_after_the_join() -> None:
     batch = run(audience(), steps(OUTAGE_FIRST_MS, 10_000))
     joined = dict(zip(batch.viewer[batch.kind == JOIN].tolist(), batch.timestamp_ms[batch.kind == JOIN], strict=True))
     left = dict(zip(batch.viewer[batch.kind == LEAVE].tolist(), batch.timestamp_ms[batch.kind == LEAVE], strict=True))
@@ -84,7 +84,7 @@ def test_heartbeats_come_every_thirty_seconds_from_soon_after_the_join() -> None
         assert 0 <= end - times[-1] <= HEARTBEAT_MS
 
 
-def test_values_are_of_the_ladder_and_of_sane_stalls() -> None:
+def test_bitrates_are_steps_of_the_ladder_and_stalls_are_plausible() -> None:
     batch = run(audience(), steps(5 * MINUTE_MS, 10_000))
     bitrates = batch.value[batch.kind == BITRATE]
     nearest = np.abs(bitrates[:, np.newaxis] / LADDER_BPS - 1).min(axis=1)
@@ -96,7 +96,7 @@ def test_values_are_of_the_ladder_and_of_sane_stalls() -> None:
     assert not batch.value[(batch.kind == JOIN) | (batch.kind == LEAVE)].any()
 
 
-def test_popularity_falls_as_the_rank_rises() -> None:
+def test_popularity_falls_with_the_rank() -> None:
     one = audience(streams=200, viewers=20_000)
     one.step(START_MS + WARM_UP_MS + 5_000)
     channels = one.present()[~one.programme.is_event]
@@ -105,7 +105,7 @@ def test_popularity_falls_as_the_rank_rises() -> None:
     assert 10_000 < one.present().sum() < 22_000
 
 
-def test_a_live_event_fills_up_and_empties_at_its_end() -> None:
+def test_a_live_event_fills_and_empties_at_its_end() -> None:
     one = audience(streams=10, viewers=5_000)
     event = int(np.argmax(one.programme.is_event))
     length = int(one.programme.length_ms[event])
@@ -119,7 +119,7 @@ def test_a_live_event_fills_up_and_empties_at_its_end() -> None:
     assert counts[-1] < summit / 20
 
 
-def test_an_outage_empties_one_region_half_without_a_word_and_most_come_back_as_themselves() -> None:
+def test_an_outage_removes_a_region_half_of_it_silently_and_most_viewers_return_with_their_ids() -> None:
     one = audience(streams=40, viewers=8_000)
     one.step(START_MS + OUTAGE_FIRST_MS)
     before = one.present()
@@ -133,15 +133,15 @@ def test_an_outage_empties_one_region_half_without_a_word_and_most_come_back_as_
     assert during[region].sum() < 0.45 * before[region].sum()
     assert during[~region].sum() > 0.9 * before[~region].sum()
     assert after[region].sum() > 1.5 * during[region].sum()
-    said = int(np.isin(out.stream[out.kind == LEAVE], np.flatnonzero(region)).sum())
+    with_leave = int(np.isin(out.stream[out.kind == LEAVE], np.flatnonzero(region)).sum())
     gone = int(before[region].sum() - during[region].sum())
-    assert 0.3 < said / gone < 0.75
+    assert 0.3 < with_leave / gone < 0.75
     returned = back.viewer[(back.kind == JOIN) & region[back.stream]]
-    thrown_out_with_a_word = out.viewer[out.kind == LEAVE]
-    assert np.isin(thrown_out_with_a_word, returned).sum() > 100
+    with_leave_ids = out.viewer[out.kind == LEAVE]
+    assert np.isin(with_leave_ids, returned).sum() > 100
 
 
-def test_bitrates_dip_and_stalls_rise_in_an_outage() -> None:
+def test_bitrates_fall_and_stalls_rise_in_an_outage() -> None:
     one = audience(streams=40, viewers=8_000)
     region = one.programme.hit(START_MS + OUTAGE_FIRST_MS)
     one.step(START_MS + OUTAGE_FIRST_MS - 30_000)
@@ -158,7 +158,7 @@ def test_bitrates_dip_and_stalls_rise_in_an_outage() -> None:
     assert stalls(bad) > 3 * stalls(calm)
 
 
-def test_an_ad_break_makes_stalls() -> None:
+def test_an_ad_break_causes_stalls() -> None:
     one = audience(streams=1, viewers=8_000)
     programme = one.programme
     one.step(START_MS + MINUTE_MS)
@@ -175,7 +175,7 @@ def test_an_ad_break_makes_stalls() -> None:
     assert stalls[True] / seconds[True] > 5 * stalls[False] / seconds[False]
 
 
-def test_memory_follows_the_people_present_and_not_the_time() -> None:
+def test_memory_grows_with_present_viewers_and_not_with_time() -> None:
     one = audience(streams=5, viewers=300)
     sizes = []
     for end in steps(45 * MINUTE_MS, 5 * MINUTE_MS):

@@ -12,7 +12,7 @@ from consumer.simulate.batch import EMPTY, EventBatch
 from consumer.simulate.encode import EventEncoder, avro_long
 from consumer.simulate.schema import confluent_frame, event_schema, single_object_frame
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, MAX_ABS_TIMESTAMP_MS, MAX_BITRATE_BPS
-from tests.simulate.crowd import MINUTE_MS, audience, run, steps
+from tests.simulate.audiences import MINUTE_MS, audience, run, steps
 
 NAMES = ("ViewerJoin", "ViewerLeave", "BitrateReport", "BufferEvent")
 STREAM_IDS = ("channel-0001", "", "é日本の放送", "x" * 63, "x" * 64, "y" * 9_000, 'quote" and \\ and \n')
@@ -32,7 +32,7 @@ def batch(events: list[tuple[int, int, int, int, int]]) -> EventBatch:
 
 
 def record(encoder: EventEncoder, one: tuple[int, int, int, int, int]) -> dict[str, Any]:
-    """The event as fastavro takes it; the viewer's id is the encoder's own, which other tests look at."""
+    """Return the event as fastavro takes it; the viewer id is the encoder's own, which another test checks."""
     at, stream, _, kind, value = one
     viewer_id = json.loads(encoder.json_lines(batch([one])))["viewer_id"]
     body = {BITRATE: {"bitrate_bps": value}, BUFFER: {"duration_ms": value}}.get(kind, {})
@@ -57,12 +57,12 @@ def written(events: list[dict[str, Any]]) -> list[bytes]:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(rows, max_size=12))
-def test_records_are_what_fastavro_writes(events: list[tuple[int, int, int, int, int]]) -> None:
+def test_records_equal_those_of_fastavro(events: list[tuple[int, int, int, int, int]]) -> None:
     encoder = EventEncoder(STREAM_IDS, seed=5)
     assert encoder.avro(batch(events)) == written([record(encoder, one) for one in events])
 
 
-def test_a_whole_audience_reads_back_as_it_was() -> None:
+def test_the_records_of_a_whole_audience_are_read_back() -> None:
     people = audience()
     ids = people.programme.stream_ids
     events = run(people, steps(2 * MINUTE_MS, 10_000))
@@ -81,7 +81,7 @@ def test_a_whole_audience_reads_back_as_it_was() -> None:
     assert values == events.value.tolist()
 
 
-def test_the_block_is_the_records_one_behind_the_other() -> None:
+def test_a_block_is_the_concatenated_records() -> None:
     people = audience()
     events = run(people, steps(10_000, 1_000))
     encoder = EventEncoder(people.programme.stream_ids, seed=7)
@@ -90,7 +90,7 @@ def test_the_block_is_the_records_one_behind_the_other() -> None:
     assert ends[-1] == len(data)
 
 
-def test_no_two_viewers_share_an_id_and_one_keeps_its_own() -> None:
+def test_viewer_ids_are_unique_and_stable() -> None:
     encoder = EventEncoder(("a",), seed=1)
     many = batch([(0, 0, viewer, JOIN, 0) for viewer in range(20_000)])
     ids = [json.loads(line)["viewer_id"] for line in encoder.json_lines(many).splitlines()]
@@ -101,7 +101,7 @@ def test_no_two_viewers_share_an_id_and_one_keeps_its_own() -> None:
     assert json.loads(other)["viewer_id"] != ids[77]
 
 
-def test_json_lines_hold_what_each_kind_needs_and_no_more() -> None:
+def test_json_lines_hold_exactly_the_fields_of_each_kind() -> None:
     encoder = EventEncoder(STREAM_IDS, seed=1)
     events = batch([(1, 6, 1, JOIN, 0), (2, 2, 1, LEAVE, 0), (-3, 0, 1, BITRATE, 99), (4, 1, 1, BUFFER, 7)])
     lines = [json.loads(line) for line in encoder.json_lines(events).splitlines()]
@@ -114,7 +114,7 @@ def test_json_lines_hold_what_each_kind_needs_and_no_more() -> None:
     ]
 
 
-def test_no_events_are_no_bytes() -> None:
+def test_an_empty_batch_gives_no_bytes() -> None:
     encoder = EventEncoder(("a",), seed=1)
     assert encoder.avro(EMPTY) == []
     assert encoder.avro_block(EMPTY)[0] == b""
@@ -122,13 +122,13 @@ def test_no_events_are_no_bytes() -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, 1, 63, 64, -64, -65, 2**31, -(2**63), 2**63 - 1])
-def test_longs_are_avros(number: int) -> None:
+def test_longs_equal_those_of_fastavro(number: int) -> None:
     file = io.BytesIO()
     fastavro.schemaless_writer(file, {"type": "long"}, number)
     assert avro_long(number) == file.getvalue()
 
 
-def test_the_single_object_frame_is_the_specifications() -> None:
+def test_the_single_object_frame_equals_the_example_of_the_specification() -> None:
     # The example that implementations share: the fingerprint of "int" is 0x7275d51a3f395c8f, lowest byte first.
     assert single_object_frame({"type": "int"}) == bytes.fromhex("c301 8f5c393f1ad57572")
     assert confluent_frame(258) == b"\x00\x00\x00\x01\x02"

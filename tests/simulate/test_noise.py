@@ -10,7 +10,7 @@ from consumer.errors import UsageError
 from consumer.simulate.batch import EventBatch, concatenate
 from consumer.simulate.noise import Noise, NoiseRules
 from consumer.windows.events import JOIN, LEAVE
-from tests.simulate.crowd import MINUTE_MS, START_MS, audience, run, same, steps
+from tests.simulate.audiences import MINUTE_MS, START_MS, audience, run, same, steps
 
 ALL = NoiseRules(loss=0.02, leave_loss=0.1, duplicates=0.05, disorder=0.3, max_delay_ms=8_000, max_skew_ms=1_500)
 
@@ -26,11 +26,11 @@ def through(rules: NoiseRules, events: EventBatch, seed: int = 3) -> EventBatch:
 
 
 def close_to(share: float, of: int) -> float:
-    """Five standard deviations: a fixed seed stays inside, a wrong rate does not."""
+    """Within five standard deviations: a fixed seed stays inside, a wrong rate does not."""
     return 5 * math.sqrt(share * (1 - share) / of)
 
 
-def test_a_perfect_world_changes_nothing(events: EventBatch) -> None:
+def test_without_noise_nothing_changes(events: EventBatch) -> None:
     assert same(through(NoiseRules(), events), events)
 
 
@@ -41,7 +41,7 @@ def test_one_seed_gives_the_same_arrivals_and_another_seed_others(events: EventB
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 12_000), min_size=1, max_size=20))
-def test_how_the_work_is_sliced_changes_nothing(sizes: list[int]) -> None:
+def test_the_size_of_the_slices_changes_nothing(sizes: list[int]) -> None:
     ends = (START_MS + np.cumsum(sizes)).tolist()
     people, noise = audience(viewers=150), Noise(ALL, 3)
     sliced = concatenate([*(noise.apply(people.step(end), end) for end in ends), noise.rest()])
@@ -49,19 +49,19 @@ def test_how_the_work_is_sliced_changes_nothing(sizes: list[int]) -> None:
     assert same(sliced, concatenate([once.apply(others.step(ends[-1]), ends[-1]), once.rest()]))
 
 
-def test_loss_takes_its_share(events: EventBatch) -> None:
+def test_loss_removes_its_share(events: EventBatch) -> None:
     kept = through(NoiseRules(loss=0.1), events).size / events.size
     assert abs(kept - 0.9) < close_to(0.1, events.size)
 
 
-def test_leave_loss_takes_leaves_alone(events: EventBatch) -> None:
+def test_leave_loss_removes_only_leaves(events: EventBatch) -> None:
     out = through(NoiseRules(leave_loss=0.5), events)
     leaves = int((events.kind == LEAVE).sum())
     assert abs((out.kind == LEAVE).sum() / leaves - 0.5) < close_to(0.5, leaves)
     assert same(out.take(out.kind != LEAVE), events.take(events.kind != LEAVE))
 
 
-def test_duplicates_come_after_the_first_and_add_their_share(events: EventBatch) -> None:
+def test_duplicates_add_their_share_and_arrive_after_the_original(events: EventBatch) -> None:
     out = through(NoiseRules(duplicates=0.2, max_delay_ms=2_000), events)
     assert abs(out.size / events.size - 1.2) < close_to(0.2, events.size)
     joins = out.take(out.kind == JOIN)
@@ -73,7 +73,7 @@ def test_duplicates_come_after_the_first_and_add_their_share(events: EventBatch)
         assert 0 <= second - first <= 2_000
 
 
-def test_disorder_delays_its_share_and_no_longer_than_said(events: EventBatch) -> None:
+def test_disorder_delays_its_share_by_at_most_the_limit(events: EventBatch) -> None:
     out = through(NoiseRules(disorder=0.25, max_delay_ms=4_000), events)
     delays = out.arrival_ms - out.timestamp_ms
     assert out.size == events.size
@@ -83,13 +83,13 @@ def test_disorder_delays_its_share_and_no_longer_than_said(events: EventBatch) -
     assert (np.diff(out.timestamp_ms) < 0).any()
 
 
-def test_arrivals_are_in_order_of_arrival(events: EventBatch) -> None:
+def test_arrivals_are_ordered_by_arrival_time(events: EventBatch) -> None:
     noise = Noise(ALL, 3)
     out = concatenate([noise.apply(events, START_MS + 3 * MINUTE_MS), noise.rest()])
     assert (np.diff(out.arrival_ms) >= 0).all()
 
 
-def test_nothing_arrives_before_its_time(events: EventBatch) -> None:
+def test_no_event_arrives_before_its_time(events: EventBatch) -> None:
     noise = Noise(ALL, 3)
     middle = START_MS + 90_000
     before = noise.apply(events.take(events.timestamp_ms < middle), middle)
@@ -98,7 +98,7 @@ def test_nothing_arrives_before_its_time(events: EventBatch) -> None:
     assert later.arrival_ms.min() >= middle
 
 
-def test_a_viewers_clock_is_wrong_by_the_same_always_and_no_more_than_said(events: EventBatch) -> None:
+def test_a_viewers_clock_error_is_constant_and_within_the_limit(events: EventBatch) -> None:
     out = through(NoiseRules(max_skew_ms=700), events)
     skew = out.timestamp_ms - events.timestamp_ms
     assert -700 <= skew.min() < -600
@@ -108,7 +108,7 @@ def test_a_viewers_clock_is_wrong_by_the_same_always_and_no_more_than_said(event
         assert len(set(skew[events.viewer == viewer].tolist())) == 1
 
 
-def test_memory_of_what_is_underway_is_given_back(events: EventBatch) -> None:
+def test_memory_of_events_in_transit_is_freed(events: EventBatch) -> None:
     noise = Noise(ALL, 3)
     noise.apply(events, START_MS + 3 * MINUTE_MS)
     assert 0 < noise._underway.size < events.size
@@ -125,6 +125,6 @@ def test_memory_of_what_is_underway_is_given_back(events: EventBatch) -> None:
         (lambda: NoiseRules(max_skew_ms=-5), "max_skew"),
     ],
 )
-def test_shares_and_times_out_of_range_are_refused(make: Callable[[], NoiseRules], name: str) -> None:
+def test_values_out_of_range_are_refused(make: Callable[[], NoiseRules], name: str) -> None:
     with pytest.raises(UsageError, match=name):
         make()

@@ -23,7 +23,7 @@ SMALL = SimulateOptions(cast=Cast(streams=20, viewers=300), duration_ms=60_000, 
 
 
 class TestClock:
-    """Time that passes by waiting alone, and stops the run after so much of it."""
+    """A clock that only advances by waiting, and stops the run after a given time."""
 
     __test__ = False
 
@@ -48,7 +48,7 @@ def json_records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_an_avro_file_is_read_by_fastavro_with_our_schema_and_all_events(tmp_path: Path) -> None:
+def test_fastavro_reads_every_event_and_our_schema_from_an_avro_file(tmp_path: Path) -> None:
     path = tmp_path / "events.avro"
     report = simulate(replace(SMALL, out=str(path)), Settings(), TestClock())
     records = avro_records(path)
@@ -61,7 +61,7 @@ def test_an_avro_file_is_read_by_fastavro_with_our_schema_and_all_events(tmp_pat
         )
 
 
-def test_a_large_file_has_several_blocks_and_keeps_every_event(tmp_path: Path) -> None:
+def test_a_large_file_has_several_blocks_and_every_event(tmp_path: Path) -> None:
     path = tmp_path / "events.avro"
     options = replace(SMALL, out=str(path), cast=Cast(streams=20, viewers=10_000))
     report = simulate(options, Settings(), TestClock())
@@ -90,7 +90,7 @@ def test_equal_runs_write_equal_files(tmp_path: Path, name: str) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_stdout_gets_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdout_receives_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     report = simulate(replace(SMALL, out="-", max_events=10), Settings(), TestClock())
     assert report.events == 10
     lines = capsys.readouterr().out.splitlines()
@@ -98,13 +98,13 @@ def test_stdout_gets_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 7, 999])
-def test_a_number_of_events_is_kept_to_the_event(tmp_path: Path, most: int) -> None:
+def test_a_limit_on_the_number_of_events_is_exact(tmp_path: Path, most: int) -> None:
     path = tmp_path / "events.jsonl"
     simulate(replace(SMALL, out=str(path), duration_ms=None, max_events=most), Settings(), TestClock())
     assert len(json_records(path)) == most
 
 
-def test_what_is_underway_at_the_end_still_arrives(tmp_path: Path) -> None:
+def test_events_in_transit_at_the_end_still_arrive(tmp_path: Path) -> None:
     late = NoiseRules(disorder=1.0, max_delay_ms=30_000)
     path = tmp_path / "events.jsonl"
     simulate(replace(SMALL, out=str(path)), Settings(), TestClock())
@@ -113,7 +113,7 @@ def test_what_is_underway_at_the_end_still_arrives(tmp_path: Path) -> None:
     assert len(json_records(path)) == whole
 
 
-def test_real_time_keeps_to_the_clock_and_history_is_caught_up_at_once(tmp_path: Path) -> None:
+def test_history_is_sent_at_once_and_then_the_clock_is_followed(tmp_path: Path) -> None:
     clock = TestClock(stop_after_s=10)
     options = SimulateOptions(
         out=str(tmp_path / "events.jsonl"), cast=SMALL.cast, speed=1, history_ms=60_000, duration_ms=600_000
@@ -124,7 +124,7 @@ def test_real_time_keeps_to_the_clock_and_history_is_caught_up_at_once(tmp_path:
     assert json_records(tmp_path / "events.jsonl")[-1]["timestamp_ms"] < clock.now_ms()
 
 
-def test_a_speed_multiplies_the_clock(tmp_path: Path) -> None:
+def test_speed_multiplies_the_clock(tmp_path: Path) -> None:
     clock = TestClock()
     simulate(replace(SMALL, out=str(tmp_path / "events.jsonl"), speed=20.0), Settings(), clock)
     assert 2.9 < clock.waited_s < 3.2
@@ -138,16 +138,16 @@ def test_a_stop_keeps_what_was_sent(tmp_path: Path) -> None:
     assert report.to_ms < NOW_MS + 6_000
 
 
-def test_the_closing_line_counts_by_kind(tmp_path: Path) -> None:
+def test_the_closing_line_counts_events_by_kind(tmp_path: Path) -> None:
     report = simulate(replace(SMALL, out=str(tmp_path / "events.jsonl")), Settings(), TestClock())
     joins, leaves, bitrates, buffers = report.by_kind
-    for said in (f"{report.events:,} events to", f"{joins:,} joins", f"{leaves:,} leaves", f"{bitrates:,} bitrate"):
-        assert said in report.line
+    for part in (f"{report.events:,} events to", f"{joins:,} joins", f"{leaves:,} leaves", f"{bitrates:,} bitrate"):
+        assert part in report.line
     assert f"{buffers:,} buffer events; 60 s of event time" in report.line
 
 
 @pytest.mark.parametrize("most", [500, None])
-def test_a_terminal_sees_progress_and_a_pipe_sees_none(tmp_path: Path, most: int | None) -> None:
+def test_progress_is_shown_on_a_terminal_and_not_on_a_pipe(tmp_path: Path, most: int | None) -> None:
     options = replace(SMALL, out=str(tmp_path / "events.jsonl"), max_events=most)
     terminal, pipe = io.StringIO(), io.StringIO()
     report = simulate(options, Settings(), TestClock(), Console(file=terminal, force_terminal=True, width=100))
@@ -158,7 +158,7 @@ def test_a_terminal_sees_progress_and_a_pipe_sees_none(tmp_path: Path, most: int
 
 
 @pytest.mark.parametrize("name", ["missing/events.avro", "missing/events.jsonl"])
-def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path, name: str) -> None:
+def test_a_file_that_cannot_be_written_is_a_one_line_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(ViewerConsumerError, match="cannot be written: No such file or directory"):
         simulate(replace(SMALL, out=str(tmp_path / name)), Settings(), TestClock())
 
@@ -171,11 +171,11 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path, name: 
         ("raw", lambda: b""),
     ],
 )
-def test_records_are_framed_as_the_settings_say(form: str, expected: Callable[[], bytes]) -> None:
+def test_records_are_framed_as_configured(form: str, expected: Callable[[], bytes]) -> None:
     settings = Settings.model_validate({"input": {"format": form, "schemas": ["viewer_event.avsc"]}})
     assert frame(settings.input, 4) == expected()
 
 
-def test_a_wish_for_both_ends_of_time_is_refused() -> None:
+def test_limits_on_both_ends_of_time_are_refused() -> None:
     with pytest.raises(UsageError):
         replace(SMALL, history_ms=1_000)

@@ -39,7 +39,9 @@ def on(bootstrap_servers: str, topic: str, **kafka: Any) -> Settings:
     return Settings.model_validate({"kafka": {"bootstrap_servers": bootstrap_servers, "input_topic": topic, **kafka}})
 
 
-def test_a_missing_topic_is_created_and_holds_every_event_keyed_by_stream(bootstrap_servers: str, topic: str) -> None:
+def test_a_missing_topic_is_created_and_receives_every_event_keyed_by_stream(
+    bootstrap_servers: str, topic: str
+) -> None:
     report = simulate(OPTIONS, on(bootstrap_servers, topic), TestClock())
     records = read_committed(bootstrap_servers, topic)
     assert len(records) == report.events > 500
@@ -53,7 +55,7 @@ def test_a_missing_topic_is_created_and_holds_every_event_keyed_by_stream(bootst
         assert key == event["stream_id"].encode()
         ahead.append(event["timestamp_ms"].timestamp() * 1000 - record.timestamp()[1])
     assert {record.partition() for record in records} == {0, 1, 2, 3}
-    # A record carries the time of its arrival: delays put it behind the event, only a wrong clock puts it before.
+    # A record's timestamp is its arrival: delays put it after the event; only a wrong clock puts it before.
     assert 200 < max(ahead) <= 301
     assert -4_301 <= min(ahead) < -3_000
 
@@ -67,6 +69,6 @@ def test_arrivals_stay_in_order_within_a_partition(bootstrap_servers: str, topic
         last[record.partition()] = arrival_ms
 
 
-def test_a_topic_that_may_not_be_created_is_one_clear_line(bootstrap_servers: str, topic: str) -> None:
+def test_a_topic_that_may_not_be_created_is_a_one_line_error(bootstrap_servers: str, topic: str) -> None:
     with pytest.raises(ViewerConsumerError, match=f'input topic "{topic}" does not exist on {bootstrap_servers}'):
         simulate(OPTIONS, on(bootstrap_servers, topic, create_topics=False), TestClock())

@@ -1,4 +1,4 @@
-"""What records come to, against what compaction would leave of them."""
+"""The state after reading records, compared with what compaction would leave."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from consumer.state.contents import Contents, Record
 
 IDS = (b"a", b"b", b"rr", b"")
-KEYS = [*(b"r" + part.to_bytes(2) + id_ for part in (0, 1, 256) for id_ in IDS), b"c", b"j", b"", b"what?"]
+KEYS = [*(b"r" + part.to_bytes(2) + id_ for part in (0, 1, 256) for id_ in IDS), b"c", b"j", b"f", b"", b"what?"]
 
 histories = st.lists(
     st.tuples(st.sampled_from(KEYS), st.one_of(st.none(), st.binary(max_size=3))), max_size=40
@@ -14,7 +14,7 @@ histories = st.lists(
 
 
 @given(histories, st.integers(1, 7))
-def test_the_newest_of_each_key_stands_however_records_are_batched(history: list[Record], batch: int) -> None:
+def test_the_newest_record_of_each_key_counts_however_records_are_batched(history: list[Record], batch: int) -> None:
     contents = Contents()
     for begin in range(0, len(history), batch):
         contents.add(history[begin : begin + batch])
@@ -22,6 +22,7 @@ def test_the_newest_of_each_key_stands_however_records_are_batched(history: list
     rows = {key: value for key, value in left.items() if key[:1] == b"r"}
     assert contents.checkpoint == left.get(b"c")
     assert contents.journal == left.get(b"j")
+    assert contents.finding == left.get(b"f")
     assert contents.rows == rows
     assert contents.others == left.keys() & {b"", b"what?"}
     assert contents.empty == (not left)

@@ -1,4 +1,4 @@
-"""Offsets as ranges against a plain set of them."""
+"""Offsets as ranges, compared with a plain set."""
 
 import json
 
@@ -12,14 +12,14 @@ OFFSETS = st.lists(st.integers(0, 60), unique=True).map(sorted)
 
 
 @given(OFFSETS, st.data())
-def test_ranges_hold_what_was_added_however_it_came_and_survive_being_stored(
+def test_ranges_hold_all_offsets_added_in_any_batches_and_survive_storing(
     offsets: list[int], data: st.DataObject
 ) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(offsets)), max_size=4)))
     ranges = OffsetRanges()
     for begin, end in zip([0, *cuts], [*cuts, len(offsets)], strict=True):
         ranges.add(np.array(offsets[begin:end], np.int64))
-        ranges.packed()  # what was told before is not told again
+        ranges.packed()  # earlier offsets are not returned again
     at_once = OffsetRanges()
     at_once.add(np.array(offsets, np.int64))
     assert ranges.packed() == at_once.packed()
@@ -31,7 +31,7 @@ def test_ranges_hold_what_was_added_however_it_came_and_survive_being_stored(
 
 
 @given(OFFSETS, OFFSETS)
-def test_what_was_stored_goes_on_as_if_it_had_not_been(before: list[int], after: list[int]) -> None:
+def test_ranges_that_were_stored_and_loaded_can_grow(before: list[int], after: list[int]) -> None:
     later = np.array([offset + 61 for offset in after], np.int64)
     ranges = OffsetRanges()
     ranges.add(np.array(before, np.int64))

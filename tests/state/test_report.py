@@ -1,4 +1,4 @@
-"""What a check finds in what is stored, beside workers and without."""
+"""What `state check` finds in stored state, with and without workers running."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def stored(
     input_begin: int = 0,
     input_end: int = 10,
 ) -> StoredPartition:
-    """A checkpoint at offset 5, and a journal from there."""
+    """A checkpoint at offset 5, and a journal that begins there."""
     journal = None if journal_to is None else Journal(first_offset=5, records=5).encoded(3, journal_to, NONE)
     contents = Contents(checkpoint() if made is None else made, journal)
     return StoredPartition(0, committed if before is None else before, committed, input_begin, input_end, contents)
@@ -51,36 +51,36 @@ def changed(key: str, value: int) -> Settings:
     return load_settings(None, [f"{key}={value}"], {})
 
 
-def test_what_a_commit_left_agrees() -> None:
+def test_a_committed_state_is_consistent() -> None:
     assert found(stored(committed=10)) == []
 
 
-def test_a_group_whose_offset_has_expired_is_where_its_journal_is() -> None:
+def test_if_the_groups_offset_has_expired_the_journals_offset_counts() -> None:
     assert found(stored(committed=None)) == []
 
 
 @pytest.mark.parametrize(
     ("before", "journal_to", "after", "agrees"),
     [
-        #  group's offset before ──── journal ──── group's offset after: a worker went on meanwhile
+        #  group's offset before ──── journal ──── group's offset after: a worker continued meanwhile
         (8, 8, 10, True),
         (8, 9, 10, True),
         (8, 10, 10, True),
         (8, 7, 10, False),
         (8, 11, 11, True),
         (8, 12, 11, False),
-        #  it had none before
+        #  it had no offset before
         (None, 6, 10, True),
     ],
 )
-def test_a_worker_that_goes_on_meanwhile_is_no_disagreement(
+def test_a_worker_that_commits_during_the_check_is_no_disagreement(
     before: int | None, journal_to: int, after: int, *, agrees: bool
 ) -> None:
     one = stored(committed=after, journal_to=journal_to, input_end=20)._replace(committed_before=before)
     assert (found(one) == []) == agrees
 
 
-def test_nothing_at_all_agrees_but_an_offset_without_a_checkpoint_does_not() -> None:
+def test_an_empty_state_is_consistent_but_an_offset_without_a_checkpoint_is_not() -> None:
     nothing = StoredPartition(0, None, None, 0, 10, Contents())
     assert consistency_report(nothing, SETTINGS, IDENTITY) == ([], [])
     assert found(nothing._replace(committed=4)) == [
@@ -91,13 +91,13 @@ def test_nothing_at_all_agrees_but_an_offset_without_a_checkpoint_does_not() -> 
     ]
 
 
-def test_a_checkpoint_without_journal_or_that_can_t_be_read_is_found() -> None:
+def test_a_checkpoint_that_is_unreadable_or_has_no_journal_is_reported() -> None:
     assert found(stored(10, journal_to=None)) == ["there is a checkpoint, but no journal"]
     (what,) = found(stored(10, made=b"{"))
     assert what.startswith("the checkpoint cannot be read")
 
 
-def test_all_disagreements_are_found_not_only_the_first() -> None:
+def test_all_disagreements_are_reported() -> None:
     other = Identity("another cluster", "topic", "viewer-consumer")
     one = stored(committed=9, made=checkpoint(identity=other, rows=Checksum(1, 2)))
     one.contents.others.add(b"what?")
@@ -110,34 +110,36 @@ def test_all_disagreements_are_found_not_only_the_first() -> None:
     ]
 
 
-def test_input_that_is_needed_and_gone_is_found() -> None:
+def test_deleted_input_that_is_needed_is_reported() -> None:
     assert found(stored(committed=10, input_begin=6)) == [
         "records from offset 5 on are needed, but the input begins at 6; those before were deleted"
     ]
 
 
-def test_input_that_begins_behind_the_state_may_have_lost_records_or_markers() -> None:
+def test_an_input_that_begins_behind_the_state_may_have_lost_records_or_markers() -> None:
     nothing_since = stored(committed=10, input_begin=11, input_end=11)
     nothing_since.contents.journal = Journal().encoded(3, 10, NONE)
     (disagreement,) = consistency_report(nothing_since, SETTINGS, IDENTITY).disagreements
     assert disagreement.what.startswith("its state goes to offset 10, but the input begins at 11")
-    assert disagreement.advice.endswith("viewer-consumer state reset --partition 0 --keep-rows")
+    assert disagreement.advice(SETTINGS.command).endswith("viewer-consumer state reset --partition 0 --keep-rows")
 
 
-def test_a_row_that_can_t_be_read_is_found() -> None:
+def test_an_unreadable_row_is_reported() -> None:
     one = stored(committed=10)
     one.contents.rows[b"r\0\0a"] = b"no row"
     (what,) = found(one)
     assert what.startswith("the stored row of stream 'a' ")
 
 
-def test_settings_that_may_change_are_told_and_are_no_disagreement() -> None:
+def test_settings_that_may_change_are_reported_but_are_no_disagreement() -> None:
     assert consistency_report(stored(committed=10), changed("windows.grace_ms", 1), IDENTITY) == (
         [],
         ["windows.grace_ms"],
     )
 
 
-def test_what_is_found_says_how_to_resolve_it() -> None:
+def test_every_report_names_the_command_that_resolves_it() -> None:
     (first,) = consistency_report(stored(committed=9), SETTINGS, IDENTITY).disagreements
-    assert first.advice == "continue without its state with: viewer-consumer state reset --partition 0"
+    assert (
+        first.advice(SETTINGS.command) == "continue without its state with: viewer-consumer state reset --partition 0"
+    )

@@ -1,4 +1,4 @@
-"""What of the settings is kept with a checkpoint, and what a replay takes from those in force."""
+"""Which settings a checkpoint stores, and which a replay takes from the current settings."""
 
 import json
 
@@ -23,12 +23,12 @@ def with_secrets(*more: str) -> Settings:
     )
 
 
-def test_no_secret_is_kept() -> None:
+def test_no_secret_is_stored() -> None:
     kept = json.dumps(result_settings_of(with_secrets()))
     assert not [secret for secret in SECRETS if secret in kept]
 
 
-def test_a_replay_asks_the_registry_as_whom_we_are_now() -> None:
+def test_a_replay_uses_the_current_registry_and_credentials() -> None:
     before = result_settings_of(load_settings(None, ["windows.grace_ms=7", "input.max_future_ms=9"], {}))
     now = with_secrets("windows.grace_ms=8", "input.breaker=false")
     replayed = settings_of(json.loads(json.dumps(before)), now)

@@ -42,7 +42,7 @@ def rig_on(stored: dict[str, Any]) -> Rig:
 
 
 @pytest.mark.parametrize("counting", ["sessions", "events"])
-def test_a_worker_continues_from_stored_state_with_the_same_bytes(counting: str) -> None:
+def test_a_worker_continues_stored_state_with_the_same_bytes(counting: str) -> None:
     stored = json.loads((STORED / f"{counting}.json").read_text(encoding="utf-8"))
     rig = rig_on(stored)
     for value in stored["then"]:
@@ -58,7 +58,7 @@ def test_a_worker_continues_from_stored_state_with_the_same_bytes(counting: str)
 
 
 def comparable(key: bytes, value: bytes | None) -> tuple[bytes, object]:
-    """Rows as they are; of checkpoints and journals what version 1 has."""
+    """Return rows unchanged; of checkpoints and journals, the fields of version 1."""
     if value is None or key not in (CHECKPOINT, JOURNAL):
         return key, value
     record = json.loads(value)

@@ -1,4 +1,4 @@
-"""A stream as its rows have it, to be looked at."""
+"""A stored stream as `state show` displays it."""
 
 import numpy as np
 import pytest
@@ -19,15 +19,17 @@ KEY = (1, 2)
 @pytest.mark.parametrize(
     ("counting", "open_figures"),
     [
-        # Who came and went in a bucket is settled when it closes, and a figure of zero would be wrong.
+        # Presence of a bucket is computed when it closes; before that a 0 would be wrong.
         ("sessions", (None, None, None)),
         ("events", (2, 1, 0)),
     ],
 )
-def test_what_an_open_bucket_does_not_know_yet_is_none(counting: str, open_figures: tuple[int | None, ...]) -> None:
+def test_values_that_an_open_bucket_does_not_have_yet_are_none(
+    counting: str, open_figures: tuple[int | None, ...]
+) -> None:
     settings = load_settings(None, ["windows.bucket_ms=1000", f"windows.counting={counting}"], {})
     windows = PartitionWindows(window_rules(settings.windows), KEY)
-    #  bucket 0: closes by what comes at 20 s     bucket 20: open
+    #  bucket 0: closed by the event at 20 s     bucket 20: open
     #  a joins ────────────────────────────────── b joins
     events = [Event("s", "a", 100, "J"), Event("s", "b", 20_000, "J")]
     windows.apply(columns(events), 0, len(events), np.arange(len(events)))

@@ -1,4 +1,4 @@
-"""A real schema registry for tests: Apicurio, which speaks Confluent's API, from its release that Maven fetches once.
+"""A real schema registry for tests: Apicurio, which offers Confluent's API; Maven fetches its release once.
 
 It needs Java 21 or newer, which is looked for in `JAVA_HOME`, on the PATH and where systems install it.
 """
@@ -30,7 +30,7 @@ _INSTALLED = (
 
 
 class NoJavaError(Exception):
-    """There is no Java that is new enough; the message says which there are."""
+    """No Java is new enough; the message says which ones were found."""
 
 
 class NoRegistryError(Exception):
@@ -38,7 +38,7 @@ class NoRegistryError(Exception):
 
 
 class Apicurio:
-    """A registry in a process of its own, with everything in memory."""
+    """A registry in its own process, with everything in memory."""
 
     def __init__(self) -> None:
         java, home = find_java(_JAVA_AT_LEAST), _fetched()
@@ -62,15 +62,15 @@ class Apicurio:
             raise
 
     def freeze(self) -> None:
-        """Let it accept connections and say nothing, as a machine that swaps or a network that drops."""
+        """Let it accept connections but not answer, like a swapping machine or a network that drops packets."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Kill it and forget what it held."""
+        """Kill it and delete its data."""
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -84,7 +84,7 @@ class Apicurio:
 
 
 def _addresses(port: int, management_port: int) -> dict[str, str]:
-    """Both that it listens on: by itself each registry on a machine takes the same one for its management."""
+    """Return both of its addresses: by default all registries on a machine use the same management port."""
     return {
         "QUARKUS_HTTP_HOST": "localhost",
         "QUARKUS_HTTP_PORT": str(port),
@@ -94,7 +94,7 @@ def _addresses(port: int, management_port: int) -> dict[str, str]:
 
 
 def find_java(at_least: int) -> str:
-    """The command of a Java of that version or newer.
+    """Return the command of a Java of that version or newer.
 
     Raises:
         NoJavaError: there is none.
@@ -102,10 +102,12 @@ def find_java(at_least: int) -> str:
     seen = []
     for command in _candidates():
         try:
-            said = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+            output = subprocess.run(
+                [command, "-version"], capture_output=True, text=True, timeout=30, check=False
+            ).stderr
         except OSError:
             continue
-        version = re.search(r'version "(?:1\.)?(\d+)', said)
+        version = re.search(r'version "(?:1\.)?(\d+)', output)
         if version and int(version[1]) >= at_least:
             return command
         seen.append(f"{command} ({version[1] if version else 'unknown'})")
@@ -122,7 +124,7 @@ def _candidates() -> Iterator[str]:
 
 
 def _fetched() -> Path:
-    """Return the folder of the unpacked release, which is fetched at the first call on this machine."""
+    """Return the folder of the unpacked release; the first call on this machine fetches it."""
     home = CACHE / f"apicurio-registry-{VERSION}"
     with fetching():
         if not home.is_dir():
@@ -131,7 +133,7 @@ def _fetched() -> Path:
 
 
 def _fetch(home: Path) -> None:
-    """Fetch beside the place and rename, so that half a download never counts."""
+    """Fetch to a temporary place and rename, so that a partial download never counts."""
     if shutil.which("mvn") is None:
         raise NoRegistryError(f"mvn, which fetches Apicurio into {home}, is not on the PATH")
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{home.name}-") as unfinished:

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import fcntl
 import os
+import random
 import re
 import shutil
 import signal
@@ -43,12 +44,12 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 
 class NoBrokerError(Exception):
-    """No real broker can be had here; the message says why."""
+    """No real broker is available here; the message says why."""
 
 
 @contextlib.contextmanager
 def real_broker(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """Bootstrap servers of a real broker, which is stopped at the end if it was started here."""
+    """Yield the bootstrap servers of a real broker; stop it at the end if it was started here."""
     if given := environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         wait_until_it_answers(given, within_s=15.0)
         yield given
@@ -73,24 +74,26 @@ def _in_java() -> Iterator[str]:
 
 
 class Security(NamedTuple):
-    """How clients come to a broker, and what it is told about that."""
+    """How clients connect to a broker, and its security configuration."""
 
     protocol: str = "PLAINTEXT"
     properties: Mapping[str, str] = MappingProxyType({})
     scram: tuple[str, ...] = ()
-    """Users as Kafka's storage tool takes them."""
+    """Users in the format of Kafka's storage tool."""
     admin: Mapping[str, str] = MappingProxyType({})
-    """Configuration of a client that may do everything."""
+    """Configuration of a client with all rights."""
 
 
 NO_SECURITY = Security()
 
 
 class KafkaBroker:
-    """One Kafka node, broker and controller, in a process of its own with a data directory that goes with it."""
+    """One Kafka node, broker and controller, in its own process; its data directory is removed with it."""
 
-    def __init__(self, jars: Path, security: Security = NO_SECURITY) -> None:
+    def __init__(self, jars: Path, security: Security = NO_SECURITY, *, lasting: bool = False) -> None:
         self._jars = jars
+        self._lasting = lasting
+        """Its port is kept while it is down: nobody else is given it."""
         self._security = security
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._log = self._directory / "broker.log"
@@ -109,31 +112,38 @@ class KafkaBroker:
         self.stop()
 
     def stop(self) -> None:
-        """Kill it and remove its data; again does nothing."""
+        """Kill it and remove its data; a second call does nothing."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def pause(self) -> None:
-        """From now on it answers nothing, and its connections stay; `stop` ends it all the same."""
+    def freeze(self) -> None:
+        """Stop the process where it is, as a machine that hangs."""
         self._signal(signal.SIGSTOP)
 
-    def resume(self) -> None:
-        """Go on."""
+    def thaw(self) -> None:
+        """Let a frozen process continue."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """From now on nobody listens there."""
-        self._signal(signal.SIGKILL)
+        """End it at once; its data stays."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def start_again(self) -> None:
+        """Start one that was killed, on its data and its port, and wait until it answers."""
+        self._launch()
+        self._wait()
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
 
     def _start(self) -> None:
-        port, controller_port = free_ports(2)
+        port, controller_port = lasting_ports(2) if self._lasting else free_ports(2)
         config = self._directory / "server.properties"
         config.write_text(_server_properties(port, controller_port, self._directory / "data", self._security))
         format_it = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(config), "--standalone"]
@@ -141,12 +151,16 @@ class KafkaBroker:
         formatted = subprocess.run(self._java(*format_it), capture_output=True, text=True, timeout=60, check=False)
         if formatted.returncode != 0:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{formatted.stdout}{formatted.stderr}")
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._java("kafka.Kafka", str(config)), stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
         self.bootstrap_servers = f"localhost:{port}"
+        self._launch()
         self._wait()
+
+    def _launch(self) -> None:
+        config = str(self._directory / "server.properties")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", config), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
 
     def _wait(self) -> None:
         assert self._process is not None
@@ -163,7 +177,7 @@ class KafkaBroker:
 
 
 def kafka_jars() -> Path:
-    """The directory with Kafka's jars, fetched at the first call on this machine."""
+    """Return the directory with Kafka's jars; the first call on this machine fetches them."""
     _need_java()
     jars = CACHE / f"kafka-{KAFKA_VERSION}"
     with fetching():
@@ -174,7 +188,7 @@ def kafka_jars() -> Path:
 
 @contextlib.contextmanager
 def fetching() -> Iterator[None]:
-    """Hold a lock while something is fetched: tests run in several processes, and Maven's repository allows one."""
+    """Hold a lock during a fetch: tests run in several processes, and Maven's repository allows one."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "fetching.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -184,14 +198,14 @@ def fetching() -> Iterator[None]:
 def _need_java() -> None:
     if shutil.which("java") is None:
         raise NoBrokerError("java is not on the PATH")
-    said = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
-    version = re.search(r'version "(?:1\.)?(\d+)', said)
+    output = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    version = re.search(r'version "(?:1\.)?(\d+)', output)
     if version is None or int(version[1]) < _JAVA_AT_LEAST:
-        raise NoBrokerError(f"Kafka {KAFKA_VERSION} needs {_JAVA_AT_LEAST} or newer, not: {said.splitlines()[:1]}")
+        raise NoBrokerError(f"Kafka {KAFKA_VERSION} needs {_JAVA_AT_LEAST} or newer, not: {output.splitlines()[:1]}")
 
 
 def _fetch(jars: Path) -> None:
-    """Fetch beside the place and rename, so that half a download never counts."""
+    """Fetch to a temporary place and rename, so that a partial download never counts."""
     if shutil.which("mvn") is None:
         raise NoBrokerError(f"mvn, which fetches Kafka's jars into {jars}, is not on the PATH")
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{jars.name}-") as unfinished:
@@ -220,8 +234,8 @@ def _in_docker() -> Iterator[str]:
     _need_docker()
     (port,) = free_ports(1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what its libraries warn of is not ours to mend
-        from testcontainers.core.container import DockerContainer  # noqa: PLC0415  # slow to load, only wanted here
+        warnings.simplefilter("ignore")  # warnings of its libraries are not ours to fix
+        from testcontainers.core.container import DockerContainer  # noqa: PLC0415  # slow to import, only needed here
 
         try:
             container = DockerContainer(f"apache/kafka:{KAFKA_VERSION}").with_bind_ports(port, port)
@@ -229,7 +243,7 @@ def _in_docker() -> Iterator[str]:
             for key, value in _docker_environment(servers, port).items():
                 container.with_env(key, value)
             container.start()
-        except Exception as error:  # noqa: BLE001  # whatever it is, as an image that can't be pulled: no broker this way
+        except Exception as error:  # noqa: BLE001  # whatever it is, such as an image that cannot be pulled: no broker this way
             raise NoBrokerError(f"Docker could not start Kafka ({' '.join(str(error).split())[:300]})") from None
     try:
         wait_until_it_answers(servers, START_TIMEOUT_S)
@@ -298,14 +312,14 @@ _ONE_NODE = {
 
 
 def cluster_id() -> str:
-    """For a data directory that is to be formatted."""
+    """Return a cluster id for a data directory to be formatted."""
     while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
-        pass  # Kafka would take it for an option
+        pass  # Kafka would read it as an option
     return name
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
+    """Return ports that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -313,8 +327,24 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+_EPHEMERAL = 32_768
+_LOWEST = 20_000
+
+
+def lasting_ports(count: int) -> list[int]:
+    """Ports that are free, and that no outgoing connection is given while their owner is down for a moment."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(_LOWEST, _EPHEMERAL)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
+
+
 def answers(bootstrap_servers: str, within_s: float, client: Mapping[str, str] = MappingProxyType({})) -> bool:
-    """Something there speaks Kafka."""
+    """Return whether a Kafka broker answers there."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2, **client})
     try:
         admin.list_topics(timeout=within_s)

@@ -1,4 +1,4 @@
-"""Certificates for tests, made by openssl: an authority, and what it signs."""
+"""Certificates for tests, made by openssl: an authority, and the certificates that it signs."""
 
 import shutil
 import subprocess
@@ -9,14 +9,14 @@ import pytest
 
 
 class Certificate(NamedTuple):
-    """Files in PEM."""
+    """Files in PEM format."""
 
     certificate: Path
     key: Path
 
 
 class Authority:
-    """Signs certificates; whoever trusts `certificate` trusts them."""
+    """Signs certificates; clients that trust `certificate` trust them."""
 
     def __init__(self, directory: Path) -> None:
         if shutil.which("openssl") is None:
@@ -28,7 +28,7 @@ class Authority:
         _openssl("req", "-x509", *subject, "-keyout", str(self._key), "-out", str(self.certificate))
 
     def sign(self, host: str, name: str = "server") -> Certificate:
-        """A certificate for one host name or address."""
+        """Return a certificate for one host name or address."""
         made = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         request, extensions = self._directory / f"{name}.csr", self._directory / f"{name}.ext"
         kind = "IP" if host.replace(".", "").isdigit() else "DNS"

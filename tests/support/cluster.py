@@ -1,13 +1,11 @@
-"""Three real brokers on this machine that are stopped, killed and started again while clients work on them.
+"""Three real brokers on this machine that are stopped, killed and restarted while clients use them.
 
 Each is broker and controller, so two of them are a quorum; topics have three replicas, of which two must have a record
 before it is acknowledged. Clients may be led through proxies: the brokers then have a listener that advertises them.
 """
 
 import contextlib
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +14,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.broker import START_TIMEOUT_S, cluster_id, kafka_jars
+from tests.support.broker import START_TIMEOUT_S, cluster_id, kafka_jars, lasting_ports
 from tests.support.waiting import until
 
 NODES = (1, 2, 3)
@@ -24,10 +22,7 @@ STOP_TIMEOUT_S = 60.0
 IN_SYNC_TIMEOUT_S = 90.0
 
 _HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-"""Three share a small machine with their clients: little memory, and no processor time for a better compiler."""
-
-_EPHEMERAL = 32_768
-_LOWEST = 20_000
+"""Three brokers share a small machine with their clients: little memory, and only the fast JIT compiler."""
 
 _SETTINGS = {
     "process.roles": "broker,controller",
@@ -47,7 +42,7 @@ _SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "2000",
     "auto.create.topics.enable": "false",
-    # A broker that was killed is noticed soon.
+    # A killed broker is detected soon.
     "broker.session.timeout.ms": "4000",
     "broker.heartbeat.interval.ms": "500",
     "replica.lag.time.max.ms": "5000",
@@ -71,19 +66,19 @@ class KafkaCluster:
         self._advertised = self._listening
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self.bootstrap_servers = ",".join(f"localhost:{self._inside[node]}" for node in NODES)
-        """Past any proxy."""
+        """Addresses that bypass any proxy."""
 
     @property
     def outside_ports(self) -> Mapping[int, int]:
-        """Of each broker, the port on which its outside listener really is."""
+        """Return the port of each broker's outside listener."""
         return self._listening
 
     def lead_outside_through(self, ports: Mapping[int, int]) -> None:
-        """Have the outside listeners advertise these ports; before the first start."""
+        """Let the outside listeners advertise these ports; call before the first start."""
         self._advertised = dict(ports)
 
     def start_all(self) -> None:
-        """Format and start all three, and wait until they are one cluster."""
+        """Format and start all three, and wait until they form one cluster."""
         identity = cluster_id()
         for node in NODES:
             self._format(node, identity)
@@ -92,27 +87,27 @@ class KafkaCluster:
         self.wait_until_in_sync()
 
     def start(self, node: int) -> None:
-        """Start one that was stopped or killed, on the data it left, and wait until every replica is in sync again."""
+        """Start one that was stopped or killed, with its data, and wait until every replica is in sync again."""
         self._launch(node)
         self.wait_until_in_sync()
 
     def stop(self, node: int) -> None:
-        """Have it hand over what it leads, and end."""
+        """Let it hand over its leaderships, and end."""
         self._processes[node].send_signal(signal.SIGTERM)
         self._processes.pop(node).wait(STOP_TIMEOUT_S)
 
     def kill(self, node: int) -> None:
-        """End it without a word."""
+        """Kill it without warning."""
         self._processes[node].kill()
         self._processes.pop(node).wait()
 
     def kill_all(self) -> None:
-        """End what runs."""
+        """Kill all that run."""
         for node in list(self._processes):
             self.kill(node)
 
     def wait_until_in_sync(self, within_s: float = IN_SYNC_TIMEOUT_S) -> None:
-        """Wait until all brokers are there, every partition has a leader, and all its replicas are in sync."""
+        """Wait until all brokers are up, every partition has a leader, and all its replicas are in sync."""
         deadline = time.monotonic() + within_s
         until(
             lambda: self._complain_of_the_dead() or self._in_sync(max(1.0, deadline - time.monotonic())),
@@ -132,11 +127,11 @@ class KafkaCluster:
         )
 
     def coordinator_of_group(self, group: str) -> int:
-        """The broker that coordinates a group now."""
+        """Return the broker that coordinates a group now."""
         return self._leader_for(group, "__consumer_offsets")
 
     def coordinator_of_transactions(self, transactional_id: str) -> int:
-        """The broker that coordinates the transactions of that id now."""
+        """Return the broker that coordinates the transactions of that id now."""
         return self._leader_for(transactional_id, "__transaction_state")
 
     def _leader_for(self, name: str, topic: str) -> int:
@@ -145,7 +140,7 @@ class KafkaCluster:
         return int(partitions[abs(_java_hash(name)) % len(partitions)].leader)
 
     def _complain_of_the_dead(self) -> bool:
-        """Raise if a broker has ended by itself; False else."""
+        """Raise if a broker has ended by itself; False otherwise."""
         for node, process in self._processes.items():
             if process.poll() is not None:
                 raise RuntimeError(f"broker {node} ended by itself; the end of its log:\n" + self._tail(node))
@@ -189,7 +184,7 @@ class KafkaCluster:
 
 @contextlib.contextmanager
 def kafka_cluster(directory: Path) -> Iterator[KafkaCluster]:
-    """A cluster, not started yet; at the end its processes are gone, and its data is still in the directory.
+    """Yield a cluster that is not started yet; at the end its processes are killed, and its data stays.
 
     Raises:
         NoBrokerError: there is no Java, or no jars.
@@ -201,20 +196,8 @@ def kafka_cluster(directory: Path) -> Iterator[KafkaCluster]:
         cluster.kill_all()
 
 
-def lasting_ports(count: int) -> list[int]:
-    """Ports that are free, and that no outgoing connection is given while their owner is down for a moment."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(_LOWEST, _EPHEMERAL)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-    return found
-
-
 def _java_hash(text: str) -> int:
-    """As `String.hashCode`, by which Kafka chooses coordinators."""
+    """Return the value of `String.hashCode`, by which Kafka chooses coordinators."""
     total = 0
     for character in text:
         total = (31 * total + ord(character)) & 0xFFFF_FFFF

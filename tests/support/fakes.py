@@ -20,6 +20,7 @@ from consumer.kafka.protocols import (
     Bounds,
     GroupMetadata,
     Headers,
+    HeldPartition,
     Record,
     RecordWithHeaders,
     TransactionListener,
@@ -98,12 +99,35 @@ class FakeCluster:
         return b"generation %d" % self.generation
 
 
+@dataclass
+class FakeBrokers:
+    """What is known of the brokers, as a test sets it."""
+
+    silent: str = ""
+    holding: str = ""
+    group: str = ""
+    held_partitions: dict[int, HeldPartition] = field(default_factory=dict)
+
+    def silence(self) -> str:
+        return self.silent
+
+    def held(self) -> Mapping[int, HeldPartition]:
+        return self.held_partitions
+
+    def held_reason(self) -> str:
+        return self.holding
+
+    def group_reason(self) -> str:
+        return self.group
+
+
 class FakeInputConsumer:
     """Reads a `FakeCluster`."""
 
     def __init__(self, cluster: FakeCluster, handler: AssignmentHandler) -> None:
         self.cluster = cluster
         self.transient_errors: Counter[str] = Counter()
+        self.brokers = FakeBrokers()
         self.failures: dict[int, str] = {}
         """Partitions that cannot be read on."""
         self.closed = False
@@ -428,6 +452,16 @@ class FakeTransactionOwner:
         self._number = 0
         self._listener.lost(error.error)
         raise error
+
+
+class FakeTopicIds:
+    """The id of the input topic, as a test sets it."""
+
+    def __init__(self, topic_id: str) -> None:
+        self.newest = topic_id
+
+    def topic_id(self) -> str:
+        return self.newest
 
 
 class SilentListener:

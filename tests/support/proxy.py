@@ -1,4 +1,4 @@
-"""A TCP proxy between clients and brokers, so that what lies between them can be cut, refused, held up and slowed.
+"""A TCP proxy between clients and brokers, so that connections can be cut, refused, held and slowed.
 
 One listener stands for each target. An event loop in a thread of its own moves the bytes; what a test asks for has
 happened when the call returns.
@@ -18,7 +18,7 @@ _HOST = "127.0.0.1"
 
 
 class Proxy:
-    """Leads connections on `ports[i]` to `targets[i]`, all on this machine; use it as a context manager."""
+    """Forwards connections on `ports[i]` to `targets[i]`, all on this machine; use it as a context manager."""
 
     def __init__(self, targets: Sequence[int]) -> None:
         self._targets = targets
@@ -45,11 +45,11 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many are led through now."""
+        """Return the number of connections that are forwarded now."""
         return len(self._writers) // 2
 
     def cut(self) -> None:
-        """Break all connections; new ones are led through."""
+        """Break all connections; new ones are forwarded."""
         self._call(self._abort_all)
 
     def refuse(self) -> None:
@@ -58,11 +58,11 @@ class Proxy:
         self.cut()
 
     def hold(self) -> None:
-        """Keep all connections and let nothing through them, until `resume`."""
+        """Keep all connections but forward no bytes, until `resume`."""
         self._call(self._stop_flow)
 
     def slow(self, delay_s: float = 0.0, bytes_per_s: float = 0.0) -> None:
-        """Let every piece of at most 16 KiB wait, and no more bytes through than so many, until `resume`.
+        """Delay every piece of at most 16 KiB and limit the rate, until `resume`.
 
         Args:
             delay_s: for each piece, in each direction.
@@ -71,7 +71,7 @@ class Proxy:
         self._delay_s, self._bytes_per_s = delay_s, bytes_per_s
 
     def resume(self) -> None:
-        """Be as if nothing lay between."""
+        """Forward everything without delay again."""
         self._accepting = True
         self.slow()
         self._call(self._start_flow)
@@ -132,7 +132,7 @@ class Proxy:
                 end.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Move bytes until one side ends; then the other is ended, which ends the pump of the other direction."""
+        """Forward bytes until one side ends; then end the other side, which ends the opposite pump."""
         with suppress(OSError):
             while chunk := await reader.read(_CHUNK):
                 await self._wait(len(chunk))

@@ -1,4 +1,4 @@
-"""Records that the Python client would not write, by librdkafka's own functions: header names that are no UTF-8."""
+"""Records that the Python client cannot write, with librdkafka's own functions: header names that are not UTF-8."""
 
 import ctypes
 
@@ -13,7 +13,7 @@ _REASON_BYTES = 512
 def write_with_header(
     bootstrap_servers: str, topic: str, value: bytes, name: bytes, content: bytes, times: int = 1
 ) -> None:
-    """Write a record with one header to partition 0, so many times, and wait until all are there."""
+    """Write a record with one header to partition 0, `times` times, and wait until all are acknowledged."""
     functions = _declared(ctypes.CDLL(str(find_library())))
     reason = ctypes.create_string_buffer(_REASON_BYTES)
     config = functions.rd_kafka_conf_new()

@@ -1,4 +1,4 @@
-"""A real broker that trusts nobody: TLS, users by PLAIN and SCRAM, and an authorizer that denies what no ACL allows."""
+"""A real broker with authentication: TLS, users by PLAIN and SCRAM, and an authorizer that denies by default."""
 
 import contextlib
 import uuid
@@ -27,14 +27,14 @@ class Acl(NamedTuple):
     pattern: ResourcePatternType = ResourcePatternType.LITERAL
 
     def binding(self) -> AclBinding:
-        """As the admin client takes it."""
+        """Return it as the admin client takes it."""
         return AclBinding(
             self.resource, self.name, self.pattern, f"User:{USER}", "*", self.operation, AclPermissionType.ALLOW
         )
 
 
 class SecureBroker(NamedTuple):
-    """Where it is, what a client needs to come in, and who hands out rights."""
+    """Its address, what a client needs to connect, and the administration of rights."""
 
     bootstrap_servers: str
     ca_file: Path
@@ -43,7 +43,7 @@ class SecureBroker(NamedTuple):
     admin_client: dict[str, str]
 
     def client(self, mechanism: str = "SCRAM-SHA-512", password: str | None = None) -> dict[str, str]:
-        """librdkafka's keys for the user."""
+        """Return librdkafka's keys for the user."""
         return {
             "security.protocol": "SASL_SSL",
             "sasl.mechanism": mechanism,
@@ -53,8 +53,8 @@ class SecureBroker(NamedTuple):
         }
 
     def grant_only(self, acls: Sequence[Acl]) -> None:
-        """Take all rights away and give these."""
-        nobody: Any = None  # its stub would have text
+        """Revoke all rights and grant these."""
+        nobody: Any = None  # its stub says str
         everything = AclBindingFilter(
             *(ResourceType.ANY, nobody, ResourcePatternType.ANY, nobody, nobody),
             *(AclOperation.ANY, AclPermissionType.ANY),
@@ -67,7 +67,7 @@ class SecureBroker(NamedTuple):
 
 @contextlib.contextmanager
 def secure_broker(directory: Path) -> Iterator[SecureBroker]:
-    """One for the time of a `with` block; certificates come into the directory.
+    """Run one during a `with` block; certificates are written to the directory.
 
     Raises:
         NoBrokerError: Kafka can't be had as jars here.
@@ -113,6 +113,6 @@ def _properties(store: Path, ca_file: Path, password: str, admin_password: str) 
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(ca_file),
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        # Nobody but the controller's own listener lets anybody in without a name.
+        # Only the controller's own listener accepts unauthenticated connections.
         "super.users": f"User:{_ADMIN};User:ANONYMOUS",
     }

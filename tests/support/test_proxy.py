@@ -1,4 +1,4 @@
-"""The proxy does to connections what it is told, and nothing else."""
+"""The proxy changes connections as requested, and in no other way."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 WITHIN_S = 10.0
 SHORT_S = 0.2
-"""How long is watched that nothing comes."""
+"""How long a test checks that nothing arrives."""
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -45,7 +45,9 @@ def proxy() -> Iterator[Proxy]:
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[socket.socket]:
     with connected(proxy) as made:
-        until(lambda: proxy.connections == 1, "it is led through")  # what is being set up is not cut
+        until(
+            lambda: proxy.connections == 1, "the connection is forwarded"
+        )  # a connection that is being set up would not be cut
         yield made
 
 
@@ -61,7 +63,7 @@ def answer(client: socket.socket, size: int = 1) -> bytes:
 
 
 def is_broken(client: socket.socket) -> bool:
-    """It was ended from the other side."""
+    """The other side has ended it."""
     try:
         client.sendall(b"x")
         return client.recv(1) == b""
@@ -69,7 +71,7 @@ def is_broken(client: socket.socket) -> bool:
         return True
 
 
-def test_bytes_go_through_in_both_directions_as_they_are(client: socket.socket) -> None:
+def test_bytes_are_forwarded_unchanged_in_both_directions(client: socket.socket) -> None:
     sent = bytes(range(256)) * 1_000
     sender = threading.Thread(target=client.sendall, args=(sent,))
     sender.start()
@@ -77,7 +79,7 @@ def test_bytes_go_through_in_both_directions_as_they_are(client: socket.socket) 
     sender.join()
 
 
-def test_cut_breaks_what_is_there_and_lets_new_ones_in(proxy: Proxy, client: socket.socket) -> None:
+def test_cut_breaks_existing_connections_and_forwards_new_ones(proxy: Proxy, client: socket.socket) -> None:
     client.sendall(b"x")
     assert answer(client) == b"x"
     assert proxy.connections == 1
@@ -88,7 +90,7 @@ def test_cut_breaks_what_is_there_and_lets_new_ones_in(proxy: Proxy, client: soc
         assert answer(again) == b"y"
 
 
-def test_refused_until_resumed(proxy: Proxy, client: socket.socket) -> None:
+def test_connections_are_refused_until_resumed(proxy: Proxy, client: socket.socket) -> None:
     proxy.refuse()
     assert is_broken(client)
     with connected(proxy) as refused:
@@ -99,7 +101,7 @@ def test_refused_until_resumed(proxy: Proxy, client: socket.socket) -> None:
         assert answer(again) == b"y"
 
 
-def test_held_bytes_come_when_resumed_and_the_connection_lives(proxy: Proxy, client: socket.socket) -> None:
+def test_held_bytes_arrive_after_resume_and_the_connection_survives(proxy: Proxy, client: socket.socket) -> None:
     proxy.hold()
     client.sendall(b"held")
     client.settimeout(SHORT_S)
@@ -110,16 +112,16 @@ def test_held_bytes_come_when_resumed_and_the_connection_lives(proxy: Proxy, cli
     assert answer(client, 4) == b"held"
 
 
-def test_slow_takes_at_least_its_time(proxy: Proxy, client: socket.socket) -> None:
+def test_slow_takes_at_least_the_configured_time(proxy: Proxy, client: socket.socket) -> None:
     proxy.slow(delay_s=0.1, bytes_per_s=100_000)
     began_s = time.monotonic()
     client.sendall(b"x" * 20_000)
     assert answer(client, 20_000) == b"x" * 20_000
-    # There and back: each piece waits, and the bytes go by at their pace.
+    # There and back: each piece is delayed, and the bytes pass at the limited rate.
     assert time.monotonic() - began_s >= 2 * (0.1 + 20_000 / 100_000)
 
 
-def test_where_the_target_is_down_a_connection_breaks(proxy: Proxy) -> None:
+def test_if_the_target_is_down_a_connection_breaks(proxy: Proxy) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with Proxy([port]) as other, connected(other) as client:
@@ -127,8 +129,8 @@ def test_where_the_target_is_down_a_connection_breaks(proxy: Proxy) -> None:
     assert proxy.connections == 0
 
 
-def test_what_one_side_ends_is_ended_for_the_other(proxy: Proxy) -> None:
+def test_when_one_side_ends_the_other_is_ended_too(proxy: Proxy) -> None:
     with connected(proxy) as client:
         client.sendall(b"x")
         assert answer(client) == b"x"
-    until(lambda: proxy.connections == 0, "the connection to the target is given up too")
+    until(lambda: proxy.connections == 0, "the connection to the target is closed too")

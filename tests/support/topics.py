@@ -1,4 +1,4 @@
-"""Topics of a real broker as tests use them: made, filled, read to their end."""
+"""Topics of a real broker for tests: create, fill, and read to the end."""
 
 import contextlib
 import time
@@ -11,7 +11,7 @@ from confluent_kafka.cimpl import NewTopic
 
 
 def unique(name: str) -> str:
-    """A name for a topic or group that nothing else has."""
+    """Return a unique name for a topic or group."""
     return f"{name}-{uuid.uuid4().hex[:12]}"
 
 
@@ -41,7 +41,7 @@ def create_topic(
 
 
 def delete_topics(bootstrap_servers: str, names: Sequence[str]) -> None:
-    """Delete topics; those that are not there are no matter."""
+    """Delete topics; missing ones are ignored."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     for future in admin.delete_topics(list(names)).values():
         with contextlib.suppress(KafkaException):
@@ -49,7 +49,7 @@ def delete_topics(bootstrap_servers: str, names: Sequence[str]) -> None:
 
 
 def produce(bootstrap_servers: str, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:
-    """Write (partition, key, value) without transactions and wait until all are there."""
+    """Write (partition, key, value) without transactions and wait until all are acknowledged."""
     producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "enable.idempotence": True})
     for partition, key, value in records:
         producer.produce(topic, value, key, partition)
@@ -57,12 +57,12 @@ def produce(bootstrap_servers: str, topic: str, records: Sequence[tuple[int, byt
 
 
 def read_committed(bootstrap_servers: str, topic: str, within_s: float = 60.0) -> list[Message]:
-    """All committed records of a topic up to where it ends now, each partition in order."""
+    """Return all committed records of a topic up to its current end, each partition in order."""
     return _read_all(bootstrap_servers, topic, "read_committed", within_s)
 
 
 def read_uncommitted(bootstrap_servers: str, topic: str, within_s: float = 60.0) -> list[Message]:
-    """All records of a topic, of open and aborted transactions too."""
+    """Return all records of a topic, including those of open and aborted transactions."""
     return _read_all(bootstrap_servers, topic, "read_uncommitted", within_s)
 
 
@@ -89,7 +89,9 @@ def _read_all(bootstrap_servers: str, topic: str, isolation: str, within_s: floa
 def _read_to_the_ends(consumer: Consumer, unfinished: set[int], deadline: float) -> list[Message]:
     records: list[Message] = []
     while unfinished:
-        assert time.monotonic() < deadline, f"partitions {unfinished} did not end; {len(records)} records were read"
+        assert time.monotonic() < deadline, (
+            f"partitions {unfinished} were not read to their end; {len(records)} records were read"
+        )
         for message in consumer.consume(1000, 0.1):
             error = message.error()
             if error is None:
@@ -102,7 +104,7 @@ def _read_to_the_ends(consumer: Consumer, unfinished: set[int], deadline: float)
 
 
 def committed_offsets(bootstrap_servers: str, group: str, topic: str, partitions: int) -> dict[int, int]:
-    """Next offsets that a group has committed; partitions without are left out."""
+    """Return the next offsets that a group has committed, without partitions that have none."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap_servers, "group.id": group, "isolation.level": "read_committed"}
     )
@@ -114,7 +116,7 @@ def committed_offsets(bootstrap_servers: str, group: str, topic: str, partitions
 
 
 def ends(bootstrap_servers: str, topic: str, isolation: str = "read_uncommitted") -> dict[int, int]:
-    """Where each partition ends, for a reader of that isolation; markers of transactions count."""
+    """Return the end of each partition for a reader with that isolation level; transaction markers count."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap_servers, "group.id": unique("ends"), "isolation.level": isolation}
     )

@@ -32,7 +32,7 @@ def rules(draw: st.DrawFn) -> Rules:
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[Rules, list[Event]]:
-    """Events that mostly go forward, some back, some far ahead: a day's jump lets streams be forgotten."""
+    """Events that mostly go forward, some back, some far ahead: a jump of a day lets streams be forgotten."""
     drawn = draw(rules())
     step_ms = st.one_of(
         st.integers(-3 * drawn.bucket_ms, 3 * drawn.bucket_ms),
@@ -86,7 +86,7 @@ def closed_rows(closed: ClosedBuckets) -> list[tuple[object, ...]]:
 def run(
     windows: PartitionWindows, events: Sequence[Event], cuts: Sequence[int]
 ) -> tuple[list[str], list[tuple[object, ...]]]:
-    """Statuses and closed buckets of the events, split into batches at the cuts."""
+    """Return statuses and closed buckets of the events, split into batches at the cuts."""
     table, offsets = columns(events), np.arange(len(events), dtype=np.int64)
     edges = [0, *sorted(cut % (len(events) + 1) for cut in cuts), len(events)]
     statuses: list[str] = []
@@ -99,14 +99,12 @@ def run(
 
 @given(histories(), st.lists(st.integers(0, 60), max_size=5))
 @settings(max_examples=400, deadline=None)
-def test_any_history_in_any_batches_gives_what_the_reference_gives(
-    history: tuple[Rules, list[Event]], cuts: list[int]
-) -> None:
+def test_any_history_in_any_batches_equals_the_reference(history: tuple[Rules, list[Event]], cuts: list[int]) -> None:
     drawn, events = history
     reference, windows = Reference(drawn), engine(drawn)
     statuses, closed = run(windows, events, cuts)
     assert statuses == [reference.apply(event, offset) for offset, event in enumerate(events)]
-    # Across streams the order of closing at one record is the engine's own; within a stream it is by bucket.
+    # The order of streams closed by one record is the engine's own; within a stream it is by bucket.
     expected = [(c.stream_id, reference_row(c.bucket), c.reason, c.offset) for c in reference.closed]
     assert sorted(closed, key=repr) == sorted(expected, key=repr)
     for stream_id in reference.seen:
@@ -139,8 +137,8 @@ def test_any_history_in_any_batches_gives_what_the_reference_gives(
 
 @given(histories())
 @settings(max_examples=50, deadline=None)
-def test_what_is_freed_is_all_that_was_held(history: tuple[Rules, list[Event]]) -> None:
-    """After everything is forgotten, no row of any kind is left over."""
+def test_when_everything_is_forgotten_all_rows_are_free(history: tuple[Rules, list[Event]]) -> None:
+    """After everything is forgotten, no row of any kind is in use."""
     drawn, events = history
     windows = engine(drawn)
     run(windows, events, [])

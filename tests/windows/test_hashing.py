@@ -1,4 +1,4 @@
-"""SipHash-1-3 against the one in Python itself, which hashes bytes with it (under key 0 where PYTHONHASHSEED is 0).
+"""SipHash-1-3 against the one in Python itself, which hashes bytes with it (with key 0 if PYTHONHASHSEED is 0).
 
 SipHash-2-4 with 128 bits against vectors that are published with it: the key is the bytes 0 to 15, a message the bytes
 from 0 up to its length.
@@ -32,7 +32,7 @@ def pythons_hashes() -> list[int]:
     return [int(number) for number in run.stdout.strip("[]\n").split(",")]
 
 
-@compiled  # the hash is a part of kernels, and has no entry of its own
+@compiled  # the hash is a part of kernels and has no entry of its own
 def hash_into(key0: np.uint64, key1: np.uint64, text: Bytes, at: int, size: int, out: Hashes) -> None:
     out[0] = siphash13(key0, key1, text, at, size)
 
@@ -76,7 +76,7 @@ VECTORS = {
 }
 
 
-def test_it_is_siphash_2_4_of_128_bits() -> None:
+def test_viewer_hashes_are_siphash_2_4_with_128_bits() -> None:
     key0, key1 = (np.uint64(word) for word in np.frombuffer(bytes(range(16)), np.uint64))
     for size, expected in VECTORS.items():
         for at in (0, 3):
@@ -92,7 +92,7 @@ def test_it_is_siphash_1_3() -> None:
     assert [ours(text) for text in TEXTS] == pythons_hashes()
 
 
-def test_it_depends_on_nothing_but_the_text() -> None:
+def test_it_depends_only_on_the_text() -> None:
     assert [ours(text, at=3) for text in TEXTS] == [ours(text) for text in TEXTS]
 
 

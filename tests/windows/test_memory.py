@@ -1,4 +1,4 @@
-"""Memory goes with what is active: rows come back, ids are packed, and a stream costs less than a kilobyte."""
+"""Memory follows activity: rows are reused, ids are packed, and a stream costs less than a kilobyte."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ def test_a_stream_costs_less_than_a_kilobyte_at_the_default_settings() -> None:
     assert stats.state_bytes / stats.streams < 1_024
 
 
-def test_a_flood_of_one_off_streams_takes_the_room_of_one_wave() -> None:
+def test_a_flood_of_one_off_streams_needs_the_memory_of_one_wave() -> None:
     windows = PartitionWindows(DEFAULTS, (1, 2))
     sizes = []
     for wave in range(10):
@@ -47,25 +47,25 @@ def test_a_flood_of_one_off_streams_takes_the_room_of_one_wave() -> None:
     assert max(sizes[5:]) <= 2 * sizes[2]
 
 
-def test_rows_and_ids_may_move_in_the_same_moment() -> None:
+def test_ids_are_packed_while_the_stream_rows_move() -> None:
     """Ids are packed, since some are garbage, while the rows that point to them move to a larger array."""
     windows = PartitionWindows(WindowRules(2, 1, 0, 1, 1_000_000), (1, 2))
     feed(windows, [Event(f"gone {number}", "B", 0) for number in range(10)])
     feed(windows, [Event(f"stays {number}", "B", 100 + number) for number in range(3)])
-    assert windows.stats().streams < 10, "the first are forgotten, and their ids garbage"
+    assert windows.stats().streams < 10, "the first streams are forgotten, and their ids are garbage"
     held = {view.stream_id for view in windows.views()}
     feed(windows, [Event(f"new {number}", "B", 102) for number in range(900)])
     assert {view.stream_id for view in windows.views()} >= held
     before = windows.stats().streams
     feed(windows, [Event(stream_id, "B", 102) for stream_id in sorted(held)])
-    assert windows.stats().streams == before, "they are found, not made again"
+    assert windows.stats().streams == before, "existing streams are found, not created again"
 
 
 def audience(at_ms: int, viewers: int, stream_id: str = "s") -> list[sessions_counting.Event]:
     return [sessions_counting.Event(stream_id, f"viewer-{number:07d}", at_ms, "B") for number in range(viewers)]
 
 
-def test_a_viewer_at_rest_takes_no_more_than_64_bytes() -> None:
+def test_a_viewer_at_rest_takes_at_most_64_bytes() -> None:
     windows = PartitionWindows(DEFAULTS._replace(sessions=True), (1, 2))
     empty = windows.stats().state_bytes
     for at_ms in (0, 30_000, 60_000):
@@ -76,7 +76,7 @@ def test_a_viewer_at_rest_takes_no_more_than_64_bytes() -> None:
     assert (stats.state_bytes - empty) / stats.viewers_held <= 64
 
 
-def test_what_an_audience_held_is_given_back_when_it_has_left() -> None:
+def test_memory_of_an_audience_is_freed_when_it_has_left() -> None:
     windows = PartitionWindows(DEFAULTS._replace(sessions=True), (1, 2))
     feed(windows, audience(0, 50_000))
     held = windows.stats().state_bytes
@@ -93,8 +93,8 @@ def test_what_an_audience_held_is_given_back_when_it_has_left() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 3)), max_size=400), st.integers(1, 50))
 @settings(max_examples=60, deadline=None)
-def test_no_stream_is_ever_mistaken_for_another(steps: list[tuple[int, int]], at_once: int) -> None:
-    """Many streams come and are forgotten, so that rows, slots and bytes of ids are used again and again."""
+def test_streams_are_never_confused(steps: list[tuple[int, int]], at_once: int) -> None:
+    """Many streams come and are forgotten, so that rows, slots and bytes of ids are reused again and again."""
     rules = Rules(window_duration_ms=2, bucket_ms=1, grace_ms=0, stream_idle_ms=1)
     windows, reference = PartitionWindows(WindowRules(**vars(rules)), (3, 4)), Reference(rules)
     time_ms, events = 0, []

@@ -1,4 +1,4 @@
-"""The kernels without compiling, as debuggers and coverage see them: the drawn cases again, in their own process."""
+"""Kernels without compilation, as debuggers and coverage see them: the drawn cases again, in their own process."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 FILES = [HERE / f"{name}.py" for name in ("test_time", "test_hashing", "storage/test_rows")]
 
 
-def test_uncompiled_kernels_give_the_same() -> None:
+def test_uncompiled_kernels_give_the_same_results() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *FILES],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},

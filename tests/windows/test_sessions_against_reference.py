@@ -1,4 +1,4 @@
-"""Counting by viewer against its judge: any events, any rules, any split into batches."""
+"""Sessions counting against its judge: any events, any rules, any split into batches."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -106,7 +106,7 @@ def judged_counters(reference: Reference) -> SessionCounters:
 
 
 def run(windows: PartitionWindows, events: Sequence[Event], cuts: Sequence[int]) -> tuple[list[str], list[Row]]:
-    """Statuses and closed buckets of the events, split into batches at the cuts."""
+    """Return statuses and closed buckets of the events, split into batches at the cuts."""
     table, offsets = columns(events), np.arange(len(events), dtype=np.int64)
     edges = [0, *sorted(cut % (len(events) + 1) for cut in cuts), len(events)]
     statuses: list[str] = []
@@ -118,7 +118,7 @@ def run(windows: PartitionWindows, events: Sequence[Event], cuts: Sequence[int])
 
 
 def assert_same_closed(mine: list[Row], theirs: list[Row]) -> None:
-    """Across streams the order of closing at one record is the engine's own; within a stream it is by bucket."""
+    """The order of streams closed by one record is the engine's own; within a stream it is by bucket."""
     assert sorted(mine, key=repr) == sorted(theirs, key=repr)
     for stream_id in {row[0] for row in theirs}:
         assert [row for row in mine if row[0] == stream_id] == [row for row in theirs if row[0] == stream_id]
@@ -126,10 +126,12 @@ def assert_same_closed(mine: list[Row], theirs: list[Row]) -> None:
 
 @given(histories(), st.lists(st.integers(0, 60), max_size=5), st.sampled_from([room.KEPT_ANYWAY, 0]))
 @settings(max_examples=400, deadline=None)
-def test_any_history_in_any_batches_gives_what_the_reference_gives(
+def test_any_history_in_any_batches_equals_the_reference(
     history: tuple[Rules, list[Event]], cuts: list[int], kept_anyway: int
 ) -> None:
-    with patch.multiple(room, KEPT_ANYWAY=kept_anyway, FREE_SHARE=0.0):  # with 0 rows, moved at every chance
+    with patch.multiple(
+        room, KEPT_ANYWAY=kept_anyway, FREE_SHARE=0.0
+    ):  # starts with 0 rows and moves the arrays at every opportunity
         assert_same_as_the_judge(*history, cuts)
 
 

@@ -24,7 +24,7 @@ RULES = WindowRules(
     sessions=True,
     viewer_timeout_ms=15,
 )
-"""With so much grace no event within the span is late, whatever comes before it."""
+"""With this grace no event within the span is late, in any order."""
 
 EVENTS = st.lists(
     st.builds(
@@ -41,7 +41,7 @@ EVENTS = st.lists(
 
 
 def outcome(events: Sequence[Event], cuts: Sequence[int]) -> tuple[list[Row], SessionCounters, list[WindowView]]:
-    """Figures of all buckets without why and where they closed, and what the gauges show before they do."""
+    """Stats of all buckets, without why and where they closed, and the gauges before they close."""
     windows = PartitionWindows(RULES, HASH_KEY)
     # Stream time is the same in the end, and so are the gauges.
     last = [Event(stream_id, "last", SPAN_MS, "J") for stream_id in "ab"]
@@ -55,7 +55,7 @@ def outcome(events: Sequence[Event], cuts: Sequence[int]) -> tuple[list[Row], Se
 
 @given(EVENTS, st.data())
 @settings(max_examples=300, deadline=None)
-def test_any_order_in_any_batches_gives_the_same(events: list[Event], data: st.DataObject) -> None:
+def test_any_order_in_any_batches_gives_the_same_results(events: list[Event], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(events))
     cuts = data.draw(st.lists(st.integers(0, 60), max_size=5))
     assert outcome(events, []) == outcome(shuffled, cuts)
@@ -63,15 +63,15 @@ def test_any_order_in_any_batches_gives_the_same(events: list[Event], data: st.D
 
 @given(EVENTS, st.data())
 @settings(max_examples=200, deadline=None)
-def test_events_that_come_twice_say_nothing_new_of_viewers(events: list[Event], data: st.DataObject) -> None:
+def test_duplicate_events_do_not_change_presence(events: list[Event], data: st.DataObject) -> None:
     doubles = data.draw(st.lists(st.sampled_from(events), max_size=20))
     once, twice = outcome(events, []), outcome(data.draw(st.permutations(events + doubles)), [])
-    # Bitrates and stalls are sums over events; all before them is of viewers.
+    # Bitrates and stalls are sums over events; all columns before them are presence.
     assert [row[:10] for row in once[0]] == [row[:10] for row in twice[0]]
     assert once[1] == twice[1]
 
 
-def test_a_batch_without_events_is_nothing() -> None:
+def test_an_empty_batch_changes_nothing() -> None:
     windows = PartitionWindows(RULES, HASH_KEY)
     assert len(windows.apply(columns([]), 0, 0, columns([]).timestamp_ms)) == 0
     taken: ClosedBuckets = windows.pop_closed()

@@ -1,4 +1,4 @@
-"""A simulated audience, and a way that loses leaves, repeats and delays events: every figure is the judge's."""
+"""A simulated audience with lost leaves, duplicates and delays: every value equals the judge's."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ RULES = Rules(window_duration_ms=60_000, bucket_ms=10_000, grace_ms=20_000, view
 STEP_MS = 10_000
 
 
-def test_live_counts_and_summaries_of_a_simulated_audience() -> None:
+def test_live_counts_and_summaries_of_a_simulated_audience_equal_the_judges() -> None:
     noise = NoiseRules(leave_loss=0.05, duplicates=0.02, disorder=0.3, max_delay_ms=20_000)
     arrivals = Arrivals(Audience(Cast(streams=20, viewers=300), START_MS, SEED), Noise(noise, SEED))
     names = arrivals.audience.programme.stream_ids

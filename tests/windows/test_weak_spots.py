@@ -1,4 +1,4 @@
-"""Nine inputs at which a window that adds one for a join and takes one for a leave goes wrong, and what is right.
+"""Nine inputs at which a window that adds one for a join and subtracts one for a leave is wrong, and the right results.
 
 Rules: window 60 s, buckets of 10 s, no grace, viewers time out after 30 s; times in seconds, `|` a bucket's edge.
 """
@@ -35,7 +35,7 @@ class Drawn:
         return 0 if view is None else view.concurrent_viewers
 
     def closed(self, *names: str, stream_id: str = "s") -> list[tuple[int, ...]]:
-        """Start in seconds and figures of the stream's buckets that have closed since the last call."""
+        """Return start in seconds and stats of the stream's buckets that closed since the last call."""
         ids, rows = self.windows.pop_closed()
         found = []
         for each, row in zip(ids, rows, strict=True):
@@ -50,7 +50,7 @@ def drawn() -> Drawn:
     return Drawn()
 
 
-def test_1_a_viewer_who_joins_twice_is_one(drawn: Drawn) -> None:
+def test_1_a_viewer_who_joins_twice_counts_once(drawn: Drawn) -> None:
     #  0            10
     #  |--J--J------|-x
     drawn.see("v", 3, "J")
@@ -60,8 +60,8 @@ def test_1_a_viewer_who_joins_twice_is_one(drawn: Drawn) -> None:
     assert drawn.closed("peak", "joins", "unique_viewers") == [(0, 1, 1, 1)]
 
 
-def test_2_a_leave_that_comes_before_its_join_ends_it(drawn: Drawn) -> None:
-    #  0            10    comes: L 6, J 3
+def test_2_a_leave_that_arrives_before_its_join_ends_the_session(drawn: Drawn) -> None:
+    #  0            10    arrival: L 6, J 3
     #  |--J--L------|-x
     drawn.see("v", 6, "L")
     drawn.see("v", 3, "J")
@@ -70,9 +70,9 @@ def test_2_a_leave_that_comes_before_its_join_ends_it(drawn: Drawn) -> None:
     assert drawn.closed("peak", "joins", "leaves", "viewer_ms", "viewers_at_end") == [(0, 1, 1, 1, 3_000, 0)]
 
 
-def test_3_who_leaves_in_a_bucket_that_is_gone_times_out(drawn: Drawn) -> None:
+def test_3_a_viewer_whose_leave_is_late_times_out(drawn: Drawn) -> None:
     #  0     1      10            31   70
-    #  |--J--L------|--…           †    x     comes: J 0.5, x 70, L 1, which is late
+    #  |--J--L------|--…           †    x     arrival: J 0.5, x 70, L 1, which is late
     drawn.see("v", 0.5, "J")
     drawn.see("w", 70)
     assert drawn.see("v", 1, "L") == "late"
@@ -80,7 +80,7 @@ def test_3_who_leaves_in_a_bucket_that_is_gone_times_out(drawn: Drawn) -> None:
     assert drawn.closed("timeouts", "viewers_at_end") == [(0, 0, 1), (10, 0, 1), (20, 0, 1), (30, 1, 0)]
 
 
-def test_4_viewers_who_are_carried_into_a_bucket_are_its_peak(drawn: Drawn) -> None:
+def test_4_viewers_carried_into_a_bucket_count_in_its_peak(drawn: Drawn) -> None:
     #  0            10           20
     #  |-J*5--------|-----B------|-x
     for number in range(5):
@@ -102,14 +102,14 @@ def test_5_a_peak_before_leaves_counts(drawn: Drawn) -> None:
     assert drawn.closed("peak", "leaves", "joins", "viewers_at_end") == [(0, 5, 0, 5, 5), (10, 5, 2, 1, 4)]
 
 
-def test_6_a_bitrate_of_nothing_is_the_smallest(drawn: Drawn) -> None:
+def test_6_a_bitrate_of_0_is_the_minimum(drawn: Drawn) -> None:
     drawn.see("v", 1, "B", 0)
     drawn.see("v", 2, "B", 5)
     drawn.see("v", 10.001, "S")
     assert drawn.closed("bitrate_min_bps", "bitrate_max_bps") == [(0, 0, 5)]
 
 
-def test_7_one_event_from_the_future_is_a_reject_and_the_others_count() -> None:
+def test_7_an_event_far_in_the_future_is_rejected_and_the_others_count() -> None:
     #  now 100 s, 60 s ahead are allowed:  J 10^9, then a hundred joins at 100
     source = InputSettings(format="raw")
     payloads = [join("s", "far", 10**9 * 1000), *(join("s", f"v{number}", 100_000) for number in range(100))]
@@ -121,8 +121,8 @@ def test_7_one_event_from_the_future_is_a_reject_and_the_others_count() -> None:
     assert drawn.live() == 100
 
 
-def test_8_a_join_to_an_older_bucket_is_counted_in_that_one() -> None:
-    #  0            10           20    grace 10; comes: J*3 at 11, then J 2 of another, who leaves at 4
+def test_8_a_join_in_an_older_bucket_counts_in_that_bucket() -> None:
+    #  0            10           20    grace 10; arrival: J*3 at 11, then J 2 of another viewer, who leaves at 4
     #  |--J-L-------|-J*3--------|
     windows = Drawn()
     windows.windows = PartitionWindows(RULES._replace(grace_ms=10_000), (1, 2))
@@ -135,14 +135,14 @@ def test_8_a_join_to_an_older_bucket_is_counted_in_that_one() -> None:
     assert windows.closed("peak", "joins") == [(0, 1, 1), (10, 3, 3)]
 
 
-def test_9_a_stream_without_events_closes_and_its_viewers_expire(drawn: Drawn) -> None:
-    #  s      |--J----|-------|-------|--†           30 s behind the join, by the other stream's time less 10 s
+def test_9_a_stream_without_events_closes_and_its_viewers_time_out(drawn: Drawn) -> None:
+    #  s      |--J----|-------|-------|--†           30 s after the join, by the other stream's time minus 10 s
     #  busy   |-x-----|-…                        51 |
     drawn.see("v", 2, "J")
     drawn.see("b", 1, stream_id="busy")
     for at_s in range(10, 60, 10):
         drawn.see("b", at_s, stream_id="busy")
     assert drawn.closed("viewers_at_end", "timeouts") == [(0, 1, 0), (10, 1, 0), (20, 1, 0)]
-    assert drawn.live() == 0  # at once: floor 40 is behind 2 + 30
+    assert drawn.live() == 0  # at once: the idle watermark 40 is past 2 + 30
     drawn.see("b", 60, stream_id="busy")
     assert drawn.closed("viewers_at_end", "timeouts") == [(30, 0, 1)]

@@ -1,4 +1,4 @@
-"""A compacted topic of rows as plain Python: all records that were ever written, and the newest of each key."""
+"""A compacted topic of rows in plain Python: all records ever written, and the newest of each key."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -19,10 +19,10 @@ class Topic:
         self.records += records
 
     def newest(self) -> dict[bytes, bytes]:
-        """What compaction leaves, tombstones gone too."""
+        """Return what compaction leaves, without tombstones."""
         rows: dict[bytes, bytes] = {}
         for key, value in self.records:
-            rows.pop(key, None)  # a key stands where its newest record stood
+            rows.pop(key, None)  # a key has the position of its newest record
             if value is not None:
                 rows[key] = value
         return rows
@@ -32,7 +32,7 @@ class Topic:
         return Checksum(len(rows), sum_of_records(rows.items()))
 
     def half_compacted(self, chance: random.Random) -> list[Record]:
-        """Of each key's records the first few may be gone, but not the newest, unless that is a tombstone."""
+        """Drop some of each key's oldest records, but never the newest, unless that is a tombstone."""
         newest = {key: i for i, (key, _) in enumerate(self.records)}
         kept_from = {key: chance.randint(0, i + (self.records[i][1] is None)) for key, i in newest.items()}
         return [record for i, record in enumerate(self.records) if i >= kept_from[record[0]]]

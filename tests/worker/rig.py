@@ -33,6 +33,7 @@ from tests.support.fakes import (
     FakeEndQuery,
     FakeInputConsumer,
     FakeRestoreReader,
+    FakeTopicIds,
     FakeTransactionOwner,
     Published,
 )
@@ -116,6 +117,7 @@ class Rig:
         self.input: Polled
         self.reader: FakeRestoreReader
         self.ends: FakeEndQuery
+        self.topic_ids: FakeTopicIds
         self.worker = self._new_worker()
 
     def _new_worker(self) -> Worker:
@@ -124,6 +126,7 @@ class Rig:
         self.board = SnapshotBoard(self.clock.now_s)
         self.transactions = Transactions(self.cluster, self.metrics)
         self.ends = FakeEndQuery(self.cluster)
+        self.topic_ids = FakeTopicIds(self.identity.topic_id)
         self.reader = FakeRestoreReader(self.cluster, self.settings.kafka.state_topic)
         return Worker(self.settings, self._dependencies(self.registry_url))
 
@@ -141,6 +144,7 @@ class Rig:
             transactions=self.transactions,
             reader=self.reader,
             ends=self.ends,
+            topic_ids=self.topic_ids,
             intake=Intake(self.settings.input, schema_cache),
             make_intake=lambda settings: Intake(settings.input, schema_cache),
             identity=self.identity,

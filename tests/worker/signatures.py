@@ -1,4 +1,4 @@
-"""Run as a process of its own: warm up, work, and print the kernels that were compiled for types not warmed up."""
+"""Runs in its own process: warm up, work, and print kernels that were compiled for types not warmed up."""
 
 import json
 import sys
@@ -15,11 +15,11 @@ from tests.worker.rig import BUCKET_MS, INTERVAL_S, Rig
 
 STREAMS = 3_000
 PIECE = 100
-"""Of a jump of time."""
+"""Size of a piece of a jump of time."""
 
 
 def signatures() -> dict[str, list[str]]:
-    """Of every kernel: what it is compiled for."""
+    """Return the signatures for which each kernel is compiled."""
     found = {}
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith("consumer."):
@@ -30,7 +30,7 @@ def signatures() -> dict[str, list[str]]:
 
 
 def work(counting: str) -> None:
-    """All that a worker does with records: one, many, bad ones, new streams, quiet ones, a view and the end."""
+    """Do all that a worker does with records: one, many, invalid ones, new streams, quiet ones, a view and the end."""
     rig = Rig(partitions=2, counting=counting).start()
     rig.join(0)
     rig.turn(INTERVAL_S)
@@ -41,7 +41,7 @@ def work(counting: str) -> None:
         rig.write(payload)
     rig.write_raw(None)
     rig.turn(1.0, times=2 * STREAMS // 1_000 + 5)
-    rig.clock.now_s = 3_600_000.0  # else it is an event of the future
+    rig.clock.now_s = 3_600_000.0  # else it would be an event of the future
     rig.join(3_600_000_000 // BUCKET_MS)
     rig.turn()
     assert rig.worker._tasks[0].jumping, "a jump is cut"
@@ -53,7 +53,7 @@ def work(counting: str) -> None:
 
 
 def store_and_load(windows: PartitionWindows) -> None:
-    """What is done with a partition's state, with one part a stream and with several."""
+    """Store and load a partition's state, with one part per stream and with several."""
     for part_bytes in (8, PART_BYTES):
         rows = windows.changed_rows(part_bytes)
         loading = PartitionWindows.loading(windows._rules, windows.hash_key, windows.times())
@@ -72,7 +72,7 @@ def finish_jump(windows: PartitionWindows) -> None:
 
 
 def main() -> None:
-    """Print what is new, by kernel, and how many kernels there are."""
+    """Print new signatures by kernel, and the number of kernels."""
     restoring.CLOSED_AT_ONCE = PIECE
     warm_up()
     before = signatures()
@@ -80,7 +80,7 @@ def main() -> None:
         work(counting)
     after = signatures()
     new = {name: after[name] for name in after if after[name] != before.get(name)}
-    print(json.dumps({"kernels": sum(map(bool, before.values())), "new": new}))  # noqa: T201  # what it is run for
+    print(json.dumps({"kernels": sum(map(bool, before.values())), "new": new}))  # noqa: T201  # the output is the result
 
 
 if __name__ == "__main__":

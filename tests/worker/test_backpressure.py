@@ -1,4 +1,4 @@
-"""Work is bounded: a large jump of time closes in pieces that are committed one by one, and reading waits meanwhile."""
+"""Work is bounded: a large jump of time closes in pieces that are committed one by one; reading pauses."""
 
 from collections.abc import Callable
 
@@ -48,7 +48,7 @@ def whole(jump: Callable[[Rig], None]) -> list[tuple[object, ...]]:
 
 
 def rig_for(jump: Callable[[Rig], None]) -> Rig:
-    """Return a worker whose clock closes nothing unless that is what is tested."""
+    """Return a worker whose clock closes nothing unless that is tested."""
     return Rig(stream_idle_ms=2_000, partition_idle_ms=5_000 if jump is by_the_clock else 3_600_000).start()
 
 
@@ -73,7 +73,7 @@ def test_a_jump_in_pieces_gives_the_same_summaries_once(jump: Callable[[Rig], No
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_reading_waits_while_a_jump_is_pending_and_continues_at_the_next_record() -> None:
+def test_reading_is_paused_while_a_jump_is_pending_and_continues_at_the_next_record() -> None:
     rig = Rig(stream_idle_ms=2_000).start()
     audience(rig)
     by_a_record(rig)
@@ -81,7 +81,7 @@ def test_reading_waits_while_a_jump_is_pending_and_continues_at_the_next_record(
     task = rig.worker._tasks[0]
     assert task.jumping
     assert task.paused
-    assert task.next_offset == STREAMS + 1, "the record that jumps is counted, those behind it are not"
+    assert task.next_offset == STREAMS + 1, "the record that causes the jump is counted, later ones are not"
     rig.turn(INTERVAL_S, times=60)
     assert not task.paused
     assert task.next_offset == len(rig.cluster.log[0])

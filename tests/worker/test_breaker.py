@@ -1,4 +1,4 @@
-"""A flood of rejects stops its partition, and nothing of it is set aside that was not committed before."""
+"""A flood of rejects stops its partition; uncommitted rejects get no dead letter."""
 
 import pytest
 
@@ -23,10 +23,10 @@ def poison(rig: Rig, count: int, partition: int = 0) -> None:
 
 
 # partition 0   joins 0 1 │ x x x … x (1,000) │ join 2
-# committed             2 ┘   nothing of these, and nothing behind them
+# committed             2 ┘   none of these, and nothing behind them
 
 
-def test_a_thousand_in_a_row_stop_the_partition_and_none_of_them_is_set_aside(rig: Rig) -> None:
+def test_a_thousand_rejects_in_a_row_stop_the_partition_and_leave_no_dead_letter(rig: Rig) -> None:
     rig.join(0)
     rig.join(1)
     rig.turn(INTERVAL_S)
@@ -39,7 +39,7 @@ def test_a_thousand_in_a_row_stop_the_partition_and_none_of_them_is_set_aside(ri
     assert rig.buckets() == [0]
 
 
-def test_the_worker_is_unready_but_up_and_says_why(rig: Rig) -> None:
+def test_the_worker_is_up_but_not_ready_and_says_why(rig: Rig) -> None:
     poison(rig, TOO_MANY)
     rig.turn(1.0, times=3)
     health = rig.board.latest().health
@@ -49,7 +49,7 @@ def test_the_worker_is_unready_but_up_and_says_why(rig: Rig) -> None:
     assert rig.board.latest().tripped == 1
 
 
-def test_other_partitions_go_on_and_lose_nothing(rig: Rig) -> None:
+def test_other_partitions_continue_and_lose_nothing(rig: Rig) -> None:
     for bucket in range(3):
         rig.join(bucket, partition=1)
     rig.write_raw(POISON, partition=1)
@@ -60,26 +60,26 @@ def test_other_partitions_go_on_and_lose_nothing(rig: Rig) -> None:
     rig.join(3, partition=1)
     rig.turn(INTERVAL_S)
     assert rig.buckets(1) == [0, 1, 2]
-    assert rig.dead_letters() == [POISON], "that of partition 1"
+    assert rig.dead_letters() == [POISON], "the dead letter of partition 1"
     assert rig.cluster.committed[1] == 5
     assert all(0 not in carried or carried[0] == 0 for carried in rig.transactions.carried)
 
 
-def test_what_was_sent_before_it_opened_is_taken_back() -> None:
+def test_dead_letters_sent_before_the_breaker_opened_are_aborted() -> None:
     rig = Rig(commit=CommitSettings(interval_ms=60_000, checkpoint_interval_ms=60_000)).start()
     rig.turn(60.0)
     rig.join(0)
     rig.join(1)
     poison(rig, 600)
     rig.turn()
-    assert rig.transactions.in_transaction, "summaries and dead letters are in it, and it is not time to commit"
+    assert rig.transactions.in_transaction, "the transaction has summaries and dead letters, and no commit is due"
     poison(rig, 400)
     rig.turn()
     rig.turn(120.0, times=2)
     assert (rig.summaries(), rig.dead_letters()) == ([], [])
 
 
-def test_fewer_are_set_aside_as_ever(rig: Rig) -> None:
+def test_fewer_rejects_become_dead_letters(rig: Rig) -> None:
     poison(rig, TOO_MANY - 1)
     rig.join(0)
     poison(rig, TOO_MANY - 1)
@@ -88,7 +88,7 @@ def test_fewer_are_set_aside_as_ever(rig: Rig) -> None:
     assert rig.board.latest().health.breaker_closed
 
 
-def test_a_ratio_stops_it_too(rig: Rig) -> None:
+def test_a_ratio_of_rejects_stops_the_partition_too(rig: Rig) -> None:
     for _ in range(RATIO.among // 5):
         poison(rig, 4)
         rig.join(0)
@@ -97,7 +97,7 @@ def test_a_ratio_stops_it_too(rig: Rig) -> None:
     assert len(rig.dead_letters()) <= RATIO.most
 
 
-def test_half_is_not_too_much(rig: Rig) -> None:
+def test_half_of_the_records_may_be_rejects(rig: Rig) -> None:
     for _ in range(RATIO.among):
         poison(rig, 1)
         rig.join(0)
@@ -106,7 +106,7 @@ def test_half_is_not_too_much(rig: Rig) -> None:
     assert rig.cluster.committed[0] == 2 * RATIO.among
 
 
-def test_events_ahead_of_their_time_never_stop_it(rig: Rig) -> None:
+def test_future_events_never_open_the_breaker(rig: Rig) -> None:
     ahead = confluent(join(timestamp_ms=int(rig.clock.now_s * 1_000) + 10**9))
     for _ in range(2 * TOO_MANY):
         rig.write_raw(ahead)
@@ -115,7 +115,7 @@ def test_events_ahead_of_their_time_never_stop_it(rig: Rig) -> None:
     assert rig.board.latest().health.breaker_closed
 
 
-def test_streams_past_the_limit_count() -> None:
+def test_events_beyond_the_stream_limit_count_as_rejects() -> None:
     rig = Rig(max_streams=1).start()
     for number in range(TOO_MANY + 1):
         rig.join(0, stream_id=f"s{number}")
@@ -123,7 +123,7 @@ def test_streams_past_the_limit_count() -> None:
     assert "most of them stream_limit" in rig.board.latest().health.reason
 
 
-def test_without_a_breaker_all_are_set_aside() -> None:
+def test_without_a_breaker_all_rejects_become_dead_letters() -> None:
     rig = Rig()
     rig.settings = rig.settings.model_copy(update={"input": rig.settings.input.model_copy(update={"breaker": False})})
     rig.kill()
@@ -132,7 +132,7 @@ def test_without_a_breaker_all_are_set_aside() -> None:
     assert len(rig.dead_letters()) == 3 * TOO_MANY
 
 
-def test_a_partition_that_goes_takes_its_breaker_along(rig: Rig) -> None:
+def test_a_revoked_partition_takes_its_breaker_along(rig: Rig) -> None:
     poison(rig, TOO_MANY)
     rig.turn(1.0, times=2)
     rig.input.revoke(0)
@@ -141,7 +141,7 @@ def test_a_partition_that_goes_takes_its_breaker_along(rig: Rig) -> None:
     assert rig.cluster.committed.get(0, 0) == 0
 
 
-def test_its_next_owner_begins_where_it_stopped_and_stops_again(rig: Rig) -> None:
+def test_the_next_owner_begins_at_the_commit_and_stops_again(rig: Rig) -> None:
     rig.join(0)
     rig.turn(1.0, times=2)
     poison(rig, TOO_MANY)
@@ -152,7 +152,7 @@ def test_its_next_owner_begins_where_it_stopped_and_stops_again(rig: Rig) -> Non
     assert (rig.dead_letters(), rig.cluster.committed[0]) == ([], 1)
 
 
-def test_after_an_unknown_outcome_it_is_read_and_stopped_again(rig: Rig) -> None:
+def test_after_an_unknown_outcome_the_partition_is_restored_and_stops_again(rig: Rig) -> None:
     poison(rig, TOO_MANY)
     rig.turn(1.0, times=2)
     rig.worker._publisher.outcome_unknown = True

@@ -1,4 +1,4 @@
-"""The breaker against a judge that counts one record at a time, and its limits drawn."""
+"""The breaker against a judge that counts one record at a time, and drawn cases at its limits."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SMALL = (Limit(most=2, among=3), Limit(most=4, among=8))
 
 
 def opens_at(history: str, limits: tuple[Limit, ...] = SMALL) -> int | None:
-    """The record at which one opens that hears of a history in one batch; `x` is a reject."""
+    """Return the record at which a breaker opens if it gets the history in one batch; `x` is a reject."""
     return CircuitBreaker(limits).observe(flags(history))
 
 
@@ -21,7 +21,7 @@ def flags(history: str) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
 
 
 def judged(history: str, limits: tuple[Limit, ...]) -> int | None:
-    """One record at a time, by counting what lies behind it."""
+    """Count what precedes each record, one record at a time."""
     for i in range(len(history)):
         for limit in limits:
             if history[max(0, i - limit.among + 1) : i + 1].count("x") > limit.most:
@@ -38,8 +38,8 @@ def judged(history: str, limits: tuple[Limit, ...]) -> int | None:
         ("xx.xx....xx.xx..", None),  # never three in a row, never five of eight
         ("..xxx...........", 4),  # the third in a row
         ("xx..xx.x.xx.....", 7),  # the fifth of eight
-        ("xx..x...xx......", None),  # the first has gone when the fifth comes
-        (".xx.x.xx........", 7),  # five of the first eight: what was before counts as good
+        ("xx..x...xx......", None),  # the first has left the window when the fifth comes
+        (".xx.x.xx........", 7),  # five of the first eight: earlier records count as valid
     ],
 )
 def test_when_it_opens(history: str, at: int | None) -> None:
@@ -55,7 +55,7 @@ def test_when_it_opens(history: str, at: int | None) -> None:
         max_size=3,
     ).map(tuple),
 )
-def test_any_history_in_any_batches_opens_it_where_the_judge_says(
+def test_any_history_in_any_batches_opens_it_where_the_judge_does(
     history: str, cuts: list[int], limits: tuple[Limit, ...]
 ) -> None:
     breaker, found = CircuitBreaker(limits), None
@@ -81,13 +81,13 @@ def test_the_limits_of_a_worker() -> None:
     assert opens_at("x." * 50_000, LIMITS) is None
 
 
-def test_it_keeps_a_bounded_number_of_statistics() -> None:
+def test_it_keeps_a_bounded_number_of_positions() -> None:
     breaker = CircuitBreaker()
     for _ in range(100):
         breaker.observe(flags("xx." * 1_000))
     assert len(breaker._rejected_at) == RATIO.most
 
 
-def test_it_says_what_has_happened() -> None:
+def test_the_reason_says_what_has_happened() -> None:
     assert IN_A_ROW.sentence == "1,000 records in a row are rejects"
     assert RATIO.sentence == "more than 7,500 of the last 10,000 records are rejects"

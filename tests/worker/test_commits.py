@@ -1,4 +1,4 @@
-"""When a commit comes, and what it carries."""
+"""When a commit happens, and what it contains."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from consumer.state.keys import CHECKPOINT
 from tests.worker.rig import INTERVAL_S, Rig
 
 
-def test_summaries_wait_for_the_interval_and_offsets_for_a_second() -> None:
+def test_summaries_are_committed_after_the_interval_and_offsets_after_a_second() -> None:
     rig = Rig().start()
     rig.join(0)
     rig.join(1)
@@ -41,7 +41,7 @@ def test_a_poll_waits_until_something_is_due() -> None:
     assert rig.waits()[-1] == pytest.approx(0.04), "there is a summary"
 
 
-def test_dead_letters_are_worth_a_commit_as_summaries_are() -> None:
+def test_dead_letters_are_committed_as_soon_as_summaries() -> None:
     rig = Rig().start()
     rig.write_raw(b"no event")
     rig.turn(INTERVAL_S)
@@ -49,15 +49,17 @@ def test_dead_letters_are_worth_a_commit_as_summaries_are() -> None:
     assert rig.transactions.carried == [{0: 1}]
 
 
-def test_nothing_is_committed_where_nothing_moves() -> None:
+def test_nothing_is_committed_if_nothing_has_changed() -> None:
     rig = Rig(partitions=2).start()
     rig.turn(1.0)
-    assert rig.transactions.carried == [{0: 0, 1: 0}], "the first, so that the group has an offset for each"
+    assert rig.transactions.carried == [{0: 0, 1: 0}], (
+        "one commit at first, so that the group has an offset for each partition"
+    )
     rig.turn(1.0, times=5)
     assert len(rig.transactions.carried) == 1
 
 
-def test_every_commit_carries_the_offsets_of_all_partitions_owned() -> None:
+def test_every_commit_carries_the_offsets_of_all_owned_partitions() -> None:
     rig = Rig(partitions=3).start()
     rig.join(0, 1)
     rig.join(1, 1)
@@ -73,7 +75,7 @@ def test_every_commit_carries_the_offsets_of_all_partitions_owned() -> None:
     assert rig.transactions.carried[-1] == {1: 4, 2: 1}
 
 
-def test_while_the_group_moves_on_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_during_a_rebalance_nothing_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig().start()
     rig.join(0)
     rig.join(1)
@@ -83,10 +85,10 @@ def test_while_the_group_moves_on_there_is_no_commit(monkeypatch: pytest.MonkeyP
         assert rig.transactions.carried == []
     rig.turn()
     assert rig.transactions.carried == [{0: 2}]
-    assert rig.buckets() == [0], "what was sent before is committed, not sent again"
+    assert rig.buckets() == [0], "output sent before is committed, not sent again"
 
 
-def test_many_summaries_go_out_over_several_turns_and_are_committed_together() -> None:
+def test_many_summaries_are_sent_over_several_turns_and_committed_together() -> None:
     rig = Rig(partitions=2).start()
     streams = [f"stream {number}" for number in range(6_000)]
     for bucket in (0, 1):
@@ -94,7 +96,7 @@ def test_many_summaries_go_out_over_several_turns_and_are_committed_together() -
             rig.join(bucket, 0, stream_id)
     rig.join(0, 1)
     rig.join(1, 1)
-    rig.turn(times=7)  # reads 1,000 a turn: none has closed yet
+    rig.turn(times=7)  # reads 1,000 per turn: none has closed yet
     turns = 0
     while not rig.transactions.carried:
         rig.turn(INTERVAL_S)
@@ -106,8 +108,8 @@ def test_many_summaries_go_out_over_several_turns_and_are_committed_together() -
     assert rig.cluster.committed == {0: 12_000, 1: 2}
 
 
-def test_records_that_the_windows_have_are_skipped() -> None:
-    """The client may return them once more after a step back."""
+def test_records_that_were_processed_before_are_skipped() -> None:
+    """The client may return them again after a seek back."""
     rig = Rig().start()
     for bucket in range(3):
         rig.join(bucket)
@@ -120,7 +122,7 @@ def test_records_that_the_windows_have_are_skipped() -> None:
     assert rig.cluster.committed == {0: 4}
 
 
-def test_records_over_the_limit_of_streams_are_dead_letters() -> None:
+def test_events_beyond_the_stream_limit_are_dead_letters() -> None:
     rig = Rig(max_streams=2).start()
     for stream_id in ("a", "b", "c", "a"):
         rig.join(0, stream_id=stream_id)
@@ -130,7 +132,7 @@ def test_records_over_the_limit_of_streams_are_dead_letters() -> None:
     assert rig.counted("events_total", type="join") == 3
 
 
-def test_the_time_until_the_first_poll_is_no_gap_between_polls() -> None:
+def test_the_time_before_the_first_poll_is_not_a_poll_gap() -> None:
     rig = Rig()
     start = rig.transactions.init
 
@@ -138,13 +140,13 @@ def test_the_time_until_the_first_poll_is_no_gap_between_polls() -> None:
         rig.clock.now_s += 20
         start()
 
-    rig.transactions.init = slow  # type: ignore[method-assign]  # it takes its time
+    rig.transactions.init = slow  # type: ignore[method-assign]  # a slow start
     rig.start()
     rig.turn()
     assert rig.counted("largest_poll_gap_seconds") == 0
 
 
-def test_checkpoints_of_partitions_that_were_restored_together_are_spread_over_their_interval() -> None:
+def test_checkpoints_of_partitions_restored_together_are_spread_over_the_interval() -> None:
     rig = Rig(partitions=8, commit=CommitSettings(checkpoint_interval_ms=100_000)).start()
     written: dict[int, float] = {}
     for _ in range(110):
@@ -155,5 +157,5 @@ def test_checkpoints_of_partitions_that_were_restored_together_are_spread_over_t
             number = sum(each.key == CHECKPOINT for each in rig.states(partition))
             if number > 1:
                 written.setdefault(partition, rig.clock.now_s)
-    assert len(set(written.values())) == 8, "no two in one commit"
+    assert len(set(written.values())) == 8, "at most one per commit"
     assert max(written.values()) - min(written.values()) < 26

@@ -1,4 +1,4 @@
-"""Every reason on the closed list, from bytes to a dead letter, on one worker; its neighbours count all the while."""
+"""Every reason on the closed list, from bytes to a dead letter, on one worker; valid records beside it count."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ OURS, FLAT, REFUSED, UNKNOWN = 1, 2, 3, 4
 SOME = number(1)
 NULL = number(0)
 NOW_MS = 1_000_000
-"""Where the clock of a rig begins."""
+"""Start time of a rig's clock."""
 
 FLAT_SCHEMA = {
     "type": "record",
@@ -70,24 +70,24 @@ def registry() -> Iterator[RegistryServer]:
         server.close()
 
 
-def test_the_list_is_whole() -> None:
-    assert set(RECORDS) == set(Reject) - {Reject.MALFORMED}, "that one is for files of JSON lines"
+def test_the_list_of_cases_has_every_reason() -> None:
+    assert set(RECORDS) == set(Reject) - {Reject.MALFORMED}, "only files of JSON lines have this reason"
 
 
 @pytest.mark.parametrize("reason", RECORDS, ids=lambda reason: reason.label)
-def test_from_bytes_to_a_dead_letter(reason: Reject, registry: RegistryServer) -> None:
+def test_each_reason_leads_from_bytes_to_a_dead_letter(reason: Reject, registry: RegistryServer) -> None:
     rig = Rig(registry_url=registry.url, max_streams=1).start()
     rig.join(0)
     rig.write_raw(RECORDS[reason])
     rig.join(1)
     rig.turn(INTERVAL_S)
-    rig.turn(1.5, times=25)  # an id that nobody knows is asked for during 30 s
-    (letter,) = [each for each in rig.cluster.published if each.topic == rig.settings.kafka.dead_letter_topic]
-    assert letter.value == RECORDS[reason]
-    headers = dict(letter.headers)
+    rig.turn(1.5, times=25)  # an unknown id is asked for during 30 s
+    (dead_letter,) = [each for each in rig.cluster.published if each.topic == rig.settings.kafka.dead_letter_topic]
+    assert dead_letter.value == RECORDS[reason]
+    headers = dict(dead_letter.headers)
     assert headers["__streams.errors.exception"] == reason.label
     assert headers["__streams.errors.message"]
     assert headers["__streams.errors.offset"] == "1"
     assert rig.counted("rejects_total", reason=reason.label) == 1
-    assert rig.buckets() == [0], "the events before and behind it count"
+    assert rig.buckets() == [0], "the events before and after it count"
     assert rig.cluster.committed == {0: 3}

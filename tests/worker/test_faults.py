@@ -1,7 +1,7 @@
-"""Faults at named points: what is published once stays published once, and nothing is lost.
+"""Faults at named points: nothing is published twice, and nothing is lost.
 
 ```
-    read ── windows ── outbox ──►[ send ]──►[ commit ]──► settled
+    read ── windows ── outbox ──►[ send ]──►[ commit ]──► committed
                           ▲         │ aborted   │ aborted
                           └─────────┴───────────┘          lost: memory dropped, input read again
 ```
@@ -11,6 +11,7 @@ import pytest
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.kafka.protocols import HeldPartition
 from consumer.state.keys import CHECKPOINT
 from tests.support.fakes import Step
 from tests.worker.rig import INTERVAL_S, Rig
@@ -25,7 +26,7 @@ def rig() -> Rig:
 
 
 @pytest.mark.parametrize("step", ["produce", "commit"])
-def test_what_was_aborted_is_sent_again_and_published_once(rig: Rig, step: Step) -> None:
+def test_aborted_output_is_sent_again_and_published_once(rig: Rig, step: Step) -> None:
     rig.transactions.fail(step, ABORTED)
     for bucket in range(4):
         rig.join(bucket)
@@ -41,7 +42,7 @@ def test_what_was_aborted_is_sent_again_and_published_once(rig: Rig, step: Step)
     assert rig.counted("summaries_total", close_reason="WATERMARK") == 3
 
 
-def test_what_closes_between_two_attempts_goes_out_behind_what_was_aborted(rig: Rig) -> None:
+def test_buckets_that_close_between_two_attempts_follow_the_aborted_output(rig: Rig) -> None:
     rig.transactions.fail("commit", ABORTED)
     rig.join(0)
     rig.join(1)
@@ -52,7 +53,7 @@ def test_what_closes_between_two_attempts_goes_out_behind_what_was_aborted(rig: 
 
 
 @pytest.mark.parametrize("step", ["produce", "commit"])
-def test_after_an_unknown_outcome_that_was_none_state_is_restored_and_the_input_read_again(
+def test_after_an_unknown_outcome_that_did_not_commit_state_is_restored_and_input_read_again(
     rig: Rig, step: Step
 ) -> None:
     rig.transactions.fail(step, LOST)
@@ -63,10 +64,10 @@ def test_after_an_unknown_outcome_that_was_none_state_is_restored_and_the_input_
     rig.turn(INTERVAL_S, times=3)
     assert rig.buckets() == [0, 1]
     assert rig.cluster.committed == {0: 3, 1: 0}
-    assert rig.counted("restore_duration_seconds_count") == 4, "two at first, and both again"
+    assert rig.counted("restore_duration_seconds_count") == 4, "two restores at first, and both again"
 
 
-def test_after_an_unknown_outcome_that_was_a_commit_nothing_is_published_again(rig: Rig) -> None:
+def test_after_an_unknown_outcome_that_did_commit_nothing_is_published_again(rig: Rig) -> None:
     rig.transactions.fail("commit", LOST, published=True)
     for bucket in range(3):
         rig.join(bucket)
@@ -77,7 +78,7 @@ def test_after_an_unknown_outcome_that_was_a_commit_nothing_is_published_again(r
 
 
 @pytest.mark.parametrize("published", [False, True])
-def test_a_rebalance_right_behind_an_unknown_outcome_publishes_nothing_of_it(rig: Rig, published: bool) -> None:
+def test_a_rebalance_right_after_an_unknown_outcome_publishes_nothing_of_it(rig: Rig, published: bool) -> None:
     rig.transactions.fail("commit", LOST, published=published)
     for bucket in range(3):
         rig.join(bucket)
@@ -99,7 +100,7 @@ def test_a_stop_with_an_unknown_outcome_publishes_nothing_twice(rig: Rig, publis
     assert rig.cluster.committed.get(0) == (3 if published else None)
 
 
-def test_a_stop_whose_commit_is_aborted_tries_once_more_while_it_leaves(rig: Rig) -> None:
+def test_a_stop_whose_commit_is_aborted_retries_once_when_it_leaves_the_group(rig: Rig) -> None:
     for bucket in range(3):
         rig.join(bucket)
     rig.turn()
@@ -111,18 +112,18 @@ def test_a_stop_whose_commit_is_aborted_tries_once_more_while_it_leaves(rig: Rig
     assert rig.transactions.closed
 
 
-def test_a_stop_commits_what_there_is(rig: Rig) -> None:
+def test_a_stop_commits_pending_output(rig: Rig) -> None:
     rig.join(0)
     rig.join(1)
     rig.turn()
-    assert rig.buckets() == [], "it is not time yet"
+    assert rig.buckets() == [], "no commit is due yet"
     rig.worker.stop()
     assert rig.buckets() == [0]
     assert rig.cluster.committed == {0: 2, 1: 0}
     assert rig.board.latest().health.reason == "stopping"
 
 
-def test_revoked_partitions_are_committed_first_then_dropped(rig: Rig) -> None:
+def test_revoked_partitions_are_committed_first_and_then_dropped(rig: Rig) -> None:
     for partition in (0, 1):
         rig.join(0, partition)
         rig.join(1, partition)
@@ -133,14 +134,14 @@ def test_revoked_partitions_are_committed_first_then_dropped(rig: Rig) -> None:
     assert rig.buckets(0) == rig.buckets(1) == [0]
     assert rig.cluster.committed == {0: 2, 1: 2}
     assert [each.key for each in rig.states(0)][-1] == CHECKPOINT
-    assert CHECKPOINT not in [each.key for each in rig.states(1)][3:], "it stays, and has one already"
+    assert CHECKPOINT not in [each.key for each in rig.states(1)][3:], "the partition stays and has one already"
     rig.join(2, 1)
     rig.turn(INTERVAL_S)
-    assert rig.buckets(1) == [0, 1], "the other partition goes on"
+    assert rig.buckets(1) == [0, 1], "the other partition continues"
     assert rig.transactions.carried[-1] == {1: 3}
 
 
-def test_of_a_revoked_partition_whose_commit_is_aborted_nothing_goes_out_later(rig: Rig) -> None:
+def test_if_the_commit_of_a_revoked_partition_is_aborted_none_of_its_output_is_published_later(rig: Rig) -> None:
     for partition in (0, 1):
         rig.join(0, partition)
         rig.join(1, partition)
@@ -154,7 +155,7 @@ def test_of_a_revoked_partition_whose_commit_is_aborted_nothing_goes_out_later(r
     assert rig.cluster.committed == {1: 2}
 
 
-def test_a_group_that_moves_on_while_partitions_are_revoked_gets_nothing_of_them(rig: Rig) -> None:
+def test_if_the_group_rebalances_again_during_a_revocation_its_output_is_not_published(rig: Rig) -> None:
     for partition in (0, 1):
         rig.join(0, partition)
         rig.join(1, partition)
@@ -169,12 +170,12 @@ def test_a_group_that_moves_on_while_partitions_are_revoked_gets_nothing_of_them
     rig.turn()
     rig.worker._publisher._group_metadata = known
     rig.turn(INTERVAL_S)
-    assert rig.buckets(0) == [], "its next owner publishes it"
+    assert rig.buckets(0) == [], "its next owner publishes the summary"
     assert rig.buckets(1) == [0]
     assert rig.cluster.committed == {1: 2}
 
 
-def test_of_lost_partitions_nothing_is_committed(rig: Rig) -> None:
+def test_nothing_of_lost_partitions_is_committed(rig: Rig) -> None:
     for partition in (0, 1):
         rig.join(0, partition)
         rig.join(1, partition)
@@ -188,7 +189,7 @@ def test_of_lost_partitions_nothing_is_committed(rig: Rig) -> None:
     assert rig.counted("rebalances_total", kind="lost") == 1
 
 
-def test_a_partition_that_comes_back_begins_where_it_was_committed(rig: Rig) -> None:
+def test_a_partition_that_comes_back_begins_at_its_committed_offset(rig: Rig) -> None:
     rig.join(0)
     rig.join(1)
     rig.turn(INTERVAL_S)
@@ -255,7 +256,69 @@ def test_an_error_between_two_steps_commits_nothing(rig: Rig, monkeypatch: pytes
     assert rig.transactions.closed
 
 
-def test_transactions_that_are_lost_again_and_again_make_the_worker_unready_until_one_is_committed(rig: Rig) -> None:
+def test_reread_records_have_their_own_counter(rig: Rig) -> None:
+    rig.join(0)
+    rig.turn(INTERVAL_S)
+    for bucket in (1, 2, 3):
+        rig.join(bucket)
+    rig.transactions.fail("commit", LOST)
+    rig.turn(INTERVAL_S)
+    rig.turn(INTERVAL_S)
+    rig.until_live()
+    rig.join(4)
+    rig.turn(INTERVAL_S, times=2)
+    assert rig.buckets() == [0, 1, 2, 3]
+    assert rig.counted("reread_records_total") == 4, "the transaction that was lost held all of them"
+    assert rig.counted("events_total", type="join") == 5 + 4
+
+
+def test_a_commit_that_stays_due_makes_the_worker_unready_with_the_reason(rig: Rig) -> None:
+    rig.turn(3_600.0)
+    for bucket in range(3):
+        rig.join(bucket)
+    for _ in range(12):
+        rig.transactions.fail("commit", ABORTED)
+    rig.turn(1.0)
+    assert rig.board.latest().health.ready
+    rig.turn(1.0, times=11)
+    health = rig.board.latest().health
+    assert health.missing() == ("commits succeed",)
+    assert health.reason == "nothing has been committed for 11 s: _TIMED_OUT: in a test"
+    rig.turn(1.0, times=2)
+    assert rig.board.latest().health.ready
+    assert rig.buckets() == [0, 1]
+
+
+def test_while_kafka_does_not_answer_the_worker_is_not_ready_and_names_the_broker(rig: Rig) -> None:
+    rig.input.brokers.silent = "Kafka does not answer: b:9092 for 9 s"
+    rig.turn(1.0)
+    health = rig.board.latest().health
+    assert (health.missing(), health.reason) == (("Kafka answers",), "Kafka does not answer: b:9092 for 9 s")
+    rig.input.brokers.silent = ""
+    rig.turn(1.0)
+    assert rig.board.latest().health.ready
+
+
+def test_a_partition_held_by_a_producers_open_transaction_is_shown_with_the_reason(rig: Rig) -> None:
+    rig.input.brokers.held_partitions[1] = HeldPartition(5, 7, 0.0)
+    rig.turn(1.0)
+    assert [each.held_records for each in rig.board.latest().partitions] == [0, 7]
+    assert rig.board.latest().health.ready, "not held for long"
+    rig.input.brokers.holding = "held at offset 5 for 61 s"
+    rig.turn(1.0)
+    health = rig.board.latest().health
+    assert (health.missing(), health.reason) == (("input readable",), "held at offset 5 for 61 s")
+
+
+def test_a_worker_without_partitions_says_why(rig: Rig) -> None:
+    rig.input.lose(0, 1)
+    rig.input.brokers.group = "the group has no partition for this worker"
+    rig.turn(1.0)
+    health = rig.board.latest().health
+    assert (health.missing(), health.reason) == (("assigned",), "the group has no partition for this worker")
+
+
+def test_repeatedly_lost_transactions_make_the_worker_unready_until_one_commits(rig: Rig) -> None:
     rig.join(0)
     rig.join(1)
     for _ in range(3):
@@ -265,9 +328,9 @@ def test_transactions_that_are_lost_again_and_again_make_the_worker_unready_unti
         rig.turn(1.0)
         health = rig.board.latest().health
         seen.append((rig.worker._publisher._losses_in_a_row, health.commits_succeed, health.reason))
-    assert {succeed for losses, succeed, _ in seen if losses == 1} == {True}, "one alone may be a slow transaction"
+    assert {succeed for losses, succeed, _ in seen if losses == 1} == {True}, "one loss may be a slow transaction"
     assert {succeed for losses, succeed, _ in seen if losses == 2} == {False}
     (reason,) = {reason for losses, succeed, reason in seen if losses == 3 and not succeed}
     assert reason == "3 transactions in a row were lost, nothing is committed: _TIMED_OUT: no answer"
-    assert seen[-1][1], "one was committed"
+    assert seen[-1][1], "a transaction was committed"
     assert rig.buckets() == [0]

@@ -1,4 +1,4 @@
-"""Floods of ids that come once: they stay inside the limits, and what is past a limit is said in record order."""
+"""Floods of ids that come once: they stay within the limits, which count in record order."""
 
 import pytest
 
@@ -7,10 +7,10 @@ from tests.intake.payloads import bitrate, confluent, join
 from tests.worker.rig import BUCKET_MS, Rig
 
 TURN_S = 1.0
-"""A snapshot is made no more often."""
+"""Snapshots are not made more often."""
 
 BATCHES = pytest.mark.parametrize("at_once", [97, 1_000])
-"""What is past a limit must not depend on how records come in batches."""
+"""The batch size: results at a limit must not depend on it."""
 
 
 def stats(rig: Rig) -> PartitionStatus:
@@ -19,35 +19,35 @@ def stats(rig: Rig) -> PartitionStatus:
 
 
 def flood(rig: Rig, payloads: list[bytes], at_once: int) -> list[PartitionStatus]:
-    """Write them, so many to a turn; what the partition held behind each turn."""
+    """Write them, a number per turn; return what the partition held after each turn."""
     held = []
     for begin in range(0, len(payloads), at_once):
         for payload in payloads[begin : begin + at_once]:
             rig.write(payload)
         rig.turn(TURN_S)
         held.append(stats(rig))
-    assert held[-1].next_offset == len(payloads), "all of them are taken"
+    assert held[-1].next_offset == len(payloads), "all records are processed"
     return held
 
 
 @BATCHES
-def test_one_off_streams_past_the_limit_are_set_aside_in_record_order_and_hold_nothing(at_once: int) -> None:
+def test_one_off_streams_beyond_the_limit_are_rejected_in_record_order_and_use_no_memory(at_once: int) -> None:
     most = 50
     rig = Rig(max_streams=most).start()
     one_off = [join(f"once-{number:04d}-{'x' * 200}", timestamp_ms=1) for number in range(4_000)]
     known = join("once-0000-" + "x" * 200, timestamp_ms=1)
-    # Every second record is an event of a stream that is known, so that the breaker stays closed.
+    # Every second record is an event of a known stream, so that the breaker stays closed.
     held = flood(rig, [each for payload in one_off for each in (payload, known)], at_once)
 
     assert rig.dead_letters() == [confluent(payload) for payload in one_off[most:]]
     assert rig.counted("rejects_total", reason="stream_limit") == len(one_off) - most
     assert rig.counted("events_total", type="join") == len(one_off) + most
     assert {each.streams for each in held[4:]} == {most}
-    assert len({each.state_bytes for each in held[4:]}) == 1, "what is past the limit takes no room"
+    assert len({each.state_bytes for each in held[4:]}) == 1, "ids beyond the limit use no memory"
 
 
 @BATCHES
-def test_one_off_viewers_past_the_limit_are_said_to_be_untracked_in_record_order_and_hold_nothing(at_once: int) -> None:
+def test_one_off_viewers_beyond_the_limit_are_untracked_in_record_order_and_use_no_memory(at_once: int) -> None:
     """
     time    0 ················· 1000 ····· 2001
     first   o (most of them)                    tracked: unique, at the peak
@@ -69,11 +69,11 @@ def test_one_off_viewers_past_the_limit_are_said_to_be_untracked_in_record_order
     assert (summary["bitrate_sample_count"], summary["bitrate_sum_bps"]) == (count + most, 1_000 * (count + most))
     assert rig.counted("untracked_events_total") == count - most
     assert {each.viewers_held for each in held[1:]} == {most}
-    assert len({each.state_bytes for each in held[2 : count // at_once]}) == 1, "what is past the limit takes no room"
+    assert len({each.state_bytes for each in held[2 : count // at_once]}) == 1, "ids beyond the limit use no memory"
 
 
 @BATCHES
-def test_waves_of_one_off_viewers_take_the_room_of_the_first(at_once: int) -> None:
+def test_waves_of_one_off_viewers_reuse_the_memory_of_the_first(at_once: int) -> None:
     most, waves, count = 100, 12, 1_000
     rig = Rig(counting="sessions", max_viewers=most, viewer_timeout_ms=BUCKET_MS).start()
     held = flood(
@@ -95,7 +95,7 @@ def test_waves_of_one_off_viewers_take_the_room_of_the_first(at_once: int) -> No
 
 
 @BATCHES
-def test_activities_of_one_viewer_past_the_limit_are_said_to_be_untracked_and_hold_nothing(at_once: int) -> None:
+def test_activities_of_one_viewer_beyond_the_limit_are_untracked_and_use_no_memory(at_once: int) -> None:
     most, count = 8, BUCKET_MS
     rig = Rig(counting="sessions", max_events_per_viewer_bucket=most, viewer_timeout_ms=BUCKET_MS).start()
     held = flood(rig, [bitrate(1_000, timestamp_ms) for timestamp_ms in range(count)], at_once)

@@ -1,4 +1,4 @@
-"""The clock of a quiet partition, drawn as timelines, and against a judge that adds up what it was told."""
+"""The clock of a quiet partition, drawn as timelines, and against a judge that sums idle time."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,11 +13,11 @@ BUCKET_MS = 10_000
 TIME_MS = 1_004_000
 """Partition time at the last record: 6 s before the next bucket."""
 NEXT = 7
-"""Offset of the record that has not come."""
+"""Offset of the next record, which has not arrived."""
 
 
 def poll(clock: IdleClock, ms: float, each_ms: float = 100) -> None:
-    """So much idle time, in polls of so much."""
+    """Poll for this much idle time, in polls of this length."""
     for _ in range(round(ms / each_ms)):
         clock.polled(each_ms)
 
@@ -28,7 +28,7 @@ def quiet_for(ms: float) -> IdleClock:
     return clock
 
 
-def test_time_stands_for_partition_idle_ms_and_then_moves_from_bucket_to_bucket_at_the_clock_s_pace() -> None:
+def test_time_stands_still_for_partition_idle_ms_and_then_moves_bucket_by_bucket_at_the_clocks_pace() -> None:
     #  idle      0 ──────────── 30 s ──── 36 s ─────────────── 46 s
     #  time      1004 ──────────────────► 1010 ──────────────► 1020
     clock = quiet_for(35_900)
@@ -45,7 +45,7 @@ def test_time_stands_for_partition_idle_ms_and_then_moves_from_bucket_to_bucket_
     assert clock.step(1_010_000) == 1_020_000
 
 
-def test_buckets_shorter_than_the_wait_for_an_answer_are_passed_in_one_step() -> None:
+def test_buckets_shorter_than_the_query_interval_are_passed_in_one_step() -> None:
     #  idle      0 ──── 30 s ──── 32.5 s
     #  time      1004 ──────────► 1006
     clock = IdleClock(IDLE_MS, 1_000)
@@ -54,7 +54,7 @@ def test_buckets_shorter_than_the_wait_for_an_answer_are_passed_in_one_step() ->
     assert clock.step(TIME_MS) == 1_006_000
 
 
-def test_time_below_zero_moves_to_the_next_start_of_a_bucket_too() -> None:
+def test_time_below_zero_moves_to_the_next_bucket_start_too() -> None:
     #  idle      0 ──── 30 s ──── 34 s
     #  time      -4 s ──────────► 0 s
     clock = quiet_for(34_000)
@@ -62,7 +62,7 @@ def test_time_below_zero_moves_to_the_next_start_of_a_bucket_too() -> None:
     assert clock.step(-4_000) == 0
 
 
-def test_each_step_stands_behind_an_answer_of_its_own() -> None:
+def test_each_step_needs_an_answer_of_its_own() -> None:
     #  idle      ──── 36 s ──────────────── 46 s
     #  answer         1    step    (none)   no step    2    step
     clock = quiet_for(36_000)
@@ -76,7 +76,7 @@ def test_each_step_stands_behind_an_answer_of_its_own() -> None:
     assert clock.step(1_010_000) == 1_020_000
 
 
-def test_an_answer_is_worth_nothing_after_the_next_poll() -> None:
+def test_an_answer_is_invalid_after_the_next_poll() -> None:
     #  idle      ──── 36 s ──── poll ────
     #  answer         1                  no step
     clock = quiet_for(36_000)
@@ -86,7 +86,7 @@ def test_an_answer_is_worth_nothing_after_the_next_poll() -> None:
     assert clock.wants_query(TIME_MS)
 
 
-def test_a_record_makes_idle_time_start_anew_from_where_time_stands() -> None:
+def test_a_record_restarts_idle_time_from_the_current_time() -> None:
     #  idle      ──── 36 s ── record ── 30 s ──── 31 s ──── 40 s
     #  time      1010 ───────  1019  ────────────► 1020 ───► (1029)
     clock = quiet_for(36_000)
@@ -104,7 +104,7 @@ def test_a_record_makes_idle_time_start_anew_from_where_time_stands() -> None:
     assert clock.step(1_020_000) is None
 
 
-def test_a_process_that_was_stopped_counts_a_second() -> None:
+def test_a_stopped_process_counts_one_second() -> None:
     #  idle      ──── 20 s ──── stopped for an hour ──── 21 s
     clock = quiet_for(20_000)
     clock.polled(3_600_000)
@@ -119,7 +119,7 @@ def test_a_process_that_was_stopped_counts_a_second() -> None:
     assert clock.step(TIME_MS) == 1_010_000
 
 
-def test_a_clock_that_went_back_counts_nothing() -> None:
+def test_a_clock_that_goes_back_counts_nothing() -> None:
     clock = quiet_for(35_900)
     clock.polled(-5_000)
     poll(clock, 100)
@@ -127,7 +127,7 @@ def test_a_clock_that_went_back_counts_nothing() -> None:
     assert clock.step(TIME_MS) == 1_010_000
 
 
-def test_brokers_that_are_away_make_idle_time_start_anew() -> None:
+def test_unavailable_brokers_restart_idle_time() -> None:
     #  idle      ──── 36 s ── no answer ── 0 ──── 36 s
     #  time      1004 ──────────────────────────► 1010
     clock = quiet_for(36_000)
@@ -140,23 +140,23 @@ def test_brokers_that_are_away_make_idle_time_start_anew() -> None:
     assert clock.step(TIME_MS) == 1_010_000
 
 
-def test_records_that_are_there_but_not_fetched_make_idle_time_start_anew() -> None:
+def test_unread_records_restart_idle_time() -> None:
     clock = quiet_for(36_000)
     clock.answered(NEXT + 3, NEXT)
     clock.answered(NEXT + 3, NEXT + 3)
     assert clock.step(TIME_MS) is None
 
 
-def test_a_log_that_ends_before_what_was_read_is_no_end_to_trust() -> None:
+def test_an_end_before_the_read_position_is_not_trusted() -> None:
     clock = quiet_for(36_000)
     clock.answered(NEXT - 1, NEXT)
     clock.answered(NEXT, NEXT)
     assert clock.step(TIME_MS) is None
 
 
-def test_brokers_are_asked_after_a_second_then_every_five_and_when_a_step_is_due() -> None:
+def test_end_offsets_are_queried_after_a_second_then_every_five_and_when_a_step_is_due() -> None:
     #  idle      0 ── 1 s ─────── 6 s ── … ── 31 s ───────── 36 s ─────── 41 s ──── 46 s
-    #  asked          ?           ?      …    ?              ? step       ?         ? step
+    #  query           ?           ?      …    ?              ? step       ?         ? step
     clock, time_ms, asked_at_ms = IdleClock(IDLE_MS, BUCKET_MS), TIME_MS, []
     for idle_ms in range(100, 46_100, 100):
         clock.polled(100)
@@ -168,9 +168,9 @@ def test_brokers_are_asked_after_a_second_then_every_five_and_when_a_step_is_due
     assert time_ms == 1_020_000
 
 
-def test_a_step_that_is_due_is_asked_for_at_once() -> None:
+def test_when_a_step_is_due_the_end_offset_is_queried_at_once() -> None:
     #  idle      31.9 s        36 s
-    #  asked     ?             ?      4.1 s later
+    #  query     ?             ?      4.1 s later
     clock = quiet_for(31_900)
     clock.answered(NEXT, NEXT)
     poll(clock, 4_000)
@@ -181,16 +181,16 @@ def test_a_step_that_is_due_is_asked_for_at_once() -> None:
     assert not clock.wants_query(TIME_MS)
 
 
-def test_a_question_without_an_answer_yet_stays_wanted() -> None:
+def test_a_query_without_an_answer_stays_wanted() -> None:
     clock = quiet_for(1_000)
     assert clock.wants_query(TIME_MS)
     clock.polled(100)
     assert clock.wants_query(TIME_MS)
 
 
-def test_a_partition_that_has_a_record_now_and_then_is_asked_about_every_five_seconds_at_most() -> None:
+def test_a_partition_with_rare_records_is_queried_at_most_every_five_seconds() -> None:
     #  records   r         r         r         r         r
-    #  asked        ?                          ?              every 5 s of what polls counted, a second behind a record
+    #  query        ?                          ?              every 5 s of idle time, one second after a record
     clock, asked_at_ms = IdleClock(IDLE_MS, BUCKET_MS), []
     for at_ms in range(0, 20_000, 100):
         clock.polled(100)
@@ -203,7 +203,7 @@ def test_a_partition_that_has_a_record_now_and_then_is_asked_about_every_five_se
     assert min(b - a for a, b in pairwise(asked_at_ms)) >= 5_000
 
 
-def test_brokers_that_stay_away_are_asked_every_five_seconds_at_most() -> None:
+def test_unavailable_brokers_are_queried_at_most_every_five_seconds() -> None:
     clock, asked_at_ms = IdleClock(IDLE_MS, BUCKET_MS), []
     for at_ms in range(0, 20_000, 100):
         clock.polled(100)
@@ -215,7 +215,7 @@ def test_brokers_that_stay_away_are_asked_every_five_seconds_at_most() -> None:
 
 @dataclass
 class Judge:
-    """Adds up polls since whatever made idle time start anew, and knows whether an answer stands."""
+    """Sums idle time since the last event that restarted it, and knows whether there is a valid answer."""
 
     idle_ms: int = 0
     ran_ms: int = 0
@@ -252,7 +252,7 @@ happenings = st.one_of(
     st.integers(1, 15_000),
     st.integers(-(2**52), 2**52),
 )
-def test_time_runs_no_further_than_the_polls_without_records_behind_partition_idle_ms(
+def test_time_advances_at_most_by_the_idle_polls_beyond_partition_idle_ms(
     story: list[tuple[str, int | None]], partition_idle_ms: int, bucket_ms: int, time_ms: int
 ) -> None:
     clock, judge = IdleClock(partition_idle_ms, bucket_ms), Judge()
@@ -289,7 +289,7 @@ def test_time_runs_no_further_than_the_polls_without_records_behind_partition_id
 
 
 @given(st.lists(st.integers(0, 1_000), min_size=200, max_size=400), st.integers(1, 20_000), st.integers(1, 15_000))
-def test_a_partition_that_stays_quiet_moves_with_the_clock_if_it_is_asked_about_when_wanted(
+def test_a_quiet_partition_follows_the_clock_if_its_queries_are_answered(
     polls_ms: list[int], partition_idle_ms: int, bucket_ms: int
 ) -> None:
     clock, time_ms = IdleClock(partition_idle_ms, bucket_ms), TIME_MS

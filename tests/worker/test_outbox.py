@@ -1,4 +1,4 @@
-"""The outbox by itself: whatever is added, sent, sent again and settled, order is kept and nothing is lost."""
+"""The outbox alone: records are added, sent, sent again and committed; order is kept and nothing is lost."""
 
 import numpy as np
 import pytest
@@ -34,8 +34,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.outbox = Outbox()
         self.waiting: list[int] = []
         self.sent: list[int] = []
-        self.letters_waiting: list[int] = []
-        self.letters_sent: list[int] = []
+        self.dead_letters_waiting: list[int] = []
+        self.dead_letters_sent: list[int] = []
         self.next = 0
 
     @rule(count=st.integers(1, 5))
@@ -50,7 +50,7 @@ class OutboxMachine(RuleBasedStateMachine):
         numbers = range(self.next, self.next + count)
         self.next += count
         self.outbox.add_rejected(rejected(numbers))
-        self.letters_waiting += numbers
+        self.dead_letters_waiting += numbers
 
     @rule(most=st.integers(1, 4))
     def pop_closed(self, most: int) -> None:
@@ -66,38 +66,38 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule()
     def pop_dead_letters(self) -> None:
-        taken = self.outbox.pop_dead_letters()
-        assert (taken is None) == (not self.letters_waiting)
-        assert [int(key or b"") for key, _, _ in taken or ()] == self.letters_waiting
-        self.letters_waiting, self.letters_sent = [], self.letters_sent + self.letters_waiting
+        taken = self.outbox.pop_dead_letters(1_000_000)
+        assert (taken is None) == (not self.dead_letters_waiting)
+        assert [int(key or b"") for key, _, _ in taken or ()] == self.dead_letters_waiting
+        self.dead_letters_waiting, self.dead_letters_sent = [], self.dead_letters_sent + self.dead_letters_waiting
 
     @rule()
     def send_again(self) -> None:
         self.outbox.send_again()
         self.waiting, self.sent = self.sent + self.waiting, []
-        self.letters_waiting, self.letters_sent = self.letters_sent + self.letters_waiting, []
+        self.dead_letters_waiting, self.dead_letters_sent = self.dead_letters_sent + self.dead_letters_waiting, []
 
     @rule()
-    @precondition(lambda self: not self.waiting and not self.letters_waiting)
-    def settle(self) -> None:
+    @precondition(lambda self: not self.waiting and not self.dead_letters_waiting)
+    def mark_committed(self) -> None:
         published = self.outbox.mark_committed()
         assert published.closed_at_ms.tolist() == [number * 10 for number in self.sent]
         idle = sum(number % 3 == 0 for number in self.sent)
         counts = {CLOSE_REASONS[STREAM_IDLE]: idle, CLOSE_REASONS[WATERMARK]: len(self.sent) - idle}
         assert published.by_close_reason == {reason: count for reason, count in counts.items() if count}
         assert self.outbox.empty
-        self.sent, self.letters_sent = [], []
+        self.sent, self.dead_letters_sent = [], []
 
     @rule()
-    @precondition(lambda self: self.waiting or self.letters_waiting)
-    def settle_too_early(self) -> None:
+    @precondition(lambda self: self.waiting or self.dead_letters_waiting)
+    def mark_committed_too_early(self) -> None:
         with pytest.raises(ValueError, match="not in the transaction"):
             self.outbox.mark_committed()
 
     @invariant()
-    def knows_what_is_not_sent(self) -> None:
-        assert self.outbox.unsent == len(self.waiting) + len(self.letters_waiting)
-        held = self.waiting or self.sent or self.letters_waiting or self.letters_sent
+    def has_the_unsent_records(self) -> None:
+        assert self.outbox.unsent == len(self.waiting) + len(self.dead_letters_waiting)
+        held = self.waiting or self.sent or self.dead_letters_waiting or self.dead_letters_sent
         assert self.outbox.empty == (not held)
 
 

@@ -1,4 +1,4 @@
-"""What a worker does with the state it finds: go on from it, or stop that partition with a word on what resolves it."""
+"""What a worker does with the state it finds: continue, or stop the partition and say what resolves it."""
 
 import json
 
@@ -6,18 +6,20 @@ import pytest
 
 from consumer.kafka.errors import TransactionAborted
 from consumer.settings.model import CommitSettings
+from consumer.state.contents import Contents
 from consumer.state.journal import MAX_BYTES
-from consumer.state.keys import CHECKPOINT, JOURNAL
+from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL
+from consumer.state.report import StoredPartition, consistency_report
 from tests.support.fakes import Published
 from tests.worker.rig import BUCKET_MS, IDENTITY, INTERVAL_S, Rig
 
 NO_CHECKPOINTS = CommitSettings(checkpoint_interval_ms=86_400_000)
-"""But the first of a partition."""
+"""Except the first checkpoint of a partition."""
 
 
 @pytest.fixture
 def rig() -> Rig:
-    """Three records are committed; the checkpoint is of the first two, the third is in the journal alone."""
+    """Three records are committed; the checkpoint covers the first two, the third is in the journal only."""
     rig = Rig(commit=NO_CHECKPOINTS).start()
     rig.join(0)
     rig.join(1)
@@ -35,16 +37,17 @@ def checkpoint(rig: Rig) -> dict[str, object]:
 
 
 def stopped(rig: Rig) -> str:
-    """Why partition 0 of the next worker is stopped."""
+    """Return why partition 0 of the next worker is stopped."""
     rig.kill()
     rig.turn(1.0)
     latest = rig.board.latest()
     assert (latest.stopped, latest.restoring, latest.partitions) == (1, 0, ())
     assert not latest.health.ready
+    rig.turn(1.0)
     published = len(rig.cluster.published)
     rig.join(9)
     rig.turn(1.0, times=3)
-    assert len(rig.cluster.published) == published, "nothing is published of it"
+    assert len(rig.cluster.published) == published, "nothing of the partition is published"
     return latest.health.reason
 
 
@@ -58,7 +61,7 @@ def change(rig: Rig, key: bytes, **fields: object) -> None:
     replace_newest(rig, key, json.dumps(newest | fields).encode())
 
 
-def test_what_was_open_goes_on_and_what_is_published_stays_published_once(rig: Rig) -> None:
+def test_open_buckets_continue_and_published_summaries_are_not_published_again(rig: Rig) -> None:
     rig.kill()
     assert rig.counted("replayed_records_total") == 1
     rig.join(2)
@@ -84,7 +87,7 @@ def test_after_a_clean_stop_nothing_is_replayed(rig: Rig) -> None:
     assert rig.counted("restored_rows_total") > 0
 
 
-def test_a_partition_that_is_being_restored_does_not_hold_up_others() -> None:
+def test_a_partition_that_is_being_restored_does_not_delay_others() -> None:
     rig = Rig(partitions=2).start()
     for partition in (0, 1):
         rig.join(0, partition)
@@ -106,7 +109,7 @@ def test_a_partition_that_is_being_restored_does_not_hold_up_others() -> None:
     assert (rig.buckets(0), rig.buckets(1)) == ([0, 1], [0, 1])
 
 
-def test_a_partition_that_goes_while_it_is_being_restored_is_forgotten(rig: Rig) -> None:
+def test_a_partition_that_is_revoked_during_its_restore_is_forgotten(rig: Rig) -> None:
     rig.cluster.pending.add(0)
     rig.worker = rig._new_worker()
     rig.worker.start()
@@ -119,7 +122,7 @@ def test_a_partition_that_goes_while_it_is_being_restored_is_forgotten(rig: Rig)
     assert rig.cluster.committed == {0: 3}
 
 
-def test_where_the_group_s_offset_has_expired_the_journal_s_stands(rig: Rig) -> None:
+def test_if_the_groups_offset_has_expired_the_journals_offset_counts(rig: Rig) -> None:
     rig.cluster.committed.clear()
     rig.kill()
     rig.join(3)
@@ -128,45 +131,68 @@ def test_where_the_group_s_offset_has_expired_the_journal_s_stands(rig: Rig) -> 
     assert rig.cluster.committed == {0: 4}
 
 
-def test_a_committed_offset_that_somebody_moved(rig: Rig) -> None:
+def test_a_committed_offset_that_was_moved_stops_the_partition(rig: Rig) -> None:
     rig.cluster.committed[0] = 1
     causes = stopped(rig)
     assert "the group has committed offset 1, but its state goes to offset 3" in causes
     assert "viewer-consumer state reset --partition 0" in causes
 
 
-def test_an_offset_without_a_state(rig: Rig) -> None:
+def test_an_offset_without_state_stops_the_partition(rig: Rig) -> None:
     rig.cluster.published.clear()
     assert "the group has committed offset 3, but there is no checkpoint of it" in stopped(rig)
 
 
-def test_records_of_a_state_without_a_checkpoint(rig: Rig) -> None:
+def test_rows_without_a_checkpoint_stop_the_partition(rig: Rig) -> None:
     replace_newest(rig, CHECKPOINT, None)
     rig.cluster.committed.clear()
     assert "there are records of a state, but no checkpoint" in stopped(rig)
 
 
-def test_input_that_was_deleted_between_checkpoint_and_committed_offset(rig: Rig) -> None:
+def test_input_deleted_between_checkpoint_and_committed_offset_stops_the_partition(rig: Rig) -> None:
     rig.cluster.begins[0] = 3
     assert "records from offset 2 on are needed, but the input begins at 3" in stopped(rig)
 
 
-def test_an_input_that_ends_before_what_was_counted(rig: Rig) -> None:
+def test_an_input_that_ends_before_the_state_stops_the_partition(rig: Rig) -> None:
     del rig.cluster.log[0][2]
     assert "the input ends at offset 2, but its records were counted up to 3" in stopped(rig)
 
 
-def test_a_topic_that_was_made_anew(rig: Rig) -> None:
+def test_a_topic_that_was_created_again_stops_the_partition(rig: Rig) -> None:
     rig.identity = IDENTITY.__class__("cluster", "another", IDENTITY.group)
     assert "the input topic was deleted and created again" in stopped(rig)
 
 
-def test_another_cluster(rig: Rig) -> None:
+def test_a_topic_that_is_created_again_while_the_worker_runs_stops_its_partitions(rig: Rig) -> None:
+    rig.topic_ids.newest = "another"
+    rig.join(3)
+    rig.turn(INTERVAL_S, times=3)
+    latest = rig.board.latest()
+    assert latest.stopped == 1
+    assert "the input topic was deleted and created again: its id is another" in latest.health.reason
+    assert rig.buckets() == [0, 1], "the record that was read since is not counted"
+    assert rig.cluster.committed == {0: 3}
+
+
+def test_a_partition_without_state_begins_under_the_new_id_of_its_topic() -> None:
+    rig = Rig().start()
+    rig.topic_ids.newest = "another"
+    rig.turn(INTERVAL_S)
+    rig.until_live()
+    rig.join(0)
+    rig.turn(INTERVAL_S)
+    rig.identity = rig.identity.__class__("cluster", "another", rig.identity.group)
+    rig.kill()
+    assert rig.worker._restoring.done
+
+
+def test_state_of_another_cluster_stops_the_partition(rig: Rig) -> None:
     rig.identity = IDENTITY.__class__("elsewhere", "topic", IDENTITY.group)
     assert "is of cluster cluster, and this is cluster elsewhere" in stopped(rig)
 
 
-def test_a_second_group_on_the_same_state_topic(rig: Rig) -> None:
+def test_state_of_another_group_stops_the_partition(rig: Rig) -> None:
     rig.identity = IDENTITY.__class__("cluster", "topic", "another-group")
     rig.cluster.committed.clear()
     causes = stopped(rig)
@@ -174,25 +200,25 @@ def test_a_second_group_on_the_same_state_topic(rig: Rig) -> None:
     assert "kafka.state_topic" in causes
 
 
-def test_a_cluster_that_does_not_tell_who_it_is_is_believed(rig: Rig) -> None:
+def test_a_cluster_without_an_id_is_accepted(rig: Rig) -> None:
     rig.identity = IDENTITY.__class__("", "", IDENTITY.group)
     rig.kill()
     assert rig.worker._restoring.done
 
 
-def test_a_row_that_is_gone(rig: Rig) -> None:
+def test_a_missing_row_stops_the_partition(rig: Rig) -> None:
     row = next(each for each in rig.states() if (each.key or b"").startswith(b"r"))
     rig.cluster.published.remove(row)
     assert "its state has 0 rows" in stopped(rig)
 
 
-def test_a_row_that_is_damaged(rig: Rig) -> None:
+def test_a_damaged_row_stops_the_partition(rig: Rig) -> None:
     row = next(each for each in rig.states() if (each.key or b"").startswith(b"r"))
     replace_newest(rig, row.key or b"", (row.value or b"")[:-1])
     assert "the stored row of stream 's'" in stopped(rig)
 
 
-def test_a_journal_of_another_checkpoint(rig: Rig) -> None:
+def test_a_journal_of_another_checkpoint_stops_the_partition(rig: Rig) -> None:
     change(rig, JOURNAL, checkpoint=7)
     assert "its journal goes from checkpoint 7 to 3, but the checkpoint is 1" in stopped(rig)
 
@@ -208,21 +234,21 @@ def test_a_journal_of_another_checkpoint(rig: Rig) -> None:
         (CHECKPOINT, {"settings": {"windows": {"bucket_ms": 1000, "counting": "events", "grace_ms": "x"}}}, "settings"),
     ],
 )
-def test_records_that_no_worker_of_this_release_wrote(
+def test_records_of_another_release_stop_the_partition(
     rig: Rig, key: bytes, fields: dict[str, object], causes: str
 ) -> None:
     change(rig, key, **fields)
     assert causes in stopped(rig)
 
 
-def test_a_record_that_is_none_of_ours(rig: Rig) -> None:
+def test_a_foreign_record_stops_the_partition(rig: Rig) -> None:
     replace_newest(rig, b"their key", b"their value")
     assert "no worker wrote: b'their key'" in stopped(rig)
 
 
 @pytest.mark.parametrize("key", [b"their key", b"r\0\0another stream"])
-def test_what_can_t_be_read_but_was_taken_back_is_no_matter(rig: Rig, key: bytes) -> None:
-    #  state     row of s, checkpoint, journal, no row, its tombstone │ killed │ goes on
+def test_an_unreadable_row_that_has_a_tombstone_is_ignored(rig: Rig, key: bytes) -> None:
+    #  state     row of s, checkpoint, journal, unreadable row, its tombstone │ killed │ continues
     replace_newest(rig, key, b"no row")
     replace_newest(rig, key, None)
     rig.kill()
@@ -232,7 +258,7 @@ def test_what_can_t_be_read_but_was_taken_back_is_no_matter(rig: Rig, key: bytes
     assert rig.buckets() == [0, 1, 2]
 
 
-def test_a_damaged_row_that_was_written_anew_is_no_matter(rig: Rig) -> None:
+def test_a_damaged_row_that_was_written_again_is_ignored(rig: Rig) -> None:
     row = next(each for each in rig.states() if (each.key or b"").startswith(b"r"))
     replace_newest(rig, row.key or b"", b"no row")
     replace_newest(rig, row.key or b"", row.value)
@@ -242,14 +268,38 @@ def test_a_damaged_row_that_was_written_anew_is_no_matter(rig: Rig) -> None:
     assert rig.buckets() == [0, 1, 2]
 
 
-def test_summaries_that_a_replay_does_not_give_stop_the_partition(rig: Rig) -> None:
+def test_a_replay_with_other_summaries_stops_the_partition(rig: Rig) -> None:
     change(rig, JOURNAL, summaries=2)
     reason = stopped(rig)
     assert "the replay does not give what was published before: 1 summaries" in reason
     assert reason.endswith("viewer-consumer state reset --partition 0")
+    assert found_by_check(rig) == [reason.removeprefix("partition 0: ").split("; look at")[0]]
 
 
-def test_a_record_that_can_t_be_decoded_any_more_stops_the_partition(rig: Rig) -> None:
+def found_by_check(rig: Rig) -> list[str]:
+    """Return what `state check` reports for partition 0."""
+    contents = Contents()
+    contents.add([(each.key or b"", each.value) for each in rig.states()])
+    committed, end = rig.cluster.committed[0], len(rig.cluster.log[0])
+    stored = StoredPartition(0, committed, committed, 0, end, contents)
+    return [each.what for each in consistency_report(stored, rig.settings, rig.identity).disagreements]
+
+
+def test_a_disagreement_found_by_a_replay_is_stored_once_and_ignored_once_the_state_has_changed(rig: Rig) -> None:
+    journal = next(each.value for each in reversed(rig.states()) if each.key == JOURNAL)
+    change(rig, JOURNAL, summaries=2)
+    stopped(rig)
+    assert [each.key for each in rig.states()].count(FINDING) == 1
+    assert rig.cluster.committed == {0: 3}, "the offset stays where it was"
+    replace_newest(rig, JOURNAL, journal)
+    rig.kill()
+    rig.join(3)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets() == [0, 1, 2], "the partition continues"
+    assert found_by_check(rig) == []
+
+
+def test_a_record_that_can_no_longer_be_decoded_stops_the_partition(rig: Rig) -> None:
     rig.cluster.log[0][2] = rig.cluster.log[0][2].__class__(
         topic=rig.cluster.topic, partition=0, offset=2, value=b"no event", timestamp=(1, 0)
     )
@@ -261,7 +311,7 @@ def test_a_record_that_was_compacted_stops_the_partition(rig: Rig) -> None:
     assert " records are there, the others were deleted or compacted" in stopped(rig)
 
 
-def test_a_reject_stays_one_though_it_could_be_decoded_now(rig: Rig) -> None:
+def test_a_reject_stays_a_reject_though_it_could_be_decoded_now(rig: Rig) -> None:
     rig.write_raw(b"no event")
     rig.turn(INTERVAL_S)
     assert len(rig.dead_letters()) == 1
@@ -273,13 +323,13 @@ def test_a_reject_stays_one_though_it_could_be_decoded_now(rig: Rig) -> None:
     assert rig.counted("replayed_records_total") == 2
     rig.join(3)
     rig.turn(INTERVAL_S)
-    assert sum(each["joins"] for each in rig.summaries()) == 3, "what was set aside is not counted"
+    assert sum(each["joins"] for each in rig.summaries()) == 3, "rejects are not counted again"
     assert len(rig.dead_letters()) == 1
 
 
 def test_a_journal_that_grows_too_large_becomes_a_checkpoint(rig: Rig) -> None:
     number = checkpoint(rig)["number"]
-    # Every other record is a reject: as many ranges as there can be.
+    # Every second record is a reject, which gives the largest number of ranges.
     for _ in range(MAX_BYTES // 4 + 500):
         rig.write_raw(b"no event")
         rig.join(2)
@@ -291,7 +341,7 @@ def test_a_journal_that_grows_too_large_becomes_a_checkpoint(rig: Rig) -> None:
     assert rig.worker._restoring.done
 
 
-def test_a_checkpoint_comes_by_age_and_only_where_something_happened() -> None:
+def test_a_checkpoint_is_due_by_age_only_if_something_has_changed() -> None:
     rig = Rig(partitions=2, commit=CommitSettings(checkpoint_interval_ms=5_000)).start()
     rig.join(0)
     rig.turn(1.1)
@@ -306,7 +356,7 @@ def test_a_checkpoint_comes_by_age_and_only_where_something_happened() -> None:
     assert rig.counted("checkpoints_total") == 3
 
 
-def test_an_aborted_checkpoint_is_made_again(rig: Rig) -> None:
+def test_an_aborted_checkpoint_is_written_again(rig: Rig) -> None:
     rig.join(2, stream_id="t")
     rig.turn()
     rig.worker._tasks[0].checkpoint_wanted = True
@@ -318,10 +368,10 @@ def test_an_aborted_checkpoint_is_made_again(rig: Rig) -> None:
     assert rig.worker._tasks[0].windows.stats().streams == 2
 
 
-# Changed settings.
+# Changed settings
 
 
-def test_less_grace_closes_what_is_over_by_it_and_says_settings() -> None:
+def test_less_grace_closes_finished_buckets_with_reason_settings() -> None:
     rig = Rig(commit=NO_CHECKPOINTS, grace_ms=3_000).start()
     for bucket in range(4):
         rig.join(bucket)
@@ -335,12 +385,12 @@ def test_less_grace_closes_what_is_over_by_it_and_says_settings() -> None:
     assert {each["close_reason"] for each in rig.summaries()} == {"SETTINGS"}
     rig.kill()
     rig.turn(INTERVAL_S)
-    assert rig.buckets() == [0, 1, 2], "a checkpoint came with them"
+    assert rig.buckets() == [0, 1, 2], "they were committed with a checkpoint"
     assert rig.counted("replayed_records_total") == 0
 
 
-def test_a_replay_goes_by_the_settings_of_its_checkpoint() -> None:
-    """By less grace the third record would be late in the replay, and was not when it came first."""
+def test_a_replay_uses_the_settings_of_its_checkpoint() -> None:
+    """With less grace the third record would be late in the replay, but it was not late when it was first processed."""
     rig = Rig(commit=NO_CHECKPOINTS, grace_ms=3_000).start()
     rig.join(0)
     rig.turn(1.1)
@@ -356,7 +406,7 @@ def test_a_replay_goes_by_the_settings_of_its_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("changed", [{"bucket_ms": 500}])
-def test_a_length_of_buckets_can_t_change_while_there_is_state(rig: Rig, changed: dict[str, int]) -> None:
+def test_the_bucket_length_cannot_change_while_there_is_state(rig: Rig, changed: dict[str, int]) -> None:
     rig.settings = rig.settings.model_copy(update={"windows": rig.settings.windows.model_copy(update=changed)})
     causes = stopped(rig)
     assert "was counted with windows.bucket_ms = 1000, which can't change while there is state" in causes
@@ -378,7 +428,7 @@ def test_markers_at_the_end_are_stepped_over_and_a_restart_continues_behind_them
     assert rig.buckets() == [0, 1, 2]
 
 
-def test_markers_that_retention_removed_are_not_missed() -> None:
+def test_markers_deleted_by_retention_are_not_missed() -> None:
     #  input    record │ marker │ both deleted by retention      state goes to offset 2
     rig = Rig(commit=CommitSettings(checkpoint_interval_ms=1_000)).start()
     rig.join(0)
@@ -392,7 +442,7 @@ def test_markers_that_retention_removed_are_not_missed() -> None:
     assert rig.worker._restoring.done
 
 
-def test_a_state_that_ends_before_deleted_markers_stops_with_what_keeps_the_windows() -> None:
+def test_state_that_ends_before_deleted_markers_stops_and_names_the_command_that_keeps_the_windows() -> None:
     rig = Rig(commit=CommitSettings(checkpoint_interval_ms=1_000)).start()
     rig.join(0)
     rig.turn(1.5, times=2)
@@ -403,7 +453,7 @@ def test_a_state_that_ends_before_deleted_markers_stops_with_what_keeps_the_wind
     assert reason.endswith("viewer-consumer state reset --partition 0 --keep-rows")
 
 
-def test_a_partition_that_can_t_be_read_waits_with_its_reason_and_is_tried_again() -> None:
+def test_a_partition_that_cannot_be_read_waits_with_its_reason_and_is_tried_again() -> None:
     rig = Rig(partitions=2).start()
     for partition in (0, 1):
         rig.join(0, partition)
@@ -416,7 +466,7 @@ def test_a_partition_that_can_t_be_read_waits_with_its_reason_and_is_tried_again
     assert latest.health.reason == "partition 1: can't read state-1: no leader"
     rig.join(1, 0)
     rig.turn(INTERVAL_S)
-    assert rig.buckets(0) == [0], "the other goes on"
+    assert rig.buckets(0) == [0], "the other partition continues"
     rig.reader.errors.clear()
     rig.turn(3.0, times=4)
     assert rig.board.latest().health.ready
@@ -425,7 +475,7 @@ def test_a_partition_that_can_t_be_read_waits_with_its_reason_and_is_tried_again
     assert rig.buckets(1) == [0]
 
 
-def test_a_live_partition_whose_offset_is_gone_stops_and_no_other() -> None:
+def test_a_live_partition_whose_offset_is_gone_stops_alone() -> None:
     rig = Rig(partitions=2).start()
     for partition in (0, 1):
         rig.join(0, partition)
@@ -434,8 +484,11 @@ def test_a_live_partition_whose_offset_is_gone_stops_and_no_other() -> None:
     rig.turn(1.0, times=3)
     latest = rig.board.latest()
     assert (latest.stopped, [each.partition for each in latest.partitions]) == (1, [0])
-    assert latest.health.reason == "events-1: the offset to read on from is not in it"
+    assert latest.health.reason == (
+        "events-1: the offset to read on from is not in it; continue without them with: "
+        "viewer-consumer state reset --partition 1 --from earliest"
+    )
     assert (rig.buckets(0), rig.buckets(1)) == ([0], [])
     rig.kill()
     rig.turn(1.0, times=2)
-    assert rig.buckets(1) == [0], "nothing that was counted is lost"
+    assert rig.buckets(1) == [0], "no counted record is lost"

@@ -1,4 +1,4 @@
-"""A partition to which nothing comes: its time runs on by the clock, is journalled, and ends up as before after a kill.
+"""A partition without new records: the clock advances its time, the steps are journalled, and a kill changes nothing.
 
 ```
     clock      0 s ─── 2 s ──────────────────── 32 s ─── 33 s ─── …
@@ -15,11 +15,11 @@ from tests.worker.rig import BUCKET_MS, Rig
 IDLE_S = 30
 STREAM_IDLE_S = 3
 NO_CHECKPOINTS = CommitSettings(checkpoint_interval_ms=86_400_000)
-"""But the first, so that all that happens is in the journal."""
+"""Except the first, so that everything is in the journal."""
 
 
 def quiet_rig(partitions: int = 1) -> Rig:
-    """Grace is 0 and streams follow the partition by three seconds, so bucket 1 is over when its time is past 5 s."""
+    """Grace is 0 and stream_idle_ms is three seconds, so bucket 1 is finished when partition time is past 5 s."""
     rig = Rig(
         partitions, commit=NO_CHECKPOINTS, stream_idle_ms=STREAM_IDLE_S * 1000, partition_idle_ms=IDLE_S * 1000
     ).start()
@@ -30,7 +30,7 @@ def quiet_rig(partitions: int = 1) -> Rig:
 
 
 def pass_s(rig: Rig, seconds: int) -> None:
-    """Polls half a second apart, as they would be with nothing to read."""
+    """Poll every half second, as if there were nothing to read."""
     rig.turn(0.5, times=2 * seconds)
 
 
@@ -39,7 +39,7 @@ def steps(rig: Rig) -> list[tuple[int, int]]:
     return [(step.before_offset, step.to_ms) for step in decoded(newest).journal.steps]
 
 
-def test_its_last_buckets_come_out() -> None:
+def test_its_last_buckets_are_published() -> None:
     rig = quiet_rig()
     pass_s(rig, IDLE_S)
     assert rig.buckets() == [0]
@@ -50,7 +50,7 @@ def test_its_last_buckets_come_out() -> None:
     assert rig.counted("clock_steps_total") > 0
 
 
-def test_streams_end_and_then_time_stands_still() -> None:
+def test_when_its_streams_have_ended_time_stands_still() -> None:
     rig = quiet_rig()
     rig.leave(1)
     rig.leave(1)
@@ -59,27 +59,27 @@ def test_streams_end_and_then_time_stands_still() -> None:
     assert rig.worker._tasks[0].windows.stats().streams == 0
     stepped = rig.counted("clock_steps_total")
     pass_s(rig, 60)
-    assert rig.counted("clock_steps_total") == stepped, "nothing is held"
+    assert rig.counted("clock_steps_total") == stepped, "the windows are empty"
 
 
-def test_a_killed_worker_s_steps_are_taken_again_at_their_place() -> None:
+def test_clock_steps_of_a_killed_worker_are_replayed_at_their_position() -> None:
     rig = quiet_rig()
     pass_s(rig, IDLE_S + STREAM_IDLE_S + 4)
     time_ms = rig.worker._tasks[0].windows.times().partition_time_ms
-    rig.join(2)  # its bucket would be open by its stream's time alone, and is closed by the clock's
+    rig.join(2)  # by its stream's time alone its bucket would be open; the clock step closes it
     rig.turn(1.5)
     assert rig.counted("late_events_total", reason="stream_idle") == 1
     assert steps(rig) == [(2, time_ms)]
     rig.kill()
-    assert rig.counted("replayed_records_total") == 1, "the two before the steps are in the first checkpoint"
+    assert rig.counted("replayed_records_total") == 1, "the two records before the steps are in the first checkpoint"
     assert rig.worker._tasks[0].windows.times().partition_time_ms == time_ms
     rig.join(20)
     rig.join(21)
     rig.turn(1.5)
-    assert rig.buckets() == [0, 1, 20], "without the step a bucket 2 would have come"
+    assert rig.buckets() == [0, 1, 20], "without the step there would be a bucket 2"
 
 
-def test_steps_behind_the_last_record_are_taken_again_too() -> None:
+def test_clock_steps_after_the_last_record_are_replayed_too() -> None:
     rig = quiet_rig()
     pass_s(rig, IDLE_S + STREAM_IDLE_S + 4)
     rig.turn(1.5)
@@ -91,7 +91,7 @@ def test_steps_behind_the_last_record_are_taken_again_too() -> None:
     assert len(rig.worker._tasks[0].journal.steps) == 1
 
 
-def test_a_record_takes_the_larger_of_the_two_times() -> None:
+def test_a_record_after_clock_steps_takes_the_larger_of_the_two_times() -> None:
     rig = quiet_rig()
     pass_s(rig, IDLE_S + 10)
     moved_ms = rig.worker._tasks[0].windows.times().partition_time_ms or 0
@@ -101,7 +101,7 @@ def test_a_record_takes_the_larger_of_the_two_times() -> None:
     assert rig.worker._tasks[0].windows.times().partition_time_ms == moved_ms
 
 
-def test_a_process_that_stood_still_has_not_waited() -> None:
+def test_a_suspended_process_has_not_been_idle() -> None:
     rig = quiet_rig()
     pass_s(rig, 20)
     rig.turn(3_600.0)
@@ -109,7 +109,7 @@ def test_a_process_that_stood_still_has_not_waited() -> None:
     assert rig.counted("clock_steps_total") == 0
 
 
-def test_a_broker_that_is_away_is_no_silence() -> None:
+def test_a_partition_with_unavailable_brokers_is_not_silent() -> None:
     rig = quiet_rig()
     pass_s(rig, 20)
     rig.ends.away = True
@@ -117,12 +117,12 @@ def test_a_broker_that_is_away_is_no_silence() -> None:
     assert rig.counted("clock_steps_total") == 0
     rig.ends.away = False
     pass_s(rig, IDLE_S - 6)
-    assert rig.counted("clock_steps_total") == 0, "it begins anew"
+    assert rig.counted("clock_steps_total") == 0, "idle time starts again"
     pass_s(rig, 10)
     assert rig.counted("clock_steps_total") > 0
 
 
-def test_records_that_are_there_and_not_read_yet_are_no_silence() -> None:
+def test_a_partition_with_unread_records_is_not_silent() -> None:
     rig = quiet_rig()
     rig.input.pause([0])
     rig.join(1)
@@ -130,7 +130,7 @@ def test_records_that_are_there_and_not_read_yet_are_no_silence() -> None:
     assert rig.counted("clock_steps_total") == 0
 
 
-def test_an_empty_partition_stays_as_it_is_beside_one_with_records() -> None:
+def test_an_empty_partition_stays_unchanged_beside_one_with_records() -> None:
     rig = quiet_rig(partitions=2)
     pass_s(rig, IDLE_S + 10)
     assert len(rig.worker._tasks[0].journal.steps) == 1
@@ -138,7 +138,7 @@ def test_an_empty_partition_stays_as_it_is_beside_one_with_records() -> None:
     assert rig.worker._tasks[1].journal.steps == []
 
 
-def test_every_step_without_a_record_between_is_one_entry_of_the_journal() -> None:
+def test_consecutive_clock_steps_are_one_journal_entry() -> None:
     rig = quiet_rig()
     pass_s(rig, IDLE_S + 20)
     assert rig.counted("clock_steps_total") > 5

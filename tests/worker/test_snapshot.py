@@ -1,4 +1,4 @@
-"""What the loop shows of itself."""
+"""The snapshots that the loop publishes."""
 
 from consumer.worker.loop import SHOW_EVERY_S
 from tests.intake.payloads import bitrate
@@ -11,7 +11,7 @@ def shown(rig: Rig) -> dict[str, int]:
     return {each.stream_id: each.concurrent_viewers for each in rig.board.latest().streams}
 
 
-def test_the_largest_streams_are_shown_and_the_rest_is_a_number() -> None:
+def test_the_largest_streams_are_shown_and_the_others_are_a_number() -> None:
     rig = Rig(partitions=2, max_stream_series=3).start()
     for partition in (0, 1):
         for viewers in range(1, 5):
@@ -22,7 +22,7 @@ def test_the_largest_streams_are_shown_and_the_rest_is_a_number() -> None:
     assert rig.board.latest().streams_left_out == 5
 
 
-def test_a_stream_of_two_partitions_is_shown_once_with_the_viewers_of_both() -> None:
+def test_a_stream_of_two_partitions_is_shown_once_with_the_sum_of_viewers() -> None:
     rig = Rig(partitions=2).start()
     for partition in (0, 1):
         rig.join(0, partition, "both")
@@ -33,7 +33,7 @@ def test_a_stream_of_two_partitions_is_shown_once_with_the_viewers_of_both() -> 
     assert rig.board.latest().streams_left_out == 0
 
 
-def test_partitions_are_shown_with_their_place_and_what_they_hold() -> None:
+def test_partitions_are_shown_with_position_and_contents() -> None:
     rig = Rig(partitions=2).start()
     rig.join(0, 1)
     rig.join(0, 1, "t")
@@ -47,7 +47,7 @@ def test_partitions_are_shown_with_their_place_and_what_they_hold() -> None:
     assert busy.state_bytes > 0
 
 
-def test_snapshots_keep_their_distance() -> None:
+def test_snapshots_are_published_at_intervals() -> None:
     rig = Rig().start()
     rig.turn(SHOW_EVERY_S)
     first = rig.board.latest()
@@ -58,7 +58,7 @@ def test_snapshots_keep_their_distance() -> None:
     assert rig.board.last_tick_s == rig.clock.now_s
 
 
-def test_health_follows_the_start_the_assignment_and_the_end() -> None:
+def test_health_follows_start_assignment_and_end() -> None:
     rig = Rig()
     assert rig.board.latest().health.missing() == ("producer ready", "assigned", "restored")
     rig.start().turn(SHOW_S)
@@ -71,7 +71,7 @@ def test_health_follows_the_start_the_assignment_and_the_end() -> None:
     assert rig.board.latest().health.reason == "stopping"
 
 
-def test_what_has_left_the_window_has_left_the_picture() -> None:
+def test_closed_buckets_outside_the_window_are_not_shown() -> None:
     rig = Rig().start()
     rig.write(bitrate(5_000, timestamp_ms=1))
     rig.turn(SHOW_S)

@@ -1,4 +1,4 @@
-"""A schema that can't be had now holds up its partition alone, and costs no record."""
+"""A schema that is not available now holds only its partition, and no record is lost."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.worker.rig import INTERVAL_S, Rig
 
 DOWN = Answer(503, b"")
 RETRY_S = 1.5
-"""Later than the registry is asked again."""
+"""Longer than the interval at which the registry is asked again."""
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_registry_that_is_down_holds_the_partition_and_loses_nothing(rig: Rig,
     assert rig.board.latest().health.reason == ""
 
 
-def test_other_partitions_go_on_and_what_was_read_before_is_committed(rig: Rig, registry: RegistryServer) -> None:
+def test_other_partitions_continue_and_earlier_records_are_committed(rig: Rig, registry: RegistryServer) -> None:
     known_in(rig, 0, 0, 1)
     known_in(rig, 1, 0, 1)
     rig.turn(INTERVAL_S)
@@ -65,14 +65,14 @@ def test_other_partitions_go_on_and_what_was_read_before_is_committed(rig: Rig, 
     known_in(rig, 1, 2)
     rig.turn(INTERVAL_S)
     assert rig.buckets(0) == rig.buckets(1) == [0, 1]
-    assert rig.cluster.committed == {0: 3, 1: 3}, "up to the record that waits"
+    assert rig.cluster.committed == {0: 3, 1: 3}, "up to the waiting record"
     known_in(rig, 1, 3)
     rig.turn(INTERVAL_S)
     assert rig.buckets(1) == [0, 1, 2]
     assert rig.buckets(0) == [0, 1]
 
 
-def test_an_id_that_nobody_knows_is_a_reject_once_its_wait_is_over(rig: Rig) -> None:
+def test_an_unknown_id_is_a_reject_after_its_wait(rig: Rig) -> None:
     known_in(rig, 0, 0)
     rig.write(b"", 0, schema_id=9)
     known_in(rig, 0, 1)
@@ -84,7 +84,7 @@ def test_an_id_that_nobody_knows_is_a_reject_once_its_wait_is_over(rig: Rig) -> 
     assert rig.cluster.committed[0] == 3
 
 
-def test_a_partition_that_waits_when_memory_is_dropped_is_read_again(rig: Rig, registry: RegistryServer) -> None:
+def test_a_waiting_partition_is_read_again_after_memory_was_dropped(rig: Rig, registry: RegistryServer) -> None:
     registry.fault = DOWN
     known_in(rig, 0, 0, 1)
     known_in(rig, 1, 0)
@@ -97,7 +97,7 @@ def test_a_partition_that_waits_when_memory_is_dropped_is_read_again(rig: Rig, r
     assert rig.cluster.committed == {0: 2, 1: 1}
 
 
-def test_a_partition_that_waits_when_it_goes_is_forgotten(rig: Rig, registry: RegistryServer) -> None:
+def test_a_waiting_partition_that_is_revoked_is_forgotten(rig: Rig, registry: RegistryServer) -> None:
     registry.fault = DOWN
     known_in(rig, 0, 0, 1)
     rig.turn(INTERVAL_S)
@@ -107,16 +107,16 @@ def test_a_partition_that_waits_when_it_goes_is_forgotten(rig: Rig, registry: Re
     rig.turn(RETRY_S, times=3)
     assert rig.buckets() == []
     assert rig.cluster.committed.get(0, 0) == 0
-    assert rig.board.latest().health.reason == "", "nobody waits any more"
+    assert rig.board.latest().health.reason == "", "no partition waits any more"
 
 
-def test_what_is_ignored_behind_a_record_that_waits_is_counted_once(registry: RegistryServer) -> None:
+def test_ignored_events_behind_a_waiting_record_are_counted_once(registry: RegistryServer) -> None:
     names = EventNameSettings(leave=("Goodbye",), ignore=("ViewerLeave",))
     rig = Rig(registry_url=registry.url, names=names).start()
     rig.write(b"", schema_id=9)
     rig.leave(0)
     rig.turn(RETRY_S, times=5)
-    assert ignored(rig) == 0, "not taken yet, however often it was decoded"
+    assert ignored(rig) == 0, "not processed yet, however often it was decoded"
     rig.turn(RETRY_S, times=20)
     assert len(rig.dead_letters()) == 1
     assert ignored(rig) == 1

@@ -1,4 +1,4 @@
-"""After the warm-up nothing is compiled any more: no poll waits for a compiler."""
+"""Nothing is compiled after the warm-up: no poll waits for a compiler."""
 
 import json
 import os
@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 
-def test_what_is_warmed_up_is_all_that_a_worker_runs() -> None:
-    # A process of its own: other tests have compiled for other types, or run without a compiler.
+def test_the_warm_up_compiles_everything_that_a_worker_runs() -> None:
+    # In its own process: other tests have compiled for other types, or run without a compiler.
     ran = subprocess.run(
         [sys.executable, "-m", "tests.worker.signatures"],
         env=os.environ | {"NUMBA_DISABLE_JIT": "0"},

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import NamedTuple, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, Uuid
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigEntry, ConfigResource
 from confluent_kafka.admin._metadata import ClusterMetadata
@@ -17,10 +17,11 @@ from consumer.kafka.config import admin_config
 from consumer.kafka.deadline import Deadline
 from consumer.kafka.retries import call_until
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
+from consumer.kafka.topic_watch import NO_TOPIC_ID
 from consumer.settings.model import KafkaSettings
 
 _POLL_S = 0.1
-_NO_ID = Uuid(0, 0)
+_ANSWER_MARGIN_S = 1.0
 _NOT_YET = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE})
 """A topic that was created a moment ago has no leader yet, and not every broker knows it."""
 
@@ -78,8 +79,8 @@ class Cluster:
         """
         cluster_id = self._look_up(topic).cluster_id or ""
         described = self._asked(topic, "id", lambda: self._describe(topic))
-        topic_id = _NO_ID if described is None else described.topic_id
-        return ClusterIdentity(cluster_id, "" if topic_id == _NO_ID else str(topic_id))
+        topic_id = NO_TOPIC_ID if described is None else described.topic_id
+        return ClusterIdentity(cluster_id, "" if topic_id == NO_TOPIC_ID else str(topic_id))
 
     def config(self, topic: str) -> Mapping[str, str] | None:
         """A topic's effective configuration; None where the cluster does not report it.
@@ -111,8 +112,8 @@ class Cluster:
         futures = self._admin.create_topics(wanted, operation_timeout=self._deadline.left_s())
         for name, future in futures.items():
             try:
-                future.result()
-            except KafkaException as error:
+                future.result(self._answer_s())
+            except (KafkaException, TimeoutError) as error:
                 if kafka_error(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise explain(f'can\'t create topic "{name}"', self._servers, kafka_error(error)) from None
         return {name: self._partitions_once_seen(name) for name in topics}
@@ -127,8 +128,8 @@ class Cluster:
         futures = self._admin.create_partitions(wanted, operation_timeout=self._deadline.left_s())
         for name, future in futures.items():
             try:
-                future.result()
-            except KafkaException as error:
+                future.result(self._answer_s())
+            except (KafkaException, TimeoutError) as error:
                 if kafka_error(error).code() != KafkaError.INVALID_PARTITIONS:
                     doing = f'can\'t give topic "{name}" {partitions} partitions'
                     raise explain(doing, self._servers, kafka_error(error)) from None
@@ -161,7 +162,7 @@ class Cluster:
             _log.debug("the cluster names no controller to ask for the %s of topic %s", what, topic)
             return None
         try:
-            return call_until(self._deadline, lambda: ask().result(), self._pause, _is_retriable)
+            return call_until(self._deadline, lambda: ask().result(self._answer_s()), self._pause, _is_retriable)
         except KafkaException as error:
             reason = kafka_error(error)
         if reason.code() in ACCESS_DENIED | TOO_OLD:
@@ -174,6 +175,10 @@ class Cluster:
 
     def _patience_s(self) -> float:
         return max(_POLL_S, self._deadline.left_s())
+
+    def _answer_s(self) -> float:
+        """How long to wait for a future: the client library's own time-out comes first, with a better reason."""
+        return self._patience_s() + _ANSWER_MARGIN_S
 
 
 def _is_retriable(error: KafkaError) -> bool:

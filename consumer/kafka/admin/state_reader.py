@@ -118,7 +118,7 @@ class StateReader:
         def ask() -> list[Member]:
             asked = self._admin.describe_consumer_groups([group], request_timeout=self._call_s)
             try:
-                return [Member(each.client_id, each.host) for each in asked[group].result().members]
+                return [Member(each.client_id, each.host) for each in asked[group].result(self._call_s).members]
             except KafkaException as raised:
                 if kafka_error(raised).code() == KafkaError.GROUP_ID_NOT_FOUND:
                     return []

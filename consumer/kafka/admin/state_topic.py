@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from consumer.kafka.tool_commands import alter_config
 from consumer.settings.model import KafkaSettings
 
 STATE_TOPIC_CONFIG: Mapping[str, str] = {
@@ -54,7 +55,4 @@ def state_topic_warnings(kafka: KafkaSettings, config: Mapping[str, str]) -> Ite
 
 
 def _alter(kafka: KafkaSettings, key: str) -> str:
-    return (
-        f"kafka-configs.sh --bootstrap-server {kafka.bootstrap_servers} --alter --entity-type topics "
-        f"--entity-name {kafka.state_topic} --add-config {key}={STATE_TOPIC_CONFIG[key]}"
-    )
+    return alter_config(kafka, kafka.state_topic, f"{key}={STATE_TOPIC_CONFIG[key]}")

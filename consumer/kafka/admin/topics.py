@@ -1,14 +1,17 @@
 """Check the topics before the worker starts; create missing ones if configured; refuse unfit ones."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.cluster import Cluster, ClusterIdentity
 from consumer.kafka.admin.state_topic import STATE_TOPIC_CONFIG, state_topic_errors, state_topic_warnings
-from consumer.kafka.config import MESSAGE_BYTES
+from consumer.kafka.config import LEAST_MESSAGE_BYTES, MESSAGE_BYTES, message_max_bytes
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
+from consumer.kafka.tool_commands import add_partitions, alter_config, create_topic
 from consumer.settings.model import KafkaSettings
+
+_UNLIMITED = 2**31
 
 
 class TopicReport(NamedTuple):
@@ -28,6 +31,8 @@ class TopicLayout(NamedTuple):
     topics: tuple[TopicReport, ...]
     identity: ClusterIdentity
     """Ids of the input topic and the cluster."""
+    message_bytes: int = MESSAGE_BYTES
+    """The largest batch of records that the producer may send: all topics accept it."""
 
 
 class _Ours(NamedTuple):
@@ -79,6 +84,7 @@ def check_topics(kafka: KafkaSettings, timeouts: Timeouts = TIMEOUTS) -> TopicLa
             *(report._replace(warnings=tuple(warnings[report.name])) for report in reports),
         ),
         cluster.identity(kafka.input_topic),
+        message_bytes_of(kafka, configs.values()),
     )
 
 
@@ -114,13 +120,29 @@ def _config(cluster: Cluster, topic: TopicReport) -> Mapping[str, str]:
     return {} if topic.created or not topic.partitions else cluster.config(topic.name) or {}
 
 
+def message_bytes_of(kafka: KafkaSettings, configs: Iterable[Mapping[str, str]]) -> int:
+    """The largest batch that every topic accepts, at most what the settings say; a limit is a topic's or its broker's.
+
+    Args:
+        kafka: the settings.
+        configs: of the topics; empty where the cluster does not report one.
+    """
+    return min(message_max_bytes(kafka), *(_limit(config) for config in configs))
+
+
+def _limit(config: Mapping[str, str]) -> int:
+    """A topic's limit, less a margin where it is small: the client library may exceed its own limit a little."""
+    most = int(config.get("max.message.bytes", _UNLIMITED))
+    return most if most >= MESSAGE_BYTES else most * 19 // 20
+
+
 def _size_errors(kafka: KafkaSettings, topic: TopicReport, config: Mapping[str, str]) -> Iterator[str]:
-    """A topic that refuses what a producer may send as one batch; the limit is the topic's, or its broker's."""
-    most = config.get("max.message.bytes", str(MESSAGE_BYTES))
-    if int(most) < MESSAGE_BYTES:
+    """A topic that refuses records that cannot be cut."""
+    if _limit(config) < LEAST_MESSAGE_BYTES:
+        command = alter_config(kafka, topic.name, f"max.message.bytes={MESSAGE_BYTES}")
         yield (
-            f'{topic.role} topic "{topic.name}" has max.message.bytes={most}, and a larger batch of records would '
-            f"abort its transaction for ever: {_alter(kafka, topic.name, f'max.message.bytes={MESSAGE_BYTES}')}"
+            f'{topic.role} topic "{topic.name}" has max.message.bytes={config["max.message.bytes"]}, and a larger '
+            f"batch of records would abort its transaction for ever: run {command}"
         )
 
 
@@ -129,24 +151,15 @@ def _input_errors(kafka: KafkaSettings, config: Mapping[str, str]) -> Iterator[s
     if "compact" in policy:
         yield (
             f'input topic "{kafka.input_topic}" has cleanup.policy={policy}, which removes events that a restart '
-            f"has to read again: {_alter(kafka, kafka.input_topic, 'cleanup.policy=delete')}"
+            f"has to read again: run {alter_config(kafka, kafka.input_topic, 'cleanup.policy=delete')}"
         )
-
-
-def _alter(kafka: KafkaSettings, topic: str, config: str) -> str:
-    return (
-        f"run kafka-configs.sh --bootstrap-server {kafka.bootstrap_servers} --alter --entity-type topics "
-        f"--entity-name {topic} --add-config {config}"
-    )
 
 
 def _problems(kafka: KafkaSettings, topic: _Ours, found: int | None, wanted: int) -> Iterator[str]:
     if found is None:
-        config = "".join(f" --config {key}={value}" for key, value in topic.config.items())
         yield (
             f'{topic.role} topic "{topic.name}" does not exist on {kafka.bootstrap_servers}: '
-            f"set kafka.create_topics = true, or run kafka-topics.sh --bootstrap-server {kafka.bootstrap_servers} "
-            f"--create --topic {topic.name} --partitions {wanted}{config}"
+            f"set kafka.create_topics = true, or run {create_topic(kafka, topic.name, wanted, topic.config)}"
         )
     elif topic.role == "state" and found > wanted:
         yield (
@@ -161,8 +174,7 @@ def _partition_warnings(kafka: KafkaSettings, topic: _Ours, found: int | None, w
     effect = "the partitions without a state wait" if topic.role == "state" else "its records are on fewer partitions"
     yield (
         f'{topic.role} topic "{topic.name}" has {_counted(found)}, but input topic "{kafka.input_topic}" has {wanted}; '
-        f"{effect}: set kafka.create_topics = true, or run kafka-topics.sh "
-        f"--bootstrap-server {kafka.bootstrap_servers} --alter --topic {topic.name} --partitions {wanted}"
+        f"{effect}: set kafka.create_topics = true, or run {add_partitions(kafka, topic.name, wanted)}"
     )
 
 

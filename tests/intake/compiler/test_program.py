@@ -1,4 +1,4 @@
-"""What is found in a writer schema, and what is refused: naming the field, the schema and the reason."""
+"""What is found in a writer schema, and which schemas are refused, with field, schema and reason."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ def read(schema: Any, value: Any, **settings: Any) -> Event:
 
 
 def with_types(*names: str) -> dict[str, Any]:
-    """A record whose event is a union of records with these names."""
+    """Return a record whose event is a union of records with these names."""
     return record(*IDS, *TIME, {"name": "event", "type": [record(name=name) for name in names]})
 
 
@@ -152,7 +152,9 @@ def with_types(*names: str) -> dict[str, Any]:
         ("string", {}, 'schema "(no record)": stream_id: there is no field'),
     ],
 )
-def test_what_cannot_be_mapped_is_refused(schema: Any, settings: dict[str, Any], sentence: str) -> None:
+def test_a_schema_that_cannot_be_mapped_is_refused_with_the_reason(
+    schema: Any, settings: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(SchemaRefused) as refusal:
         program(schema, **settings)
     assert sentence in str(refusal.value)
@@ -182,13 +184,13 @@ def test_what_cannot_be_mapped_is_refused(schema: Any, settings: dict[str, Any],
         ),
     ],
 )
-def test_what_is_no_schema_is_refused(schema_text: str, sentence: str) -> None:
+def test_an_invalid_schema_is_refused(schema_text: str, sentence: str) -> None:
     with pytest.raises(SchemaRefused) as refusal:
         compile_program(parse_schema_text(schema_text), mapping_from(InputSettings()))
     assert sentence in str(refusal.value)
 
 
-def test_a_schema_that_grows_without_end_is_refused() -> None:
+def test_a_recursive_schema_is_refused() -> None:
     layers: list[Any] = [record(*TIME, name="L0")]
     for i in range(1, 40):
         below = f"L{i - 1}"
@@ -199,7 +201,7 @@ def test_a_schema_that_grows_without_end_is_refused() -> None:
             program(record(*fields, *IDS, *TIME, *TYPE))
 
 
-def test_limits_on_size_and_depth() -> None:
+def test_size_and_depth_are_limited() -> None:
     many = [{"name": f"f{i}", "type": "string"} for i in range(MAX_INSTRUCTIONS)]
     with pytest.raises(SchemaRefused, match="too many fields"):
         program(record(*many, *IDS, *TIME, *TYPE))
@@ -215,7 +217,7 @@ def test_limits_on_size_and_depth() -> None:
         program(record({"name": "x", "type": arrays}, *IDS, *TIME, *TYPE))
 
 
-def test_limits_on_branches() -> None:
+def test_the_number_of_branches_is_limited() -> None:
     union = [record(*IDS, *TIME, *TYPE, name=f"R{i}") for i in range(MAX_LEAVES + 1)]
     with pytest.raises(SchemaRefused, match=f'its field "stream_id" can have more than {MAX_LEAVES} types'):
         program(union)
@@ -225,7 +227,7 @@ def test_limits_on_branches() -> None:
         program(nothing)
 
 
-def test_an_enum_that_many_branches_share_counts_for_each() -> None:
+def test_an_enum_shared_by_many_branches_counts_once_per_branch() -> None:
     symbols = ["join", *(f"s{i}" for i in range(MAX_SYMBOLS // 2))]
     kinds = {"type": "enum", "name": "Kind", "symbols": symbols}
     first = record(*IDS, *TIME, {"name": "type", "type": kinds}, name="R0")
@@ -235,14 +237,14 @@ def test_an_enum_that_many_branches_share_counts_for_each() -> None:
         program([first, more])
 
 
-def test_two_fields_of_one_name_are_refused() -> None:
+def test_two_fields_with_one_name_are_refused() -> None:
     with pytest.raises(SchemaRefused, match='record "E" has two fields "stream_id"'):
         program(record(*IDS, IDS[0], *TIME, *TYPE))
 
 
 @pytest.mark.parametrize("hostile", ["\ud800", "a\nb", "a\x00b", "\x1b[31m", "x" * 900_000, " " * 900_000])
 @pytest.mark.parametrize("place", ["name", "type", "logicalType", "namespace", "size"])
-def test_what_a_refusal_quotes_is_one_short_line_of_text(hostile: str, place: str) -> None:
+def test_a_refusal_quotes_one_short_line_of_text(hostile: str, place: str) -> None:
     schema = record({"name": "stream_id", "type": {"type": "fixed", "name": "F", "size": 3, place: hostile}})
     with pytest.raises(SchemaRefused) as refusal:
         compile_program(parse_schema_text(json.dumps(schema)), mapping_from(InputSettings()))
@@ -250,34 +252,34 @@ def test_what_a_refusal_quotes_is_one_short_line_of_text(hostile: str, place: st
     assert len(str(refusal.value).encode()) <= 3 * MAX_REASON_CHARS
 
 
-def test_marks_of_a_parsed_schema_are_not_believed() -> None:
+def test_fastavros_marks_in_a_schema_are_ignored() -> None:
     schema = {**record(*IDS, *TIME, *TYPE), "__fastavro_parsed": True, "__named_schemas": {"E": "nonsense"}}
     assert program(schema).name == "E"
 
 
-def test_a_default_of_a_wrong_type_does_no_harm() -> None:
+def test_a_default_of_the_wrong_type_is_ignored() -> None:
     schema = record(*IDS, *TIME, *TYPE, {"name": "x", "type": "int", "default": "seven"})
     assert program(schema).name == "E"
 
 
-def test_our_own_schema() -> None:
+def test_our_own_schema_is_compiled() -> None:
     assert program(load_builtin_schema("viewer_event")).name == "viewer_consumer.ViewerEvent"
 
 
-def test_the_records_own_name_can_be_the_type() -> None:
+def test_the_name_of_the_record_can_be_the_event_type() -> None:
     report = record(*IDS, *TIME, {"name": "bitrate_bps", "type": "int"}, name="BitrateReport")
     value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "bitrate_bps": 9}
     assert read(report, value) == Event("s", "v", 7, 2, 9)
 
 
-def test_a_union_of_records_at_the_top() -> None:
+def test_a_union_of_records_can_be_at_the_top() -> None:
     join = record(*IDS, *TIME, name="ViewerJoin")
     leave = record(*TIME, *IDS, name="ViewerLeave")
     value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7}
     assert read([join, leave], ("ViewerLeave", value)) == Event("s", "v", 7, 1)
 
 
-def test_one_field_may_serve_two_of_ours() -> None:
+def test_one_field_may_be_mapped_to_two_of_ours() -> None:
     schema = record(*IDS, *TIME, *TYPE, {"name": "value", "type": "long"})
     fields = {"bitrate_bps": {"path": "value", "scale": 1000}, "duration_ms": "value"}
     value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "value": 5}
@@ -285,7 +287,7 @@ def test_one_field_may_serve_two_of_ours() -> None:
     assert read(schema, {**value, "type": "buffer"}, fields=fields) == Event("s", "v", 7, 3, 5)
 
 
-def test_full_names_of_event_types_win_over_short_ones() -> None:
+def test_full_names_of_event_types_take_precedence_over_short_ones() -> None:
     schema = with_types("a.Started", "b.Started", "c.Stopped")
     events = {"join": ["a.Started", "Stopped"], "leave": "b.Started"}
     value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7}
@@ -294,7 +296,7 @@ def test_full_names_of_event_types_win_over_short_ones() -> None:
     assert read(schema, {**value, "event": ("c.Stopped", {})}, events=events).kind == 0
 
 
-def test_kafka_time_needs_no_timestamp() -> None:
+def test_with_kafka_time_no_timestamp_field_is_needed() -> None:
     assert program(record(*IDS, *TYPE), time="kafka").name == "E"
 
 
@@ -322,7 +324,7 @@ def test_micros_are_floored(ticks: int) -> None:
     assert row(decode_block(program(schema), payload, 1), 0).timestamp_ms == ticks // 1_000
 
 
-def test_blocks_with_their_size_are_read_item_by_item() -> None:
+def test_blocks_with_a_byte_size_are_read_item_by_item() -> None:
     longs = {"type": "array", "items": "long"}
     schema = record({"name": "x", "type": longs}, *IDS, *TIME, *TYPE)
     rest = text("s") + text("v") + number(7) + text("join")
@@ -334,6 +336,6 @@ def test_blocks_with_their_size_are_read_item_by_item() -> None:
     assert row(decode_block(program(schema), most_negative + rest, 1), 0).reject == "bad_length"
 
 
-def test_schema_text_and_json_are_the_same() -> None:
+def test_a_schema_as_text_and_as_json_gives_the_same_program() -> None:
     schema = load_builtin_schema("viewer_event")
     assert parse_schema_text(json.dumps(schema)).fingerprint() == parse_schema_json(schema).fingerprint()

@@ -42,7 +42,7 @@ def ours(timestamp_ms: int, kind: str = "ViewerJoin", stream_id: str = "s", **va
 
 
 def container(schema: Any, records: list[dict[str, Any]], codec: str = "null") -> bytes:
-    """With small blocks, so that there are several."""
+    """Return a container with small blocks, so that there are several."""
     file = io.BytesIO()
     fastavro.writer(file, schema, records, codec=codec, sync_interval=100)
     return file.getvalue()
@@ -54,7 +54,7 @@ def read(data: bytes, source: InputSettings = DEFAULT) -> tuple[list[Row], list[
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])
-def test_our_records_are_read_from_every_block_and_common_codec(codec: str) -> None:
+def test_records_are_read_from_every_block_and_common_codec(codec: str) -> None:
     records = [
         ours(-5),
         ours(7, "ViewerLeave"),
@@ -75,7 +75,7 @@ def test_our_records_are_read_from_every_block_and_common_codec(codec: str) -> N
     )
 
 
-def test_the_settings_say_where_a_foreign_schema_keeps_our_fields() -> None:
+def test_the_settings_map_the_fields_of_a_foreign_schema() -> None:
     source = InputSettings.model_validate(
         {
             "fields": {
@@ -97,7 +97,7 @@ def test_the_settings_say_where_a_foreign_schema_keeps_our_fields() -> None:
     assert [(fault.number, fault.reason) for fault in faults] == [(5, Reject.MISSING_VALUE)]
 
 
-def test_records_that_are_no_events_are_faults_by_their_number_in_the_file() -> None:
+def test_invalid_records_are_faults_with_their_number_in_the_file() -> None:
     records = [ours(i) for i in range(40)]
     records[9] = ours(9, stream_id="")
     records[33] = ours(2**52 + 1)
@@ -110,11 +110,11 @@ def test_records_that_are_no_events_are_faults_by_their_number_in_the_file() -> 
     assert {row.kind for row in rows} == {KINDS[0]}
 
 
-def test_a_container_without_records_holds_nothing() -> None:
+def test_a_container_without_records_gives_no_events() -> None:
     assert read(container(OURS, [])) == ([], [])
 
 
-def test_every_cut_is_an_error_but_one_between_blocks() -> None:
+def test_every_truncation_is_an_error_except_between_blocks() -> None:
     data = container(OURS, [ours(i) for i in range(60)])
     between = {len(container(OURS, [])), len(data)}
     for block in fastavro.block_reader(io.BytesIO(data)):
@@ -128,12 +128,12 @@ def test_every_cut_is_an_error_but_one_between_blocks() -> None:
                 read(data[:size])
 
 
-def test_a_schema_that_cannot_be_mapped_is_named_with_the_field() -> None:
+def test_a_schema_that_cannot_be_mapped_is_an_error_with_the_field() -> None:
     with pytest.raises(ContainerError, match=r'^a\.avro: schema "Beacon": stream_id: there is no field "stream_id"'):
         read(container(THEIRS, []))
 
 
-def test_a_block_that_claims_more_records_than_it_has_bytes_is_damage() -> None:
+def test_a_block_that_claims_more_records_than_it_has_bytes_is_damaged() -> None:
     data = container(OURS, [])
     sync = data[-16:]
     for count in (b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x01"):  # the largest number, and -1
@@ -141,7 +141,7 @@ def test_a_block_that_claims_more_records_than_it_has_bytes_is_damage() -> None:
             read(data + count + b"\x02\x00" + sync)
 
 
-def test_bytes_behind_the_last_record_of_a_block_are_damage() -> None:
+def test_a_block_with_bytes_after_its_last_record_is_damaged() -> None:
     data = container(OURS, [ours(1)])
     header = len(container(OURS, []))
     record = data[header + 2 : -16]
@@ -150,7 +150,7 @@ def test_bytes_behind_the_last_record_of_a_block_are_damage() -> None:
         read(longer)
 
 
-def test_a_pipe_is_refused_by_name() -> None:
+def test_a_pipe_is_refused_with_its_name() -> None:
     class Pipe(io.BytesIO):
         def seekable(self) -> bool:
             return False

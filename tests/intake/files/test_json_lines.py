@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 def read(text: bytes, longest: int = LONGEST) -> tuple[list[Row], list[Fault]]:
-    """All events, and all faults."""
+    """Return all events and all faults."""
     batches = list(read_json_lines(io.BytesIO(text), longest))
     return [row for batch in batches for row in rows_of(batch)], [fault for batch in batches for fault in batch.faults]
 
@@ -56,7 +56,7 @@ def one_fault(line: bytes | dict[str, Any]) -> Fault:
     return fault
 
 
-def test_every_kind_becomes_a_row() -> None:
+def test_events_of_every_kind_become_rows() -> None:
     lines = [
         GOOD,
         GOOD | {"type": "leave", "timestamp_ms": -7},
@@ -75,7 +75,7 @@ def test_every_kind_becomes_a_row() -> None:
     ]
 
 
-def test_columns_have_the_types_that_windows_take() -> None:
+def test_columns_have_the_types_that_the_windows_use() -> None:
     (batch,) = read_json_lines(io.BytesIO(json.dumps(GOOD).encode()), LONGEST)
     types = [column.dtype.name for column in batch.events]
     assert types == ["uint8", "int64", "int32", "int64", "int32", "int64", "uint8", "int64", "uint8"]
@@ -94,25 +94,25 @@ def test_columns_have_the_types_that_windows_take() -> None:
         {"type": "buffer", "duration_ms": MAX_DURATION_MS},
     ],
 )
-def test_the_edges_of_the_ranges_are_inside(edge: dict[str, Any]) -> None:
+def test_the_limits_of_the_ranges_are_valid(edge: dict[str, Any]) -> None:
     rows, faults = read(json.dumps(GOOD | edge).encode())
     assert (len(rows), faults) == (1, [])
 
 
-def test_a_byte_order_mark_and_windows_line_ends_and_empty_lines_are_passed_over() -> None:
+def test_a_byte_order_mark_crlf_line_ends_and_empty_lines_are_skipped() -> None:
     line = json.dumps(GOOD).encode()
     rows, faults = read(b"\xef\xbb\xbf" + line + b"\r\n\r\n  \n" + line)
     assert (len(rows), faults) == (2, [])
 
 
-def test_numbers_of_lines_go_on_over_batches_and_bad_lines() -> None:
+def test_line_numbers_continue_across_batches_and_bad_lines() -> None:
     line = json.dumps(GOOD).encode() + b"\n"
     rows, faults = read(line * BATCH_LINES + b"x\n" + line + b"y")
     assert len(rows) == BATCH_LINES + 1
     assert [fault.number for fault in faults] == [BATCH_LINES + 1, BATCH_LINES + 3]
 
 
-def test_a_line_that_is_too_long_is_a_fault_and_the_next_one_counts() -> None:
+def test_a_line_that_is_too_long_is_a_fault_and_the_next_line_counts() -> None:
     line = json.dumps(GOOD).encode()
     rows, faults = read(line + b"\n" + b" " + line[:-1] + b', "x": 1}' + b"\n" + line, longest=len(line))
     assert len(rows) == 2
@@ -166,7 +166,7 @@ def test_a_line_that_is_too_long_is_a_fault_and_the_next_one_counts() -> None:
         ),
     ],
 )
-def test_what_is_no_event_is_a_fault_that_says_why(line: bytes | dict[str, Any], reason: Reject, detail: str) -> None:
+def test_an_invalid_line_is_a_fault_with_the_reason(line: bytes | dict[str, Any], reason: Reject, detail: str) -> None:
     fault = one_fault(line)
     assert fault.reason is reason
     assert fault.detail.startswith(detail)
@@ -187,7 +187,7 @@ events = st.one_of(
 
 
 @given(st.lists(events, max_size=8), st.booleans())
-def test_what_was_written_is_read(written: list[Row], ascii_only: bool) -> None:
+def test_written_events_are_read_back(written: list[Row], ascii_only: bool) -> None:
     number = {"bitrate": "bitrate_bps", "buffer": "duration_ms"}
     lines = []
     for row in written:
@@ -198,9 +198,9 @@ def test_what_was_written_is_read(written: list[Row], ascii_only: bool) -> None:
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=8))
-def test_no_bytes_stop_the_reader(lines: list[bytes]) -> None:
+def test_no_bytes_crash_the_reader(lines: list[bytes]) -> None:
     rows, faults = read(b"\n".join(lines), longest=30)
-    # Only a byte order mark can make less of a line than it seems to hold.
+    # Only a byte order mark can make a line shorter than it looks.
     held = [line for i, line in enumerate(lines) if (line.removeprefix(b"\xef\xbb\xbf") if i == 0 else line).strip()]
     assert len(rows) + len(faults) <= len(held)
     assert all(0 < fault.number <= len(lines) for fault in faults)

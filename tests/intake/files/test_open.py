@@ -11,7 +11,7 @@ from tests.intake.files.test_json_lines import GOOD, rows_of
 LINE = b'{"stream_id": "s", "viewer_id": "v", "timestamp_ms": 5, "type": "join"}\n'
 
 
-def test_the_kind_of_a_file_is_told_by_its_beginning_and_not_by_its_name(tmp_path: Path) -> None:
+def test_the_format_of_a_file_is_detected_by_its_first_bytes_and_not_by_its_name(tmp_path: Path) -> None:
     for name, data in (("a.jsonl", container(OURS, [ours(5)])), ("a.avro", LINE)):
         path = tmp_path / name
         path.write_bytes(data)
@@ -23,7 +23,7 @@ def test_the_kind_of_a_file_is_told_by_its_beginning_and_not_by_its_name(tmp_pat
         assert (row.stream_id, row.timestamp_ms) == (GOOD["stream_id"], GOOD["timestamp_ms"])
 
 
-def test_the_longest_line_is_the_largest_payload(tmp_path: Path) -> None:
+def test_the_longest_line_is_as_long_as_the_largest_payload(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(LINE)
     for most, faults in ((len(LINE) - 1, 0), (len(LINE) - 2, 1)):
@@ -32,7 +32,7 @@ def test_the_longest_line_is_the_largest_payload(tmp_path: Path) -> None:
         assert len(batch.faults) == faults
 
 
-def test_files_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
+def test_all_unreadable_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"")
     check_readable(["-", str(path)])
@@ -44,6 +44,6 @@ def test_files_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
     ]
 
 
-def test_one_that_is_gone_when_its_turn_comes_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_deleted_before_it_is_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ViewerConsumerError, match=r"none: cannot be read: No such file or directory"):
         open_event_file(str(tmp_path / "none"), InputSettings())

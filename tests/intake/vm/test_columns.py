@@ -1,4 +1,4 @@
-"""The columns are what fastavro reads, whatever the writer schema."""
+"""The columns equal what fastavro reads, for any writer schema."""
 
 import copy
 import json
@@ -21,12 +21,12 @@ LOWEST = b"\xff" * 9 + b"\x01"
 
 
 def read_by_fastavro_alone(data: bytes, reject: str) -> bool:
-    """It lets numbers overflow, takes index -1 of a union or an enum as the last one, and -2^63 items as none."""
+    """Whether only fastavro reads it: numbers may overflow, index -1 is the last branch, -2^63 items are none."""
     return reject in {"bad_number", "unknown_branch"} or (reject == "bad_length" and LOWEST in data)
 
 
 def decoded(writer: Writer, payloads: list[bytes]) -> list[Event]:
-    """Each payload as a block of its own: what is left behind it is told by ValueError."""
+    """Decode each payload as its own block; a ValueError says that bytes are left after it."""
     program = compile_program(parse_schema_json(copy.deepcopy(writer.schema)), mapping_from(writer.source))
     found = []
     for payload in payloads:
@@ -51,7 +51,7 @@ def test_columns_equal_what_fastavro_reads(seed: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**64))
-def test_records_back_to_back_equal_what_fastavro_reads(seed: int) -> None:
+def test_columns_of_records_back_to_back_equal_what_fastavro_reads(seed: int) -> None:
     maker = WriterMaker(random.Random(seed))
     writer = maker.writer()
     note(json.dumps(writer.schema))
@@ -64,7 +64,7 @@ def test_records_back_to_back_equal_what_fastavro_reads(seed: int) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**64))
-def test_broken_payloads_are_read_as_fastavro_reads_them_or_not_at_all(seed: int) -> None:
+def test_damaged_payloads_are_read_as_fastavro_reads_them_or_rejected(seed: int) -> None:
     rng = random.Random(seed)
     maker = WriterMaker(rng)
     writer = maker.writer()
@@ -82,7 +82,7 @@ def test_broken_payloads_are_read_as_fastavro_reads_them_or_not_at_all(seed: int
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**64))
-def test_a_payload_cut_short_is_never_an_event(seed: int) -> None:
+def test_a_truncated_payload_is_never_an_event(seed: int) -> None:
     maker = WriterMaker(random.Random(seed))
     writer = maker.writer()
     payload = encode(writer.schema, maker.value(writer.schema))
@@ -106,7 +106,7 @@ def _broken(payload: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def test_bytes_left_behind_a_block_are_an_error() -> None:
+def test_bytes_after_the_last_record_of_a_block_are_an_error() -> None:
     maker = WriterMaker(random.Random(3))
     writer = maker.writer()
     payload = encode(writer.schema, maker.value(writer.schema))
@@ -115,7 +115,7 @@ def test_bytes_left_behind_a_block_are_an_error() -> None:
         decode_block(program, payload + b"\0", 1)
 
 
-def test_records_behind_one_that_cannot_be_walked_share_its_reason() -> None:
+def test_records_after_an_unreadable_one_share_its_reason() -> None:
     maker = WriterMaker(random.Random(3))
     writer = maker.writer()
     payload = encode(writer.schema, maker.value(writer.schema))

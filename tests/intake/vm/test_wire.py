@@ -1,4 +1,4 @@
-"""The reading of single values, each against what Python says."""
+"""Reading single values, each compared with Python's result."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from consumer.intake.rejects import Reject
 from consumer.intake.vm.wire import id_fault, is_ascii, is_utf8, read_bits, read_number
 from tests.intake.payloads import number
 
-# Parts of kernels can't be called from Python: these are kernels of one part each.
+# Parts of kernels cannot be called from Python; each of these kernels calls one part.
 
 
 @numba.njit
@@ -54,7 +54,7 @@ def says_utf8(data: bytes) -> bool:
 @given(st.integers(-(2**63), 2**63 - 1))
 @example(2**63 - 1)
 @example(-(2**63))
-def test_numbers_come_back(value: int) -> None:
+def test_written_numbers_are_read_back(value: int) -> None:
     data = number(value)
     assert number_at(buffer(data + b"\x07"), 0, len(data)) == (len(data), value)
     for size in range(len(data)):
@@ -62,11 +62,11 @@ def test_numbers_come_back(value: int) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x80" * 10 + b"\0", b"\x80" * 9 + b"\x02", b"\xff" * 20])
-def test_numbers_beyond_64_bits_are_told(data: bytes) -> None:
+def test_numbers_beyond_64_bits_are_detected(data: bytes) -> None:
     assert number_at(buffer(data), 0, len(data)) == (-Reject.BAD_NUMBER, 0)
 
 
-def test_numbers_may_be_longer_than_they_need() -> None:
+def test_numbers_may_use_more_bytes_than_they_need() -> None:
     assert number_at(buffer(b"\x82\x80\x00"), 0, 3) == (3, 1)
     assert number_at(buffer(b"\x80" * 9 + b"\x01"), 0, 10) == (10, 2**62)
 
@@ -79,19 +79,19 @@ def test_numbers_may_be_longer_than_they_need() -> None:
 @example(b"\xed\x9f\xbf", 0)
 @example(b"\xc1\xbf", 0)
 @example(b"aaaaaaaa\xc3", 0)
-def test_text_is_what_python_decodes(data: bytes, before: int) -> None:
+def test_text_is_valid_exactly_if_python_decodes_it(data: bytes, before: int) -> None:
     text = buffer(b"\x80" * before + data + b"\x80")
     assert ascii_and_utf8(text, before, len(data)) == (data.isascii(), says_utf8(data))
 
 
 @settings(deadline=None)  # the first call compiles
 @given(st.text(max_size=20))
-def test_any_text_is_an_id(value: str) -> None:
+def test_any_valid_text_is_a_valid_id(value: str) -> None:
     data = value.encode()
     assert fault_of_id(buffer(data), 0, len(data)) == (0 if data else Reject.EMPTY_ID)
 
 
 @settings(deadline=None)  # the first call compiles
 @given(st.binary(min_size=8, max_size=8), st.sampled_from([4, 8]))
-def test_bits_are_read_lowest_byte_first(data: bytes, size: int) -> None:
+def test_bits_are_read_from_the_lowest_byte_up(data: bytes, size: int) -> None:
     assert int(bits_at(buffer(data), 0, size)) == int.from_bytes(data[:size], "little")

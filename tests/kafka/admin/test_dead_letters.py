@@ -1,4 +1,4 @@
-"""Dead letters as they are read back: one suite, on the fake and on a real broker."""
+"""Reading dead letters back: one suite on the fake and on a real broker."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ WRITTEN = [
 
 @pytest.fixture(scope="module")
 def kafka(bootstrap_servers: str) -> Iterator[KafkaSettings]:
-    """Three partitions, the last of them empty; between the letters lie those of a transaction that was aborted."""
+    """Three partitions, the last one empty; dead letters of an aborted transaction lie between the committed ones."""
     settings = KafkaSettings(bootstrap_servers=bootstrap_servers, dead_letter_topic=unique("dead-letters"))
     create_topic(bootstrap_servers, settings.dead_letter_topic, 3)
     producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": unique("writer")})
@@ -60,44 +60,51 @@ def source(request: pytest.FixtureRequest) -> DeadLetterSource:
 
 
 def in_order(records: Iterator[Record]) -> list[Record]:
-    """Partitions may come in any order, each in its own."""
+    """Sort: partitions may come in any order, but each partition is in order."""
     return sorted(records, key=lambda record: record.partition)
 
 
-def test_all_that_is_committed_is_read_each_partition_in_order(source: DeadLetterSource) -> None:
+def test_all_committed_dead_letters_are_read_in_order_of_each_partition(source: DeadLetterSource) -> None:
     assert in_order(source.read()) == WRITTEN
 
 
 @pytest.mark.parametrize(
     ("since_ms", "places"),
     [(0, 4), (BEGIN_MS, 4), (BEGIN_MS + 1, 3), (BEGIN_MS + 1_500, 2), (BEGIN_MS + 1_501, 1), (BEGIN_MS + 2_001, 0)],
-    ids=["always", "first", "second", "third", "fourth", "none"],  # not the times: all test processes need the same ids
+    ids=[
+        "always",
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "none",
+    ],  # without the times: all test processes need the same ids
 )
-def test_from_a_time_on(source: DeadLetterSource, since_ms: int, places: int) -> None:
+def test_dead_letters_are_read_from_a_time_on(source: DeadLetterSource, since_ms: int, places: int) -> None:
     assert in_order(source.read(since_ms)) == [each for each in WRITTEN if each.timestamp_ms >= since_ms]
     assert len(list(source.read(since_ms))) == places
 
 
-def test_one_by_its_place(source: DeadLetterSource) -> None:
+def test_one_dead_letter_is_read_by_partition_and_offset(source: DeadLetterSource) -> None:
     assert [source.at(each.partition, each.offset) for each in WRITTEN] == WRITTEN
 
 
 @pytest.mark.parametrize("place", [(0, 3), (0, 9_999), (0, 2**62), (2, 0), (7, 0)])
-def test_a_place_where_none_is(source: DeadLetterSource, place: tuple[int, int]) -> None:
+def test_an_offset_without_a_dead_letter_gives_none(source: DeadLetterSource, place: tuple[int, int]) -> None:
     assert source.at(*place) is None
 
 
-def test_a_reader_that_stops_early_lets_go(source: DeadLetterSource) -> None:
+def test_a_reader_that_stops_early_closes_its_client(source: DeadLetterSource) -> None:
     reading = source.read()
     assert next(reading) in WRITTEN
 
 
-def test_what_was_aborted_is_there_and_not_seen(kafka: KafkaSettings) -> None:
+def test_aborted_dead_letters_are_in_the_topic_but_not_read(kafka: KafkaSettings) -> None:
     assert ends(kafka.bootstrap_servers, kafka.dead_letter_topic)[0] > len(WRITTEN)
     assert DeadLetters(kafka).at(0, 5) is None
 
 
-def test_header_names_that_are_no_text_do_no_harm(bootstrap_servers: str) -> None:
+def test_header_names_that_are_not_utf_8_do_no_harm(bootstrap_servers: str) -> None:
     settings = KafkaSettings(bootstrap_servers=bootstrap_servers, dead_letter_topic=unique("dead-letters"))
     create_topic(bootstrap_servers, settings.dead_letter_topic, 1)
     try:
@@ -112,18 +119,26 @@ def test_header_names_that_are_no_text_do_no_harm(bootstrap_servers: str) -> Non
     ("read", "change", "sentence"),
     [
         (
-            lambda letters: list(letters.read()),
+            lambda dead_letters: list(dead_letters.read()),
             {"dead_letter_topic": "not-there"},
             'dead letter topic "not-there" does',
         ),
-        (lambda letters: letters.at(0, 0), {"dead_letter_topic": "not-there"}, 'dead letter topic "not-there" does'),
-        (lambda letters: list(letters.read()), {"bootstrap_servers": "localhost:1"}, "can't read the dead letters on"),
+        (
+            lambda dead_letters: dead_letters.at(0, 0),
+            {"dead_letter_topic": "not-there"},
+            'dead letter topic "not-there" does',
+        ),
+        (
+            lambda dead_letters: list(dead_letters.read()),
+            {"bootstrap_servers": "localhost:1"},
+            "can't read the dead letters on",
+        ),
     ],
 )
-def test_trouble_is_one_line(
+def test_each_failure_is_a_one_line_error(
     kafka: KafkaSettings, read: Callable[[DeadLetters], object], change: dict[str, str], sentence: str
 ) -> None:
-    with pytest.raises(ViewerConsumerError) as trouble:
+    with pytest.raises(ViewerConsumerError) as error:
         read(DeadLetters(kafka.model_copy(update=change), TIMEOUTS._replace(dead_letters_s=5.0)))
-    assert sentence in str(trouble.value)
-    assert "\n" not in str(trouble.value)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Looking at stored state from outside, on a real broker."""
+"""Reading stored state from outside, on a real broker."""
 
 import threading
 from collections.abc import Iterator
@@ -39,16 +39,16 @@ def records(state: StateReader) -> list[Record]:
 
 
 def in_the_topic(stage: KafkaStage, offset: int) -> None:
-    until(lambda: ends(stage.bootstrap_servers, stage.output)[0] >= offset, f"the topic goes to offset {offset}")
+    until(lambda: ends(stage.bootstrap_servers, stage.output)[0] >= offset, f"the topic ends at offset {offset}")
 
 
-def test_nothing_is_stored_in_an_empty_topic(state: StateReader) -> None:
+def test_an_empty_topic_holds_no_state(state: StateReader) -> None:
     assert records(state) == []
     assert state.bounds(0) == PartitionBounds(None, 0, 0)
     assert state.members() == []
 
 
-def test_records_of_committed_transactions_are_read_and_no_others(kafka_stage: KafkaStage, state: StateReader) -> None:
+def test_only_records_of_committed_transactions_are_read(kafka_stage: KafkaStage, state: StateReader) -> None:
     #  a  marker  b (rolled back)  marker  c, tombstone of a  marker
     writer = kafka_stage.owner()
     writer.produce(kafka_stage.output, b"a", b"1", partition=0)
@@ -63,7 +63,7 @@ def test_records_of_committed_transactions_are_read_and_no_others(kafka_stage: K
     assert records(state) == [(b"a", b"1"), (b"c", b"3"), (b"a", None)]
 
 
-def test_a_transaction_that_is_open_is_waited_for_and_read_whole(kafka_stage: KafkaStage, state: StateReader) -> None:
+def test_an_open_transaction_is_waited_for_and_read_completely(kafka_stage: KafkaStage, state: StateReader) -> None:
     #  writer    a ────────────── b, commit
     #  reader         begins ─ ─ ─ ─ ─ ─ ─ ─ a, b
     writer, metadata = kafka_stage.owner(), kafka_stage.metadata()
@@ -81,17 +81,17 @@ def test_a_transaction_that_is_open_is_waited_for_and_read_whole(kafka_stage: Ka
     assert read == [(b"a", b"1"), (b"b", b"2")]
 
 
-def test_a_transaction_that_stays_open_is_an_error_in_the_end(kafka_stage: KafkaStage, settings: Settings) -> None:
+def test_a_transaction_that_stays_open_is_an_error_after_a_limit(kafka_stage: KafkaStage, settings: Settings) -> None:
     writer = kafka_stage.owner()
     writer.produce(kafka_stage.output, b"a", b"1", partition=0)
     in_the_topic(kafka_stage, 1)
-    state = StateReader(settings, TIMEOUTS._replace(state_s=6.0))  # within which a busy broker has answered before
+    state = StateReader(settings, TIMEOUTS._replace(state_s=6.0))  # a busy broker answers within this
     with pytest.raises(ViewerConsumerError, match=r"^output-.*-0: a transaction stays open; "):
         records(state)
     state.close()
 
 
-def test_members_are_named_while_they_are_there(kafka_stage: KafkaStage, settings: Settings) -> None:
+def test_group_members_are_named_while_they_exist(kafka_stage: KafkaStage, settings: Settings) -> None:
     state = StateReader(settings)
     member = joined(kafka_stage.input(RecordingHandler()))
     (found,) = state.members()
@@ -102,7 +102,7 @@ def test_members_are_named_while_they_are_there(kafka_stage: KafkaStage, setting
     state.close()
 
 
-def test_brokers_that_are_away_are_one_line(settings: Settings) -> None:
+def test_unavailable_brokers_are_a_one_line_error(settings: Settings) -> None:
     away = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})})
     state = StateReader(away, TIMEOUTS._replace(state_s=0.5))
     for ask in (lambda: state.committed(0), lambda: records(state), state.members):
@@ -119,7 +119,7 @@ def test_a_sole_member_commits_for_all_partitions(kafka_stage: KafkaStage, setti
     assert kafka_stage.committed() == dict.fromkeys(range(PARTITIONS), 5)
 
 
-def test_who_is_not_alone_any_more_can_t_commit(kafka_stage: KafkaStage, settings: Settings) -> None:
+def test_a_commit_is_refused_once_another_member_has_joined(kafka_stage: KafkaStage, settings: Settings) -> None:
     #  sole member   joins ─── metadata ────────────────── commit: refused ─── metadata: refused
     #  a worker                          joins, is served
     with ExclusiveMember(settings, range(PARTITIONS)) as member:
@@ -136,14 +136,14 @@ def test_who_is_not_alone_any_more_can_t_commit(kafka_stage: KafkaStage, setting
                 refusals.append(str(error))
             return bool(refusals)
 
-        until(refused, "the member hears that it is not alone")
+        until(refused, "the member notices that it is not alone")
         assert refusals == [f'somebody has joined group "{settings.kafka.group_id}" meanwhile; stop its workers first']
         with pytest.raises(TransactionAborted):
             kafka_stage.owner().commit({(kafka_stage.topic, 0): 5}, metadata)
         worker.close()
 
 
-def test_partitions_that_others_have_are_not_taken_from_them(kafka_stage: KafkaStage, settings: Settings) -> None:
+def test_partitions_of_other_members_are_not_taken_from_them(kafka_stage: KafkaStage, settings: Settings) -> None:
     joined(kafka_stage.input(RecordingHandler()))
     with (
         pytest.raises(ViewerConsumerError, match="stop its workers first"),

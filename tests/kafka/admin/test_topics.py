@@ -22,7 +22,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def topics(bootstrap_servers: str) -> Iterator[KafkaSettings]:
-    """Four names of topics that aren't there."""
+    """Four names of topics that do not exist."""
     kafka = KafkaSettings(
         bootstrap_servers=bootstrap_servers,
         input_topic=unique("input"),
@@ -43,7 +43,7 @@ def config_of(bootstrap_servers: str, topic: str, *keys: str) -> dict[str, str |
     return {key: entries[key].value for key in keys}
 
 
-def test_ours_are_created_with_as_many_partitions_as_the_input_and_found_again(topics: KafkaSettings) -> None:
+def test_missing_topics_are_created_with_the_partition_count_of_the_input(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 3)
     assert check_topics(topics).topics == (
         TopicReport("input", topics.input_topic, 3, created=False),
@@ -63,7 +63,7 @@ def test_a_missing_input_is_not_created_but_named_with_the_cluster(topics: Kafka
     assert "\n" not in str(missing.value)
 
 
-def test_without_leave_to_create_each_missing_topic_is_a_line_with_the_command(topics: KafkaSettings) -> None:
+def test_if_topics_may_not_be_created_each_missing_topic_is_a_line_with_the_command(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 2)
     with pytest.raises(ViewerConsumerError) as missing:
         check_topics(topics.model_copy(update={"create_topics": False}))
@@ -75,15 +75,15 @@ def test_without_leave_to_create_each_missing_topic_is_a_line_with_the_command(t
     assert f"--topic {topics.state_topic} --partitions 2 --config cleanup.policy=compact --config segment." in state
 
 
-def test_topics_grow_with_the_input_where_topics_may_be_created(topics: KafkaSettings) -> None:
+def test_topics_grow_with_the_input_if_topics_may_be_created(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 2)
     for name in (topics.output_topic, topics.state_topic):
         create_topic(topics.bootstrap_servers, name, 1, {"cleanup.policy": "compact"})
     assert {topic.partitions for topic in check_topics(topics).topics} == {2}
-    until(lambda: {topic.partitions for topic in check_topics(topics).topics} == {2}, "all brokers know it")
+    until(lambda: {topic.partitions for topic in check_topics(topics).topics} == {2}, "all brokers know the topic")
 
 
-def test_fewer_partitions_than_the_input_are_told_with_the_command(topics: KafkaSettings) -> None:
+def test_fewer_partitions_than_the_input_are_reported_with_the_command(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 1)
     check_topics(topics)
     admin = AdminClient({"bootstrap.servers": topics.bootstrap_servers})
@@ -96,32 +96,46 @@ def test_fewer_partitions_than_the_input_are_told_with_the_command(topics: Kafka
         )
 
 
-def test_an_input_that_is_compacted_is_refused(topics: KafkaSettings) -> None:
+def test_a_compacted_input_topic_is_refused(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 1, {"cleanup.policy": "compact"})
     with pytest.raises(ViewerConsumerError, match=r'input topic ".*" has cleanup.policy=compact, which removes events'):
         check_topics(topics)
 
 
-@pytest.mark.parametrize("role", ["output", "state"])
-def test_a_topic_that_takes_only_small_batches_is_refused(topics: KafkaSettings, role: str) -> None:
-    create_topic(topics.bootstrap_servers, topics.input_topic, 1)
-    name = {"output": topics.output_topic, "state": topics.state_topic}[role]
-    create_topic(topics.bootstrap_servers, name, 1, {"max.message.bytes": "999999", "cleanup.policy": "compact"})
-    with pytest.raises(ViewerConsumerError, match=f'{role} topic "{name}" has max.message.bytes=999999') as small:
+@pytest.mark.parametrize("role", ["output", "state", "dead letter"])
+def test_the_smallest_limit_of_a_topic_limits_the_producer(topics: KafkaSettings, role: str) -> None:
+    create_small_topic(topics, role, 200_000)
+    assert check_topics(topics).message_bytes == 190_000
+
+
+@pytest.mark.parametrize("role", ["output", "state", "dead letter"])
+def test_a_topic_that_accepts_only_tiny_batches_is_refused(topics: KafkaSettings, role: str) -> None:
+    name = create_small_topic(topics, role, 131_072)
+    with pytest.raises(ViewerConsumerError, match=f'{role} topic "{name}" has max.message.bytes=131072') as small:
         check_topics(topics)
     assert str(small.value).endswith(f"--entity-name {name} --add-config max.message.bytes=1000000")
 
 
-def test_a_dead_letter_topic_that_takes_no_large_ones_is_refused(topics: KafkaSettings) -> None:
+def create_small_topic(topics: KafkaSettings, role: str, max_message_bytes: int) -> str:
     create_topic(topics.bootstrap_servers, topics.input_topic, 1)
-    create_topic(topics.bootstrap_servers, topics.dead_letter_topic, 1, {"max.message.bytes": "999999"})
+    names = {"output": topics.output_topic, "state": topics.state_topic, "dead letter": topics.dead_letter_topic}
+    config = {"max.message.bytes": str(max_message_bytes), "cleanup.policy": "compact"}
+    create_topic(topics.bootstrap_servers, names[role], 1, config)
+    return names[role]
+
+
+def test_advised_commands_include_the_client_configuration(topics: KafkaSettings) -> None:
+    name = create_small_topic(topics, "output", 1_000)
+    plain = topics.model_copy(update={"client": {"security.protocol": "PLAINTEXT"}})
     with pytest.raises(ViewerConsumerError) as small:
-        check_topics(topics)
-    assert f'dead letter topic "{topics.dead_letter_topic}" has max.message.bytes=999999' in str(small.value)
-    assert str(small.value).endswith(f"--entity-name {topics.dead_letter_topic} --add-config max.message.bytes=1000000")
+        check_topics(plain)
+    assert f"--bootstrap-server {topics.bootstrap_servers} --command-config client.properties --alter" in str(
+        small.value
+    )
+    assert str(small.value).endswith(f"--entity-name {name} --add-config max.message.bytes=1000000")
 
 
-def test_the_state_topic_is_created_so_that_it_is_compacted_soon(topics: KafkaSettings) -> None:
+def test_the_state_topic_is_created_with_early_compaction(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 2)
     check_topics(topics)
     wanted = {
@@ -136,7 +150,7 @@ def test_the_state_topic_is_created_so_that_it_is_compacted_soon(topics: KafkaSe
 
 
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])
-def test_a_state_topic_that_deletes_is_refused_with_the_command_that_mends_it(
+def test_a_state_topic_that_deletes_is_refused_with_the_command_that_corrects_it(
     topics: KafkaSettings, policy: str
 ) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 1)
@@ -151,7 +165,7 @@ def test_a_state_topic_that_deletes_is_refused_with_the_command_that_mends_it(
     assert "\n" not in str(deletes.value)
 
 
-def test_a_state_topic_that_is_compacted_late_is_taken_with_a_warning_for_each_reason(topics: KafkaSettings) -> None:
+def test_a_state_topic_that_is_compacted_late_gives_a_warning_for_each_cause(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 1)
     create_topic(topics.bootstrap_servers, topics.state_topic, 1, {"cleanup.policy": "compact"})
     state = check_topics(topics).topics[-1]
@@ -162,7 +176,7 @@ def test_a_state_topic_that_is_compacted_late_is_taken_with_a_warning_for_each_r
     assert lag.endswith("--add-config max.compaction.lag.ms=60000")
 
 
-def test_a_cluster_that_tells_neither_configuration_nor_id_is_worked_with_all_the_same(
+def test_a_cluster_that_denies_configuration_and_id_is_accepted(
     topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_cluster: Cluster, _topic: str) -> Future[Any]:
@@ -180,21 +194,21 @@ def test_a_cluster_that_tells_neither_configuration_nor_id_is_worked_with_all_th
     assert layout.identity.topic_id == ""
 
 
-def test_a_state_topic_of_another_partition_count_is_refused(topics: KafkaSettings) -> None:
+def test_a_state_topic_with_another_partition_count_is_refused(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 2)
     create_topic(topics.bootstrap_servers, topics.state_topic, 3, {"cleanup.policy": "compact"})
     with pytest.raises(ViewerConsumerError, match=r'state topic ".*" has 3 partitions, but input topic ".*" has 2: '):
         check_topics(topics)
 
 
-def test_an_input_that_was_created_again_has_another_identity_on_the_same_cluster(topics: KafkaSettings) -> None:
+def test_an_input_that_was_created_again_has_a_new_topic_id_on_the_same_cluster(topics: KafkaSettings) -> None:
     create_topic(topics.bootstrap_servers, topics.input_topic, 1)
     first = check_topics(topics).identity
     assert first == check_topics(topics).identity
     assert first.cluster_id
     assert first.topic_id
     delete_topics(topics.bootstrap_servers, [topics.input_topic])
-    until(lambda: Cluster(topics).partitions(topics.input_topic) is None, "the topic is gone")
+    until(lambda: Cluster(topics).partitions(topics.input_topic) is None, "the topic is deleted")
     create_topic(topics.bootstrap_servers, topics.input_topic, 1)
     second = check_topics(topics).identity
     assert second.cluster_id == first.cluster_id
@@ -210,12 +224,12 @@ def refusing_port() -> int:
 
 @contextlib.contextmanager
 def silent_port() -> Iterator[int]:
-    """Takes connections and never says a word."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
-def test_a_wrong_address_is_one_line_with_the_reason_and_soon() -> None:
+def test_a_wrong_address_is_a_one_line_error_with_the_reason_and_soon() -> None:
     port = refusing_port()
     began = time.monotonic()
     with pytest.raises(ViewerConsumerError) as unreachable:
@@ -226,12 +240,12 @@ def test_a_wrong_address_is_one_line_with_the_reason_and_soon() -> None:
     assert "\n" not in str(unreachable.value)
 
 
-def test_something_that_does_not_speak_kafka_is_one_line_too() -> None:
+def test_a_server_that_does_not_speak_kafka_is_a_one_line_error() -> None:
     with silent_port() as port, pytest.raises(ViewerConsumerError, match=f"can't reach Kafka on 127.0.0.1:{port}: "):
         check_topics(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), TIMEOUTS._replace(cluster_s=1.0))
 
 
-def test_a_login_the_broker_does_not_know_is_said_to_be_one(bootstrap_servers: str) -> None:
+def test_a_rejected_login_is_reported_as_one(bootstrap_servers: str) -> None:
     client: dict[str, str | int | float | bool] = {
         "security.protocol": "sasl_plaintext",
         "sasl.mechanism": "PLAIN",

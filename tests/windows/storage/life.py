@@ -1,4 +1,4 @@
-"""A life of windows for property tests: one engine lives on, another is stored and loaded now and then.
+"""Property tests of stored windows: one engine runs on, another one is stored and loaded now and then.
 
 What is the same for both countings: clock steps, changes of rules, checkpoints, restarts, and damaged records. A
 subclass adds its events and its judge.
@@ -50,13 +50,13 @@ stores = st.builds(Store, PARTS, st.booleans(), st.booleans(), st.booleans(), st
 
 @st.composite
 def acts(draw: st.DrawFn, seen: st.SearchStrategy[Any], others: st.SearchStrategy[Any], bucket_ms: int) -> list[Any]:
-    """Events, steps of the clock, changes of rules and checkpoints, in any order."""
+    """Events, clock steps, changes of rules and checkpoints, in any order."""
     drawn = draw(st.lists(st.one_of(seen, seen, seen, others, stores), max_size=70))
     return [Change(replace(a.rules, bucket_ms=bucket_ms)) if isinstance(a, Change) else a for a in drawn]
 
 
 class Life(ABC, Generic[RulesT]):
-    """One engine that lives on, one that is stored and loaded now and then, and the judge."""
+    """One engine that runs on, one that is stored and loaded now and then, and the judge."""
 
     sessions: bool
 
@@ -84,22 +84,22 @@ class Life(ABC, Generic[RulesT]):
 
     @abstractmethod
     def _see(self, seen: Any) -> None:
-        """An event for both engines and the judge."""
+        """Process an event in both engines and the judge."""
 
     @abstractmethod
     def judge_step(self, to_ms: int) -> None:
-        """A clock step for the judge."""
+        """Process a clock step in the judge."""
 
     @abstractmethod
     def judge_change(self, drawn: RulesT) -> None:
-        """Changed rules for the judge."""
+        """Change the rules of the judge."""
 
     @abstractmethod
     def closed_rows(self, closed: ClosedBuckets) -> Sequence[object]:
-        """Closed buckets as plain values."""
+        """Return closed buckets as plain values."""
 
     def apply(self, event: Event) -> str:
-        """Process an event in both engines; return its status, which is the same."""
+        """Process an event in both engines; return its status, which must be the same."""
         steady, stored = (
             STATUSES[windows.apply(columns([event]), 0, 1, np.array([self.offset]))[0]]
             for windows in (self.steady, self.stored)
@@ -156,7 +156,7 @@ class Life(ABC, Generic[RulesT]):
         self.steady.reset_published_checksum()
 
     def compare(self) -> None:
-        """Both engines are in the same state."""
+        """Assert that both engines are in the same state."""
         assert sorted(self.closed[0], key=repr) == sorted(self.closed[1], key=repr)
         assert self.steady.published_checksum() == self.stored.published_checksum()
         assert self.steady.times() == self.stored.times()
@@ -171,7 +171,7 @@ class Life(ABC, Generic[RulesT]):
 
 @st.composite
 def damages(draw: st.DrawFn, records: Sequence[Record]) -> list[Record]:
-    """The records with one of them changed, cut, made longer, left out or moved to another's key."""
+    """Yield the records with one of them changed, cut, extended, left out or moved to another key."""
     at = draw(st.integers(0, len(records) - 1))
     key, value = records[at]
     assert value is not None

@@ -1,4 +1,4 @@
-"""A jump of time cut between any two streams, and restored at any cut, gives what the whole jump gives.
+"""A jump of time cut between any two streams, and restored at any cut, gives the same results as the whole jump.
 
 whole   ──record──[ a b c d ]──────────────────────►
 cut     ──record──[ a b ]─ stored, loaded ─[ c ]─[ d ]►
@@ -55,7 +55,7 @@ def _change(rules: events_counting.Rules | sessions_counting.Rules, sessions: bo
 
 
 class Life:
-    """The same acts on windows that never cut a jump, and on windows that cut each and are restored at some cuts."""
+    """Apply the same acts to windows that never cut a jump, and to windows that cut all and restore at some cuts."""
 
     def __init__(self, rules: WindowRules, limit: int, restarts: Sequence[bool]) -> None:
         self.rules = rules
@@ -122,7 +122,7 @@ class Life:
 
 @given(lives(), st.integers(1, 3), st.lists(st.booleans(), max_size=60))
 @settings(max_examples=400, deadline=None)
-def test_a_jump_cut_anywhere_gives_what_the_whole_jump_gives(
+def test_a_jump_cut_anywhere_gives_the_results_of_the_whole_jump(
     life: tuple[WindowRules, list[Act]], limit: int, restarts: list[bool]
 ) -> None:
     rules, acts = life
@@ -133,7 +133,7 @@ def test_a_jump_cut_anywhere_gives_what_the_whole_jump_gives(
 
 
 @pytest.mark.parametrize("sessions", [False, True])
-def test_a_record_that_jumps_is_counted_first_and_its_jump_is_cut_between_streams(sessions: bool) -> None:
+def test_the_record_that_causes_a_jump_is_counted_before_the_jump_is_cut(sessions: bool) -> None:
     rules = WindowRules(30, 10, 0, 20, 100, sessions=sessions, viewer_timeout_ms=20)
     lived = Life(rules, 1, [True] * 50)
     for name, time_ms in (*((name, 5) for name in "abcde"), ("a", 1_000)):
@@ -143,11 +143,11 @@ def test_a_record_that_jumps_is_counted_first_and_its_jump_is_cut_between_stream
             else events_counting.Event(name, "B", time_ms, 1)
         )
     lived.compare()
-    assert lived.cuts >= 4, "one behind each quiet stream but the last"
+    assert lived.cuts >= 4, "one cut after each quiet stream except the last"
     assert str(lived.closed[1][0]).startswith("('a'")
 
 
-def test_a_bucket_that_leaves_the_old_window_before_changed_rules_close_it_is_not_shown_again_in_a_longer_one() -> None:
+def test_a_bucket_that_left_the_window_before_changed_rules_close_it_does_not_return_in_a_longer_window() -> None:
     before = WindowRules(7, 7, 7, 0, 3)
     lived = Life(before, 1, [True])
     for name in "aaaaab":
@@ -158,7 +158,7 @@ def test_a_bucket_that_leaves_the_old_window_before_changed_rules_close_it_is_no
     assert lived.cuts == 1
 
 
-def test_nothing_else_may_happen_before_a_pending_jump_is_finished() -> None:
+def test_a_pending_jump_must_be_finished_before_anything_else() -> None:
     lived = Life(WindowRules(30, 10, 0, 20, 100), 1, [])
     for name in "abc":
         lived.act(events_counting.Event(name, "B", 5, 1))

@@ -1,4 +1,4 @@
-"""Rows, byte by byte and one by one. Rules: bucket 10, grace 5, window 30, idle 40."""
+"""Rows, byte by byte. Rules: bucket 10, grace 5, window 30, idle 40."""
 
 import pytest
 
@@ -14,13 +14,13 @@ KEY = (1, 2)
 
 
 def stats(count: int, **by_name: list[int]) -> bytes:
-    """Columns of figures in their order, 0 where not given."""
+    """Return the stat columns in their order; 0 if not given."""
     names = (BUCKET.names or ())[3:]
     return b"".join(bytes(by_name.get(name, [0] * count)) for name in names)
 
 
 def row_of_two_buckets() -> bytes:
-    """Own time 13, one viewer; |10..20| and |0..10|, both open."""
+    """Return a row: stream time 13, one viewer; |10..20| and |0..10|, both open."""
     starts = bytes([2 * 1, 1])
     columns = stats(2, peak=[0, 1], joins=[0, 1], buffer_events=[1, 0], stall_ms=[7, 0])
     return bytes([1, 0, 1, 1, 2 * 13, 1, 0, 2, 2, 2]) + starts + columns
@@ -34,7 +34,7 @@ def two_buckets() -> PartitionWindows:
 
 
 def keys(windows: PartitionWindows, part_bytes: int = 1_000) -> list[tuple[bytes, bool]]:
-    """Keys of what is to be written, and whether they are rows."""
+    """Return the keys of the records to write, and whether they have a row."""
     return [(key, value is not None) for key, value in windows.changed_rows(part_bytes).records]
 
 
@@ -45,7 +45,7 @@ def store(windows: PartitionWindows, topic: Topic, part_bytes: int = 1_000) -> N
     windows.mark_stored(rows)
 
 
-def test_every_statistic_of_a_bucket_is_a_word_of_its_own() -> None:
+def test_every_statistic_of_a_bucket_is_stored_on_its_own() -> None:
     names = BUCKET.names or ()
     fields = dict(BUCKET.fields or {})
     assert [fields[name][:2] for name in names[3:]] == [
@@ -53,11 +53,11 @@ def test_every_statistic_of_a_bucket_is_a_word_of_its_own() -> None:
     ]
 
 
-def test_a_row_is_sections_of_varints() -> None:
+def test_a_row_is_a_sequence_of_varint_sections() -> None:
     assert two_buckets().changed_rows().records == [(b"r\0\0a", row_of_two_buckets())]
 
 
-def test_a_row_read_by_hand_is_the_state() -> None:
+def test_a_handwritten_row_is_read_as_the_state_it_describes() -> None:
     windows, checksum = loaded(RULES, KEY, Times(13), [(b"r\0\0a", row_of_two_buckets())])
     assert checksum == two_buckets().changed_rows().all_rows
     assert windows.view_of(b"a") == two_buckets().view_of(b"a")
@@ -65,7 +65,7 @@ def test_a_row_read_by_hand_is_the_state() -> None:
     assert windows.next_step_ms() == 20
 
 
-def test_what_has_closed_is_not_published_again() -> None:
+def test_closed_buckets_are_not_published_again_after_a_restore() -> None:
     drawn = Drawn()
     drawn.see("a", 3)
     drawn.see("a", 16)
@@ -76,7 +76,7 @@ def test_what_has_closed_is_not_published_again() -> None:
     assert windows.pop_closed().rows["bucket"]["start_ms"].tolist() == [10]
 
 
-def test_nothing_held_is_no_rows() -> None:
+def test_empty_windows_have_no_rows() -> None:
     windows = PartitionWindows(RULES, KEY)
     rows = windows.changed_rows()
     assert (rows.records, rows.all_rows) == ([], Checksum(0, 0))
@@ -96,7 +96,7 @@ def test_only_changed_streams_are_written() -> None:
     assert keys(drawn.windows) == [(b"r\0\0b", True)]
 
 
-def test_an_event_that_is_late_changes_no_row() -> None:
+def test_a_late_event_changes_no_row() -> None:
     drawn, topic = Drawn(), Topic()
     drawn.see("a", 30)
     store(drawn.windows, topic)
@@ -113,7 +113,7 @@ def test_closing_by_the_idle_watermark_changes_a_row() -> None:
     assert (b"r\0\0quiet", True) in keys(drawn.windows)
 
 
-def test_what_closed_under_less_grace_is_stored() -> None:
+def test_buckets_closed_under_less_grace_are_stored_as_closed() -> None:
     drawn, topic = Drawn(), Topic()
     drawn.see("a", 3)
     drawn.see("a", 16)
@@ -127,7 +127,7 @@ def test_what_closed_under_less_grace_is_stored() -> None:
     assert again.see("a", 10) == "accepted"
 
 
-def test_what_the_idle_watermark_closed_under_less_grace_is_kept_with_the_times() -> None:
+def test_times_closed_by_the_idle_watermark_under_less_grace_are_stored() -> None:
     drawn = Drawn()
     drawn.see("a", 0)
     drawn.see("a", 100)
@@ -139,7 +139,7 @@ def test_what_the_idle_watermark_closed_under_less_grace_is_kept_with_the_times(
     assert again.see("new", 50) == "accepted"
 
 
-def test_a_forgotten_stream_is_buried_until_that_is_stored() -> None:
+def test_a_forgotten_stream_has_a_tombstone_until_that_is_stored() -> None:
     drawn, topic = Drawn(), Topic()
     drawn.see("once", 3)
     store(drawn.windows, topic)
@@ -157,7 +157,7 @@ def test_a_stream_that_was_never_stored_needs_no_tombstone() -> None:
     assert keys(drawn.windows) == []
 
 
-def test_a_stream_that_comes_back_ends_as_present() -> None:
+def test_a_stream_that_comes_back_is_written_as_a_row() -> None:
     drawn, topic = Drawn(), Topic()
     drawn.see("again", 3)
     store(drawn.windows, topic)
@@ -169,7 +169,7 @@ def test_a_stream_that_comes_back_ends_as_present() -> None:
     assert windows.view_of(b"again") == drawn.windows.view_of(b"again")
 
 
-def test_ids_of_forgotten_streams_outlive_the_packing_of_ids() -> None:
+def test_ids_of_forgotten_streams_survive_the_packing_of_ids() -> None:
     drawn, topic = Drawn(), Topic()
     for number in range(50):
         drawn.see(f"first-{number:020d}", 3)
@@ -180,7 +180,7 @@ def test_ids_of_forgotten_streams_outlive_the_packing_of_ids() -> None:
     assert keys(drawn.windows)[:50] == [(b"r\0\0first-%020d" % number, False) for number in range(50)]
 
 
-def test_large_rows_are_cut_into_parts_and_put_together_again() -> None:
+def test_large_rows_are_split_into_parts_and_joined_again() -> None:
     windows = two_buckets()
     rows = windows.changed_rows(part_bytes=10)
     assert keys(windows, 10) == [(b"r\0" + bytes([part]) + b"a", True) for part in range(3)]
@@ -192,7 +192,7 @@ def test_large_rows_are_cut_into_parts_and_put_together_again() -> None:
 
 
 @pytest.mark.parametrize(("first", "then"), [(10, 1_000), (1_000, 10), (5, 10), (10, 5)])
-def test_a_row_may_have_more_parts_or_fewer_than_before(first: int, then: int) -> None:
+def test_a_row_may_have_more_or_fewer_parts_than_before(first: int, then: int) -> None:
     drawn, topic = Drawn(), Topic()
     drawn.see("a", 3, "J")
     drawn.see("a", 13, "S", 7)
@@ -205,7 +205,7 @@ def test_a_row_may_have_more_parts_or_fewer_than_before(first: int, then: int) -
         assert windows.view_of(b"a") == drawn.windows.view_of(b"a")
 
 
-def test_a_stream_of_many_parts_is_buried_whole() -> None:
+def test_every_part_of_a_forgotten_stream_gets_a_tombstone() -> None:
     drawn, topic = Drawn(), Topic()
     drawn.see("a", 3)
     store(drawn.windows, topic, part_bytes=10)
@@ -219,7 +219,7 @@ def test_a_stream_of_many_parts_is_buried_whole() -> None:
 
 WHOLE = row_of_two_buckets()
 STARTS = 10
-"""Where the starts are in that row."""
+"""Positions of the bucket starts in that row."""
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ STARTS = 10
         (b"r\0\0a", b"\1\0\0" + WHOLE[3:], "has a part that is not one of its parts"),
     ],
 )
-def test_what_is_wrong_with_a_row_is_said(key: bytes, value: bytes, problem: str) -> None:
+def test_a_damaged_row_is_an_error_that_says_what_is_wrong(key: bytes, value: bytes, problem: str) -> None:
     with pytest.raises(RowError, match=problem) as caught:
         loaded(RULES, KEY, Times(13), [(b"r\0\0fine", WHOLE), (key, value)])
     stream_id = key[3:].decode()
@@ -264,12 +264,12 @@ def test_what_is_wrong_with_a_row_is_said(key: bytes, value: bytes, problem: str
         ([(b"r\0\0a", b"\1\0\2x"), (b"r\0\1a", b"\1\0\2y")], "has a section that this program doesn't know"),
     ],
 )
-def test_what_is_wrong_with_parts_is_said(records: list[Record], problem: str) -> None:
+def test_damaged_parts_are_an_error_that_says_what_is_wrong(records: list[Record], problem: str) -> None:
     with pytest.raises(RowError, match=f"the stored row of stream 'a' .*{problem}"):
         loaded(RULES, KEY, Times(13), records)
 
 
-def test_the_checksum_counts_every_bucket_and_what_is_in_it() -> None:
+def test_the_checksum_covers_every_bucket_and_its_contents() -> None:
     checksums = set()
     for stream_id, value, end_ms in (("a", 1, 30), ("b", 1, 30), ("a", 2, 30), ("a", 1, 20)):
         drawn = Drawn()
@@ -278,12 +278,12 @@ def test_the_checksum_counts_every_bucket_and_what_is_in_it() -> None:
         checksums.add(drawn.windows.published_checksum())
         drawn.windows.reset_published_checksum()
         assert drawn.windows.published_checksum() == Checksum(0, 0)
-    # The time at which a bucket closes is no part of it.
+    # The time at which a bucket closes is not part of it.
     assert len(checksums) == 3
     assert {counters.count for counters in checksums} == {1}
 
 
-def test_the_checksum_knows_reasons_and_offsets() -> None:
+def test_the_checksum_covers_reasons_and_offsets() -> None:
     by_step, later, by_record = Drawn(), Drawn(), Drawn()
     for drawn in (by_step, later, by_record):
         drawn.see("a", 3)

@@ -1,4 +1,4 @@
-"""Any history, stored and loaded anywhere, goes on as if it had never been cut; the plain-Python judge agrees."""
+"""Any history, stored and loaded anywhere, continues as if it had not been interrupted; the judge agrees."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -92,7 +92,7 @@ class EventsLife(Life[Rules]):
 
 @given(lives())
 @settings(max_examples=400, deadline=None)
-def test_any_life_goes_on_where_it_was_stored(life: tuple[Rules, list[Any]]) -> None:
+def test_stored_and_loaded_windows_continue_as_if_never_stored(life: tuple[Rules, list[Any]]) -> None:
     drawn, acts = life
     lived = EventsLife(drawn)
     for act in acts:
@@ -102,7 +102,7 @@ def test_any_life_goes_on_where_it_was_stored(life: tuple[Rules, list[Any]]) -> 
 
 @given(histories(), st.integers(0, 60), PARTS)
 @settings(max_examples=150, deadline=None)
-def test_a_history_cut_anywhere_gives_what_it_gives_uncut(
+def test_a_history_interrupted_anywhere_gives_the_same_results(
     history: tuple[Rules, list[Event]], cut: int, part_bytes: int
 ) -> None:
     drawn, events = history
@@ -122,14 +122,14 @@ def test_a_history_cut_anywhere_gives_what_it_gives_uncut(
 def run_behind(
     windows: PartitionWindows, events: Sequence[Event], cut: int
 ) -> tuple[list[str], list[tuple[object, ...]]]:
-    """Statuses and closed buckets of the events from the cut on, under the offsets that they had."""
+    """Statuses and closed buckets of the events from the cut on, with their original offsets."""
     status = windows.apply(columns(events), cut, len(events), np.arange(len(events)))
     return [STATUSES[code] for code in status], closed_rows(windows.pop_closed())
 
 
 @given(histories(), PARTS, st.data())
 @settings(max_examples=400, deadline=None)
-def test_damage_is_an_error_or_shows_in_the_checksum(
+def test_damaged_rows_are_errors_or_change_the_checksum(
     history: tuple[Rules, list[Event]], part_bytes: int, data: st.DataObject
 ) -> None:
     drawn, events = history
@@ -156,7 +156,7 @@ def test_damage_is_an_error_or_shows_in_the_checksum(
 def test_the_checksum_is_the_same_in_any_batches_and_orders(history: tuple[Rules, list[Event]]) -> None:
     drawn, events = history
     one, other = engine(drawn), engine(drawn)
-    # Streams that came first and are gone have other rows free, so that all positions differ.
+    # Streams that came earlier and are gone leave other rows free, so that all positions differ.
     other.load([(b"r\0\0x%d" % i, bytes.fromhex("01000101000000020000")) for i in range(3)])
     other.load([(b"r\0\0x%d" % i, None) for i in range(3)])
     other.finish_load()
@@ -165,7 +165,7 @@ def test_the_checksum_is_the_same_in_any_batches_and_orders(history: tuple[Rules
     assert one.published_checksum() == other.published_checksum()
 
 
-def test_rows_are_marked_only_while_the_windows_stand_still() -> None:
+def test_rows_are_marked_as_stored_only_if_the_windows_have_not_changed() -> None:
     windows = engine(Rules(30, 10, 5))
     run(windows, [Event("a", "B", 3)], [])
     rows = windows.changed_rows()

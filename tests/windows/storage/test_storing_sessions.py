@@ -1,4 +1,4 @@
-"""Any history counted by viewer, stored and loaded anywhere, goes on as if it had never been cut; the judge agrees."""
+"""Any sessions history, stored and loaded anywhere, continues as if it had not been interrupted; the judge agrees."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -60,7 +60,7 @@ class SessionsLife(Life[Rules]):
         super().__init__(drawn)
         self.reference = Reference(drawn)
         self.is_judged = True
-        """The judge knows one set of rules only."""
+        """The judge supports only one set of rules."""
 
     def _see(self, seen: Seen) -> None:
         event = Event(seen.stream_id, seen.viewer_id, self.time_ms, seen.kind, seen.value)
@@ -90,7 +90,7 @@ class SessionsLife(Life[Rules]):
 
 @given(lives(), st.sampled_from([room.KEPT_ANYWAY, 0]))
 @settings(max_examples=400, deadline=None)
-def test_any_life_goes_on_where_it_was_stored(life: tuple[Rules, list[Any]], kept_anyway: int) -> None:
+def test_stored_and_loaded_windows_continue_as_if_never_stored(life: tuple[Rules, list[Any]], kept_anyway: int) -> None:
     drawn, acts = life
     lived = SessionsLife(drawn)
     with patch.multiple(room, KEPT_ANYWAY=kept_anyway, FREE_SHARE=0.0):
@@ -101,7 +101,7 @@ def test_any_life_goes_on_where_it_was_stored(life: tuple[Rules, list[Any]], kep
 
 @given(histories(), PARTS, st.data())
 @settings(max_examples=300, deadline=None)
-def test_damage_is_an_error_or_shows_in_the_checksum(
+def test_damaged_rows_are_errors_or_change_the_checksum(
     history: tuple[Rules, list[Event]], part_bytes: int, data: st.DataObject
 ) -> None:
     drawn, events = history
@@ -124,14 +124,14 @@ def test_damage_is_an_error_or_shows_in_the_checksum(
 
 
 @pytest.mark.parametrize("change", [{"sessions": False}, {"bucket_ms": 5}])
-def test_counting_and_buckets_stay_what_they_are(change: dict[str, int]) -> None:
+def test_counting_and_bucket_length_cannot_change(change: dict[str, int]) -> None:
     windows = engine(Rules(30, 10, 5))
     before = WindowRules(**vars(Rules(30, 10, 5)), sessions=True)
     with pytest.raises(ValueError, match="change"):
         windows.change_rules(before._replace(**change), 0)  # type: ignore[arg-type]  # flags are numbers here
 
 
-def test_a_row_of_events_counting_is_none_of_this_one() -> None:
+def test_a_row_of_events_counting_is_refused() -> None:
     records: Sequence[tuple[bytes, bytes | None]] = [(b"r\0\0a", bytes([1, 0, 1, 1, 2 * 13, 0, 0, 2, 0, 0]))]
     with pytest.raises(RowError, match="lacks one"):
         loaded(WindowRules(30, 10, 5, 40, 100, sessions=True), HASH_KEY, engine(Rules(30, 10, 5)).times(), records)

@@ -1,4 +1,4 @@
-"""The largest count from changes in any order, against counting at every instant."""
+"""The largest count from changes in any order, compared with counting at every instant."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from consumer.windows.viewers.peak import largest_count
 Numbers = npt.NDArray[np.int64]
 
 
-@compiled  # it is a part of kernels, and has no entry of its own
+@compiled  # the peak is a part of kernels and has no entry of its own
 def peak_into(
     changes: Numbers, spare: Numbers, digits: Numbers, bucket_ms: int, count: int, at_start: int, out: Numbers
 ) -> None:
@@ -37,14 +37,14 @@ def buckets(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], int]:
 
 @given(buckets())
 @settings(max_examples=300, deadline=None)
-def test_it_is_the_largest_count_at_any_instant(bucket: tuple[int, list[tuple[int, int]], int]) -> None:
+def test_the_peak_is_the_largest_count_at_any_instant(bucket: tuple[int, list[tuple[int, int]], int]) -> None:
     bucket_ms, changes, carried = bucket
     instants = {0, *(at for at, _ in changes)}
     counts = [carried + sum(by for at, by in changes if at <= instant) for instant in instants]
     assert peak_of(changes, bucket_ms, carried) == max(counts)
 
 
-def test_who_comes_as_others_go_is_not_counted_with_them() -> None:
+def test_viewers_who_come_as_others_leave_are_not_counted_together() -> None:
     #  0         5        10      five until 5, then other five
     assert peak_of([(5, 1)] * 5 + [(5, -1)] * 5, 10, 5) == 5
     assert peak_of([(0, -1), (0, -1), (3, 1)], 10, 5) == 4

@@ -17,7 +17,7 @@ def audience(seed: int = 7, streams: int = 40, viewers: int = 800) -> Audience:
 
 
 def steps(length_ms: int, step_ms: int) -> Iterator[int]:
-    """Ends of steps of one size, the last one shorter where it does not fit."""
+    """Return the ends of steps of one size; the last step is shorter if the size does not fit."""
     for at in range(step_ms, length_ms + step_ms, step_ms):
         yield START_MS + min(at, length_ms)
 

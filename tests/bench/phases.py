@@ -1,4 +1,4 @@
-"""Decoding and windows alone, in this process: nanoseconds an event, best of several rounds."""
+"""Decoding and windows alone, in this process: nanoseconds per event, best of several rounds."""
 
 import time
 from collections.abc import Callable
@@ -18,15 +18,15 @@ from tests.bench.pinned import SCHEMA
 ROUNDS = 5
 
 
-class RoomFigures(NamedTuple):
-    """Nanoseconds an event."""
+class PhaseCosts(NamedTuple):
+    """Nanoseconds per event."""
 
     decode_ns: float
     windows_ns: float
 
 
-def measure_rooms(load: Load, batch: int, counting: str) -> RoomFigures:
-    """Run the load through the intake, and its columns through the windows, in batches of so many events."""
+def measure_phases(load: Load, batch: int, counting: str) -> PhaseCosts:
+    """Run the load through the intake, and its columns through the windows, in batches of this size."""
     source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}', f"windows.counting={counting}"], {})
     intake = Intake(source.input, SchemaCache(source.input))
     values = [value for _, more, _ in load.batches() for value in more]
@@ -46,11 +46,11 @@ def measure_rooms(load: Load, batch: int, counting: str) -> RoomFigures:
             partition.apply(events, 0, len(events.kind), offsets)
             partition.pop_closed()
 
-    return RoomFigures(_best_ns(decode, len(values)), _best_ns(process_events, len(values)))
+    return PhaseCosts(_best_ns(decode, len(values)), _best_ns(process_events, len(values)))
 
 
 def state_bytes_per_stream(load: Load, counting: str) -> float:
-    """What a stream holds once its window is full, at the default settings of windows."""
+    """Return the memory of a stream with a full window, at the default window settings."""
     source = load_settings(None, [f'input.ids={{1 = "{SCHEMA}"}}', f"windows.counting={counting}"], {})
     intake = Intake(source.input, SchemaCache(source.input))
     partition = PartitionWindows(window_rules(source.windows), (1, 2))
