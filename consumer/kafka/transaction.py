@@ -365,7 +365,7 @@ class TransactionOwner:
             self._lose_transaction(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
         self._drop_producer()
         self._listener.aborted(_HANG)
-        raise TransactionAborted(_HANG, "the client library's call for the offsets did not return")
+        raise TransactionAborted(_HANG, "the client library's call for the offsets did not return") from None
 
     def _end_badly(self, error: KafkaError, outcome: Outcome) -> NoReturn:
         # The delivery report gives the reason of a general error; it may arrive a little later.
