@@ -141,9 +141,8 @@ def aggregate_files(
         windows = PartitionWindows(window_rules(settings.windows), new_hash_key())
         run = _Run(Origin(settings.windows.bucket_ms, settings.windows.counting), windows, _Summaries(), _Dropped())
         _read_all(names, settings.input, run)
-        if view_file is not None:
-            json.dump(_view(run), view_file, ensure_ascii=False)
-            view_file.write("\n")
+        if view_path is not None and view_file is not None:
+            _write_view(run, view_path, view_file)
     if close_at_end:
         run.windows.close_all()
         run.summaries.add(run.windows.pop_closed())
@@ -156,7 +155,20 @@ def _writable(path: Path) -> TextIO:
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
-        raise ViewerConsumerError(f"{path}: cannot be written: {error.strerror}") from None
+        raise _cannot_be_written(path, error) from None
+
+
+def _cannot_be_written(path: Path, error: OSError) -> ViewerConsumerError:
+    return ViewerConsumerError(f"{path}: cannot be written: {error.strerror}")
+
+
+def _write_view(run: "_Run", path: Path, file: TextIO) -> None:
+    try:
+        with file:
+            json.dump(_view(run), file, ensure_ascii=False)
+            file.write("\n")
+    except OSError as error:
+        raise _cannot_be_written(path, error) from None
 
 
 def _read_all(names: Sequence[str], source: InputSettings, run: _Run) -> None:

@@ -15,7 +15,7 @@ TOP = {"__init__.py", "__main__.py", "errors.py", "aggregate.py", "DESIGN.md"}
 
 ENGINE = {"intake", "windows", "runtime", "settings", "errors"}
 MAY_IMPORT = {
-    "__main__": {"cli"},
+    "__main__": {"cli", "runtime"},
     "cli": {"demo", "aggregate", "simulate", "worker", "state", "kafka", "intake", "output", "observe", *ENGINE},
     "demo": {"simulate", "worker", "kafka", "observe", *ENGINE},
     "aggregate": {"output", *ENGINE},

@@ -6,13 +6,16 @@ command imports what it needs inside its function, so that `--help` and `config`
 
 # ruff: noqa: PLC0415  # see above
 
+import contextlib
+import errno
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -24,6 +27,12 @@ from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
+
+if TYPE_CHECKING:
+    from consumer.runtime.signals import StopRequest
+
+_CANNOT_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EBADF}
+"""Errors of writing that the machine's owner can resolve, as a full disk."""
 
 EXIT_READER_GONE = 1
 """The exit code if the reader of stdout is gone, as in typer."""
@@ -85,6 +94,32 @@ def run(
     ] = LogLevel.INFO,
 ) -> None:
     """Run the worker until SIGTERM or Ctrl-C."""
+    from consumer.runtime.signals import stop_on_signals
+
+    with stop_on_signals() as stop:  # before anything that may take long
+        _run(
+            stop,
+            config,
+            overrides,
+            embedded=embedded,
+            demo=demo,
+            duration=duration,
+            log_level=log_level,
+            timeouts=timeouts_of(context),
+        )
+
+
+def _run(
+    stop: "StopRequest",
+    config: Path | None,
+    overrides: Sequence[str] | None,
+    *,
+    embedded: bool,
+    demo: bool,
+    duration: str | None,
+    log_level: LogLevel,
+    timeouts: Timeouts,
+) -> None:
     settings = read_kafka_settings(config, overrides)
     from consumer.runtime.durations import parse_span_ms
 
@@ -94,18 +129,16 @@ def run(
     from rich.console import Console
 
     from consumer.observe.logs import set_up_logs
-    from consumer.runtime.signals import stop_on_signals
 
     set_up_logs(log_level, sys.stderr, os.environ)
-    with stop_on_signals() as stop:
-        if embedded or demo:
-            from consumer.demo.run import run_demo
+    if embedded or demo:
+        from consumer.demo.run import run_demo
 
-            run_demo(settings, stop, Console(stderr=True), embedded=embedded, duration_s=duration_s)
-        else:
-            from consumer.worker.service import Service
+        run_demo(settings, stop, Console(stderr=True), embedded=embedded, duration_s=duration_s)
+    else:
+        from consumer.worker.service import Service
 
-            Service(settings, timeouts=timeouts_of(context)).run(stop)
+        Service(settings, timeouts=timeouts).run(stop)
 
 
 @app.command()
@@ -186,10 +219,21 @@ def run_command(arguments: Sequence[str], timeouts: Timeouts = TIMEOUTS) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of stdout is gone; the interpreter must not flush to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return EXIT_READER_GONE
+    except OSError as error:
+        if error.errno not in _CANNOT_BE_WRITTEN:
+            raise
+        # Other files are named where they are written; sockets have no such errors.
+        _print_error(f"{error.filename or 'stdout'}: cannot be written: {error.strerror}")
+        _give_up_stdout()
+        return ViewerConsumerError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _give_up_stdout() -> None:
+    """Nobody takes what is left in its buffer; the interpreter must not flush it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: TyperException) -> str:
@@ -200,10 +244,34 @@ def _one_line(error: TyperException) -> str:
 
 
 def _print_error(message: str) -> None:
-    for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)  # noqa: T201  # stderr is where people look
+    with contextlib.suppress(OSError):  # the exit code still tells
+        for line in message.splitlines():
+            print(f"error: {line}", file=sys.stderr)  # noqa: T201  # stderr is where people look
 
 
 def main() -> None:
     """Entry point of the `viewer-consumer` command."""
-    sys.exit(run_command(sys.argv[1:]))
+    _open_standard_streams()
+    code = run_command(sys.argv[1:])
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    if any(thread.daemon for thread in threading.enumerate()):
+        # It hangs in the compiler or in the client library, and may crash if the interpreter goes from under it.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Where a stream was closed by whoever started this process, the next file or socket would get its number.
+
+    A command that prints then fails as with a full disk; one that prints nothing runs.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY), encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")

@@ -26,6 +26,7 @@ from consumer.kafka.admin.input_topic import ensure_input_topic
 from consumer.kafka.embedded import EmbeddedBroker
 from consumer.observe import catalogue
 from consumer.observe.logs import set_up_logs
+from consumer.runtime.signals import StopRequest
 from consumer.settings.model import (
     EventNameSettings,
     FieldSettings,
@@ -61,7 +62,7 @@ _log = structlog.get_logger(__name__)
 
 def run_demo(
     settings: Settings,
-    stop: threading.Event,
+    stop: StopRequest,
     console: Console,
     duration_s: float | None = None,
     *,
@@ -169,7 +170,7 @@ class Rate:
 class _Background:
     """A thread whose failure ends the demo and is raised once all has ended."""
 
-    def __init__(self, name: str, work: Callable[[], object], stop: threading.Event) -> None:
+    def __init__(self, name: str, work: Callable[[], object], stop: StopRequest) -> None:
         self._work = work
         self._stop = stop
         self._error: Exception | None = None
@@ -201,7 +202,7 @@ class _DisplaySources(NamedTuple):
     duration_s: float | None
 
 
-def _show(sources: _DisplaySources, stop: threading.Event, over: threading.Event) -> None:
+def _show(sources: _DisplaySources, stop: StopRequest, over: threading.Event) -> None:
     """Show the dashboard, or log lines, until the end."""
     if sources.console.is_terminal:
         _draw(sources, stop, over)
@@ -209,7 +210,7 @@ def _show(sources: _DisplaySources, stop: threading.Event, over: threading.Event
         _log_lines(sources, stop)
 
 
-def _draw(sources: _DisplaySources, stop: threading.Event, over: threading.Event) -> None:
+def _draw(sources: _DisplaySources, stop: StopRequest, over: threading.Event) -> None:
     """Draw the dashboard; it stays until the end, so that log lines appear above it."""
     console = sources.console
     with Live(console=console, auto_refresh=False, transient=False, redirect_stdout=False) as live:
@@ -218,7 +219,7 @@ def _draw(sources: _DisplaySources, stop: threading.Event, over: threading.Event
         over.wait()
 
 
-def _log_lines(sources: _DisplaySources, stop: threading.Event) -> None:
+def _log_lines(sources: _DisplaySources, stop: StopRequest) -> None:
     """Log a line at the first snapshot, then at intervals."""
     seen, due_s = False, LOG_EVERY_S
     for screen in _screens(sources, stop, REFRESH_S):
@@ -228,7 +229,7 @@ def _log_lines(sources: _DisplaySources, stop: threading.Event) -> None:
             seen, due_s = seen or first, screen.run_s + LOG_EVERY_S
 
 
-def _screens(sources: _DisplaySources, stop: threading.Event, every_s: float) -> Iterator[Screen]:
+def _screens(sources: _DisplaySources, stop: StopRequest, every_s: float) -> Iterator[Screen]:
     """Yield screens at intervals until the end; stop the demo when its time is up.
 
     The time starts when the worker is ready, so that compiling at a first start does not count.

@@ -224,8 +224,13 @@ def reader_config(kafka: KafkaSettings) -> ClientConfig:
 
 
 def transactional_id(kafka: KafkaSettings, process_id: str) -> str:
-    """Stable over restarts if there is a group.instance.id, so that a transaction left open is aborted at once."""
-    return f"{kafka.group_id}-{kafka.client.get('group.instance.id') or process_id}"
+    """Stable over restarts if there is a group.instance.id, so that a transaction left open is aborted at once.
+
+    The length at its end says where the group ends: two groups never share one, whatever hyphens their names have. It
+    begins with the group and a hyphen, for which operators grant rights.
+    """
+    worker = str(kafka.client.get("group.instance.id") or process_id)
+    return f"{kafka.group_id}-{worker}-{len(worker)}"
 
 
 def transaction_timeout_ms(kafka: KafkaSettings) -> int:

@@ -1,10 +1,13 @@
 """Read batches of messages of the owned partitions, and handle rebalances.
 
-Rebalance callbacks run inside `poll` and `close`. They never raise into the client library, which would then lose the
-batch it is about to return. `poll` raises their errors instead, and the batch comes with the next call.
+Rebalance callbacks run inside `poll`, and at the beginning of `close`, in the caller's thread. They never raise into
+the client library, which would then lose the batch it is about to return. `poll` raises their errors instead, and the
+batch comes with the next call.
 """
 
+import contextlib
 import logging
+import math
 import sys
 import time
 from collections import Counter
@@ -63,6 +66,8 @@ class InputConsumer:
         """How the brokers are."""
         self._consumer = make_consumer(config, self.brokers, self.brokers.record_statistics)
         self._owned: set[int] = set()
+        self._closing = False
+        """The handler is not called any more."""
         self._metadata: GroupMetadata | None = None
         self._failure: Exception | None = None
         self._held: list[Message] = []
@@ -150,18 +155,49 @@ class InputConsumer:
         failures, self._failures = self._failures, {}
         return {partition: reason for partition, reason in failures.items() if partition in self._owned}
 
-    def close(self) -> None:
-        """Leave the group; owned partitions are revoked first.
+    def close(self, within_s: float = math.inf) -> bool:
+        """Leave the group; owned partitions are revoked first, in this thread.
+
+        The client library's own close may hang, so it runs in a thread that can be left behind. No handler is called
+        in there: it could still be committing when the caller, out of patience, closes the producer.
+
+        Args:
+            within_s: limited to the time-out for leaving.
+
+        Returns:
+            Whether the group was told; if not, it notices after the session's time-out.
 
         Raises:
             Exception: whatever the handler raised.
         """
-        try:
-            call_within(self._timeouts.close_s, self._consumer.close)
-        except CallTimedOutError:
-            _log.warning("leaving group %s took too long; it will notice by itself", self._group)
+        self._serve_rebalance()
+        self._revoke_all()
+        self._closing = True
+        left = self._leave(Deadline.after(min(within_s, self._timeouts.close_s), self._clock))
         if self._failure is not None:
             raise self._failure
+        return left
+
+    def _leave(self, deadline: Deadline) -> bool:
+        try:
+            call_within(deadline, self._consumer.close)
+        except CallTimedOutError:
+            _log.warning("leaving group %s took too long; it will notice by itself", self._group)
+            return False
+        return True
+
+    def _serve_rebalance(self) -> None:
+        """Call the handler for what the group has decided meanwhile; under an older generation nothing is committed."""
+        with contextlib.suppress(KafkaException, RuntimeError):  # closing goes on without
+            self._consumer.consume(1, 0)
+
+    def _revoke_all(self) -> None:
+        """Give up all partitions while their offsets can still be committed."""
+        if self._owned:
+            if self.group_metadata() is None:
+                self._metadata = None  # they may have other owners
+            self._tell(sorted(self._owned), lost=self._metadata is None)
+            self._owned.clear()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._metadata = _of_a_member(consumer.consumer_group_metadata())
@@ -171,7 +207,7 @@ class InputConsumer:
             self._fail(error)
 
     def _assign(self, consumer: Consumer, partitions: list[int]) -> None:
-        if not partitions:
+        if not partitions or self._closing:
             consumer.incremental_assign([])
             return
         # The start offset is unknown until the state is restored; nothing is fetched before.
@@ -195,16 +231,20 @@ class InputConsumer:
         self._give_up(consumer, partitions, lost=True)
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
-        numbers = [each.partition for each in partitions if each.partition in self._owned]
+        if not self._closing:
+            numbers = [each.partition for each in partitions if each.partition in self._owned]
+            self._tell(numbers, lost=lost)
+            self._owned.difference_update(numbers)
+        try:
+            consumer.incremental_unassign(partitions)
+        except KafkaException as error:
+            self._fail(error)
+
+    def _tell(self, numbers: list[int], *, lost: bool) -> None:
         try:
             if numbers:
                 (self._handler.on_lost if lost else self._handler.on_revoked)(numbers)
         except Exception as error:  # noqa: BLE001  # as in _on_assign
-            self._fail(error)
-        self._owned.difference_update(numbers)
-        try:
-            consumer.incremental_unassign(partitions)
-        except KafkaException as error:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:

@@ -1,5 +1,6 @@
 """What a worker needs from Kafka, as protocols. `InputConsumer` and `TransactionOwner` are the real implementations."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeAlias
@@ -84,8 +85,8 @@ class Membership(Protocol):
     def group_metadata(self) -> GroupMetadata | None:
         """Group metadata for a commit; None during a rebalance: `poll` first."""
 
-    def close(self) -> None:
-        """Leave the group."""
+    def close(self, within_s: float = math.inf) -> bool:
+        """Revoke what is owned, in the caller's thread, then leave the group; return whether that was done in time."""
 
 
 class PartitionReader(Protocol):
@@ -215,8 +216,8 @@ class RestoreReader(Protocol):
     def error(self, topic: str, partition: int) -> str:
         """Why a partition cannot be read; empty if it can."""
 
-    def close(self) -> None:
-        """Close the clients."""
+    def close(self, within_s: float = math.inf) -> None:
+        """Close the clients; what takes longer is left behind."""
 
 
 class DeadLetterSource(Protocol):

@@ -3,7 +3,9 @@
 Nothing here blocks: offsets are looked up in a thread. What is wrong with one partition is kept for that partition.
 """
 
+import contextlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -13,6 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartitio
 from consumer.kafka.batch import runs_by_place
 from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, make_admin, make_consumer
 from consumer.kafka.config import ClientConfig
+from consumer.kafka.deadline import CallTimedOutError, Deadline, call_within
 from consumer.kafka.look_up import BoundsLookUp, Clients, Topics
 from consumer.kafka.retries import NOT_FOUND_OR_DENIED
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
@@ -99,13 +102,15 @@ class KafkaRestoreReader:
         """Why a partition cannot be read; empty if it can."""
         return self._errors.get((topic, partition), "")
 
-    def close(self) -> None:
+    def close(self, within_s: float = math.inf) -> None:
         """Close the clients; a look-up under way is left to its thread."""
+        deadline = Deadline.after(min(within_s, self._timeouts.look_up_close_s))
         self._closed.set()
         for thread in self._threads:
-            thread.join(self._timeouts.look_up_close_s)
+            thread.join(deadline.left_s())
         if not any(thread.is_alive() for thread in self._threads):
-            self._consumer.close()
+            with contextlib.suppress(CallTimedOutError):
+                call_within(deadline, self._consumer.close)
 
     def _without_errors(self, messages: Sequence[Message]) -> list[Message]:
         good = []

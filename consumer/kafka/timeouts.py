@@ -25,7 +25,7 @@ class Timeouts(NamedTuple):
     close_s: float = 10.0
     """Leaving the group."""
     look_up_close_s: float = 5.0
-    """Waiting for a look-up's thread when its client is closed."""
+    """Closing the clients of restores, look-ups under way included."""
     embedded_s: float = 10.0
     """Metadata of the broker in this process."""
 

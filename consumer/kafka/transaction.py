@@ -13,6 +13,7 @@ Used by one thread. `consumer.kafka.errors` maps errors to outcomes.
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -23,7 +24,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.clients import DeliveryReport, LastClientError, explain, kafka_error, make_producer
 from consumer.kafka.config import ClientConfig
-from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
+from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within, no_limit
 from consumer.kafka.errors import (
     FENCED,
     MOVED_ON,
@@ -44,6 +45,8 @@ _ROOM_POLL_S = 0.05
 _REPORT_WAIT_S = 1.0
 """How long to wait for the delivery report that names the reason of an error."""
 _RETRY_PAUSE_S = 0.1
+_SHORTEST_CALL_S = 1.0
+"""The time of a call that begins when little or none is left: most are answered within milliseconds."""
 _HANG_MARGIN_S = 0.5
 _HANG = "_TIMED_OUT"
 """Name of the error of a call that did not return."""
@@ -76,6 +79,7 @@ class TransactionOwner:
         limits: time-outs of calls.
         clock: monotonic seconds.
         make: creates a producer from its configuration.
+        stop_left_s: seconds that a stop of the worker leaves for transactions; infinite while it is to run on.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class TransactionOwner:
         limits: TimeLimits = USUAL_LIMITS,
         clock: Clock = time.monotonic,
         make: Callable[[ClientConfig, LastClientError, DeliveryReport], Producer] = make_producer,
+        stop_left_s: Callable[[], float] = no_limit,
     ) -> None:
         self._config = config
         self._servers = str(config["bootstrap.servers"])
@@ -92,12 +97,16 @@ class TransactionOwner:
         self._limits = limits
         self._clock = clock
         self._make = make
+        self._stop_left_s = stop_left_s
         self._last_error = LastClientError()
         self._producer: Producer | None = None
+        self._dropped: list[Producer] = []
         self._open = False
         self._replace = False
         """The next transaction needs a new producer."""
         self._failed_delivery: KafkaError | None = None
+        self._producers = 0
+        """Changes with every producer, and when one is dropped."""
         self._produced = 0
         self._topics: set[str] = set()
         """Topics in the transaction, for messages."""
@@ -173,8 +182,8 @@ class TransactionOwner:
         began_s = self._clock()
         producer, deadline = self._begun(), self._deadline(self._limits.end_s)
         self._send_offsets(producer, positions, group_metadata, deadline)
-        # It flushes by itself and is bounded by the transaction's time-out.
-        self._retried(deadline, lambda: producer.commit_transaction(-1), too_late=Outcome.LOST)
+        # It flushes by itself. Its own limit is the transaction's time-out, and a shorter one would cut it in two.
+        self._retried(deadline, lambda: _within(deadline, lambda: producer.commit_transaction(-1)), Outcome.LOST)
         self._open = False
         self._failure_budget.committed()
         self._listener.committed(self._clock() - began_s)
@@ -206,10 +215,11 @@ class TransactionOwner:
         except (TransactionLost, ViewerConsumerError) as error:
             _log.warning("a transaction is left for the broker to end: %s", error)
         self._drop_producer()
+        self._release_dropped()
 
     def _deadline(self, seconds: float) -> Deadline:
         left_s = seconds if self._hurry is None else min(seconds, self._hurry.left_s())
-        return Deadline.after(left_s, self._clock)
+        return Deadline.after(left_s, self._clock, self._stop_left_s)
 
     def _begun(self) -> Producer:
         producer = self._ready_producer()
@@ -229,8 +239,13 @@ class TransactionOwner:
         if self._replace and not self._open:
             self._drop_producer()
         if self._producer is None:
-            producer = self._make(self._config, self._last_error, self._on_delivery)
-            self._start(producer, first_start_s)
+            self._release_dropped()
+            producer = self._make(self._config, self._last_error, self._reports_of_next())
+            try:
+                self._start(producer, first_start_s)
+            except BaseException:
+                self._dropped.append(producer)
+                raise
             self._producer = producer
         return self._producer
 
@@ -238,10 +253,10 @@ class TransactionOwner:
         deadline = self._deadline(self._limits.restart_s if first_start_s is None else first_start_s)
         while True:
             try:
-                _wait_for_a_broker(producer, max(1.0, deadline.left_s()))
-                return producer.init_transactions(max(1.0, deadline.left_s()))
-            except KafkaException as error:
-                reason = kafka_error(error)
+                _timed(deadline, partial(_wait_for_a_broker, producer))
+                return _timed(deadline, producer.init_transactions)
+            except (KafkaException, CallTimedOutError) as error:
+                reason = kafka_error(error if isinstance(error, KafkaException) else TimeoutError())
                 _serve(producer, _RETRY_PAUSE_S)
                 # Errors of a connection have no mark here.
                 if not reason.retriable() or deadline.passed:
@@ -300,9 +315,17 @@ class TransactionOwner:
         if self._failed_delivery is not None:
             self._end_badly(self._failed_delivery, outcome_of_record(self._failed_delivery))
 
-    def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
-        if error is not None and self._failed_delivery is None and error.code() not in PURGED:
-            self._failed_delivery = error
+    def _reports_of_next(self) -> DeliveryReport:
+        """Takes reports of the next producer, until that one is replaced: a call left behind may still serve them."""
+        self._producers += 1
+        number = self._producers
+
+        def on_delivery(error: KafkaError | None, _message: object) -> None:
+            if error is None or error.code() in PURGED or number != self._producers:
+                return
+            self._failed_delivery = self._failed_delivery or error
+
+        return on_delivery
 
     def _send_offsets(
         self,
@@ -311,22 +334,13 @@ class TransactionOwner:
         group_metadata: GroupMetadata,
         deadline: Deadline,
     ) -> None:
-        """Add the offsets; if the call does not return, leave its producer behind.
-
-        The outcome is definite then: no commit was asked for, and the next producer aborts what is open.
-        """
-
+        # The client library's call ignores its time-out and can hang.
         def call() -> None:
-            left_s = max(1.0, min(deadline.left_s(), self._limits.offsets_s))
-            send = partial(producer.send_offsets_to_transaction, positions, group_metadata, left_s)
-            call_within(left_s + _HANG_MARGIN_S, send)
+            left_s = min(deadline.left_s(), self._limits.offsets_s)
+            send = partial(producer.send_offsets_to_transaction, positions, group_metadata)
+            _timed(Deadline.after(left_s, self._clock, self._stop_left_s), send)
 
-        try:
-            self._retried(deadline, call, too_late=Outcome.ABORT)
-        except CallTimedOutError:
-            self._drop_producer()
-            self._listener.aborted(_HANG)
-            raise TransactionAborted(_HANG, "the client library's call for the offsets did not return") from None
+        self._retried(deadline, call, too_late=Outcome.ABORT)
 
     def _retried(self, deadline: Deadline, call: Callable[[], None], too_late: Outcome) -> None:
         """Call, and retry while the outcome is RETRY; any other error ends the transaction.
@@ -338,6 +352,8 @@ class TransactionOwner:
         while True:
             try:
                 return call()
+            except CallTimedOutError:
+                self._leave_producer(too_late)
             except KafkaException as raised:
                 error = kafka_error(raised)
             outcome = outcome_of(error)
@@ -347,6 +363,17 @@ class TransactionOwner:
                 _serve(producer, _RETRY_PAUSE_S)
                 continue
             self._end_badly(error, too_late if outcome is Outcome.RETRY else outcome)
+
+    def _leave_producer(self, outcome: Outcome) -> NoReturn:
+        """Leave a producer behind whose call did not return.
+
+        The outcome is definite unless a commit was asked for: the next producer aborts what is open.
+        """
+        if outcome is not Outcome.ABORT:
+            self._lose_transaction(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
+        self._drop_producer()
+        self._listener.aborted(_HANG)
+        raise TransactionAborted(_HANG, "the client library's call for the offsets did not return") from None
 
     def _end_badly(self, error: KafkaError, outcome: Outcome) -> NoReturn:
         # The delivery report gives the reason of a general error; it may arrive a little later.
@@ -388,8 +415,10 @@ class TransactionOwner:
         producer, deadline = self._ready_producer(), self._deadline(self._limits.end_s)
         while self._open:
             try:
-                producer.abort_transaction(-1)
+                _within(deadline, lambda: producer.abort_transaction(-1))
                 self._open, self._failed_delivery = False, None
+            except CallTimedOutError:
+                self._lose_transaction(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # the library's name
             except KafkaException as raised:
                 error = kafka_error(raised)
                 if outcome_of(error) is not Outcome.RETRY or deadline.passed:
@@ -407,7 +436,16 @@ class TransactionOwner:
 
     def _drop_producer(self) -> None:
         """Drop the producer with its records; the next one has the same transactional id and aborts what is left."""
+        if self._producer is not None:
+            self._dropped.append(self._producer)
+        self._producers += 1
         self._producer, self._open, self._failed_delivery, self._replace = None, False, None, False
+
+    def _release_dropped(self) -> None:
+        """Free dropped producers in a thread: freeing waits for their threads, which may wait for brokers or names."""
+        if self._dropped:
+            dropped, self._dropped = self._dropped, []
+            threading.Thread(target=dropped.clear, daemon=True, name="producer-release").start()
 
 
 def _wait_for_a_broker(producer: Producer, within_s: float) -> None:
@@ -424,3 +462,19 @@ def _serve(producer: Producer, wait_s: float) -> None:
     """Serve callbacks. A fatal error may be raised here too; the next call reports its meaning."""
     with contextlib.suppress(KafkaException):
         producer.poll(wait_s)
+
+
+def _timed(deadline: Deadline, call: Callable[[float], object]) -> None:
+    """Make a call that takes a time-out in seconds; leave it behind if it ignores that, or if a stop leaves no time.
+
+    The margin keeps calls in time from being left behind: such an init_transactions could fence the next producer.
+    """
+    seconds = max(_SHORTEST_CALL_S, deadline.left_s())
+    _within(Deadline.after(seconds + _HANG_MARGIN_S, deadline.clock, deadline.limit_s), lambda: call(seconds))
+
+
+def _within(deadline: Deadline, call: Callable[[], object]) -> None:
+    """Call in a thread, and wait as long as the deadline leaves, but not less than the shortest time of a call."""
+    if deadline.left_s() < _SHORTEST_CALL_S:
+        deadline = Deadline.after(_SHORTEST_CALL_S, deadline.clock)
+    call_within(deadline, call)

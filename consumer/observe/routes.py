@@ -1,4 +1,4 @@
-"""Answers of `/metrics`, `/healthz` and `/readyz`, computed from a board and a registry, without sockets."""
+"""Answers of `/metrics` and of the probes, computed from a board and a registry, without sockets."""
 
 import gzip
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
 
 
 class Routes:
-    """The three paths.
+    """The paths.
 
     Args:
         registry: metrics of `/metrics`.
@@ -48,8 +48,8 @@ class Routes:
         The answer to HEAD includes the body, for its length; the caller must not send it.
         """
         path = path.partition("?")[0]
-        if path not in {"/metrics", "/healthz", "/readyz"}:
-            return _text(HTTPStatus.NOT_FOUND, "paths: /metrics /healthz /readyz")
+        if path not in {"/metrics", "/healthz", "/readyz", "/startupz"}:
+            return _text(HTTPStatus.NOT_FOUND, "paths: /metrics /healthz /readyz /startupz")
         if method not in {"GET", "HEAD"}:
             answer = _text(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD only")
             return answer._replace(headers=(*answer.headers, ("Allow", "GET, HEAD")))
@@ -57,6 +57,8 @@ class Routes:
             return self._healthz()
         if path == "/readyz":
             return self._readyz()
+        if path == "/startupz":
+            return self._startupz()
         return self._metrics(accept, accept_encoding)
 
     def _metrics(self, accept: str, accept_encoding: str) -> Answer:
@@ -72,6 +74,13 @@ class Routes:
         """Alive: the loop ticked recently. Independent of Kafka: a restart would not repair a broker."""
         stuck = stuck_reason(self._board, self._monotonic())
         return _text(HTTPStatus.SERVICE_UNAVAILABLE, stuck) if stuck else _text(HTTPStatus.OK, "ok")
+
+    def _startupz(self) -> Answer:
+        """Started: kernels are compiled, the producer is initialized; stays so."""
+        doing = self._board.startup
+        if not doing:
+            return _text(HTTPStatus.OK, "started")
+        return _text(HTTPStatus.SERVICE_UNAVAILABLE, doing)
 
     def _readyz(self) -> Answer:
         """Ready: every condition of the newest snapshot holds; else the missing ones and the reason."""

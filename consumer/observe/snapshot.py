@@ -134,12 +134,23 @@ class SnapshotBoard:
     Only the loop writes, any thread reads; attribute assignment is atomic, so no lock is needed.
     """
 
-    __slots__ = ("_activity", "_last_tick_s", "_latest")
+    __slots__ = ("_activity", "_last_tick_s", "_latest", "_starting")
 
     def __init__(self, now_s: float) -> None:
-        self._latest = Snapshot(health=Health(reason="starting"))
         self._last_tick_s = now_s
         self._activity: Activity | None = None
+        self.starting("starting")
+
+    def starting(self, doing: str) -> None:
+        """Say what a worker does that has not started yet; empty once it has."""
+        self._starting = doing
+        if doing:
+            self._latest = Snapshot(health=Health(reason=doing))
+
+    @property
+    def startup(self) -> str:
+        """What the worker does that has not started yet; empty once it has."""
+        return self._starting
 
     def publish(self, snapshot: Snapshot) -> None:
         """Replace what readers see."""

@@ -1,13 +1,21 @@
-"""The one way in which kernels are compiled: no Python objects inside, cached on disk."""
+"""The one way in which kernels are compiled: no Python objects inside, cached on disk.
+
+The cache is read wherever it lies, also where it cannot be written. A kernel that cannot be kept is compiled at each
+start.
+"""
 
 import hashlib
-from collections.abc import Callable
+import logging
+import pickle
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
 from numba.core import config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.misc.appdirs import AppDirs
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -17,6 +25,10 @@ R = TypeVar("R")
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False, "forceinline": True}
 _OPTIONS_OF_CALLS: dict[str, Any] = {"nogil": True, "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _OPTIONS_OF_PARTS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+_DIGEST_BYTES = 32
+
+_log = logging.getLogger(__name__)
 
 
 def kernel_sources() -> list[Path]:
@@ -32,32 +44,156 @@ def _digest_of_sources() -> str:
 _DIGEST = _digest_of_sources()
 
 
+class Progress(NamedTuple):
+    """How far the kernels are compiled, or loaded."""
+
+    ready: int
+    kernels: int
+
+
+class _Kernels:
+    """The kernels of this process, and whether it was said that they cannot be kept."""
+
+    def __init__(self) -> None:
+        self.dispatchers: list[Any] = []
+        self._complained = False
+
+    def complain(self, path: str, error: OSError) -> None:
+        """Log why kernels are not kept, once: each of them would fail in the same way."""
+        if not self._complained:
+            _log.warning(
+                "compiled kernels cannot be kept in %s: %s; each start compiles them again, unless NUMBA_CACHE_DIR "
+                "names a directory that can be written",
+                path,
+                error.strerror or error,
+            )
+        self._complained = True
+
+
+_KERNELS = _Kernels()
+
+
+def progress() -> Progress:
+    """How far all kernels of imported modules are; any thread may ask while another compiles."""
+    kernels = list(_KERNELS.dispatchers)
+    return Progress(sum(bool(kernel.overloads) for kernel in kernels), len(kernels))
+
+
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a kernel that Python calls; `NUMBA_DISABLE_JIT=1` leaves it plain Python for debugging and coverage."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]  # set while numba reads the environment
         return _plain(function)
     kernel: Any = numba.njit(**_OPTIONS)(function)
-    try:
-        kernel.enable_caching()
-    except RuntimeError:
-        return cast("Callable[P, R]", kernel)  # no writable directory: kernels are compiled at each start
-    cache_file = kernel._cache._cache_file  # noqa: SLF001  # numba has no way of its own for what follows
-    # numba itself checks only the file of the kernel, and would run old code of inlined functions.
-    cache_file._source_stamp = _DIGEST  # noqa: SLF001  # as above
-    cache_file._load_index = _or_nothing(cache_file._load_index)  # noqa: SLF001  # as above
+    kernel._cache = _KernelCache(function)  # noqa: SLF001  # what numba's enable_caching() does, with its own cache
+    _KERNELS.dispatchers.append(kernel)
     return cast("Callable[P, R]", kernel)
 
 
-def _or_nothing(load_index: Callable[[], dict[Any, Any]]) -> Callable[[], dict[Any, Any]]:
-    """A cache entry of another release may be unreadable; then the kernel is compiled and the entry replaced."""
+class _Place(_CacheLocator):
+    """The directory of a kernel's cache: the first that holds it or can be written, as numba looks for it.
 
-    def load() -> dict[Any, Any]:
+    Unlike numba it takes one that can only be read, and fails only where something is written.
+    """
+
+    def __init__(self, directory: Path, line: int) -> None:
+        self._directory = directory
+        self._line = line
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> "_Place":
+        """Choose; the first directory of all if none will do."""
+        line = py_func.__code__.co_firstlineno
+        index = f"{Path(py_file).stem}.{py_func.__qualname__}-{line}.*.nbi"
+        places = [cls(directory, line) for directory in _directories(py_file)]
+        return next((place for place in places if place.holds(index) or place.is_writable()), places[0])
+
+    def get_cache_path(self) -> str:
+        """Of index and data."""
+        return str(self._directory)
+
+    def get_source_stamp(self) -> str:
+        """Of all kernels: numba looks at one file only, and would run old code of inlined functions."""
+        return _DIGEST
+
+    def get_disambiguator(self) -> str:
+        """Of kernels by the same name."""
+        return str(self._line)
+
+    def holds(self, index: str) -> bool:
+        """Whether an index by such a name is there."""
         try:
-            return load_index()
-        except Exception:  # noqa: BLE001  # unpickling raises whatever there is
+            return any(self._directory.glob(index))
+        except OSError:
+            return False
+
+    def is_writable(self) -> bool:
+        """Whether a file can be made in it."""
+        try:
+            self.ensure_cache_path()
+        except OSError:
+            return False
+        return True
+
+
+def _directories(source: str) -> Iterator[Path]:
+    """Where a kernel may be kept, the best first."""
+    folder = _CacheLocator.get_suitable_cache_subpath(source)
+    if config.CACHE_DIR:  # type: ignore[attr-defined]  # as DISABLE_JIT
+        yield Path(config.CACHE_DIR) / folder  # type: ignore[attr-defined]  # as above
+    yield Path(source).parent / "__pycache__"
+    of_user = Path(AppDirs(appname="numba", appauthor=False).user_cache_dir)
+    if of_user.is_absolute():  # a user without a home gets a path below the working directory
+        yield of_user / folder
+
+
+class _Implementation(CompileResultCacheImpl):
+    _locator_classes = [_Place]  # noqa: RUF012  # as numba has it
+
+
+class _CheckedFiles(IndexDataCacheFile):
+    """Stores data behind their digest: after a crash or on a bad disk, damaged machine code must not be run."""
+
+    def _load_index(self) -> dict[Any, Any]:
+        try:
+            return cast("dict[Any, Any]", super()._load_index())
+        except Exception:  # noqa: BLE001  # unpickling what is damaged, or of another release, raises whatever there is
             return {}
 
-    return load
+    def _save_data(self, name: str, data: Any) -> None:
+        packed = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(hashlib.sha256(packed).digest() + packed)
+
+    def _load_data(self, name: str) -> Any:
+        stored = Path(self._data_path(name)).read_bytes()
+        packed = stored[_DIGEST_BYTES:]
+        if hashlib.sha256(packed).digest() != stored[:_DIGEST_BYTES]:
+            raise ValueError("damaged")
+        return pickle.loads(packed)  # noqa: S301  # numba keeps machine code so; who can write it can do anything
+
+
+class _KernelCache(FunctionCache):
+    """Never fails: a kernel that cannot be loaded is compiled, and the first that cannot be kept is logged."""
+
+    _impl_class = _Implementation
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _CheckedFiles(self._cache_path, self._impl.filename_base, _DIGEST)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled kernel, or None if it is not there or cannot be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # noqa: BLE001  # as above
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled kernel if that is possible."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _KERNELS.complain(self.cache_path, error)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:

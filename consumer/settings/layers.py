@@ -19,10 +19,14 @@ from consumer.errors import UsageError
 
 ENV_PREFIX = "VIEWER_CONSUMER_"
 
-_ORCHESTRATOR_VARIABLE = re.compile(
-    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+_SERVICE = r"([A-Z0-9_]*[A-Z0-9]_)?"
+_OF_A_SERVICE = re.compile(
+    _SERVICE + r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
-"""Suffixes of variables that Kubernetes sets for a service named `viewer-consumer`; ignored."""
+_ADDRESS_OF_A_SERVICE = re.compile(_SERVICE + "PORT")
+_SERVICE_URL = re.compile("(tcp|udp|sctp)://.*")
+"""What Kubernetes sets for a service named `viewer-consumer`, `viewer-consumer-metrics` and so on. No key of ours ends
+like these behind a single underscore, but for PORT: there the value decides, which is an address with a scheme."""
 
 _IN_FILE = "__FILE"
 """Suffix of a variable that holds the path of a file with the setting."""
@@ -88,7 +92,7 @@ def read_layers(config: Path | None, overrides: Sequence[str], environ: Mapping[
             layers.errors.append(str(error))
     for name, text in sorted(environ.items()):
         rest = name.removeprefix(ENV_PREFIX)
-        if rest == name or _ORCHESTRATOR_VARIABLE.fullmatch(rest):
+        if rest == name or _is_of_a_service(rest, text):
             continue
         if rest.endswith(_IN_FILE):
             _merge_file(layers, name, Path(text), environ)
@@ -101,6 +105,13 @@ def read_layers(config: Path | None, overrides: Sequence[str], environ: Mapping[
             continue
         _merge(layers, _leaves(_value(text), _split(key)), "--set")
     return layers
+
+
+def _is_of_a_service(rest: str, text: str) -> bool:
+    """Whether an orchestrator has set this variable for a service whose name begins like ours."""
+    if _OF_A_SERVICE.fullmatch(rest):
+        return True
+    return _ADDRESS_OF_A_SERVICE.fullmatch(rest) is not None and _SERVICE_URL.fullmatch(text) is not None
 
 
 def _merge_file(layers: Layers, name: str, path: Path, environ: Mapping[str, str]) -> None:
@@ -123,6 +134,8 @@ def _merge_file(layers: Layers, name: str, path: Path, environ: Mapping[str, str
 def unknown_key(location: Location, model: type[BaseModel], origin: str) -> str:
     """The message for an unknown key: a suggestion, or the list of keys."""
     path = _path_of(location)
+    if origin.startswith(ENV_PREFIX) and (variable := _with_double_underscores(origin, model)):
+        return f"unknown key; did you mean {variable}?"
     siblings = _keys_of(model, path[:-1])
     close = difflib.get_close_matches(path[-1], siblings, n=1)
     meant = ".".join([*path[:-1], close[0]]) if close else _anywhere(path, model)
@@ -134,6 +147,26 @@ def unknown_key(location: Location, model: type[BaseModel], origin: str) -> str:
 def variable_name(key: str) -> str:
     """The environment variable of a dotted key."""
     return ENV_PREFIX + key.upper().replace(".", "__")
+
+
+def _with_double_underscores(name: str, model: type[BaseModel]) -> str | None:
+    """The variable of ours that this one is, but for double underscores."""
+    flat = name.replace("__", "_")
+    for key in _tables_and_keys(model, ()):
+        variable = variable_name(".".join(key))
+        start = variable.replace("__", "_")
+        if flat == start:
+            return variable
+        if key == _CLIENT and flat.startswith(f"{start}_"):
+            return f"{variable}__{flat.removeprefix(f'{start}_')}"
+    return None
+
+
+def _tables_and_keys(model: type[BaseModel], path: KeyPath) -> Iterator[KeyPath]:
+    for name, field in model.model_fields.items():
+        yield (*path, name)
+        if (below := _model_in(field.annotation)) is not None:
+            yield from _tables_and_keys(below, (*path, name))
 
 
 def _read_toml(config: Path) -> dict[str, Any]:

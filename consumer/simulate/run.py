@@ -1,7 +1,6 @@
 """The `simulate` command: an audience, noise, and a sink for its events."""
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from consumer.errors import ViewerConsumerError
+from consumer.runtime.signals import StopRequest
 from consumer.settings.model import InputSettings, Settings
 from consumer.simulate.audience import Audience
 from consumer.simulate.encode import EventEncoder
@@ -26,7 +26,7 @@ from consumer.simulate.topic import TopicSink
 class WallClock:
     """The machine's clock; waiting ends when the run has to stop."""
 
-    def __init__(self, stop: threading.Event) -> None:
+    def __init__(self, stop: StopRequest) -> None:
         self._stop = stop
 
     def now_ms(self) -> int:

@@ -9,7 +9,7 @@ After step 3 windows, outboxes, journals and next offsets agree (a consistent cu
 transaction has one consequence: memory is dropped and restored from the committed state.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
+from consumer.runtime.signals import STOP_WITHIN_S
 from consumer.settings.model import InputSettings, Settings
 from consumer.state.checkpoint import Identity
 from consumer.state.restore import RestoreContext
@@ -47,6 +48,9 @@ SHOW_EVERY_S = 0.5
 
 LEAVE_LIMIT_S = 60.0
 """Leaving the group: the last commit, and the client library's own close."""
+
+RELEASE_S = 2.0
+"""Kept of the time for a stop, for closing clients behind leaving the group."""
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +87,8 @@ class Worker:
         self._board = dependencies.board
         self._clocks = dependencies.clocks
         self._tasks: dict[int, PartitionTask] = {}
+        self._uncommitted: set[int] = set()
+        """Of the partitions that went last, those that were dropped with something that was not committed."""
         self._last_poll_s = self._last_show_s = self._now_s()
         self._input = dependencies.make_input(self)
         self._processor = RecordProcessor(
@@ -137,22 +143,39 @@ class Worker:
         self._processor.reject_log.turn()
         self._show()
 
-    def stop(self) -> None:
-        """Commit everything, leave the group and close."""
+    def stop(self, within_s: float = STOP_WITHIN_S) -> list[str]:
+        """Commit everything, leave the group and close; in time, whatever brokers do.
+
+        Returns:
+            What had to be left to others, as sentences; empty after a clean hand-over.
+        """
+        end_s = self._now_s() + within_s
+        unrestored = sorted(self._input.assignment - self._tasks.keys())
         self._board.publish(snapshot_of((), Health(reason="stopping"), 0, self._clocks))
         self._processor.reject_log.flush()
         try:
-            self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
-            with self._board.during("leaving the group", LEAVE_LIMIT_S, self._clocks.monotonic_s):
-                self._input.close()
+            try:
+                self._publisher.publish_all(self._tasks.values(), leaving=self._tasks)
+            finally:
+                with self._board.during("leaving the group", LEAVE_LIMIT_S, self._clocks.monotonic_s):
+                    in_time = self._input.close(max(0.0, end_s - self._now_s() - RELEASE_S))
         finally:
             self._publisher.close()
-            self._restoring.close()
+            self._restoring.close(max(0.0, end_s - self._now_s()))
+        return list(self._left_to_others(unrestored, in_time=in_time))
 
-    def abandon(self) -> None:
+    def _left_to_others(self, unrestored: Sequence[int], *, in_time: bool) -> Iterator[str]:
+        if unrestored:
+            yield f"partitions {unrestored}: were not restored, or are stopped"
+        if self._uncommitted:
+            yield f"partitions {sorted(self._uncommitted)}: their next owner reads again what is not committed"
+        if not in_time:
+            yield "the group notices after session.timeout.ms that this worker has left"
+
+    def abandon(self, within_s: float = STOP_WITHIN_S) -> None:
         """Leave the group and close after an error, without a commit: the error may have come between two steps."""
         self._publisher.outcome_unknown = True
-        self.stop()
+        self.stop(min(within_s, STOP_WITHIN_S))
 
     # Changes of the assignment; called inside poll and close.
 
@@ -166,7 +189,8 @@ class Worker:
         """Commit them with checkpoints while they are still assigned, then drop their memory."""
         self._metrics.count_rebalance("revoked")
         self._publisher.publish_all(self._tasks.values(), leaving=partitions)
-        if any(each.to_commit for each in self._tasks.values() if each.number in partitions):
+        self._note_uncommitted(partitions)
+        if self._uncommitted:
             # Their records must not be part of a later commit, which no longer holds their offsets.
             self._publisher.abort(self._tasks.values())
         self._give_away(partitions)
@@ -174,8 +198,13 @@ class Worker:
     def on_lost(self, partitions: Sequence[int]) -> None:
         """They may have new owners: abort, and drop their memory."""
         self._metrics.count_rebalance("lost")
+        self._note_uncommitted(partitions)
         self._publisher.abort(self._tasks.values())
         self._give_away(partitions)
+
+    def _note_uncommitted(self, partitions: Sequence[int]) -> None:
+        tasks = self._tasks
+        self._uncommitted = {number for number in partitions if number in tasks and tasks[number].to_commit}
 
     # 1. Poll.
 

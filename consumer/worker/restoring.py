@@ -135,9 +135,9 @@ class PartitionRestorer:
         self._stopped[partition] = reason
         _log.error("partition stopped", partition=partition, reason=reason)
 
-    def close(self) -> None:
+    def close(self, within_s: float) -> None:
         """Close the reader."""
-        self._reader.close()
+        self._reader.close(within_s)
 
     def _receive(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         restore, _ = self._restores.get(partition, (None, 0.0))

@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import threading
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +18,7 @@ from consumer.kafka.admin.growth import TopicGrowth
 from consumer.kafka.admin.topics import check_topics
 from consumer.kafka.clients import library_version
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
+from consumer.kafka.deadline import CallTimedOutError, call_while
 from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.input_consumer import InputConsumer
 from consumer.kafka.protocols import AssignmentHandler
@@ -36,6 +36,8 @@ from consumer.observe.watchdog import Watchdog
 from consumer.output.encoders import encoder_from
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
+from consumer.runtime.jit import progress
+from consumer.runtime.signals import StopRequest
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
@@ -45,6 +47,11 @@ from consumer.worker.warm_up import warm_up
 GC_THRESHOLDS = (100_000, 50, 100)
 """Threshold of the garbage collector: batches are thousands of short-lived objects, and the default costs a third of
 the time."""
+
+LEAVE_S = 7.0
+"""Kept of the time for a stop, for leaving the group behind the last commit."""
+
+_COMPILING = "compiling"
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +68,7 @@ class Service:
         self._settings = settings
         self._timeouts = timeouts
         self._clocks = clocks or Clocks()
+        self._doing = "reading schemas"
         self.board = SnapshotBoard(self._clocks.monotonic_s())
         versions = {"version": __version__, "librdkafka": library_version()}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
@@ -74,11 +82,11 @@ class Service:
         """The URL of metrics and health."""
         return self._server.address
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, then commit, leave the group and return.
+    def run(self, stop: StopRequest) -> None:
+        """Work until a stop is asked for, then commit, leave the group and return, in the time that the request has.
 
         Raises:
-            ViewerConsumerError: an error that stops the worker; says what to do.
+            ViewerConsumerError: an error that stops the worker; says what to do. None once a stop was asked for.
         """
         self._server.start()
         self._watchdog.start()
@@ -86,41 +94,80 @@ class Service:
         try:
             with contextlib.closing(Intakes(lookups_from(self._settings.input))) as intakes:
                 self._run(stop, intakes)
+        except ViewerConsumerError as error:
+            if not stop.is_set():
+                raise
+            # Whoever starts the next worker need not resolve it; what is not committed is read again.
+            _log.warning("stopped", left=[str(error)])
         finally:
             self._watchdog.close()
             self._server.close()
 
-    def _run(self, stop: threading.Event, intakes: Intakes) -> None:
+    def _run(self, stop: StopRequest, intakes: Intakes) -> None:
+        try:
+            worker = call_while(partial(self._is_starting, stop), partial(self._prepare, stop, intakes))
+        except CallTimedOutError:
+            _log.info("stopped", while_doing=self._doing)
+            return
+        try:
+            worker.start()
+            self.board.starting("")
+            while not stop.is_set():
+                worker.turn()
+        except BaseException:
+            with contextlib.suppress(ViewerConsumerError):  # the first error is the cause
+                worker.abandon(stop.left_s())
+            raise
+        left = worker.stop(stop.left_s())
+        if left:
+            _log.warning("stopped", left=left)
+        else:
+            _log.info("stopped")
+
+    def _is_starting(self, stop: StopRequest) -> bool:
+        """Show what the start does; called while it runs in another thread, which a stop does not wait for."""
+        ready, kernels = progress()
+        compiling = self._doing == _COMPILING and kernels > 0
+        self.board.starting(f"{_COMPILING} {ready} of {kernels}" if compiling else self._doing)
+        self.board.tick(self._clocks.monotonic_s())
+        return not stop.is_set()
+
+    def _prepare(self, stop: StopRequest, intakes: Intakes) -> Worker:
+        """All that may take long before the worker owns anything."""
         # Problems of files are reported before any request to Kafka.
         intake = intakes.make(self._settings.input)
+        self._doing = "checking the topics"
         layout = check_topics(self._settings.kafka, self._timeouts)
         for topic in layout.topics:
             _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
             for warning in topic.warnings:
                 _log.warning(warning)
         encode = encoder_from(self._settings)
+        self._doing = _COMPILING
         warm_up()
         identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
-        worker = Worker(self._settings, self._dependencies(intake, intakes, encode, identity, layout.message_bytes))
+        dependencies = self._dependencies(intake, intakes, encode, identity, layout.message_bytes, stop)
         _tune_garbage_collector()
-        try:
-            worker.start()
-            while not stop.is_set():
-                worker.turn()
-        except BaseException:
-            with contextlib.suppress(ViewerConsumerError):  # the first error is the cause
-                worker.abandon()
-            raise
-        worker.stop()
-        _log.info("stopped")
+        self._doing = "initializing the producer"
+        dependencies.transactions.init()
+        return Worker(self._settings, dependencies)
 
     def _dependencies(
-        self, intake: Intake, intakes: Intakes, encode: Encoder, identity: Identity, message_bytes: int
+        self,
+        intake: Intake,
+        intakes: Intakes,
+        encode: Encoder,
+        identity: Identity,
+        message_bytes: int,
+        stop: StopRequest,
     ) -> WorkerDependencies:
         settings = self._settings
         process_id = uuid.uuid4().hex[:12]
-        listener = TransactionMetrics(self.metrics, self._clocks.monotonic_s)
-        transactions = TransactionOwner(producer_config(settings, process_id, message_bytes), listener)
+        transactions = TransactionOwner(
+            producer_config(settings, process_id, message_bytes),
+            TransactionMetrics(self.metrics, self._clocks.monotonic_s),
+            stop_left_s=lambda: stop.left_s() - LEAVE_S,
+        )
         return WorkerDependencies(
             make_input=partial(_make_input, settings, self._timeouts),
             transactions=transactions,

@@ -9,6 +9,9 @@ from consumer.windows.rules import WindowRules
 
 _STREAMS = 200
 """More streams than a new partition has room for, with ids long enough to need packing."""
+_LATER_MS = 10
+_NEWEST = b"%08d" % (_LATER_MS + _STREAMS - 1)
+"""A stream that is still held behind the later events."""
 _RULES = WindowRules(1, 1, 0, 0, _STREAMS, sessions=True, viewer_timeout_ms=1)
 
 
@@ -18,12 +21,12 @@ def warm_up() -> None:
     without_sessions = PartitionWindows(_RULES._replace(sessions=False), (0, 0))
     without_sessions.apply(_events(0), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
     windows = PartitionWindows(_RULES, (0, 0))
-    for start_ms in (0, 10):
+    for start_ms in (0, _LATER_MS):
         windows.apply(_events(start_ms), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
     windows.pack()
     windows.views()
-    windows.view_of(b"00000000")
-    windows.window_of(b"00000000")
+    windows.view_of(_NEWEST)
+    windows.window_of(_NEWEST)
     _store_and_load(windows)
     windows.limit_closed(1)
     windows.step(10 * _STREAMS, 0)

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from consumer.kafka.config import consumer_config, producer_config
 from consumer.observe.logs import set_up_logs
 from consumer.observe.metrics import WorkerMetrics
 from consumer.output.dead_letter import Cause, Rejected
-from consumer.runtime.signals import stop_on_signals
+from consumer.runtime.signals import StopRequest, stop_on_signals
 from consumer.settings.model import Settings, load_settings
 from consumer.worker.service import Service
 
@@ -79,10 +78,10 @@ def write_dead_letters(settings: Settings, dead_letters: int) -> None:
     write_mark("counted", events=dead_letters)
 
 
-class _Milestones(threading.Event):
+class _Milestones(StopRequest):
     """Stop condition that the loop checks once a turn; it looks for the next milestone, which costs next to nothing."""
 
-    def __init__(self, stop: threading.Event, metrics: WorkerMetrics, events: int) -> None:
+    def __init__(self, stop: StopRequest, metrics: WorkerMetrics, events: int) -> None:
         super().__init__()
         self._stop = stop
         self._metrics = metrics
@@ -108,6 +107,9 @@ class _Milestones(threading.Event):
             )
             self._next = next(self._to_come)
         return self._stop.is_set()
+
+    def left_s(self) -> float:
+        return self._stop.left_s()
 
     def _counted(self) -> int:
         return sum(int(child._value.get()) for child in self._metrics._events)

@@ -137,7 +137,7 @@ def test_kubernetes_probes_use_paths_that_are_served() -> None:
     pod = kubernetes("StatefulSet")["spec"]["template"]["spec"]
     container = pod["containers"][0]
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    assert container["startupProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["startupProbe"]["httpGet"]["path"] == "/startupz"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["ports"] == [{"name": "http", "containerPort": Settings().http.port}]
     assert pod["securityContext"]["runAsNonRoot"] is True

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from consumer.runtime.clocks import Clocks
+from consumer.runtime.signals import StopRequest
 from consumer.settings.model import HttpSettings, InputSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
 from tests.end_to_end.events import SCHEMA_ID, SCHEMA_PATH
@@ -216,7 +217,7 @@ def stage(bootstrap_servers: str, partitions: int, rules: Rules, **by_viewer: in
 @contextlib.contextmanager
 def running(settings: Settings, clocks: Clocks | None = None) -> Iterator[Service]:
     """Run a service in a thread; stop it at the end, and raise the error that ended it earlier."""
-    thresholds, service, stop = gc.get_threshold(), Service(settings, clocks), threading.Event()
+    thresholds, service, stop = gc.get_threshold(), Service(settings, clocks), StopRequest()
     failures: list[Exception] = []
     thread = threading.Thread(target=_run, args=(service, stop, failures), name="service")
     thread.start()
@@ -232,7 +233,7 @@ def running(settings: Settings, clocks: Clocks | None = None) -> Iterator[Servic
         assert not thread.is_alive(), f"the service did not stop within {STOP_TIMEOUT_S:.0f} s"
 
 
-def _run(service: Service, stop: threading.Event, failures: list[Exception]) -> None:
+def _run(service: Service, stop: StopRequest, failures: list[Exception]) -> None:
     try:
         service.run(stop)
     except Exception as error:  # noqa: BLE001  # raised in the thread that started the service

@@ -66,7 +66,7 @@ def test_restarted_brokers_and_broken_connections_lose_and_repeat_nothing(
         deployed.wait_for_progress(20, WITHIN_S)
         cluster.start(node)
 
-        node = cluster.coordinator_of_transactions(f"{group}-one")
+        node = cluster.coordinator_of_transactions(f"{group}-one-3")
         cluster.kill(node)
         deployed.wait_for_progress(20, WITHIN_S)
         cluster.start(node)

@@ -15,6 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 from consumer.cli.main import run_command
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
+from consumer.runtime.signals import StopRequest
 from consumer.settings.model import HttpSettings, KafkaSettings, Settings, WindowSettings
 from consumer.worker.service import Service
 from tests.end_to_end.events import encoded
@@ -121,7 +122,7 @@ class Topics:
 
 def failure(settings: Settings, timeouts: Timeouts = TIMEOUTS) -> str:
     """Return the one-line error with which a worker ended; it must end by itself."""
-    stop = threading.Event()
+    stop = StopRequest()
     timer = threading.Timer(REPORT_TIMEOUT_S, stop.set)
     timer.start()
     try:

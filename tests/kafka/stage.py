@@ -155,7 +155,7 @@ class KafkaStage:
         create_topic(bootstrap_servers, self.topic, PARTITIONS)
         create_topic(bootstrap_servers, self.output, 1)
         create_topic(bootstrap_servers, self.state, PARTITIONS)
-        self._ends: list[Callable[[], None]] = []
+        self._ends: list[Callable[[], object]] = []
         self._member: Input | None = None
 
     def settings(self) -> Settings:

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.errors import UsageError
@@ -103,7 +103,7 @@ def test_the_transaction_timeout_is_longer_than_a_commit_interval_and_shorter_th
 ) -> None:
     given = settings(interval_ms, **client)
     if fault is None:
-        assert producer_config(given, "process")["transactional.id"] == "group-process"
+        assert producer_config(given, "process")["transactional.id"] == "group-process-7"
     else:
         with pytest.raises(UsageError, match=rf"^kafka\.client\.transaction\.timeout\.ms: {fault}"):
             producer_config(given, "process")
@@ -168,9 +168,24 @@ def test_a_key_that_librdkafka_refuses_is_a_usage_error_with_its_name(client: di
 
 def test_a_stable_instance_id_keeps_its_transactional_id() -> None:
     named = KafkaSettings(group_id="group", client={"group.instance.id": "worker-3"})
-    assert transactional_id(named, "1f3a") == transactional_id(named, "77bc") == "group-worker-3"
+    assert transactional_id(named, "1f3a") == transactional_id(named, "77bc") == "group-worker-3-8"
     unnamed = KafkaSettings(group_id="group")
     assert transactional_id(unnamed, "1f3a") != transactional_id(unnamed, "77bc")
+
+
+@given(*[st.text("ab-19", min_size=1, max_size=6)] * 4)
+@example("a", "b-c", "a-b", "c")
+@example("a", "b-5-c", "a-1-b", "c")
+def test_workers_of_different_groups_or_names_share_no_transactional_id(
+    group: str, worker: str, other_group: str, other_worker: str
+) -> None:
+    def id_of(group: str, worker: str) -> str:
+        made = transactional_id(KafkaSettings(group_id=group, client={"group.instance.id": worker}), "unused")
+        assert made.startswith(f"{group}-"), "rights are granted for that"
+        return made
+
+    same = (group, worker) == (other_group, other_worker)
+    assert (id_of(group, worker) == id_of(other_group, other_worker)) == same
 
 
 def test_secrets_are_hidden_and_other_values_are_shown() -> None:

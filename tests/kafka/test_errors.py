@@ -1,6 +1,7 @@
 """Every way in which a transactional call can fail, and what the owner does; its producer fails on demand."""
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -421,6 +422,79 @@ def test_a_call_that_hangs_is_abandoned_with_its_producer(producers: ScriptedPro
     publish(hanging)
     assert producers.made == 2
     assert producers.outcomes.entries == [("aborted", "_TIMED_OUT"), ("committed", "")]
+
+
+@pytest.mark.parametrize(
+    ("step", "raised"),
+    [
+        ("init", ViewerConsumerError),
+        ("offsets", TransactionAborted),
+        ("commit", TransactionLost),
+        ("abort", TransactionLost),
+    ],
+)
+def test_a_stop_limits_every_call_under_way(producers: ScriptedProducers, step: str, raised: type[Exception]) -> None:
+    """Also a call that began before the stop with much more time."""
+    left = [math.inf]
+    limits = TimeLimits(300, 300, 300, 300, 300)
+    owner = TransactionOwner(CONFIG, producers.outcomes, limits, make=producers._make, stop_left_s=lambda: left[0])
+    called: Callable[[str], None] = producers.play
+
+    def hang(call: str) -> None:
+        called(call)
+        if call == step:
+            left[0] = 0.0
+            assert producers.hold.wait(30)
+
+    producers.play = hang  # type: ignore[method-assign]  # as above
+
+    def run() -> None:
+        owner.init()
+        owner.produce("output", b"key", b"value")
+        owner.abort() if step == "abort" else publish(owner)
+
+    with pytest.raises(raised):
+        run()
+    assert producers.calls[-1] == step
+    assert not owner.ready
+
+
+def test_a_later_start_that_hangs_is_abandoned_and_tried_again(producers: ScriptedProducers) -> None:
+    limits = TimeLimits(start_s=5, restart_s=0.2, offsets_s=5, end_s=5, room_s=5)
+    owner = TransactionOwner(CONFIG, producers.outcomes, limits, make=producers._make)
+    producers.fail("commit", fatal())
+    with pytest.raises(TransactionLost):
+        publish(owner)
+    called: Callable[[str], None] = producers.play
+
+    def hang(call: str) -> None:
+        called(call)
+        if call == "init" and producers.made == 2:
+            assert producers.hold.wait(30)
+
+    producers.play = hang  # type: ignore[method-assign]  # as above
+    with pytest.raises(TransactionAborted, match="can't begin transactions"):
+        publish(owner)
+    publish(owner)
+    assert producers.made == 3
+
+
+def test_delivery_reports_of_a_dropped_producer_do_not_count_for_the_next(producers: ScriptedProducers) -> None:
+    reports: list[DeliveryReport] = []
+
+    def make(config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:
+        reports.append(on_delivery)
+        return producers._make(config, last_error, on_delivery)
+
+    owner = TransactionOwner(CONFIG, producers.outcomes, FIVE_SECONDS, clock=lambda: producers.time_s, make=make)
+    producers.fail("commit", fatal())
+    with pytest.raises(TransactionLost):
+        publish(owner)
+    reports[0](bare(KafkaError.MSG_SIZE_TOO_LARGE), None)
+    publish(owner)
+    reports[0](bare(KafkaError.MSG_SIZE_TOO_LARGE), None)
+    publish(owner)
+    assert producers.made == 2
 
 
 def test_the_start_is_retried_while_brokers_start(producers: ScriptedProducers) -> None:

@@ -1,9 +1,13 @@
 """Callbacks that the client library runs while it closes."""
 
-from typing import Any, NoReturn
+import threading
+from collections.abc import Sequence
+from typing import Any, NoReturn, cast
 
-from confluent_kafka import TopicPartition
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
 
+from consumer.kafka import input_consumer
 from consumer.kafka.config import consumer_config
 from consumer.kafka.input_consumer import InputConsumer
 from consumer.settings.model import Settings
@@ -18,6 +22,59 @@ class WithoutGroup:
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         assert [each.partition for each in partitions] == [0, 1]
+
+
+class Hanging:
+    """A client whose close hangs, and then calls rebalance callbacks."""
+
+    def __init__(self, member: InputConsumer) -> None:
+        self._member = member
+        self.release = threading.Event()
+        self.closed = threading.Event()
+
+    def consumer_group_metadata(self) -> bytes:
+        return b"of a member"
+
+    def consume(self, _messages: int, _timeout_s: float) -> list[Message]:
+        return []
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        assert partitions
+
+    def close(self) -> None:
+        assert self.release.wait(30)
+        self._member._on_revoke(cast("Consumer", self), [TopicPartition("events", 0)])
+        self._member._on_lost(cast("Consumer", self), [TopicPartition("events", 0)])
+        self._member._on_assign(cast("Consumer", self), [TopicPartition("events", 1)])
+        self.closed.set()
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        assert not partitions
+
+
+def test_no_handler_runs_in_the_thread_that_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not after that thread was left behind: the handler would commit with a producer that is being closed."""
+    threads: list[threading.Thread] = []
+
+    class RecordingThreads(RecordingHandler):
+        def on_revoked(self, partitions: Sequence[int]) -> None:
+            threads.append(threading.current_thread())
+            super().on_revoked(partitions)
+
+    handler = RecordingThreads()
+    made = InputConsumer(consumer_config(Settings()), "events", handler)
+    client = Hanging(made)
+    monkeypatch.setattr(made, "_consumer", client)
+    monkeypatch.setattr(input_consumer, "_of_a_member", lambda metadata: metadata)
+    made._owned.add(0)
+    made._metadata = b"of a member"
+    assert made.close(0.05) is False
+    assert handler.heard == [("revoked", (0,))]
+    client.release.set()
+    assert client.closed.wait(30)
+    assert handler.heard == [("revoked", (0,))]
+    assert threads == [threading.current_thread()]
+    assert made.assignment == frozenset()
 
 
 def test_partitions_revoked_after_the_group_was_left_are_lost() -> None:

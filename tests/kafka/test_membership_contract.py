@@ -1,5 +1,6 @@
 """The contract of group membership, on real Kafka and on the fake that other tests use."""
 
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -24,6 +25,7 @@ def test_closing_revokes_owned_partitions_while_they_can_still_be_committed(stag
 
     class Committing(RecordingHandler):
         def on_revoked(self, partitions: Sequence[int]) -> None:
+            assert threading.current_thread() is threading.main_thread(), "a producer is used by one thread"
             metadata = member.group_metadata()
             assert metadata is not None
             owner.commit({(stage.topic, 0): 1}, metadata)

@@ -52,12 +52,23 @@ def test_ready_names_what_is_missing_and_why(site: HttpClient) -> None:
     assert (ready.status, ready.body) == (HTTPStatus.OK, b"ready\n")
 
 
+def test_started_stays_so_and_says_before_what_is_done(site: HttpClient) -> None:
+    site.board.starting("compiling 14 of 29")
+    starting = site.routes.answer("GET", "/startupz")
+    assert (starting.status, starting.body) == (HTTPStatus.SERVICE_UNAVAILABLE, b"compiling 14 of 29\n")
+    assert b"reason: compiling 14 of 29" in site.routes.answer("GET", "/readyz").body
+    site.board.starting("")
+    assert site.routes.answer("GET", "/startupz").status == HTTPStatus.OK
+    site.board.publish(snapshot(health=Health(reason="no broker answers")))
+    assert site.routes.answer("GET", "/startupz").body == b"started\n"
+
+
 @pytest.mark.parametrize("path", ["/", "", "/metrics/", "/healthz/x", "//metrics", "/favicon.ico", "*"])
 def test_other_paths_are_not_found(site: HttpClient, path: str) -> None:
     assert site.routes.answer("GET", path).status == HTTPStatus.NOT_FOUND
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/startupz"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get"])
 def test_other_methods_are_refused(site: HttpClient, method: str, path: str) -> None:
     answer = site.routes.answer(method, path)

@@ -200,6 +200,12 @@ def test_an_unknown_key_is_an_error_with_a_suggestion(override: str, meant: str)
         ("VIEWER_CONSUMER_WINDOWS_BUCKET_MS", "VIEWER_CONSUMER_WINDOWS__BUCKET_MS"),
         ("VIEWER_CONSUMER_WINDOWS__BUKET_MS", "VIEWER_CONSUMER_WINDOWS__BUCKET_MS"),
         ("VIEWER_CONSUMER_KAFKA__BOOTSTRAP_SERVER", "VIEWER_CONSUMER_KAFKA__BOOTSTRAP_SERVERS"),
+        ("VIEWER_CONSUMER_KAFKA_GROUP_ID", "VIEWER_CONSUMER_KAFKA__GROUP_ID"),
+        ("VIEWER_CONSUMER_HTTP_PORT", "VIEWER_CONSUMER_HTTP__PORT"),
+        ("VIEWER_CONSUMER_PORT", "VIEWER_CONSUMER_HTTP__PORT"),
+        ("VIEWER_CONSUMER_KAFKA_CLIENT_SASL_PASSWORD", "VIEWER_CONSUMER_KAFKA__CLIENT__SASL_PASSWORD"),
+        ("VIEWER_CONSUMER_INPUT_EVENTS_JOIN", "VIEWER_CONSUMER_INPUT__EVENTS__JOIN"),
+        ("VIEWER_CONSUMER_INPUT__FIELDS_STREAM_ID", "VIEWER_CONSUMER_INPUT__FIELDS__STREAM_ID"),
     ],
 )
 def test_an_unknown_variable_is_an_error_that_names_the_right_one(name: str, meant: str) -> None:
@@ -208,18 +214,29 @@ def test_an_unknown_variable_is_an_error_that_names_the_right_one(name: str, mea
     assert line.endswith(f"unknown key; did you mean {meant}?")
 
 
-def test_variables_of_others_are_left_alone() -> None:
-    """Kubernetes sets these beside a service that is named viewer-consumer."""
+@pytest.mark.parametrize(
+    "service", ["", "METRICS_", "HTTP_", "KAFKA_", "KAFKA_CLIENT_", "WINDOWS_2_", "A__B_", "_METRICS_"]
+)
+def test_variables_of_services_are_left_alone(service: str) -> None:
+    """Kubernetes sets these beside services that are named viewer-consumer, viewer-consumer-metrics and so on."""
     environ = {
-        "VIEWER_CONSUMER_SERVICE_HOST": "10.0.0.1",
-        "VIEWER_CONSUMER_SERVICE_PORT": "9464",
-        "VIEWER_CONSUMER_SERVICE_PORT_METRICS": "9464",
-        "VIEWER_CONSUMER_PORT": "tcp://10.0.0.1:9464",
-        "VIEWER_CONSUMER_PORT_9464_TCP": "tcp://10.0.0.1:9464",
-        "VIEWER_CONSUMER_PORT_9464_TCP_ADDR": "10.0.0.1",
+        f"VIEWER_CONSUMER_{service}SERVICE_HOST": "10.0.0.1",
+        f"VIEWER_CONSUMER_{service}SERVICE_PORT": "9464",
+        f"VIEWER_CONSUMER_{service}SERVICE_PORT_METRICS_2": "9464",
+        f"VIEWER_CONSUMER_{service}PORT": "tcp://10.0.0.1:9464",
+        f"VIEWER_CONSUMER_{service}PORT_9464_TCP": "tcp://10.0.0.1:9464",
+        f"VIEWER_CONSUMER_{service}PORT_9464_TCP_PROTO": "tcp",
+        f"VIEWER_CONSUMER_{service}PORT_9464_TCP_PORT": "9464",
+        f"VIEWER_CONSUMER_{service}PORT_9464_TCP_ADDR": "10.0.0.1",
+        f"VIEWER_CONSUMER_{service}PORT_53_UDP": "udp://[fd00::1]:53",
         "PATH": "/bin",
     }
     assert load_settings(None, [], environ) == Settings()
+
+
+def test_an_address_of_a_service_is_no_value_of_our_port() -> None:
+    (line,) = errors_of(environ={"VIEWER_CONSUMER_HTTP__PORT": "tcp://10.0.0.1:9464"})
+    assert "http.port: must be a whole number" in line
 
 
 def test_all_errors_come_at_once_each_with_its_place(tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ class SimulatedRestoreReader:
         del topic, partition
         return ""
 
-    def close(self) -> None:
+    def close(self, within_s: float = 0.0) -> None:
+        del within_s  # nothing here waits
         self._process.check()
 
 

@@ -24,6 +24,7 @@ from consumer.intake.intakes import Intakes
 from consumer.kafka import input_consumer, transaction
 from consumer.kafka.clients import LastClientError
 from consumer.kafka.config import ClientConfig
+from consumer.kafka.deadline import Deadline
 from consumer.state import restore
 from consumer.state.journal import Step
 from consumer.worker import backpressure, restoring
@@ -369,10 +370,10 @@ class Simulation:
     ) -> Consumer:
         return self._workers[self._process().name].make_consumer(config, last_error, on_statistics)
 
-    def _call_within(self, seconds: float, function: Callable[[], T]) -> T:
+    def _call_within(self, deadline: Deadline, function: Callable[[], T]) -> T:
         """In the same thread: the simulated clients look at the limit."""
         process = self._process()
-        process.limit_s = self._scheduler.now_s + seconds
+        process.limit_s = self._scheduler.now_s + deadline.left_s()
         try:
             return function()
         finally:

@@ -6,6 +6,7 @@ place inside the next poll, as rebalances do; `fail` makes a step of the transac
 """
 
 import contextlib
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -202,9 +203,11 @@ class FakeInputConsumer:
     def end_offsets(self) -> Mapping[int, int]:
         return {partition: len(self.cluster.log[partition]) for partition in self._positions}
 
-    def close(self) -> None:
+    def close(self, within_s: float = math.inf) -> bool:
+        del within_s  # nothing is waited for
         self.closed = True
         self._give_up(sorted(self._positions), self._handler.on_revoked)
+        return True
 
     def _take(self, partitions: Sequence[int]) -> None:
         self._positions.update(dict.fromkeys(partitions, 0))
@@ -288,7 +291,8 @@ class FakeRestoreReader:
     def error(self, topic: str, partition: int) -> str:
         return self.errors.get((topic, partition), "")
 
-    def close(self) -> None:
+    def close(self, within_s: float = math.inf) -> None:
+        del within_s  # nothing is waited for
         self.closed = True
 
     def _state(self, partition: int) -> list[Message]:

@@ -9,6 +9,7 @@
 
 import pytest
 
+from consumer.errors import ViewerConsumerError
 from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.protocols import HeldPartition
 from consumer.state.keys import CHECKPOINT
@@ -201,6 +202,42 @@ def test_a_partition_that_comes_back_begins_at_its_committed_offset(rig: Rig) ->
     rig.turn(INTERVAL_S)
     assert rig.buckets() == [0, 1, 2]
     assert rig.cluster.committed[0] == 4
+
+
+def test_a_stop_says_what_is_left_to_others(rig: Rig) -> None:
+    rig.join(0)
+    rig.join(1)
+    rig.turn()
+    for _ in range(2):
+        rig.transactions.fail("commit", ABORTED)
+    assert rig.worker.stop() == ["partitions [0, 1]: their next owner reads again what is not committed"]
+
+
+def test_a_stop_behind_a_lost_transaction_says_that_nothing_is_restored_yet(rig: Rig) -> None:
+    rig.join(0)
+    rig.turn()
+    rig.cluster.pending.update((0, 1))
+    rig.transactions.fail("commit", LOST)
+    rig.turn(1.0, times=2)
+    assert rig.worker.stop() == ["partitions [0, 1]: were not restored, or are stopped"]
+
+
+def test_a_clean_stop_leaves_nothing(rig: Rig) -> None:
+    rig.join(0)
+    rig.join(1)
+    rig.turn()
+    assert rig.worker.stop() == []
+
+
+def test_a_stop_leaves_the_group_though_its_last_commit_is_refused(rig: Rig) -> None:
+    rig.join(0)
+    rig.join(1)
+    rig.turn()
+    rig.transactions.fail("commit", ViewerConsumerError("no permission"))
+    with pytest.raises(ViewerConsumerError, match="no permission"):
+        rig.worker.stop()
+    assert rig.input.closed
+    assert rig.transactions.closed
 
 
 def test_an_error_between_two_steps_commits_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
