@@ -83,6 +83,8 @@ class Health:
     kafka_answers: bool = True
     input_readable: bool = True
     loop_turns: bool = True
+    schemas_known: bool = True
+    """No live partition waits for a schema."""
     clock_agrees: bool = True
     """No partition waits because its records are ahead of this machine's clock."""
     reason: str = ""
@@ -98,6 +100,7 @@ class Health:
             ("Kafka answers", self.kafka_answers),
             ("input readable", self.input_readable),
             ("loop turns", self.loop_turns),
+            ("schemas known", self.schemas_known),
             ("clock agrees with records", self.clock_agrees),
         )
         return tuple(name for name, holds in conditions if not holds)

@@ -46,6 +46,9 @@ RESTORE_WAIT_S = 0.02
 
 SHOW_EVERY_S = 0.5
 
+LONGEST_REASON = 4_000
+"""Characters of a reason on `/readyz`; a thousand partitions may each have one."""
+
 LEAVE_LIMIT_S = 60.0
 """Leaving the group: the last commit, and the client library's own close."""
 
@@ -336,6 +339,7 @@ class Worker:
         brokers = self._input.brokers
         silence, held, trouble = brokers.silence(), brokers.held_reason(), self._publisher.trouble
         assigned = bool(self._input.assignment)
+        schema = next((task.waiting_reason for task in self._tasks.values() if task.held and task.waiting_reason), "")
         reasons = (
             silence,
             *self._processor.tripped.values(),
@@ -343,7 +347,7 @@ class Worker:
             self._restoring.reason,
             held,
             *clock_waits,
-            next((task.waiting_reason for task in self._tasks.values() if task.held and task.waiting_reason), ""),
+            schema,
             "" if assigned or silence else brokers.group_reason(),
         )
         return Health(
@@ -355,7 +359,8 @@ class Worker:
             kafka_answers=not silence,
             input_readable=not held,
             clock_agrees=not clock_waits,
-            reason="; ".join(filter(None, reasons)),
+            schemas_known=not schema,
+            reason="; ".join(filter(None, reasons))[:LONGEST_REASON],
         )
 
     def _now_s(self) -> float:
