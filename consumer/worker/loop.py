@@ -240,7 +240,7 @@ class Worker:
         remove anything that a restore needs.
         """
         for task in self._tasks.values():
-            if not task.held and not task.paused:
+            if not task.held and not task.paused and task.ahead.dropped_from is None:
                 task.next_offset = max(task.next_offset, self._input.last_seen_end(task.number))
 
     def _stop_unreadable(self) -> None:
