@@ -62,7 +62,12 @@ class InputConsumer:
         self.brokers = BrokerWatch(self._servers, topic, clock)
         """How the brokers are."""
         self._consumer = make_consumer(config, self.brokers, self.brokers.record_statistics)
-        self._owned: set[int] = set()
+        self._owned: dict[int, int] = {}
+        """Owned partitions, each with the number of its assignment."""
+        self._assignments = 0
+        self._begun: dict[int, int] = {}
+        """Under which assignment reading was last begun, by partition."""
+        self._reassigned = False
         self._metadata: GroupMetadata | None = None
         self._failure: Exception | None = None
         self._held: list[Message] = []
@@ -85,7 +90,7 @@ class InputConsumer:
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
         """The next messages, errors removed; returns when `max_messages` have arrived or the time is up.
 
-        They may include messages of a partition that was just revoked: compare with `assignment`.
+        None is of a partition that was not begun since its last assignment, even if it was fetched before.
 
         Args:
             max_messages: at most so many.
@@ -95,7 +100,7 @@ class InputConsumer:
             ViewerConsumerError: an error that does not heal, such as a deleted topic.
             Exception: raised by the handler; no message is lost.
         """
-        messages = self._held or self._consumer.consume(max_messages, min(timeout_s, LONGEST_POLL_S))
+        messages = self._held or self._consume(max_messages, min(timeout_s, LONGEST_POLL_S))
         self._held = []
         if self._failure is not None:
             failure, self._failure, self._held = self._failure, None, messages
@@ -131,8 +136,8 @@ class InputConsumer:
         # In this order: a paused partition notices a seek only after a second.
         self.resume([partition])
         self._seek(TopicPartition(self._topic, partition, offset), Deadline.after(self._timeouts.seek_s, self._clock))
-        self._ends_seen.pop(partition, None)
-        # Values of an earlier assignment are outdated.
+        self._begun[partition] = self._owned[partition]
+        self._forget(partition)
         self._held = [message for message in self._held if message.partition() != partition]
 
     def end_offsets(self) -> Mapping[int, int]:
@@ -142,13 +147,13 @@ class InputConsumer:
         return {partition: end for partition, end in ends.items() if end >= 0}
 
     def last_seen_end(self, partition: int) -> int:
-        """The end of the partition when it was last read to its end, transaction markers included."""
+        """The end when it was last read to its end since `begin`, transaction markers included; 0 before."""
         return self._ends_seen.get(partition, 0)
 
     def pop_failures(self) -> Mapping[int, str]:
         """Owned partitions that cannot be read on, each with the reason and what resolves it; returned once."""
         failures, self._failures = self._failures, {}
-        return {partition: reason for partition, reason in failures.items() if partition in self._owned}
+        return failures
 
     def close(self) -> None:
         """Leave the group; owned partitions are revoked first.
@@ -162,6 +167,25 @@ class InputConsumer:
             _log.warning("leaving group %s took too long; it will notice by itself", self._group)
         if self._failure is not None:
             raise self._failure
+
+    def _consume(self, max_messages: int, timeout_s: float) -> list[Message]:
+        self._reassigned = False
+        messages = self._consumer.consume(max_messages, timeout_s)
+        # Callbacks run between the messages of a batch: those before may be of an assignment that is over. Their
+        # offsets do not tell, a partition may come back with a lower one.
+        return list(filter(self._is_current, messages)) if self._reassigned else messages
+
+    def _is_current(self, message: Message) -> bool:
+        """Whether a message is of the present assignment of its partition, or an error that concerns none."""
+        error, partition = message.error(), cast("int", message.partition())
+        if error is not None and error.code() not in _OF_ONE_PARTITION:
+            return True
+        return partition in self._owned and self._begun.get(partition) == self._owned[partition]
+
+    def _forget(self, partition: int) -> None:
+        """What was seen before `begin`, or under an earlier assignment, is outdated."""
+        self._ends_seen.pop(partition, None)
+        self._failures.pop(partition, None)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._metadata = _of_a_member(consumer.consumer_group_metadata())
@@ -178,7 +202,9 @@ class InputConsumer:
         places = [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in partitions]
         consumer.incremental_assign(places)
         consumer.pause(places)
-        self._owned.update(partitions)
+        self._assignments += 1
+        self._owned.update(dict.fromkeys(partitions, self._assignments))
+        self._reassigned = True
         self._handler.on_assigned(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -201,7 +227,10 @@ class InputConsumer:
                 (self._handler.on_lost if lost else self._handler.on_revoked)(numbers)
         except Exception as error:  # noqa: BLE001  # as in _on_assign
             self._fail(error)
-        self._owned.difference_update(numbers)
+        for number in numbers:
+            del self._owned[number]
+            self._forget(number)
+        self._reassigned = True
         try:
             consumer.incremental_unassign(partitions)
         except KafkaException as error:
@@ -288,6 +317,7 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     return metadata if generation >= 0 and member else None
 
 
+_OF_ONE_PARTITION = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})  # noqa: SLF001  # as above
 _GONE = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001  # as above
 )

@@ -23,7 +23,7 @@ class WithoutGroup:
 def test_partitions_revoked_after_the_group_was_left_are_lost() -> None:
     handler = RecordingHandler()
     made: Any = InputConsumer(consumer_config(Settings()), "events", handler)
-    made._owned.update((0, 1))
+    made._owned.update({0: 1, 1: 1})
     # An exception here would leave close() as an interpreter error with a traceback.
     made._on_revoke(WithoutGroup(), [TopicPartition("events", 0), TopicPartition("events", 1)])
     assert handler.heard == [("lost", (0, 1))]
