@@ -65,7 +65,12 @@ class InputConsumer:
         self.brokers = BrokerWatch(self._servers, topic, clock)
         """How the brokers are."""
         self._consumer = make_consumer(config, self.brokers, self.brokers.record_statistics)
-        self._owned: set[int] = set()
+        self._owned: dict[int, int] = {}
+        """Owned partitions, each with the number of its assignment."""
+        self._assignments = 0
+        self._begun: dict[int, int] = {}
+        """Under which assignment reading was last begun, by partition."""
+        self._reassigned = False
         self._closing = False
         """The handler is not called any more."""
         self._metadata: GroupMetadata | None = None
@@ -90,7 +95,7 @@ class InputConsumer:
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
         """The next messages, errors removed; returns when `max_messages` have arrived or the time is up.
 
-        They may include messages of a partition that was just revoked: compare with `assignment`.
+        None is of a partition that was not begun since its last assignment, even if it was fetched before.
 
         Args:
             max_messages: at most so many.
@@ -100,7 +105,7 @@ class InputConsumer:
             ViewerConsumerError: an error that does not heal, such as a deleted topic.
             Exception: raised by the handler; no message is lost.
         """
-        messages = self._held or self._consumer.consume(max_messages, min(timeout_s, LONGEST_POLL_S))
+        messages = self._held or self._consume(max_messages, min(timeout_s, LONGEST_POLL_S))
         self._held = []
         if self._failure is not None:
             failure, self._failure, self._held = self._failure, None, messages
@@ -136,8 +141,8 @@ class InputConsumer:
         # In this order: a paused partition notices a seek only after a second.
         self.resume([partition])
         self._seek(TopicPartition(self._topic, partition, offset), Deadline.after(self._timeouts.seek_s, self._clock))
-        self._ends_seen.pop(partition, None)
-        # Values of an earlier assignment are outdated.
+        self._begun[partition] = self._owned[partition]
+        self._forget(partition)
         self._held = [message for message in self._held if message.partition() != partition]
 
     def end_offsets(self) -> Mapping[int, int]:
@@ -147,13 +152,13 @@ class InputConsumer:
         return {partition: end for partition, end in ends.items() if end >= 0}
 
     def last_seen_end(self, partition: int) -> int:
-        """The end of the partition when it was last read to its end, transaction markers included."""
+        """The end when it was last read to its end since `begin`, transaction markers included; 0 before."""
         return self._ends_seen.get(partition, 0)
 
     def pop_failures(self) -> Mapping[int, str]:
         """Owned partitions that cannot be read on, each with the reason and what resolves it; returned once."""
         failures, self._failures = self._failures, {}
-        return {partition: reason for partition, reason in failures.items() if partition in self._owned}
+        return failures
 
     def close(self, within_s: float = math.inf) -> bool:
         """Leave the group; owned partitions are revoked first, in this thread.
@@ -199,6 +204,25 @@ class InputConsumer:
             self._tell(sorted(self._owned), lost=self._metadata is None)
             self._owned.clear()
 
+    def _consume(self, max_messages: int, timeout_s: float) -> list[Message]:
+        self._reassigned = False
+        messages = self._consumer.consume(max_messages, timeout_s)
+        # Callbacks run between the messages of a batch: those before may be of an assignment that is over. Their
+        # offsets do not tell, a partition may come back with a lower one.
+        return list(filter(self._is_current, messages)) if self._reassigned else messages
+
+    def _is_current(self, message: Message) -> bool:
+        """Whether a message is of the present assignment of its partition, or an error that concerns none."""
+        error, partition = message.error(), cast("int", message.partition())
+        if error is not None and error.code() not in _OF_ONE_PARTITION:
+            return True
+        return partition in self._owned and self._begun.get(partition) == self._owned[partition]
+
+    def _forget(self, partition: int) -> None:
+        """What was seen before `begin`, or under an earlier assignment, is outdated."""
+        self._ends_seen.pop(partition, None)
+        self._failures.pop(partition, None)
+
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._metadata = _of_a_member(consumer.consumer_group_metadata())
         try:
@@ -214,7 +238,9 @@ class InputConsumer:
         places = [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in partitions]
         consumer.incremental_assign(places)
         consumer.pause(places)
-        self._owned.update(partitions)
+        self._assignments += 1
+        self._owned.update(dict.fromkeys(partitions, self._assignments))
+        self._reassigned = True
         self._handler.on_assigned(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -234,7 +260,10 @@ class InputConsumer:
         if not self._closing:
             numbers = [each.partition for each in partitions if each.partition in self._owned]
             self._tell(numbers, lost=lost)
-            self._owned.difference_update(numbers)
+            for number in numbers:
+                del self._owned[number]
+                self._forget(number)
+            self._reassigned = True
         try:
             consumer.incremental_unassign(partitions)
         except KafkaException as error:
@@ -328,6 +357,7 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     return metadata if generation >= 0 and member else None
 
 
+_OF_ONE_PARTITION = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})  # noqa: SLF001  # as above
 _GONE = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001  # as above
 )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from confluent_kafka import Message as Message  # noqa: PLC0414  # for other packages, which do not import the client
 
@@ -14,6 +14,9 @@ Headers: TypeAlias = Sequence[tuple[str, str | bytes | None]]
 
 RecordWithHeaders: TypeAlias = tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]
 """A record to publish: key, value and headers."""
+
+Place = TypeVar("Place")
+"""What names a partition to its reader: its number, or topic and number."""
 
 
 class Record(NamedTuple):
@@ -80,7 +83,7 @@ class Membership(Protocol):
         """How the brokers are."""
 
     def subscribe(self) -> None:
-        """Join the group; assignments arrive inside `PartitionReader.poll`."""
+        """Join the group; assignments arrive inside `LiveReader.poll`."""
 
     def group_metadata(self) -> GroupMetadata | None:
         """Group metadata for a commit; None during a rebalance: `poll` first."""
@@ -89,17 +92,34 @@ class Membership(Protocol):
         """Revoke what is owned, in the caller's thread, then leave the group; return whether that was done in time."""
 
 
-class PartitionReader(Protocol):
-    """Records of owned partitions of the input, from offsets that the caller sets."""
+class PartitionReader(Protocol[Place]):
+    """Committed records of partitions, from offsets that the caller sets; for live reading, restores and replays."""
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
-        """The next messages, errors removed."""
+        """The next messages of all partitions that were begun, errors removed."""
 
-    def begin(self, partition: int, offset: int) -> None:
-        """Return the messages of an owned partition from that offset on."""
+    def begin(self, place: Place, offset: int) -> None:
+        """Return the messages from that offset on, and none that were fetched before.
 
-    def pause(self, partitions: Iterable[int]) -> None:
-        """Return no more messages of these until `resume`."""
+        Called between polls, not by an `AssignmentHandler`.
+        """
+
+    def pause(self, places: Iterable[Place]) -> None:
+        """Return no more messages of these until `begin`; does nothing for one that is not read."""
+
+    def last_seen_end(self, place: Place) -> int:
+        """The end when it was last read to its end since `begin`, hidden records included; 0 before."""
+
+    def pop_failures(self) -> Mapping[Place, str]:
+        """Partitions that cannot be read on since `begin`, each with the reason; returned once."""
+
+
+class LiveReader(PartitionReader[int], Protocol):
+    """Reads owned partitions of the input.
+
+    After a partition was assigned, none of its messages is returned before `begin`, whatever was fetched under an
+    earlier assignment. One that has failed can be begun again only after its next assignment.
+    """
 
     def resume(self, partitions: Iterable[int]) -> None:
         """Continue with these from the paused position."""
@@ -107,14 +127,8 @@ class PartitionReader(Protocol):
     def end_offsets(self) -> Mapping[int, int]:
         """End offsets of owned partitions whose leader answers."""
 
-    def last_seen_end(self, partition: int) -> int:
-        """The end of the partition when it was last read to its end; 0 before."""
 
-    def pop_failures(self) -> Mapping[int, str]:
-        """Owned partitions that cannot be read on, each with the reason; returned once."""
-
-
-class Input(Membership, PartitionReader, Protocol):
+class Input(Membership, LiveReader, Protocol):
     """Both on one client; what needs only one of them asks for that one."""
 
 
@@ -195,26 +209,14 @@ class LookUp(Protocol):
         """Why it is still unknown; empty before the first failure."""
 
 
-class RestoreReader(Protocol):
-    """Reads state and input of partitions that are being restored, outside the group's assignment."""
+class RestoreReader(PartitionReader[tuple[str, int]], Protocol):
+    """Reads state and input of partitions that are being restored, outside the group's assignment.
+
+    A place is a topic and a partition. Offset 0 is the beginning of its log, where that is now.
+    """
 
     def look_up(self, partitions: Sequence[int]) -> LookUp:
         """Start to look up bounds, without waiting."""
-
-    def read(self, topic: str, partition: int, offset: int) -> None:
-        """Return the partition's committed records from the offset on, in `poll`."""
-
-    def stop(self, topic: str, partition: int) -> None:
-        """Stop reading it; does nothing if it is not read."""
-
-    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
-        """The next messages of all partitions being read."""
-
-    def reached(self, topic: str, partition: int) -> int:
-        """The position: all committed records below it have been returned."""
-
-    def error(self, topic: str, partition: int) -> str:
-        """Why a partition cannot be read; empty if it can."""
 
     def close(self, within_s: float = math.inf) -> None:
         """Close the clients; what takes longer is left behind."""

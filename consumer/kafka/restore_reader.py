@@ -7,12 +7,11 @@ import contextlib
 import logging
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
-from consumer.kafka.batch import runs_by_place
 from consumer.kafka.clients import ACCESS_DENIED, LastClientError, explain, make_admin, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Deadline, call_within
@@ -54,8 +53,9 @@ class KafkaRestoreReader:
         admin = make_admin(admin_config, last_error)
         self._topics = Topics(kafka)
         self._clients = Clients(self._consumer, admin, self._servers, last_error, timeouts)
-        self._errors: dict[tuple[str, int], str] = {}
-        self._reached: dict[tuple[str, int], int] = {}
+        self._failures: dict[tuple[str, int], str] = {}
+        self._ends_seen: dict[tuple[str, int], int] = {}
+        """Of every partition that is read; 0 before."""
         self._threads: list[threading.Thread] = []
         self._closed = threading.Event()
 
@@ -67,18 +67,19 @@ class KafkaRestoreReader:
         thread.start()
         return look_up
 
-    def read(self, topic: str, partition: int, offset: int) -> None:
+    def begin(self, place: tuple[str, int], offset: int) -> None:
         """Return the partition's committed records from the offset on, in `poll`."""
-        self.stop(topic, partition)
-        self._reached[topic, partition] = offset
+        self.pause([place])
+        self._ends_seen[place] = 0
         # A log may begin above 0, where somebody had its oldest records deleted.
-        self._consumer.incremental_assign([TopicPartition(topic, partition, offset or OFFSET_BEGINNING)])
+        self._consumer.incremental_assign([TopicPartition(*place, offset or OFFSET_BEGINNING)])
 
-    def stop(self, topic: str, partition: int) -> None:
-        """Stop reading it; does nothing if it is not read."""
-        self._errors.pop((topic, partition), None)
-        if self._reached.pop((topic, partition), None) is not None:
-            self._consumer.incremental_unassign([TopicPartition(topic, partition)])
+    def pause(self, places: Iterable[tuple[str, int]]) -> None:
+        """Stop reading these, until `begin`; does nothing for one that is not read."""
+        for place in places:
+            self._failures.pop(place, None)
+            if self._ends_seen.pop(place, None) is not None:
+                self._consumer.incremental_unassign([TopicPartition(*place)])
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
         """The next messages of all partitions being read.
@@ -88,19 +89,17 @@ class KafkaRestoreReader:
         """
         messages = self._consumer.consume(max_messages, timeout_s)
         if any(map(Message.error, messages)):
-            messages = self._without_errors(messages)
-        # A replay must be as fast as live reading, so messages are not inspected one by one.
-        for topic, partition, run in runs_by_place(messages):
-            self._note(topic, partition, cast("int", run[-1].offset()) + 1)
+            return self._without_errors(messages)
         return messages
 
-    def reached(self, topic: str, partition: int) -> int:
-        """The position: all committed records below it have been returned."""
-        return self._reached[topic, partition]
+    def last_seen_end(self, place: tuple[str, int]) -> int:
+        """The end when it was last read to its end since `begin`, transaction markers included; 0 before."""
+        return self._ends_seen.get(place, 0)
 
-    def error(self, topic: str, partition: int) -> str:
-        """Why a partition cannot be read; empty if it can."""
-        return self._errors.get((topic, partition), "")
+    def pop_failures(self) -> Mapping[tuple[str, int], str]:
+        """Partitions that cannot be read, each with the reason; returned once."""
+        failures, self._failures = self._failures, {}
+        return failures
 
     def close(self, within_s: float = math.inf) -> None:
         """Close the clients; a look-up under way is left to its thread."""
@@ -122,17 +121,14 @@ class KafkaRestoreReader:
         return good
 
     def _record_error(self, message: Message, error: KafkaError) -> None:
+        place = cast("str", message.topic()), cast("int", message.partition())
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
-            self._note(cast("str", message.topic()), cast("int", message.partition()), cast("int", message.offset()))
+            if place in self._ends_seen:
+                self._ends_seen[place] = cast("int", message.offset())
         elif error.fatal() or error.code() in ACCESS_DENIED:
             raise explain(f"can't read {message.topic()}-{message.partition()}", self._servers, error)
         elif error.code() in NOT_FOUND_OR_DENIED:
-            place = cast("str", message.topic()), cast("int", message.partition())
-            if place in self._reached:
-                self._errors[place] = f"can't read {place[0]}-{place[1]}: {error.str()}"
+            if place in self._ends_seen:
+                self._failures[place] = f"can't read {place[0]}-{place[1]}: {error.str()}"
         else:
             _log.warning("restoring: %s", error.str())
-
-    def _note(self, topic: str, partition: int, reached: int) -> None:
-        if (topic, partition) in self._reached:
-            self._reached[topic, partition] = max(self._reached[topic, partition], reached)

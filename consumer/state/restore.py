@@ -104,6 +104,8 @@ class Restore:
         self._journal: bytes | None = None
         self._replay: Replay | None = None
         self._rows = 0
+        self._positions: dict[str, int] = {}
+        """By topic: all records below it, since reading began, were received."""
         self._paused = False
         """Whether the replay waits for a schema, and nothing is read."""
 
@@ -129,8 +131,11 @@ class Restore:
         """Why its replay waits for a schema; empty if it does not, or only began to."""
         return "" if self._replay is None else self._replay.waiting_reason
 
-    def advance(self) -> Restored | None:
+    def advance(self, failure: str = "") -> Restored | None:
         """Advance as far as possible without waiting.
+
+        Args:
+            failure: why its state or input cannot be read on, from the reader; empty if it can.
 
         Raises:
             StateInconsistent: this partition cannot continue; says why and how to resolve it.
@@ -138,29 +143,24 @@ class Restore:
             PartitionUnavailable: a topic partition cannot be read now.
             ViewerConsumerError: the look-up of bounds failed.
         """
-        self._raise_if_unreadable()
+        if failure:
+            raise PartitionUnavailable(f"partition {self.partition}: {failure}")
         if self._phase is _Phase.LOOKING:
             bounds = self._look_up.bounds(self.partition)
             if bounds is None:
                 return None
             self._bounds = bounds
-            self._reader.read(self._state, self.partition, 0)
+            self._begin(self._state, 0)
             self._phase = _Phase.READING
         if self._phase is _Phase.READING:
-            if self._reader.reached(self._state, self.partition) < self._bounds.state_end:
+            if self._reached(self._state) < self._bounds.state_end:
                 return None
             if self._doubtful and self._finalized_contents is None:
                 self._read_finalized()
                 return None
-            self._reader.stop(self._state, self.partition)
+            self._stop_reading(self._state)
             return self._with_state()
         return self._replayed()
-
-    def _raise_if_unreadable(self) -> None:
-        for topic in (self._state, self._input):
-            error = self._reader.error(topic, self.partition)
-            if error:
-                raise PartitionUnavailable(f"partition {self.partition}: {error}")
 
     def receive(self, topic: str, messages: Sequence[Message]) -> None:
         """Receive messages of this partition's state or input, in order.
@@ -168,6 +168,7 @@ class Restore:
         Raises:
             StateInconsistent, ReplayFailed: as `advance`.
         """
+        self._positions[topic] = cast("int", messages[-1].offset()) + 1
         if topic == self._state:
             self._receive_state(messages)
         elif self._replay is not None:
@@ -182,8 +183,18 @@ class Restore:
 
     def drop(self) -> None:
         """Stop reading."""
-        self._reader.stop(self._state, self.partition)
-        self._reader.stop(self._input, self.partition)
+        self._stop_reading(self._state, self._input)
+
+    def _begin(self, topic: str, offset: int) -> None:
+        self._reader.begin((topic, self.partition), offset)
+        self._positions[topic] = offset
+
+    def _reached(self, topic: str) -> int:
+        """The position, with markers and aborted records at the end."""
+        return max(self._positions[topic], self._reader.last_seen_end((topic, self.partition)))
+
+    def _stop_reading(self, *topics: str) -> None:
+        self._reader.pause([(topic, self.partition) for topic in topics])
 
     def _receive_state(self, messages: Sequence[Message]) -> None:
         records = [(message.key() or b"", message.value()) for message in messages]
@@ -209,7 +220,7 @@ class Restore:
     def _read_finalized(self) -> None:
         """A record cannot be loaded but may be outdated: read the partition again, keeping only the newest records."""
         self._finalized_contents = Contents()
-        self._reader.read(self._state, self.partition, 0)
+        self._begin(self._state, 0)
 
     def _with_state(self) -> Restored | None:
         """Called when the state is read: finish if it is empty, else check it and start the replay."""
@@ -229,7 +240,7 @@ class Restore:
         self._phase = _Phase.REPLAYING
         if self._replay.complete:
             return self._finished()
-        self._reader.read(self._input, self.partition, journal.needed_from(checkpoint.next_offset))
+        self._begin(self._input, journal.needed_from(checkpoint.next_offset))
         return None
 
     def _empty(self) -> Restored:
@@ -305,21 +316,21 @@ class Restore:
         if replay.waits:
             self._pause(replay)
         else:
-            replay.check_there_is_more(self._reader.reached(self._input, self.partition))
+            replay.check_there_is_more(self._reached(self._input))
         return None
 
     def _pause(self, replay: Replay) -> None:
         """Wait for a schema: drop what arrived meanwhile, and read it again once the schema is available."""
         if not self._paused:
-            self._reader.stop(self._input, self.partition)
+            self._stop_reading(self._input)
             self._paused = True
         elif replay.stop_waiting():
             self._paused = False
-            self._reader.read(self._input, self.partition, replay.next_offset)
+            self._begin(self._input, replay.next_offset)
 
     def _finished(self) -> Restored:
         replay = cast("Replay", self._replay)
-        self._reader.stop(self._input, self.partition)
+        self._stop_reading(self._input)
         replay.finish()
         checkpoint = checkpoints.decoded(cast("bytes", self._checkpoint))
         return Restored(

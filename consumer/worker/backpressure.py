@@ -28,7 +28,7 @@ class Backpressure:
         clocks: of the worker.
     """
 
-    def __init__(self, source: PartitionReader, is_overdue: Callable[[], bool], clocks: Clocks) -> None:
+    def __init__(self, source: PartitionReader[int], is_overdue: Callable[[], bool], clocks: Clocks) -> None:
         self._input = source
         self._is_overdue = is_overdue
         self._clocks = clocks

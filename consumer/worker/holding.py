@@ -13,7 +13,7 @@ from consumer.intake.intake import Decoded
 from consumer.intake.rejects import WAITING
 from consumer.intake.vm.interpreter import NO_KAFKA_TIMESTAMP
 from consumer.kafka.batch import Batch, Run
-from consumer.kafka.protocols import Message, PartitionReader
+from consumer.kafka.protocols import LiveReader, Message
 from consumer.runtime.clocks import Clocks
 from consumer.worker.clock_wait import HELD_MOST
 from consumer.worker.task import PartitionTask
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 class RecordHolder:
     """Decides which records of a run wait, and keeps their messages in `PartitionTask.held`."""
 
-    def __init__(self, source: PartitionReader, clocks: Clocks, max_future_ms: int) -> None:
+    def __init__(self, source: LiveReader, clocks: Clocks, max_future_ms: int) -> None:
         self._input = source
         self._clocks = clocks
         self._max_future_ms = max_future_ms

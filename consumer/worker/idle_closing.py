@@ -11,7 +11,7 @@ from consumer.worker.task import PartitionTask
 class IdleClosing:
     """Queries the ends of quiet partitions, and advances the time of those that are read to their end."""
 
-    def __init__(self, source: PartitionReader, ends: EndQuery, metrics: WorkerMetrics, clocks: Clocks) -> None:
+    def __init__(self, source: PartitionReader[int], ends: EndQuery, metrics: WorkerMetrics, clocks: Clocks) -> None:
         self._input = source
         self._ends = ends
         self._metrics = metrics

@@ -13,7 +13,7 @@ import structlog
 from consumer.intake.intake import Decoded, Intake, RejectDetail, reads_headers
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.kafka.batch import Batch, Run, batch_of, headers_of_all, keys_of
-from consumer.kafka.protocols import Message, PartitionReader
+from consumer.kafka.protocols import LiveReader, Message
 from consumer.observe.metrics import WorkerMetrics
 from consumer.output.dead_letter import Cause, Rejected
 from consumer.runtime.clocks import Clocks
@@ -39,7 +39,7 @@ class RecordProcessor:
     """
 
     def __init__(
-        self, settings: Settings, intake: Intake, source: PartitionReader, metrics: WorkerMetrics, clocks: Clocks
+        self, settings: Settings, intake: Intake, source: LiveReader, metrics: WorkerMetrics, clocks: Clocks
     ) -> None:
         self._kafka = settings.kafka
         self._reads_headers = reads_headers(settings.input)

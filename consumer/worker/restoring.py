@@ -150,9 +150,10 @@ class PartitionRestorer:
 
     def _advance(self) -> list[PartitionTask]:
         restored = []
+        failures = {partition: reason for (_, partition), reason in self._reader.pop_failures().items()}
         for partition, (restore, began_s) in list(self._restores.items()):
             try:
-                result = restore.advance()
+                result = restore.advance(failures.get(partition, ""))
             except StateInconsistent as error:
                 self._stop(partition, error)
                 continue

@@ -1,7 +1,10 @@
 """One interface to real Kafka and to the fake, so that one suite runs on both."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
+
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
 from consumer.kafka.end_offsets import EndOffsets
@@ -61,6 +64,14 @@ class Stage(Protocol):
 
     def write(self, partition: int, *values: bytes) -> None: ...
 
+    def write_aborted(self, partition: int, *values: bytes) -> None:
+        """Write records and the marker that hides them."""
+        ...
+
+    def delete_before(self, partition: int, offset: int) -> None:
+        """Delete the oldest records of the input."""
+        ...
+
     def input(self, handler: AssignmentHandler) -> Input:
         """Return a member that has joined once it owns all partitions."""
         ...
@@ -84,7 +95,7 @@ class Stage(Protocol):
     def close(self) -> None: ...
 
 
-def read(member: PartitionReader, count: int) -> list[tuple[int, int, bytes]]:
+def read(member: PartitionReader[Any], count: int) -> list[tuple[int, int, bytes]]:
     """Return the next records as (partition, offset, value), by partition."""
     records: list[tuple[int, int, bytes]] = []
 
@@ -113,6 +124,13 @@ class FakeStage:
     def write(self, partition: int, *values: bytes) -> None:
         for value in values:
             self.cluster.write(partition, value)
+
+    def write_aborted(self, partition: int, *values: bytes) -> None:
+        for _ in (*values, b"marker"):
+            self.cluster.write_marker(partition)
+
+    def delete_before(self, partition: int, offset: int) -> None:
+        self.cluster.begins[partition] = offset
 
     def input(self, handler: AssignmentHandler) -> Input:
         member = FakeInputConsumer(self.cluster, handler)
@@ -172,6 +190,20 @@ class KafkaStage:
 
     def write(self, partition: int, *values: bytes) -> None:
         produce(self.bootstrap_servers, self.topic, [(partition, None, value) for value in values])
+
+    def write_aborted(self, partition: int, *values: bytes) -> None:
+        producer = Producer({"bootstrap.servers": self.bootstrap_servers, "transactional.id": unique("aborting")})
+        producer.init_transactions(15)
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(self.topic, value, partition=partition)
+        assert producer.flush(15) == 0
+        producer.abort_transaction(15)
+
+    def delete_before(self, partition: int, offset: int) -> None:
+        place = TopicPartition(self.topic, partition, offset)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})  # named, as it has to outlive its answer
+        admin.delete_records([place])[place].result(15)
 
     def input(self, handler: AssignmentHandler, client: Mapping[str, str | int] | None = None) -> InputConsumer:
         member = InputConsumer({**consumer_config(self.settings()), **(client or {})}, self.topic, handler)

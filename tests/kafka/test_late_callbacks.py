@@ -66,7 +66,7 @@ def test_no_handler_runs_in_the_thread_that_closes(monkeypatch: pytest.MonkeyPat
     client = Hanging(made)
     monkeypatch.setattr(made, "_consumer", client)
     monkeypatch.setattr(input_consumer, "_of_a_member", lambda metadata: metadata)
-    made._owned.add(0)
+    made._owned[0] = 1
     made._metadata = b"of a member"
     assert made.close(0.05) is False
     assert handler.heard == [("revoked", (0,))]
@@ -80,7 +80,7 @@ def test_no_handler_runs_in_the_thread_that_closes(monkeypatch: pytest.MonkeyPat
 def test_partitions_revoked_after_the_group_was_left_are_lost() -> None:
     handler = RecordingHandler()
     made: Any = InputConsumer(consumer_config(Settings()), "events", handler)
-    made._owned.update((0, 1))
+    made._owned.update({0: 1, 1: 1})
     # An exception here would leave close() as an interpreter error with a traceback.
     made._on_revoke(WithoutGroup(), [TopicPartition("events", 0), TopicPartition("events", 1)])
     assert handler.heard == [("lost", (0, 1))]

@@ -1,4 +1,4 @@
-"""The contract of restore readers, on real Kafka and on the fake that other tests use."""
+"""What only restore readers do, on real Kafka and on the fake; reading is in `test_partition_reader_contract.py`."""
 
 from consumer.kafka.protocols import Bounds, LookUp, RestoreReader
 from tests.kafka.stage import Stage
@@ -12,18 +12,18 @@ def known(look_up: LookUp, partition: int) -> Bounds:
     return bounds
 
 
-def read(reader: RestoreReader, topic: str, partition: int, end: int) -> list[tuple[int, bytes | None]]:
-    """Return the values up to an offset, by offset."""
-    records: list[tuple[int, bytes | None]] = []
+def read(reader: RestoreReader, place: tuple[str, int], end: int) -> list[bytes | None]:
+    """Return the values up to an end."""
+    values: list[bytes | None] = []
 
     def enough() -> bool:
         for message in reader.poll(100, 0.02):
-            assert (message.topic(), message.partition()) == (topic, partition)
-            records.append((message.offset() or 0, message.value()))
-        return reader.reached(topic, partition) >= end
+            assert (message.topic(), message.partition()) == place
+            values.append(message.value())
+        return reader.last_seen_end(place) >= end
 
     until(enough, f"all records below offset {end} are read")
-    return records
+    return values
 
 
 def test_bounds_of_an_untouched_partition_are_empty(stage: Stage) -> None:
@@ -49,21 +49,49 @@ def test_state_is_read_as_committed_up_to_its_end(stage: Stage) -> None:
     owner.abort()
     reader = stage.restore_reader()
     end = known(reader.look_up([1]), 1).state_end
-    reader.read(stage.state, 1, 0)
-    assert [value for _, value in read(reader, stage.state, 1, end)] == [b"1", b"2", None]
+    reader.begin((stage.state, 1), 0)
+    assert read(reader, (stage.state, 1), end) == [b"1", b"2", None]
 
 
-def test_input_can_be_read_repeatedly_from_any_offset(stage: Stage) -> None:
+def test_offset_0_is_the_beginning_of_a_log_whose_oldest_records_were_deleted(stage: Stage) -> None:
     stage.write(0, b"a", b"b", b"c")
+    stage.delete_before(0, 2)
     reader = stage.restore_reader()
-    reader.read(stage.topic, 0, 1)
-    assert read(reader, stage.topic, 0, 3) == [(1, b"b"), (2, b"c")]
-    reader.stop(stage.topic, 0)
-    stage.write(0, b"d")
-    assert reader.poll(10, 0.2) == [], "reading was stopped"
-    reader.read(stage.topic, 0, 2)
-    assert read(reader, stage.topic, 0, 4) == [(2, b"c"), (3, b"d")]
+    reader.begin((stage.topic, 0), 0)
+    assert read(reader, (stage.topic, 0), 3) == [b"c"]
+    assert reader.pop_failures() == {}
 
 
-def test_stopping_a_partition_that_is_not_read_does_nothing(stage: Stage) -> None:
-    stage.restore_reader().stop(stage.topic, 0)
+def test_state_and_input_of_a_partition_are_read_side_by_side(stage: Stage) -> None:
+    stage.write(0, b"a")
+    owner = stage.owner()
+    owner.produce(stage.state, b"k", b"1", None, 0)
+    owner.commit({(stage.topic, 0): 0}, stage.metadata())
+    reader = stage.restore_reader()
+    reader.begin((stage.topic, 0), 0)
+    reader.begin((stage.state, 0), 0)
+    values: list[bytes | None] = []
+
+    def both() -> bool:
+        values.extend(each.value() for each in reader.poll(100, 0.02))
+        return len(values) == 2
+
+    until(both, "both are read")
+    assert set(values) == {b"a", b"1"}
+    reader.pause([(stage.state, 0)])
+    stage.write(0, b"b")
+    until(lambda: [each.value() for each in reader.poll(100, 0.02)] == [b"b"], "the input is still read")
+
+
+def test_a_place_that_has_failed_can_be_begun_again_and_its_failure_is_forgotten(stage: Stage) -> None:
+    stage.write(0, b"a", b"b", b"c")
+    stage.delete_before(0, 2)
+    reader, place = stage.restore_reader(), (stage.topic, 0)
+    reader.begin(place, 1)
+    until(lambda: (reader.poll(10, 0.05), bool(reader.pop_failures()))[1], "the failure is told")
+    reader.begin(place, 1)
+    for _ in range(10):
+        assert reader.poll(10, 0.05) == []
+    reader.begin(place, 2)
+    assert reader.pop_failures() == {}, "it was of an earlier beginning"
+    assert read(reader, place, 3) == [b"c"]

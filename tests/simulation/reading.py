@@ -84,36 +84,43 @@ class SimulatedRestoreReader:
         self._network = network
         self._dice = dice
         self._topics = topics
-        self._reached: dict[tuple[str, int], int] = {}
+        self._positions: dict[tuple[str, int], int] = {}
+        self._ends_seen: dict[tuple[str, int], int] = {}
 
     def look_up(self, partitions: Sequence[int]) -> SimulatedLookUp:
         self._process.check()
         return SimulatedLookUp(self._process, self._brokers, self._network, self._topics, partitions)
 
-    def read(self, topic: str, partition: int, offset: int) -> None:
+    def begin(self, place: tuple[str, int], offset: int) -> None:
         self._process.check()
-        self._reached[topic, partition] = offset
+        self._positions[place] = offset
+        self._ends_seen.pop(place, None)
 
-    def stop(self, topic: str, partition: int) -> None:
+    def pause(self, places: Iterable[tuple[str, int]]) -> None:
         self._process.check()
-        self._reached.pop((topic, partition), None)
+        for place in places:
+            self._positions.pop(place, None)
+            self._ends_seen.pop(place, None)
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
         self._process.check()
         batch: list[Message] = []
-        for (topic, partition), offset in self._reached.items():
+        for (topic, partition), offset in self._positions.items():
             most = min(max_messages - len(batch), self._dice.choice((2, 10, 1_000)))
-            some, self._reached[topic, partition] = self._brokers.logs[topic][partition].committed(offset, most)
+            log = self._brokers.logs[topic][partition]
+            some, position = log.committed(offset, most)
+            self._positions[topic, partition] = position
+            if position == log.end:
+                self._ends_seen[topic, partition] = position
             batch += some
         self._process.sleep(0.001 if batch else max(timeout_s, 0.001))
         return batch
 
-    def reached(self, topic: str, partition: int) -> int:
-        return self._reached[topic, partition]
+    def last_seen_end(self, place: tuple[str, int]) -> int:
+        return self._ends_seen.get(place, 0)
 
-    def error(self, topic: str, partition: int) -> str:
-        del topic, partition
-        return ""
+    def pop_failures(self) -> Mapping[tuple[str, int], str]:
+        return {}
 
     def close(self, within_s: float = 0.0) -> None:
         del within_s  # nothing here waits

@@ -134,6 +134,9 @@ class FakeInputConsumer:
         self._handler = handler
         self._positions: dict[int, int] = {}
         self._paused: set[int] = set()
+        self._begun: set[int] = set()
+        """Under their present assignment."""
+        self._ends_seen: dict[int, int] = {}
         self._changes: deque[Callable[[], None]] = deque()
         self._generation = 0
         self._kept: list[Message] = []
@@ -172,11 +175,14 @@ class FakeInputConsumer:
             while self._changes:
                 self._changes.popleft()()
         except Exception:
-            self._kept = batch
+            self._kept = self._current(batch)
             raise
         finally:
             self._generation = self.cluster.generation
-        return batch
+        return self._current(batch)
+
+    def _current(self, batch: Sequence[Message]) -> list[Message]:
+        return [message for message in batch if message.partition() in self._begun]
 
     def group_metadata(self) -> GroupMetadata | None:
         return self.cluster.metadata() if self._generation == self.cluster.generation else None
@@ -190,11 +196,12 @@ class FakeInputConsumer:
     def begin(self, partition: int, offset: int) -> None:
         self._paused.discard(partition)
         self._positions[partition] = offset
+        self._begun.add(partition)
+        self._forget(partition)
         self._kept = [message for message in self._kept if message.partition() != partition]
 
     def last_seen_end(self, partition: int) -> int:
-        end = len(self.cluster.log[partition])
-        return end if self._positions.get(partition) == end else 0
+        return self._ends_seen.get(partition, 0)
 
     def pop_failures(self) -> Mapping[int, str]:
         failures, self.failures = self.failures, {}
@@ -212,6 +219,7 @@ class FakeInputConsumer:
     def _take(self, partitions: Sequence[int]) -> None:
         self._positions.update(dict.fromkeys(partitions, 0))
         self._paused.update(partitions)
+        self._begun.difference_update(partitions)
         self._generation = self.cluster.generation
         self._handler.on_assigned(partitions)
 
@@ -224,14 +232,28 @@ class FakeInputConsumer:
         finally:
             for partition in ours:
                 del self._positions[partition]
+                self._begun.discard(partition)
+                self._forget(partition)
+
+    def _forget(self, partition: int) -> None:
+        self._ends_seen.pop(partition, None)
+        self.failures.pop(partition, None)
 
     def _read(self, most: int) -> list[Message]:
         batch: list[Message] = []
         for partition, position in self._positions.items():
-            if partition not in self._paused:
-                read = self.cluster.log[partition][position : position + most - len(batch)]
-                self._positions[partition] = position + len(read)
-                batch += self.cluster.visible(read)
+            if partition in self._paused:
+                continue
+            if position < self.cluster.begins.get(partition, 0):
+                self.failures[partition] = f"offset {position} of partition {partition} is gone"
+                self._paused.add(partition)
+                continue
+            log = self.cluster.log[partition]
+            read = log[position : position + most - len(batch)]
+            self._positions[partition] = position + len(read)
+            if self._positions[partition] == len(log):
+                self._ends_seen[partition] = len(log)
+            batch += self.cluster.visible(read)
         return batch
 
 
@@ -261,35 +283,55 @@ class FakeRestoreReader:
         self.cluster = cluster
         self.closed = False
         self._state_topic = state_topic
-        self._reached: dict[tuple[str, int], int] = {}
+        self._positions: dict[tuple[str, int], int] = {}
+        self._ends_seen: dict[tuple[str, int], int] = {}
+        self._failures: dict[tuple[str, int], str] = {}
         self.errors: dict[tuple[str, int], str] = {}
-        """Why partitions cannot be read."""
+        """Why partitions cannot be read, as long as a test leaves it there."""
 
     def look_up(self, partitions: Sequence[int]) -> FakeLookUp:
         del partitions
         return FakeLookUp(self.cluster, self._state_topic)
 
-    def read(self, topic: str, partition: int, offset: int) -> None:
-        self._reached[topic, partition] = offset
+    def begin(self, place: tuple[str, int], offset: int) -> None:
+        self.pause([place])
+        self._positions[place] = offset
 
-    def stop(self, topic: str, partition: int) -> None:
-        self._reached.pop((topic, partition), None)
+    def pause(self, places: Iterable[tuple[str, int]]) -> None:
+        for place in places:
+            self._positions.pop(place, None)
+            self._ends_seen.pop(place, None)
+            self._failures.pop(place, None)
 
     def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
         del timeout_s  # nothing is worth waiting for
         batch: list[Message] = []
-        for (topic, partition), offset in self._reached.items():
-            log = self.cluster.log[partition] if topic == self.cluster.topic else self._state(partition)
-            read = log[offset : offset + max_messages - len(batch)]
-            self._reached[topic, partition] = offset + len(read)
-            batch += self.cluster.visible(read) if topic == self.cluster.topic else read
+        for place in list(self._positions):
+            batch += self._read(place, max_messages - len(batch))
         return batch
 
-    def reached(self, topic: str, partition: int) -> int:
-        return self._reached[topic, partition]
+    def _read(self, place: tuple[str, int], most: int) -> list[Message]:
+        topic, partition = place
+        is_input, offset = topic == self.cluster.topic, self._positions[place]
+        log = self.cluster.log[partition] if is_input else self._state(partition)
+        begin = self.cluster.begins.get(partition, 0) if is_input else 0
+        if place in self.errors or 0 < offset < begin:
+            self._failures[place] = self.errors.get(place, f"can't read {topic}-{partition}: offset {offset} is gone")
+            del self._positions[place]
+            return []
+        offset = max(offset, begin)
+        read = log[offset : offset + most]
+        self._positions[place] = offset + len(read)
+        if self._positions[place] == len(log):
+            self._ends_seen[place] = len(log)
+        return self.cluster.visible(read) if is_input else read
 
-    def error(self, topic: str, partition: int) -> str:
-        return self.errors.get((topic, partition), "")
+    def last_seen_end(self, place: tuple[str, int]) -> int:
+        return self._ends_seen.get(place, 0)
+
+    def pop_failures(self) -> Mapping[tuple[str, int], str]:
+        failures, self._failures = self._failures, {}
+        return failures
 
     def close(self, within_s: float = math.inf) -> None:
         del within_s  # nothing is waited for

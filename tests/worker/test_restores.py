@@ -457,7 +457,8 @@ def test_a_partition_that_cannot_be_read_waits_with_its_reason_and_is_tried_agai
     rig = Rig(partitions=2).start()
     for partition in (0, 1):
         rig.join(0, partition)
-    rig.turn(INTERVAL_S, times=2)
+    rig.turn(1.5, times=2)
+    assert rig.states(1), "there is state to read"
     rig.reader.errors[rig.settings.kafka.state_topic, 1] = "can't read state-1: no leader"
     rig.worker._start_over()
     rig.turn(1.0, times=2)

@@ -254,7 +254,7 @@ def test_a_replay_that_waits_reads_nothing_until_its_schema_is_there(
     hole.until_it_has_failed(times=1)
     for _ in range(20):
         hole.rig.turn(0.3)
-        assert not hole.rig.reader._reached
+        assert not hole.rig.reader._positions
     assert asking_threads
     registry.hang.set()
     hole.turn_until(lambda: hole.rig.worker._restoring.done)

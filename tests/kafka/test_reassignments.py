@@ -1,0 +1,172 @@
+"""Messages of an assignment that is over are dropped by its number, on a scripted client and on the fake."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from consumer.kafka.config import consumer_config
+from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.protocols import Input
+from consumer.settings.model import Settings
+from tests.support.fakes import FakeCluster, FakeInputConsumer, RecordingHandler
+
+TOPIC = "viewer-events"
+
+
+def message(partition: int, offset: int, code: int | None = None) -> Message:
+    error = None if code is None else KafkaError(code)
+    return Message(topic=TOPIC, partition=partition, offset=offset, value=b"x", error=error)
+
+
+class ScriptedClient:
+    """Runs the callbacks of the next poll, and returns its messages, those of before included."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[tuple[str, tuple[int, ...]]] = []
+        self.messages: list[Message] = []
+        self.calls: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
+
+    def subscribe(self, _topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
+        self.calls = {"assign": on_assign, "revoke": on_revoke, "lose": on_lost}
+
+    def consume(self, _most: int, _timeout_s: float) -> list[Message]:
+        callbacks, self.callbacks = self.callbacks, []
+        for what, partitions in callbacks:
+            self.calls[what](self, [TopicPartition(TOPIC, each) for each in partitions])
+        messages, self.messages = self.messages, []
+        return messages
+
+    def consumer_group_metadata(self) -> bytes:
+        return b"CGMDv2:" + (1).to_bytes(4, "little") + b"group\0member\0\0"
+
+    def incremental_assign(self, places: Sequence[TopicPartition]) -> None: ...
+
+    def incremental_unassign(self, places: Sequence[TopicPartition]) -> None: ...
+
+    def pause(self, places: Iterable[TopicPartition]) -> None: ...
+
+    def resume(self, places: Iterable[TopicPartition]) -> None: ...
+
+    def seek(self, place: TopicPartition) -> None: ...
+
+
+class OnScript:
+    """The real `InputConsumer` over the scripted client."""
+
+    def __init__(self, handler: RecordingHandler) -> None:
+        made: Any = InputConsumer(consumer_config(Settings()), TOPIC, handler)
+        made._consumer.close()
+        self.client = made._consumer = ScriptedClient()
+        made.subscribe()
+        self.input: Input = made
+
+    def change(self, what: str, *partitions: int) -> None:
+        """In the next poll."""
+        self.client.callbacks.append((what, partitions))
+
+    def fetched(self, partition: int, *offsets: int) -> None:
+        self.client.messages += [message(partition, offset) for offset in offsets]
+
+
+class OnFake:
+    def __init__(self, handler: RecordingHandler) -> None:
+        self.cluster = FakeCluster(TOPIC, partitions=2)
+        self._made = FakeInputConsumer(self.cluster, handler)
+        self.input: Input = self._made
+
+    def change(self, what: str, *partitions: int) -> None:
+        getattr(self._made, what)(*partitions)
+
+    def fetched(self, partition: int, *offsets: int) -> None:
+        while len(self.cluster.log[partition]) <= max(offsets):
+            self.cluster.write(partition, b"x")
+
+
+@pytest.fixture
+def handler() -> RecordingHandler:
+    return RecordingHandler()
+
+
+@pytest.fixture(params=[OnScript, OnFake])
+def member(request: pytest.FixtureRequest, handler: RecordingHandler) -> OnScript | OnFake:
+    """It owns both partitions, and reads them from the start."""
+    made: OnScript | OnFake = request.param(handler)
+    made.change("assign", 0, 1)
+    assert made.input.poll(10, 0.0) == []
+    for partition in (0, 1):
+        made.input.begin(partition, 0)
+    return made
+
+
+def places(messages: Sequence[Message]) -> list[tuple[int | None, int | None]]:
+    return [(each.partition(), each.offset()) for each in messages]
+
+
+@pytest.mark.parametrize("how", ["revoke", "lose"])
+def test_of_a_partition_that_goes_and_comes_back_nothing_fetched_before_is_returned(
+    member: OnScript | OnFake, how: str
+) -> None:
+    member.fetched(0, 0, 1, 2)
+    member.fetched(1, 0, 1)
+    member.change(how, 0)
+    member.change("assign", 0)
+    assert places(member.input.poll(10, 0.0)) == [(1, 0), (1, 1)]
+    member.input.begin(0, 1)
+    member.fetched(0, 1, 2)
+    assert places(member.input.poll(10, 0.0)) == [(0, 1), (0, 2)]
+
+
+def test_nothing_of_a_revoked_partition_is_returned(member: OnScript | OnFake) -> None:
+    member.fetched(0, 0)
+    member.fetched(1, 0)
+    member.change("revoke", 0)
+    assert places(member.input.poll(10, 0.0)) == [(1, 0)]
+
+
+def test_what_is_kept_while_a_handler_fails_is_of_the_present_assignment(
+    member: OnScript | OnFake, handler: RecordingHandler
+) -> None:
+    member.fetched(0, 0, 1)
+    member.fetched(1, 0)
+    handler.failure = RuntimeError("no state for it")
+    member.change("revoke", 0)
+    member.change("assign", 0)
+    with pytest.raises(RuntimeError, match="no state for it"):
+        member.input.poll(10, 0.0)
+    if 0 not in member.input.assignment:  # the fake goes on with the changes in the next poll
+        assert places(member.input.poll(10, 0.0)) == [(1, 0)]
+        return
+    member.input.begin(0, 0)
+    assert places(member.input.poll(10, 0.0)) == [(1, 0)]
+
+
+def test_ends_and_failures_of_an_assignment_that_is_over_are_dropped(handler: RecordingHandler) -> None:
+    member = OnScript(handler)
+    member.change("assign", 0, 1)
+    member.input.poll(10, 0.0)
+    member.input.begin(0, 0)
+    member.input.begin(1, 0)
+    eof, gone = KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET
+    member.client.messages = [message(0, 7, eof), message(1, 3, gone), message(1, 9, eof)]
+    member.change("revoke", 0, 1)
+    member.change("assign", 0, 1)
+    assert member.input.poll(10, 0.0) == []
+    assert (member.input.last_seen_end(0), member.input.pop_failures()) == (0, {})
+    member.input.begin(0, 0)
+    member.client.messages = [message(0, 8, eof)]
+    assert member.input.poll(10, 0.0) == []
+    assert member.input.last_seen_end(0) == 8
+    member.change("revoke", 0)
+    member.input.poll(10, 0.0)
+    assert member.input.last_seen_end(0) == 0
+
+
+def test_an_error_that_concerns_no_partition_survives_a_rebalance(handler: RecordingHandler) -> None:
+    member: Any = OnScript(handler)
+    member.change("assign", 0)
+    # A denied group is told with partition 0.
+    member.client.messages = [message(0, 0, KafkaError._TRANSPORT)]
+    assert member.input.poll(10, 0.0) == []
+    assert member.input.transient_errors["_TRANSPORT"] == 1
