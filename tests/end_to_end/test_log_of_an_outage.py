@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,11 @@ from tests.support.waiting import until
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=500, stream_idle_ms=3_000)
 PARTITIONS = 2
 WITHIN_S = 120.0
-ATTEMPTS = 100
+ATTEMPTS = 10
 """Lines that the client library wrote in that time on its own, at the least."""
+
+DOWN_S = 10.0
+"""Attempts to connect take place meanwhile; `tests/observe/test_client_lines.py` has the line of each minute."""
 
 MOST_LINES = 12
 """Of an outage, from all of the worker's clients."""
@@ -66,7 +70,8 @@ def test_a_broker_that_is_killed_and_back_is_a_line_when_it_goes_and_one_when_it
             commit_some(kafka, 1_000)
             broker.kill()
             until(lambda: bool(seen(log, "broker away")), "its end is logged", WITHIN_S)
-            until(lambda: bool(seen(log, "broker still away")), "a minute has passed", WITHIN_S)
+            gone_s = time.monotonic()
+            until(lambda: time.monotonic() - gone_s > DOWN_S, "it has been down for a while", WITHIN_S)
             broker.start_again()
             until(lambda: bool(seen(log, "broker back")), "its return is logged", WITHIN_S)
             commit_some(kafka, 9_000)
@@ -76,11 +81,11 @@ def test_a_broker_that_is_killed_and_back_is_a_line_when_it_goes_and_one_when_it
             worker.kill()
             worker.wait()
     found = of_the_client(log)
-    (away,), stays, (back,) = seen(log, "broker away"), seen(log, "broker still away"), seen(log, "broker back")
+    (away,), (back,) = seen(log, "broker away"), seen(log, "broker back")
     assert away["level"] == "warning"
     assert back["level"] == "info"
-    assert {line["broker"] for line in (away, *stays, back)} == {broker.bootstrap_servers}
+    assert {line["broker"] for line in (away, back)} == {broker.bootstrap_servers}
     assert away["reason"]
-    assert back["away_s"] >= 60
-    assert sum(line["lines_left_out"] for line in (*stays, back)) > ATTEMPTS
+    assert back["away_s"] >= DOWN_S
+    assert back["lines_left_out"] > ATTEMPTS
     assert len(found) <= MOST_LINES, Counter(line["event"][:60] for line in found)
