@@ -61,6 +61,7 @@ class WorkerProcess:
         self._overrides = overrides
         self._log_begin = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._told_to_stop: subprocess.Popen[bytes] | None = None
 
     @property
     def running(self) -> bool:
@@ -92,8 +93,13 @@ class WorkerProcess:
             self._collect()
 
     def ask_to_stop(self) -> None:
-        """Tell it to commit, leave the group and end, without waiting; a frozen one continues."""
-        self._signal(signal.SIGTERM)
+        """Tell it to commit, leave the group and end, without waiting; a frozen one continues.
+
+        It is told once: a second signal would end it at once.
+        """
+        if self._told_to_stop is not self._process:
+            self._told_to_stop = self._process
+            self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)
 
     def terminate(self) -> None:
