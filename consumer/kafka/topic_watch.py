@@ -54,6 +54,8 @@ class TopicWatch:
         if self._answer is not None and self._answer.done():
             self._topic_id = _id_of(self._answer) or self._topic_id
             self._answer = None
+        elif self._answer is not None and self._clock() >= self._next_s + TIMEOUTS.call_s:
+            self._answer = None  # the client library may try longer than its time-out
         if self._admin is not None and self._answer is None and self._clock() >= self._next_s:
             self._next_s = self._clock() + self._every_s
             topics = TopicCollection([self._topic])

