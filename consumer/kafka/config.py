@@ -69,6 +69,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "bootstrap.servers": "set kafka.bootstrap_servers instead",
     "metadata.broker.list": "set kafka.bootstrap_servers instead",
     "group.id": "set kafka.group_id instead",
+    "statistics.interval.ms": f"readiness and lag need the statistics every {STATISTICS_MS} ms; leave it out",
     "transactional.id": "it follows from kafka.group_id and group.instance.id, so that two workers never share one",
 }
 

@@ -52,6 +52,7 @@ def test_the_consumer_reads_committed_records_and_commits_nothing_by_itself() ->
         ("allow.auto.create.topics", True),
         ("transactional.id", "mine"),
         ("group.id", "other"),
+        ("statistics.interval.ms", 0),
         ("bootstrap.servers", "other:9092"),
         ("test.mock.num.brokers", 1),
     ],
