@@ -4,7 +4,6 @@ A schema has a *reference*, one 64-bit number: a registry id, the bits of a fing
 all ids that the schema cache assigns. Raw records have reference 0.
 """
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import numpy as np
@@ -16,9 +15,6 @@ from consumer.runtime.jit import compiled
 CONFLUENT, SINGLE_OBJECT, RAW_PAYLOAD = range(3)
 FORMATS = {"confluent": CONFLUENT, "single-object": SINGLE_OBJECT, "raw": RAW_PAYLOAD}
 
-NULL_SIZE = -1
-"""The size of a record without a value."""
-
 UNRESOLVED = -1
 REFUSED = -2
 UNKNOWN = -3
@@ -29,7 +25,6 @@ SCHEMA_HEADER = "__value_schema_id"
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
-Headers = Sequence[tuple[str, bytes | None]] | None
 HeaderReference = int | UUID
 
 _CONFLUENT_SIZE = 5
@@ -124,19 +119,12 @@ def find_programs(
     return unresolved
 
 
-def header_reference(headers: Headers) -> HeaderReference | None:
-    """The schema named by a record's headers; None if there is none.
+def header_reference(value: bytes) -> HeaderReference:
+    """The schema named by the content of `SCHEMA_HEADER`.
 
     Raises:
         ValueError: the header is malformed.
     """
-    for name, value in headers or ():
-        if name == SCHEMA_HEADER:
-            return _parsed_header(value or b"")
-    return None
-
-
-def _parsed_header(value: bytes) -> HeaderReference:
     if len(value) == _GUID_HEADER_SIZE and value[0] == 1:
         return UUID(bytes=value[1:])
     if len(value) == _ID_HEADER_SIZE and value[0] == 0:

@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.intake.ahead import compare_with_clock
-from consumer.intake.framing import CONFLUENT, FORMATS, NULL_SIZE, Headers, find_programs, header_reference, read_frames
+from consumer.intake.framing import CONFLUENT, FORMATS, find_programs, header_reference, read_frames
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import Bytes, Columns, Frames, Ints, TimeRules
 from consumer.intake.vm.instructions import SCRATCH_BYTES
 from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, UNCLAMPED_TIME
+from consumer.runtime.joined import NULL_SIZE, Joined, joined
 from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
 
@@ -106,10 +107,10 @@ class Intake:
 
     def decode(
         self,
-        values: Sequence[bytes | None],
+        values: Joined,
         kafka_timestamps_ms: Ints | Sequence[int],
         wall_clock_ms: int,
-        headers: Sequence[Headers] | None = None,
+        schema_headers: Joined | None = None,
         *,
         clamps: bool = True,
     ) -> Decoded:
@@ -118,21 +119,19 @@ class Intake:
         The columns do not depend on the wall clock, so that a replay gets the same ones.
 
         Args:
-            values: the records' values; None for a tombstone.
+            values: the records' values.
             kafka_timestamps_ms: one per record, -1 if it has none.
             wall_clock_ms: now, in milliseconds since 1970.
-            headers: the headers of each record, if they can name schemas; else None.
+            schema_headers: the content of each record's `SCHEMA_HEADER`, if headers can name schemas; else None.
             clamps: whether events ahead of their records are taken at the records' Kafka timestamps.
         """
         schemas = self._schemas
         schemas.refresh()
-        joined, sizes = _join(values)
-        payloads = len(joined)
-        frames, events = self._columns.of_size(np.frombuffer(joined or bytearray(1), np.uint8), len(values))
+        frames, events = self._columns.of_size(values.text, len(values))
         frames.kafka_timestamps_ms[:] = kafka_timestamps_ms
         read_frames(
-            events.text,
-            sizes,
+            values.text,
+            values.sizes,
             self._framing,
             self._source.max_payload_bytes,
             frames.begins,
@@ -140,13 +139,13 @@ class Intake:
             frames.references,
             events.reject,
         )
-        if headers is not None and self._framing == CONFLUENT:
-            self._read_headers(headers, sizes, frames, events.reject)
+        if schema_headers is not None and self._framing == CONFLUENT:
+            self._read_headers(schema_headers, values.sizes, frames, events.reject)
         waiting = self._find_programs(frames, events.reject)
         if schemas.needs_scratch:
-            events = events._replace(text=_with_room(joined, len(values)))
+            events = events._replace(text=_with_room(values))
         time = TimeRules(self._time_rule(clamps=clamps), self._source.max_future_ms)
-        self._columns.decode(schemas.program_code, frames, events, time, scratch_at=payloads)
+        self._columns.decode(schemas.program_code, frames, events, time, scratch_at=len(values.text))
         return self._decoded(events, frames, waiting, wall_clock_ms)
 
     def _time_rule(self, *, clamps: bool) -> int:
@@ -166,17 +165,16 @@ class Intake:
             schemas.resolve(dict.fromkeys(frames.references[reject == WAITING].tolist()))
         return unresolved
 
-    def _read_headers(self, headers: Sequence[Headers], sizes: Ints, frames: Frames, reject: Bytes) -> None:
+    def _read_headers(self, headers: Joined, sizes: Ints, frames: Frames, reject: Bytes) -> None:
         """Rows whose headers name a schema: the payload is the whole value."""
-        for row, header in enumerate(headers):
-            if not header or reject[row] in {Reject.NULL_VALUE, Reject.OVERSIZED}:
+        named = np.flatnonzero(headers.sizes != NULL_SIZE).tolist()
+        for row, header in zip(named, headers.some(named), strict=True):
+            if reject[row] in {Reject.NULL_VALUE, Reject.OVERSIZED}:
                 continue
             try:
-                found = header_reference(header)
+                found = header_reference(header or b"")
             except ValueError:
                 reject[row] = Reject.BAD_FRAMING
-                continue
-            if found is None:
                 continue
             reject[row] = 0
             frames.begins[row] = frames.ends[row] - sizes[row]
@@ -217,7 +215,7 @@ class Intake:
 def warm_up() -> None:
     """Compile the decoding kernels, or load them from the cache, before the first batch."""
     source = InputSettings()
-    Intake(source, SchemaCache(source)).decode([b"\0\0\0\0\1"], [0], 0)
+    Intake(source, SchemaCache(source)).decode(joined([b"\0\0\0\0\1"]), [0], 0)
 
 
 def _rejects(reject: Bytes) -> npt.NDArray[np.int64]:
@@ -225,15 +223,5 @@ def _rejects(reject: Bytes) -> npt.NDArray[np.int64]:
     return rows[reject[rows] < WAITING]
 
 
-def _join(values: Sequence[bytes | None]) -> tuple[bytearray, Ints]:
-    """The values in one buffer, and the size of each."""
-    try:
-        joined = bytearray().join(values)  # type: ignore[arg-type]  # None is rare, and told by the error
-        return joined, np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]  # as above
-    except TypeError:
-        sizes = [NULL_SIZE if value is None else len(value) for value in values]
-        return bytearray().join(value or b"" for value in values), np.array(sizes, np.int64)
-
-
-def _with_room(joined: bytearray, count: int) -> Bytes:
-    return np.frombuffer(joined + bytes(count * SCRATCH_BYTES), np.uint8)
+def _with_room(values: Joined) -> Bytes:
+    return np.concatenate([values.text, np.zeros(len(values) * SCRATCH_BYTES, np.uint8)])

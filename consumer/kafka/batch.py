@@ -1,22 +1,24 @@
-"""Convert messages to columns and to runs of consecutive records of one partition."""
+"""The records of a poll as columns, split into runs of one partition.
+
+```
+ row         0    1    2  │  3    4        rows of a run are ordered by offset
+ values      ...  ...  ...│  ...  null     one behind the other in one buffer
+ offsets     70   71   73 │  12   13
+ run         partition 0  │  partition 4
+```
+Columns hold what every record needs. Keys and headers are asked for by row, because few records need them.
+"""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
-from operator import itemgetter
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from confluent_kafka import Message
 
-_SECOND = itemgetter(1)
-
-RecordHeaders = Sequence[tuple[str, bytes | None]]
-
-_NO_HEADERS: RecordHeaders = ()
-
-UNREADABLE_HEADERS = "viewer_consumer.headers_unreadable"
-"""Replaces all headers of a record if one of their names is not UTF-8."""
+from consumer.kafka.record import Record, RecordHeaders
+from consumer.runtime.joined import Joined, joined
 
 
 class Run(NamedTuple):
@@ -25,96 +27,135 @@ class Run(NamedTuple):
     partition: int
     begin: int
     end: int
+    topic: str = ""
+    """Empty in batches made of records."""
 
 
-class Batch(NamedTuple):
-    """Messages and their columns, one entry per message."""
+class Originals(Protocol):
+    """What a batch was made of: keys and headers, by row."""
 
-    messages: Sequence[Message]
-    values: list[bytes | None]
+    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
+        """The keys of these rows."""
+
+    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
+        """The headers of these rows; `UNREADABLE_HEADERS` instead if a name is not UTF-8."""
+
+    def header(self, name: str) -> Joined:
+        """The value of the first header by that name, of all rows; `NULL_SIZE` for those without."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records of a poll, one entry per record in each column; valid until the reader's next poll."""
+
+    values: Joined
     offsets: npt.NDArray[np.int64]
     timestamps_ms: npt.NDArray[np.int64]
     """Kafka's timestamps; -1 for a record without one."""
-    runs: list[Run]
-    """The batch split at changes of the partition."""
+    runs: Sequence[Run]
+    """The batch split at changes of topic or partition."""
+    originals: Originals
 
-    def headers(self) -> list[RecordHeaders]:
-        """The headers of every message; not a column, because most inputs never need them."""
-        return headers_of_all(self.messages)
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def header(self, name: str) -> Joined:
+        """The value of the first header by that name, of all rows."""
+        return self.originals.header(name)
+
+    def records(self, begin: int, end: int) -> list[Record]:
+        """These rows as Python objects, which outlast the batch."""
+        rows = range(begin, end)
+        columns = zip(
+            self.offsets[begin:end].tolist(),
+            self.timestamps_ms[begin:end].tolist(),
+            self.originals.keys(rows),
+            self.values.some(rows),
+            self.originals.headers(rows),
+            strict=True,
+        )
+        return [Record(partition, *rest) for partition, rest in zip(self._partitions(begin, end), columns, strict=True)]
+
+    def keys_and_values(self, run: Run) -> list[tuple[bytes | None, bytes | None]]:
+        """Keys and values of a run as Python objects."""
+        rows = range(run.begin, run.end)
+        return list(zip(self.originals.keys(rows), self.values.some(rows), strict=True))
+
+    def part(self, run: Run) -> "Batch":
+        """One run as a batch of its own, without a copy."""
+        if len(self.runs) == 1:
+            return self
+        begin, end = run.begin, run.end
+        return Batch(
+            self.values.part(begin, end),
+            self.offsets[begin:end],
+            self.timestamps_ms[begin:end],
+            [run._replace(begin=0, end=end - begin)],
+            _Shifted(self.originals, begin, end),
+        )
+
+    def _partitions(self, begin: int, end: int) -> Iterator[int]:
+        for run in self.runs:
+            for _ in range(max(run.begin, begin), min(run.end, end)):
+                yield run.partition
 
 
-def keys_of(messages: Sequence[Message]) -> list[bytes | None]:
-    """The keys of messages."""
-    return cast("list[bytes | None]", list(map(Message.key, messages)))
-
-
-def headers_of_all(messages: Sequence[Message]) -> list[RecordHeaders]:
-    """The headers of messages, in order.
-
-    The client library returns no headers of a record with a name that is not UTF-8; `UNREADABLE_HEADERS` replaces them.
-    """
-    found: list[RecordHeaders | None] = []
-    # For such a name the library returns a broken list and sets a pending exception. An ordinary call may not check for
-    # it; `map` checks, so the exception is raised here and the broken list is never touched.
-    one_by_one = cast("Iterator[RecordHeaders | None]", map(Message.headers, messages))
-    while len(found) < len(messages):
-        try:
-            found.extend(one_by_one)
-        except (SystemError, UnicodeDecodeError):
-            # The library caches the list, and would return it without an error the second time.
-            messages[len(found)].set_headers([(UNREADABLE_HEADERS, None)])
-            found.append([(UNREADABLE_HEADERS, None)])
-    return [headers or _NO_HEADERS for headers in found]
-
-
-def headers_of(message: Message) -> RecordHeaders:
-    """The headers of one message, as `headers_of_all`."""
-    (headers,) = headers_of_all((message,))
-    return headers
-
-
-def batch_of(messages: Sequence[Message]) -> Batch:
-    """The columns of messages that carry no errors."""
-    # `map` over an unbound method costs half of a loop that calls it. Each column costs time for each message, so
-    # columns that can be derived are left out.
-    runs = _runs_of(messages)
-    offsets = [_offsets_of(messages[run.begin : run.end]) for run in runs]
+def batch_of_records(records: Sequence[Record]) -> Batch:
+    """The columns of records that are Python objects."""
     return Batch(
-        messages=messages,
-        values=list(map(Message.value, messages)),
-        offsets=offsets[0] if len(offsets) == 1 else np.concatenate([*offsets, np.empty(0, np.int64)]),
-        timestamps_ms=np.fromiter(map(_SECOND, map(Message.timestamp, messages)), np.int64, len(messages)),
-        runs=runs,
+        joined([record.value for record in records]),
+        np.array([record.offset for record in records], np.int64),
+        np.array([record.timestamp_ms for record in records], np.int64),
+        list(runs_of([(record.partition,) for record in records])),
+        _Records(records),
     )
 
 
-def runs_by_place(messages: Sequence[Message]) -> Iterator[tuple[str, int, Sequence[Message]]]:
-    """Split messages where topic or partition changes."""
-    places = cast(
-        "list[tuple[str, int]]", list(zip(map(Message.topic, messages), map(Message.partition, messages), strict=True))
-    )
+def runs_of(places: Sequence[tuple[int] | tuple[int, str]]) -> Iterator[Run]:
+    """Split where the partition, or the topic behind it, changes."""
     if places and places.count(places[0]) == len(places):  # the common case
-        yield *places[0], messages
+        partition, *topic = places[0]
+        yield Run(partition, 0, len(places), *topic)
         return
     begin = 0
-    for (topic, partition), run in groupby(places):
+    for (partition, *topic), run in groupby(places):
         end = begin + sum(1 for _ in run)
-        yield topic, partition, messages[begin:end]
+        yield Run(partition, begin, end, *topic)
         begin = end
 
 
-def _runs_of(messages: Sequence[Message]) -> list[Run]:
-    partitions = cast("list[int]", list(map(Message.partition, messages)))
-    if partitions and partitions.count(partitions[0]) == len(partitions):
-        return [Run(partitions[0], 0, len(partitions))]
-    changes = np.flatnonzero(np.diff(np.array(partitions, np.int64))) + 1
-    edges = [0, *changes.tolist(), len(partitions)]
-    return [Run(partitions[begin], begin, end) for begin, end in pairwise(edges) if begin < end]
+class _Records:
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = records
+
+    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
+        return [self._records[row].key for row in rows]
+
+    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
+        return [self._records[row].headers for row in rows]
+
+    def header(self, name: str) -> Joined:
+        return joined([first_header(record.headers, name) for record in self._records])
 
 
-def _offsets_of(run: Sequence[Message]) -> npt.NDArray[np.int64]:
-    """Whether ascending offsets of one partition are consecutive: first and last tell."""
-    first, last = cast("int", run[0].offset()), cast("int", run[-1].offset())
-    if last - first == len(run) - 1:
-        return np.arange(first, last + 1, dtype=np.int64)
-    return np.array(list(map(Message.offset, run)), np.int64)
+class _Shifted:
+    """Rows of a part."""
+
+    def __init__(self, originals: Originals, begin: int, end: int) -> None:
+        self._originals = originals
+        self._begin = begin
+        self._end = end
+
+    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
+        return self._originals.keys([row + self._begin for row in rows])
+
+    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
+        return self._originals.headers([row + self._begin for row in rows])
+
+    def header(self, name: str) -> Joined:
+        return self._originals.header(name).part(self._begin, self._end)
+
+
+def first_header(headers: RecordHeaders, name: str) -> bytes | None:
+    """The value of the first header by that name; None if there is none, empty if it has none."""
+    return next((value or b"" for each, value in headers if each == name), None)

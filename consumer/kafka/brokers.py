@@ -45,8 +45,122 @@ class Broker(NamedTuple):
         return self.connected and self.owes and self.idle_s >= SILENT_S
 
 
-class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client said last
-    """Keeps what the newest statistics and errors say; the consumer's callbacks feed it.
+class ClientWatch(LastClientError):  # noqa: N818  # no exception: what a client said last
+    """Keeps what the newest statistics and errors of one client say; its callbacks feed it.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.brokers: list[Broker] = []
+        self.taken_s = float("-inf")
+        self._created_s = clock()
+        """The client is created right after."""
+        self.answered_s = self._created_s
+        self.owed = False
+        self.broken_s = float("-inf")
+
+    def record_error(self, error: KafkaError) -> None:
+        """Called for an error of a connection: end offsets are unknown until the next statistics."""
+        super().record_error(error)
+        self.broken_s = self.clock()
+
+    def record_statistics(self, text: str) -> None:
+        """Called with the library's statistics, inside a poll; never raises."""
+        statistics = json.loads(text)
+        # They may have waited for a poll: what they say was so when they were made.
+        now_s = self._created_s + int(statistics["age"]) / 1e6
+        log_connections(statistics)
+        self.taken_s = now_s
+        self.brokers = [_broker(each) for each in statistics["brokers"].values()]
+        self._note_answers(now_s)
+        self._note(statistics, now_s)
+
+    def _note(self, statistics: Mapping[str, Any], now_s: float) -> None:
+        """What only some clients know."""
+
+    def _note_answers(self, now_s: float) -> None:
+        connected = [broker for broker in self.brokers if broker.connected]
+        idle_s = min((broker.idle_s for broker in connected), default=float("inf"))
+        self.answered_s = max(self.answered_s, now_s - idle_s)
+        owed = not connected or any(broker.owes for broker in connected)
+        # What is owed for long stays owed until an answer comes: a client that gives up asks nothing for a while.
+        self.owed = owed or (self.owed and idle_s >= SILENT_S)
+
+
+class MemberWatch(ClientWatch):
+    """Of the member of the group."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._join_state = ""
+        self._join_since_s = clock()
+
+    def _note(self, statistics: Mapping[str, Any], now_s: float) -> None:
+        join_state = statistics.get("cgrp", {}).get("join_state", "")
+        if join_state != self._join_state:
+            self._join_state, self._join_since_s = join_state, now_s
+
+    def group_reason(self) -> str:
+        """Why the group gives this worker no partitions; empty if that is not known."""
+        waited_s = self.clock() - self._join_since_s
+        if self._join_state == "steady":
+            return "the group has no partition for this worker: other workers have them all"
+        if self._join_state and waited_s >= REBALANCE_S:
+            return (
+                f"the group has been rebalancing for {waited_s:.0f} s ({self._join_state}): it waits for members that "
+                "may no longer be alive, until their session.timeout.ms has passed"
+            )
+        return ""
+
+
+class ReaderWatch(ClientWatch):
+    """Of the reader of the input.
+
+    Args:
+        topic: the input topic.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, topic: str, clock: Clock) -> None:
+        super().__init__(clock)
+        self._topic = topic
+        self._leaders: dict[int, int] = {}
+        self.held: dict[int, HeldPartition] = {}
+
+    def is_fresh(self, partition: int) -> bool:
+        """Whether its end offset is known: its leader is connected and answers fetches."""
+        if self.taken_s < self.broken_s or self.clock() - self.taken_s > SILENT_S:
+            return self.taken_s == float("-inf") and self.broken_s == float("-inf")
+        leader = self._leaders.get(partition, -1)
+        return any(
+            broker.node == leader and broker.connected and broker.connected_s >= SETTLED_S and not broker.is_silent
+            for broker in self.brokers
+        )
+
+    def _note(self, statistics: Mapping[str, Any], now_s: float) -> None:
+        del now_s
+        partitions = statistics["topics"].get(self._topic, {}).get("partitions", {})
+        known = {int(number): each for number, each in partitions.items() if int(number) >= 0}
+        self._leaders = {number: int(each["leader"]) for number, each in known.items()}
+        self.held = {
+            number: held for number, each in known.items() if (held := self._held_by(number, each)) is not None
+        }
+
+    def _held_by(self, number: int, partition: Mapping[str, Any]) -> HeldPartition | None:
+        stable, end = int(partition["ls_offset"]), int(partition["hi_offset"])
+        if not 0 <= stable < end or int(partition["next_offset"]) < stable:
+            return None
+        before = self.held.get(number)
+        same = before is not None and before.offset == stable
+        return HeldPartition(stable, end - stable, before.since_s if before is not None and same else self.clock())
+
+
+class BrokerWatch:
+    """What both clients of the input say of the brokers.
 
     Args:
         servers: the configured addresses, for messages.
@@ -55,92 +169,37 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
     """
 
     def __init__(self, servers: str, topic: str, clock: Clock = time.monotonic) -> None:
-        super().__init__()
         self._servers = servers
         self._topic = topic
         self._clock = clock
-        self._brokers: list[Broker] = []
-        self._leaders: dict[int, int] = {}
-        self._held: dict[int, HeldPartition] = {}
-        self._join_state = ""
-        self._join_since_s = clock()
-        self._taken_s = float("-inf")
-        self._created_s = clock()
-        """The client is created right after."""
-        self._answered_s = self._created_s
-        self._owed = False
-        self._broken_s = float("-inf")
-
-    def record_error(self, error: KafkaError) -> None:
-        """Called for an error of a connection: end offsets are unknown until the next statistics."""
-        super().record_error(error)
-        self._broken_s = self._clock()
-
-    def record_statistics(self, text: str) -> None:
-        """Called with the library's statistics, inside a poll; never raises."""
-        statistics = json.loads(text)
-        # They may have waited for a poll: what they say was so when they were made.
-        now_s = self._created_s + int(statistics["age"]) / 1e6
-        log_connections(statistics)
-        self._taken_s = now_s
-        self._brokers = [_broker(each) for each in statistics["brokers"].values()]
-        self._note_answers(now_s)
-        partitions = statistics["topics"].get(self._topic, {}).get("partitions", {})
-        known = {int(number): each for number, each in partitions.items() if int(number) >= 0}
-        self._leaders = {number: int(each["leader"]) for number, each in known.items()}
-        self._held = {
-            number: held for number, each in known.items() if (held := self._held_by(number, each)) is not None
-        }
-        join_state = statistics.get("cgrp", {}).get("join_state", "")
-        if join_state != self._join_state:
-            self._join_state, self._join_since_s = join_state, now_s
-
-    def _note_answers(self, now_s: float) -> None:
-        connected = [broker for broker in self._brokers if broker.connected]
-        idle_s = min((broker.idle_s for broker in connected), default=float("inf"))
-        self._answered_s = max(self._answered_s, now_s - idle_s)
-        owed = not connected or any(broker.owes for broker in connected)
-        # What is owed for long stays owed until an answer comes: a client that gives up asks nothing for a while.
-        self._owed = owed or (self._owed and idle_s >= SILENT_S)
-
-    def _held_by(self, number: int, partition: Mapping[str, Any]) -> HeldPartition | None:
-        stable, end = int(partition["ls_offset"]), int(partition["hi_offset"])
-        if not 0 <= stable < end or int(partition["next_offset"]) < stable:
-            return None
-        before = self._held.get(number)
-        same = before is not None and before.offset == stable
-        return HeldPartition(stable, end - stable, before.since_s if before is not None and same else self._clock())
+        self.member = MemberWatch(clock)
+        self.reader = ReaderWatch(topic, clock)
 
     def silence(self) -> str:
         """Why Kafka does not answer; empty if it does."""
-        now_s = self._clock()
-        silent_s = now_s - self._answered_s
-        if silent_s < SILENT_S or not (self._owed or self._taken_s == float("-inf")):
+        clients: tuple[ClientWatch, ...] = (self.member, self.reader)
+        silent_s = self._clock() - max(client.answered_s for client in clients)
+        waits = any(client.owed or client.taken_s == float("-inf") for client in clients)
+        if silent_s < SILENT_S or not waits:
             return ""
-        silent = {each.name: each.idle_s for each in self._brokers if each.is_silent}
+        silent = {each.name: each.idle_s for client in clients for each in client.brokers if each.is_silent}
         who = ", ".join(f"{name} for {idle_s:.0f} s" for name, idle_s in silent.items()) or self._servers
-        error = self.error()
+        error = self.member.error() or self.reader.error()
         why = "" if error is None or silent else f" ({error.str()})"
         return f"Kafka does not answer: {who}, no answer from any broker for {silent_s:.0f} s{why}"
 
     def is_fresh(self, partition: int) -> bool:
         """Whether its end offset is known: its leader is connected and answers fetches."""
-        if self._taken_s < self._broken_s or self._clock() - self._taken_s > SILENT_S:
-            return self._taken_s == float("-inf") and self._broken_s == float("-inf")
-        leader = self._leaders.get(partition, -1)
-        return any(
-            broker.node == leader and broker.connected and broker.connected_s >= SETTLED_S and not broker.is_silent
-            for broker in self._brokers
-        )
+        return self.reader.is_fresh(partition)
 
     def held(self) -> Mapping[int, HeldPartition]:
         """Partitions with records behind a producer's open transaction."""
-        return self._held
+        return self.reader.held
 
     def held_reason(self) -> str:
         """Which partition has been held for long, and where; empty if none."""
         now_s = self._clock()
-        for number, held in sorted(self._held.items()):
+        for number, held in sorted(self.reader.held.items()):
             if now_s - held.since_s >= HELD_S:
                 return (
                     f"{self._topic}-{number}: an open transaction of a producer has held it at offset {held.offset} "
@@ -151,15 +210,7 @@ class BrokerWatch(LastClientError):  # noqa: N818  # no exception: what a client
 
     def group_reason(self) -> str:
         """Why the group gives this worker no partitions; empty if that is not known."""
-        waited_s = self._clock() - self._join_since_s
-        if self._join_state == "steady":
-            return "the group has no partition for this worker: other workers have them all"
-        if self._join_state and waited_s >= REBALANCE_S:
-            return (
-                f"the group has been rebalancing for {waited_s:.0f} s ({self._join_state}): it waits for members that "
-                "may no longer be alive, until their session.timeout.ms has passed"
-            )
-        return ""
+        return self.member.group_reason()
 
 
 def _broker(each: Mapping[str, Any]) -> Broker:

@@ -73,6 +73,24 @@ _ELSEWHERE: Mapping[str, str] = {
     "transactional.id": "it follows from kafka.group_id and group.instance.id, so that two workers never share one",
 }
 
+_EXACTLY_ONCE: Mapping[str, Value] = {
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    # EOF events report the position behind trailing transaction markers.
+    "enable.partition.eof": True,
+    "allow.auto.create.topics": False,
+}
+
+_MEMBER_ONLY = frozenset(
+    """
+    group.instance.id group.protocol group.protocol.type group.remote.assignor heartbeat.interval.ms
+    max.poll.interval.ms partition.assignment.strategy session.timeout.ms
+    """.split()  # noqa: SIM905  # a table to read
+)
+"""Keys that only concern membership of a group."""
+
 _CONSUMER_ONLY = frozenset(
     """
     auto.commit.enable auto.commit.interval.ms auto.offset.reset check.crcs consume.callback.max.messages
@@ -97,12 +115,49 @@ _PRODUCER_ONLY = frozenset(
 """From librdkafka's table of properties; each key goes only to the clients it applies to, else they log warnings."""
 
 
-def consumer_config(settings: Settings) -> ClientConfig:
-    """Configuration of the worker's consumer.
+def member_config(settings: Settings) -> ClientConfig:
+    """Configuration of the worker's member of the group, which fetches nothing.
 
     Raises:
         UsageError: a key of `kafka.client` would break exactly-once, or timeouts don't fit together.
     """
+    check_client(settings)
+    return {
+        "session.timeout.ms": SESSION_TIMEOUT_MS,
+        # Heartbeats announce rebalances, and moving a partition takes two rounds.
+        "heartbeat.interval.ms": 1_000,
+        # They say which brokers answer, and how the group is.
+        "statistics.interval.ms": STATISTICS_MS,
+        **_common(settings.kafka, without=_PRODUCER_ONLY),
+        "partition.assignment.strategy": "cooperative-sticky",
+        **_EXACTLY_ONCE,
+        "group.id": settings.kafka.group_id,
+    }
+
+
+def live_config(settings: Settings) -> ClientConfig:
+    """Configuration of the reader of owned partitions, which never joins the group.
+
+    Raises:
+        UsageError: as `member_config`.
+    """
+    config = _reading(settings)
+    # They say which leaders answer, and what is held back.
+    return {"statistics.interval.ms": STATISTICS_MS, **config, "client.id": f"{config['client.id']}-reader"}
+
+
+def restore_config(settings: Settings) -> ClientConfig:
+    """Configuration of the reader for restores, which never joins the group.
+
+    Raises:
+        UsageError: as `member_config`.
+    """
+    config = _reading(settings)
+    # A fetch that waits at the end of one partition delays the broker's other partitions.
+    return {**config, "client.id": f"{config['client.id']}-restore", "fetch.wait.max.ms": 10}
+
+
+def _reading(settings: Settings) -> ClientConfig:
     check_client(settings)
     return {
         # The default of one second limits a consumer to a third of its rate.
@@ -110,35 +165,11 @@ def consumer_config(settings: Settings) -> ClientConfig:
         # Limits of fetched data in memory: messages per partition, bytes in all.
         "queued.min.messages": 50_000,
         "queued.max.messages.kbytes": 32_768,
-        "session.timeout.ms": SESSION_TIMEOUT_MS,
-        # Heartbeats announce rebalances, and moving a partition takes two rounds.
-        "heartbeat.interval.ms": 1_000,
-        # They say which brokers answer, and what is held back.
-        "statistics.interval.ms": STATISTICS_MS,
-        **_common(settings.kafka, without=_PRODUCER_ONLY),
+        **_common(settings.kafka, without=_PRODUCER_ONLY | _MEMBER_ONLY),
+        **_EXACTLY_ONCE,
+        # A client without a group cannot be assigned partitions.
         "group.id": settings.kafka.group_id,
-        "partition.assignment.strategy": "cooperative-sticky",
-        "isolation.level": "read_committed",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        # EOF events report the position behind trailing transaction markers.
-        "enable.partition.eof": True,
-        "allow.auto.create.topics": False,
     }
-
-
-def restore_config(settings: Settings) -> ClientConfig:
-    """Configuration of the consumer for restores, which never joins the group.
-
-    Raises:
-        UsageError: as `consumer_config`.
-    """
-    config = consumer_config(settings)
-    for key in ("group.instance.id", "statistics.interval.ms"):
-        config.pop(key, None)
-    # A fetch that waits at the end of one partition delays the broker's other partitions.
-    return {**config, "client.id": f"{config['client.id']}-restore", "fetch.wait.max.ms": 10}
 
 
 def producer_config(settings: Settings, process_id: str, message_bytes: int | None = None) -> ClientConfig:

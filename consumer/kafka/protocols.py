@@ -1,11 +1,12 @@
-"""What a worker needs from Kafka, as protocols. `InputConsumer` and `TransactionOwner` are the real implementations."""
+"""What a worker needs from Kafka, as protocols. `LiveInput` and `TransactionOwner` are the real implementations."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
-from confluent_kafka import Message as Message  # noqa: PLC0414  # for other packages, which do not import the client
+from consumer.kafka.batch import Batch
+from consumer.kafka.record import Record
 
 GroupMetadata: TypeAlias = bytes
 """Member and generation of a consumer in its group, as the client library packs them."""
@@ -19,23 +20,11 @@ Place = TypeVar("Place")
 """What names a partition to its reader: its number, or topic and number."""
 
 
-class Record(NamedTuple):
-    """A record read off the hot path."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    """Kafka's timestamp; -1 if there is none."""
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-
-
 class AssignmentHandler(Protocol):
     """Reacts to changes of the assignment; called inside `poll` and `close`."""
 
     def on_assigned(self, partitions: Sequence[int]) -> None:
-        """These are assigned; none of their messages is returned before `begin` sets the start offset."""
+        """These are assigned; none of their records is returned before `begin` sets the start offset."""
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
         """These are revoked when this returns; until then they can be committed."""
@@ -95,17 +84,17 @@ class Membership(Protocol):
 class PartitionReader(Protocol[Place]):
     """Committed records of partitions, from offsets that the caller sets; for live reading, restores and replays."""
 
-    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
-        """The next messages of all partitions that were begun, errors removed."""
+    def poll(self, max_records: int, timeout_s: float) -> Batch:
+        """The next records of all partitions that were begun; valid until the next poll."""
 
     def begin(self, place: Place, offset: int) -> None:
-        """Return the messages from that offset on, and none that were fetched before.
+        """Return the records from that offset on, and none that were fetched before.
 
         Called between polls, not by an `AssignmentHandler`.
         """
 
     def pause(self, places: Iterable[Place]) -> None:
-        """Return no more messages of these until `begin`; does nothing for one that is not read."""
+        """Return no more records of these until `begin`; does nothing for one that is not read."""
 
     def last_seen_end(self, place: Place) -> int:
         """The end when it was last read to its end since `begin`, hidden records included; 0 before."""
@@ -117,19 +106,19 @@ class PartitionReader(Protocol[Place]):
 class LiveReader(PartitionReader[int], Protocol):
     """Reads owned partitions of the input.
 
-    After a partition was assigned, none of its messages is returned before `begin`, whatever was fetched under an
-    earlier assignment. One that has failed can be begun again only after its next assignment.
+    After a partition was assigned, none of its records is returned before `begin`, whatever was fetched under an
+    earlier assignment.
     """
 
     def resume(self, partitions: Iterable[int]) -> None:
-        """Continue with these from the paused position."""
+        """Continue with these behind what was returned last."""
 
     def end_offsets(self) -> Mapping[int, int]:
         """End offsets of owned partitions whose leader answers."""
 
 
 class Input(Membership, LiveReader, Protocol):
-    """Both on one client; what needs only one of them asks for that one."""
+    """Both; what needs only one of them asks for that one."""
 
 
 class EndQuery(Protocol):

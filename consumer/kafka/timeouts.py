@@ -20,8 +20,6 @@ class Timeouts(NamedTuple):
     """Joining the group alone: partitions of killed members are reassigned only after their session time-out."""
     end_offsets_s: float = 5.0
     """An end-offset query; older answers are outdated and dropped."""
-    seek_s: float = 10.0
-    """Until a newly assigned partition can be fetched; usually milliseconds."""
     close_s: float = 10.0
     """Leaving the group."""
     look_up_close_s: float = 5.0

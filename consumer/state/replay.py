@@ -4,17 +4,16 @@ A replay decides nothing anew: journalled rejects are skipped, journalled clock 
 and in the end the same summaries must result.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from consumer.intake.framing import SCHEMA_HEADER
 from consumer.intake.intake import Decoded, Intake
 from consumer.intake.rejects import IGNORED, WAITING
-from consumer.kafka.batch import batch_of
-from consumer.kafka.protocols import Message
+from consumer.kafka.batch import Batch
 from consumer.state.consistency import StateInconsistent
 from consumer.state.journal import Journal, JournalRecord
 from consumer.windows.partition import PartitionWindows
@@ -89,17 +88,16 @@ class Replay:
         """Number of records still to be processed."""
         return self.journal.journal.records - self.replayed
 
-    def receive(self, messages: Sequence[Message]) -> None:
+    def receive(self, batch: Batch) -> None:
         """Process the next records, in order; ignore those from the journal's offset on.
 
         Raises:
             ReplayFailed: a record cannot be decoded that could before.
         """
-        batch = batch_of(messages)
         begin, end = np.searchsorted(batch.offsets, (self.next_offset, self.journal.next_offset)).tolist()
         if begin == end or self.waits:
             return
-        headers = batch.headers() if self._reads_headers else None
+        headers = batch.header(SCHEMA_HEADER) if self._reads_headers else None
         decoded = self._intake.decode(batch.values, batch.timestamps_ms, NO_CLOCK_MS, headers, clamps=self._clamps)
         reject = decoded.events.reject
         reject[self.journal.journal.rejects.among(batch.offsets)] = _JOURNALLED

@@ -15,7 +15,8 @@ from enum import Enum, auto
 from typing import NamedTuple, cast
 
 from consumer.intake.intake import Intake, reads_headers
-from consumer.kafka.protocols import Bounds, LookUp, Message, RestoreReader
+from consumer.kafka.batch import Batch, Run
+from consumer.kafka.protocols import Bounds, LookUp, RestoreReader
 from consumer.runtime.secret import new_hash_key
 from consumer.settings.model import InputSettings, Settings
 from consumer.settings.window_rules import window_rules
@@ -162,17 +163,17 @@ class Restore:
             return self._with_state()
         return self._replayed()
 
-    def receive(self, topic: str, messages: Sequence[Message]) -> None:
-        """Receive messages of this partition's state or input, in order.
+    def receive(self, batch: Batch, run: Run) -> None:
+        """Receive a run of this partition's state or input, in order.
 
         Raises:
             StateInconsistent, ReplayFailed: as `advance`.
         """
-        self._positions[topic] = cast("int", messages[-1].offset()) + 1
-        if topic == self._state:
-            self._receive_state(messages)
+        self._positions[run.topic] = int(batch.offsets[run.end - 1]) + 1
+        if run.topic == self._state:
+            self._receive_state(batch.keys_and_values(run))
         elif self._replay is not None:
-            self._replay.receive(messages)
+            self._replay.receive(batch.part(run))
 
     def finding(self, error: StateInconsistent) -> Finding | None:
         """What to store about an error that only the replay has shown; None for one that `state check` sees."""
@@ -196,8 +197,8 @@ class Restore:
     def _stop_reading(self, *topics: str) -> None:
         self._reader.pause([(topic, self.partition) for topic in topics])
 
-    def _receive_state(self, messages: Sequence[Message]) -> None:
-        records = [(message.key() or b"", message.value()) for message in messages]
+    def _receive_state(self, keys_and_values: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+        records = [(key or b"", value) for key, value in keys_and_values]
         if self._finalized_contents is not None:
             self._finalized_contents.add(records)
             return

@@ -12,8 +12,9 @@ import structlog
 from consumer.intake.intake import Decoded
 from consumer.intake.rejects import WAITING
 from consumer.intake.vm.interpreter import NO_KAFKA_TIMESTAMP
-from consumer.kafka.batch import Batch, Run
-from consumer.kafka.protocols import LiveReader, Message
+from consumer.kafka.batch import Batch, Run, batch_of_records
+from consumer.kafka.protocols import LiveReader
+from consumer.kafka.record import Record
 from consumer.runtime.clocks import Clocks
 from consumer.worker.clock_wait import HELD_MOST
 from consumer.worker.task import PartitionTask
@@ -23,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RecordHolder:
-    """Decides which records of a run wait, and keeps their messages in `PartitionTask.held`."""
+    """Decides which records of a run wait, and keeps them in `PartitionTask.held`."""
 
     def __init__(self, source: LiveReader, clocks: Clocks, max_future_ms: int) -> None:
         self._input = source
@@ -48,7 +49,7 @@ class RecordHolder:
         waiting = np.flatnonzero(decoded.events.reject[run.begin : end] == WAITING)
         if len(waiting):
             end = run.begin + int(waiting[0])
-            self._hold_for_schema(partition, batch.messages[end : kept.end], decoded.waiting_reason(end))
+            self._hold_for_schema(partition, batch.records(end, kept.end), decoded.waiting_reason(end))
         elif end < kept.end:
             self._hold_for_clock(partition, batch, run, range(end, kept.end), seen_to)
             if waited_for_schema:
@@ -102,8 +103,8 @@ class RecordHolder:
             decoded = decoded.with_future(run.begin + future)
         return decoded, run.begin + number
 
-    def _hold_for_schema(self, partition: PartitionTask, messages: Sequence[Message], reason: str) -> None:
-        partition.held.extend(messages)
+    def _hold_for_schema(self, partition: PartitionTask, records: Sequence[Record], reason: str) -> None:
+        partition.held.extend(records)
         partition.held_for_schema = True
         self._stop_reading(partition)
         partition.waiting_reason = reason
@@ -112,7 +113,7 @@ class RecordHolder:
     def _hold_for_clock(self, partition: PartitionTask, batch: Batch, run: Run, rows: range, seen_to: int) -> None:
         """Hold these rows of the run; those that are too many are read again later."""
         kept = rows[:HELD_MOST]
-        partition.held.extend(batch.messages[kept.start : kept.stop])
+        partition.held.extend(batch.records(kept.start, kept.stop))
         if kept.stop < rows.stop:
             partition.ahead.dropped_from = int(batch.offsets[kept.stop])
         if kept.stop < run.end and batch.offsets[run.end - 1] < seen_to:
@@ -131,14 +132,20 @@ def _until_dropped(partition: PartitionTask, batch: Batch, run: Run) -> Run:
     return run._replace(end=run.begin + kept)
 
 
-def behind_held(messages: Sequence[Message], tasks: Mapping[int, PartitionTask]) -> Sequence[Message]:
-    """The messages, with those that are held for the clock before the ones that follow on them."""
-    for task in tasks.values():
-        if task.ahead.wait is None or not task.held or task.paused:
-            continue
-        new = [message for message in messages if message.partition() == task.number]
-        if new:
-            others = [message for message in messages if message.partition() != task.number]
-            messages = [*others, *task.held, *new]
-            task.held.clear()
-    return messages
+def behind_held(batch: Batch, tasks: Mapping[int, PartitionTask]) -> Batch:
+    """The batch, with records that are held for the clock before those that follow on them."""
+    read = {run.partition for run in batch.runs}
+    followed = [
+        task
+        for task in tasks.values()
+        if task.ahead.wait is not None and task.held and not task.paused and task.number in read
+    ]
+    if not followed:
+        return batch
+    new = batch.records(0, len(batch))
+    numbers = {task.number for task in followed}
+    records = [record for record in new if record.partition not in numbers]
+    for task in followed:
+        records += [*task.held, *(record for record in new if record.partition == task.number)]
+        task.held.clear()
+    return batch_of_records(records)

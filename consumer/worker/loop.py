@@ -16,8 +16,9 @@ from typing import NamedTuple
 import structlog
 
 from consumer.intake.intake import Intake
+from consumer.kafka.batch import Batch
 from consumer.kafka.config import MESSAGE_BYTES
-from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, Message, RestoreReader, TopicIds, Transactions
+from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, RestoreReader, TopicIds, Transactions
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
@@ -211,14 +212,14 @@ class Worker:
 
     # 1. Poll.
 
-    def _poll(self) -> list[Message]:
+    def _poll(self) -> Batch:
         now_s = self._now_s()
         self._board.tick(now_s)
         self._metrics.observe_poll_gap(now_s - self._last_poll_s)
-        messages = self._input.poll(BATCH, self._patience_s())
+        batch = self._input.poll(BATCH, self._patience_s())
         self._last_poll_s = self._now_s()
         self._board.tick(self._last_poll_s)
-        return messages
+        return batch
 
     def _patience_s(self) -> float:
         tasks = self._tasks.values()

@@ -1,4 +1,4 @@
-"""Process messages: decode them into columns, apply them to the windows, and turn rejected records into dead letters.
+"""Process records: decode them into columns, apply them to the windows, and turn rejected records into dead letters.
 
 After each run of records of one partition, windows, outbox, journal and next offset agree. Such a consistent cut may be
 committed.
@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from consumer.intake.framing import SCHEMA_HEADER
 from consumer.intake.intake import Decoded, Intake, RejectDetail, reads_headers
 from consumer.intake.rejects import IGNORED, WAITING, Reject
-from consumer.kafka.batch import Batch, Run, batch_of, headers_of_all, keys_of
-from consumer.kafka.protocols import LiveReader, Message
+from consumer.kafka.batch import Batch, Run, batch_of_records
+from consumer.kafka.protocols import LiveReader
 from consumer.observe.metrics import WorkerMetrics
 from consumer.output.dead_letter import Cause, Rejected
 from consumer.runtime.clocks import Clocks
@@ -25,7 +26,7 @@ from consumer.worker.reject_log import Example, RejectLog
 from consumer.worker.task import PartitionTask
 
 BATCH = 1_000
-"""Messages per batch; more are slower and take more memory."""
+"""Records per batch; more are slower and take more memory."""
 
 HELD_RETRY_S = 0.25
 
@@ -33,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RecordProcessor:
-    """Processes messages of owned partitions.
+    """Processes records of owned partitions.
 
     Holds back those whose schema is not available yet, and those that are ahead of this machine's clock.
     """
@@ -57,15 +58,15 @@ class RecordProcessor:
         self.tripped: dict[int, str] = {}
         """Partitions whose circuit breaker has opened, with the reason; the caller drops their memory uncommitted."""
 
-    def process(self, messages: Sequence[Message], tasks: Mapping[int, PartitionTask]) -> frozenset[int]:
-        """Process messages; skip those of partitions that this worker does not own.
+    def process(self, batch: Batch, tasks: Mapping[int, PartitionTask]) -> frozenset[int]:
+        """Process records; skip those of partitions that this worker does not own.
 
-        Returns the partitions that had messages.
+        Returns the partitions that had records.
         """
-        if not messages:
+        if not len(batch):
             return frozenset()
-        batch = batch_of(behind_held(messages, tasks))
-        headers = batch.headers() if self._reads_headers else None
+        batch = behind_held(batch, tasks)
+        headers = batch.header(SCHEMA_HEADER) if self._reads_headers else None
         decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers)
         for run in batch.runs:
             partition = tasks.get(run.partition)
@@ -74,14 +75,14 @@ class RecordProcessor:
             if partition.paused or partition.read_again:
                 continue  # read again from its next offset
             if partition.held:
-                partition.held.extend(batch.messages[run.begin : run.end])
+                partition.held.extend(batch.records(run.begin, run.end))
                 continue
             self._process_run(partition, batch, decoded, run)
         self.holder.read_again(tasks)
         return frozenset(run.partition for run in batch.runs)
 
     def process_held(self, tasks: Mapping[int, PartitionTask]) -> None:
-        """Process again the messages that wait for a schema or for the clock.
+        """Process again the records that wait for a schema or for the clock.
 
         When a look-up has ended, or `HELD_RETRY_S` have passed.
         """
@@ -95,7 +96,7 @@ class RecordProcessor:
         for partition in waiting:
             held, partition.held = partition.held, []
             for begin in range(0, len(held), BATCH):
-                self.process(held[begin : begin + BATCH], tasks)
+                self.process(batch_of_records(held[begin : begin + BATCH]), tasks)
             if not partition.held:
                 partition.waiting_reason = ""
                 if not partition.paused:
@@ -119,7 +120,7 @@ class RecordProcessor:
         self._count_reread(partition, batch.offsets[run.begin : end])
         partition.journal.add_records(int(batch.offsets[run.begin]), end - run.begin)
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
-        partition.processed_bytes += len(decoded.events.text) * (end - run.begin) // len(batch.values)
+        partition.processed_bytes += len(batch.values.text) * (end - run.begin) // len(batch)
         self._count(decoded.events.kind[run.begin : end], status, partition)
         self._count_clamped(decoded.events.clamped_ms[run.begin : end], status)
         if decoded.ignored:  # records behind a waiting one are decoded and counted later
@@ -220,13 +221,12 @@ class RecordProcessor:
         """Write dead letters for the rows in order; `kinds` is the index of each row's detail."""
         causes = [self._cause(partition, detail).headers() for detail in details]
         places = rows.tolist()
-        messages = [batch.messages[row] for row in places]
         rejected = Rejected(
             offsets=batch.offsets[rows].tolist(),
             timestamps_ms=batch.timestamps_ms[rows].tolist(),
-            keys=keys_of(messages),
-            values=[batch.values[row] for row in places],
-            headers=headers_of_all(messages),
+            keys=batch.originals.keys(places),
+            values=batch.values.some(places),
+            headers=batch.originals.headers(places),
             causes=[causes[kind] for kind in kinds.tolist()],
         )
         partition.outbox.add_rejected(rejected)

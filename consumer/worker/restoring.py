@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from consumer.kafka.batch import runs_by_place
-from consumer.kafka.protocols import Message, RestoreReader
+from consumer.kafka.batch import Batch, Run
+from consumer.kafka.protocols import RestoreReader
 from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
 from consumer.state.checkpoint import Identity
@@ -111,7 +111,7 @@ class PartitionRestorer:
         """Advance for a time slice; return the partitions that are restored.
 
         Args:
-            patience_s: how long to wait for messages.
+            patience_s: how long to wait for records.
 
         Raises:
             ViewerConsumerError: state or offsets cannot be read.
@@ -121,12 +121,12 @@ class PartitionRestorer:
         restored = self._advance()
         end_s = self._clocks.monotonic_s() + SLICE_S
         while self.reading:
-            messages = self._reader.poll(BATCH, patience_s)
-            for topic, partition, group in runs_by_place(messages):
-                self._receive(topic, partition, group)
+            batch = self._reader.poll(BATCH, patience_s)
+            for run in batch.runs:
+                self._receive(batch, run)
             restored += self._advance()
-            self._flowing = bool(messages)
-            if not messages or self._clocks.monotonic_s() >= end_s:
+            self._flowing = len(batch) > 0
+            if not self._flowing or self._clocks.monotonic_s() >= end_s:
                 break
         return restored
 
@@ -139,14 +139,14 @@ class PartitionRestorer:
         """Close the reader."""
         self._reader.close(within_s)
 
-    def _receive(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
-        restore, _ = self._restores.get(partition, (None, 0.0))
+    def _receive(self, batch: Batch, run: Run) -> None:
+        restore, _ = self._restores.get(run.partition, (None, 0.0))
         if restore is None:
             return  # it has stopped since
         try:
-            restore.receive(topic, messages)
+            restore.receive(batch, run)
         except StateInconsistent as error:
-            self._stop(partition, error)
+            self._stop(run.partition, error)
 
     def _advance(self) -> list[PartitionTask]:
         restored = []

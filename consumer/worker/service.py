@@ -17,11 +17,12 @@ from consumer.intake.schemas.lookups import lookups_from
 from consumer.kafka.admin.growth import TopicGrowth
 from consumer.kafka.admin.topics import check_topics
 from consumer.kafka.clients import library_version
-from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
+from consumer.kafka.config import admin_config, producer_config, restore_config
 from consumer.kafka.deadline import CallTimedOutError, call_while
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.live_input import LiveInput
 from consumer.kafka.protocols import AssignmentHandler
+from consumer.kafka.readers import live_input
 from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.kafka.topic_watch import TopicWatch
@@ -191,8 +192,8 @@ class Service:
         )
 
 
-def _make_input(settings: Settings, timeouts: Timeouts, handler: AssignmentHandler) -> InputConsumer:
-    return InputConsumer(consumer_config(settings), settings.kafka.input_topic, handler, timeouts)
+def _make_input(settings: Settings, timeouts: Timeouts, handler: AssignmentHandler) -> LiveInput:
+    return live_input(settings, handler, timeouts)
 
 
 def _tune_garbage_collector() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from consumer.kafka.protocols import Message
+from consumer.kafka.record import Record
 from consumer.output.outbox import Outbox
 from consumer.state.checkpoint import RULES_VERSION
 from consumer.state.journal import Journal, Step
@@ -45,7 +45,7 @@ class PartitionTask:
     """The session counters already added to the metrics."""
     outbox: Outbox = field(default_factory=Outbox)
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    held: list[Message] = field(default_factory=list)
+    held: list[Record] = field(default_factory=list)
     """Read, but their schema is not available yet, or they are ahead of the clock; at most a batch or two."""
     waiting_reason: str = ""
     """Why they wait for a schema, for messages; empty while the look-up of their schema is only beginning."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from confluent_kafka import Consumer, TopicPartition
 
-from consumer.kafka.batch import batch_of
+from consumer.kafka.messages import batch_of
 from tests.bench.pinned import ANY_CPU
 from tests.bench.report import Goal, report_value, say
 from tests.bench.stage import Stage, stage
@@ -106,9 +106,9 @@ def _timestamps_ms(made: Stage) -> list[npt.NDArray[np.int64]]:
     left = sum(map(len, found))
     while left:
         batch = batch_of(reader.consume(1000, 1.0))
-        for number, begin, end in batch.runs:
+        for number, begin, end, _ in batch.runs:
             found[number][batch.offsets[begin:end]] = batch.timestamps_ms[begin:end]
-        left -= len(batch.values)
+        left -= len(batch)
     reader.close()
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from consumer.intake.intake import Intake
 from consumer.intake.schemas.cache import SchemaCache
+from consumer.runtime.joined import joined
 from consumer.settings.model import load_settings
 from consumer.settings.window_rules import window_rules
 from consumer.windows.events import EventColumns
@@ -36,9 +37,9 @@ def measure_phases(load: Load, batch: int, counting: str) -> PhaseCosts:
 
     def decode() -> None:
         for some in slices:
-            intake.decode(some, stamps[: len(some)], now_ms)
+            intake.decode(joined(some), stamps[: len(some)], now_ms)
 
-    columns = [_copied(intake.decode(some, stamps[: len(some)], now_ms).events) for some in slices]
+    columns = [_copied(intake.decode(joined(some), stamps[: len(some)], now_ms).events) for some in slices]
 
     def process_events() -> None:
         partition = PartitionWindows(window_rules(source.windows), (1, 2))
@@ -55,7 +56,7 @@ def state_bytes_per_stream(load: Load, counting: str) -> float:
     intake = Intake(source.input, SchemaCache(source.input))
     partition = PartitionWindows(window_rules(source.windows), (1, 2))
     for _, values, stamps in load.batches():
-        events = intake.decode(values, stamps, load.start_ms + load.duration_ms).events
+        events = intake.decode(joined(values), stamps, load.start_ms + load.duration_ms).events
         partition.apply(events, 0, len(values), np.arange(len(values)))
         partition.pop_closed()
     stats = partition.stats()

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
-from consumer.kafka.config import consumer_config, producer_config
+from consumer.kafka.config import live_config, producer_config
 from consumer.observe.logs import set_up_logs
 from consumer.observe.metrics import WorkerMetrics
 from consumer.output.dead_letter import Cause, Rejected
@@ -39,9 +39,10 @@ def _peak_mib() -> float:
 
 def read_and_discard(settings: Settings, events: int) -> None:
     """Run the client library alone, configured as the worker's, without what only a worker needs."""
-    config = {**consumer_config(settings), "auto.offset.reset": "earliest", "enable.partition.eof": False}
+    config = {**live_config(settings), "auto.offset.reset": "earliest", "enable.partition.eof": False}
     consumer = Consumer(config)
-    consumer.subscribe([settings.kafka.input_topic])
+    partitions = consumer.list_topics(settings.kafka.input_topic, 15).topics[settings.kafka.input_topic].partitions
+    consumer.assign([TopicPartition(settings.kafka.input_topic, number, 0) for number in partitions])
     seen = 0
     while seen < events:
         number = len(consumer.consume(1000, 0.1))

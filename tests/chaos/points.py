@@ -39,7 +39,7 @@ _TRANSACTION = "consumer.kafka.transaction"
 _WORKER = "consumer.worker.loop:Worker"
 
 POINTS: dict[str, Point] = {
-    "after_poll": Point("consumer.kafka.input_consumer:InputConsumer", "poll", with_result=True),
+    "after_poll": Point("consumer.kafka.live_input:LiveInput", "poll", with_result=True),
     "after_windows": Point("consumer.worker.processing:RecordProcessor", "_process_run"),
     "after_produce": Point(f"{_TRANSACTION}:TransactionOwner", "produce_all", linger_s=SEND_TIMEOUT_S),
     "before_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit", "before"),

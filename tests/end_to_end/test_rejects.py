@@ -5,7 +5,8 @@ import time
 import urllib.error
 import urllib.request
 
-from consumer.kafka.batch import UNREADABLE_HEADERS, headers_of
+from consumer.kafka.messages import headers_of
+from consumer.kafka.record import UNREADABLE_HEADERS
 from consumer.worker.circuit_breaker import LIMITS
 from tests.end_to_end.events import FRAME, encoded
 from tests.end_to_end.stage import Record, counted, running, stage

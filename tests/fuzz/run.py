@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from consumer.runtime.joined import joined
 from tests.fuzz.feeds import Feed, make_feed
 from tests.fuzz.judging import Wrong, judge_batch
 from tests.fuzz.mutations import mutated
@@ -69,5 +70,5 @@ def run_batch(feed: Feed, rng: random.Random, one_in: int) -> Counter[str]:
     values: list[bytes | None] = [mutated(record, feed.seeds, rng) for record in rng.choices(feed.seeds, k=BATCH)]
     values[rng.randrange(BATCH)] = None
     stamps = rng.choices(STAMPS, k=BATCH)
-    decoded = feed.intake.decode(values, stamps, CLOCK_MS)
+    decoded = feed.intake.decode(joined(values), stamps, CLOCK_MS)
     return judge_batch(feed, values, stamps, CLOCK_MS, decoded, one_in)

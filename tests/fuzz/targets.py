@@ -16,10 +16,12 @@ from consumer.intake.schemas.builtin import builtin_schema_text
 from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import decode_block
 from consumer.intake.vm.instructions import Program
+from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
 from tests.fuzz.feeds import Feed, make_feed
 from tests.fuzz.judging import judge_batch
 from tests.fuzz.run import CLOCK_MS
+from tests.intake.payloads import schema_headers
 
 CORPUS = Path(__file__).parent / "corpus"
 FEEDS = 16
@@ -29,7 +31,7 @@ def decoder(data: bytes) -> None:
     """Decode and judge: the first byte chooses one of some writer schemas, the rest is a payload of it."""
     feed = _feed(data[0] % FEEDS if data else 0)
     values: list[bytes | None] = [feed.head + data[1:]]
-    decoded = feed.intake.decode(values, [-1], CLOCK_MS)
+    decoded = feed.intake.decode(joined(values), [-1], CLOCK_MS)
     judge_batch(feed, values, [-1], CLOCK_MS, decoded)
 
 
@@ -61,7 +63,7 @@ def framing(data: bytes) -> None:
     header = rest[:17] if choice & 4 else None
     value = rest[17:] if choice & 4 else rest
     headers = None if header is None else [[("__value_schema_id", header)]]
-    decoded = intake.decode([value], [-1], CLOCK_MS, headers)
+    decoded = intake.decode(joined([value]), [-1], CLOCK_MS, schema_headers(headers))
     assert decoded.waiting == 1
     for row in decoded.rejects.tolist():
         assert decoded.explain(row).message

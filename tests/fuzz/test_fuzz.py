@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from consumer.intake.rejects import Reject
+from consumer.runtime.joined import joined
 from tests.fuzz.feeds import make_feed
 from tests.fuzz.judging import Wrong, judge_batch
 from tests.fuzz.run import CLOCK_MS, fuzz
@@ -29,7 +30,7 @@ def test_a_wrong_column_is_found(tmp_path: Path, column: str) -> None:
     feed = make_feed(random.Random(2), tmp_path)
     values: list[bytes | None] = list(feed.seeds)
     stamps = [-1] * len(values)
-    decoded = feed.intake.decode(values, stamps, CLOCK_MS)
+    decoded = feed.intake.decode(joined(values), stamps, CLOCK_MS)
     assert judge_batch(feed, values, stamps, CLOCK_MS, decoded)[""] > 0
     taken = decoded.events.reject.tolist().index(0)
     getattr(decoded.events, column)[taken] += 1

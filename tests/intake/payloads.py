@@ -1,6 +1,11 @@
 """Payloads of our own schema, written by hand, byte by byte."""
 
 import struct
+from collections.abc import Sequence
+
+from consumer.intake.framing import SCHEMA_HEADER
+from consumer.kafka.batch import first_header
+from consumer.runtime.joined import Joined, joined
 
 NO_CLOCK_MS = 2**60
 """A wall clock so far ahead that no event is in the future."""
@@ -45,3 +50,8 @@ def buffer(duration_ms: int, timestamp_ms: int = 1_000) -> bytes:
 
 def confluent(payload: bytes, schema_id: int = 1) -> bytes:
     return b"\0" + schema_id.to_bytes(4, "big") + payload
+
+
+def schema_headers(headers: Sequence[Sequence[tuple[str, bytes | None]] | None] | None) -> Joined | None:
+    """Return what records with such headers hand to an intake."""
+    return None if headers is None else joined([first_header(each or (), SCHEMA_HEADER) for each in headers])

@@ -13,8 +13,9 @@ from consumer.intake.compiler.schema_json import parse_schema_text
 from consumer.intake.intake import Intake
 from consumer.intake.schemas.builtin import builtin_schema_text, load_builtin_schema
 from consumer.intake.schemas.cache import SchemaCache
+from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings, load_settings
-from tests.intake.payloads import NO_CLOCK_MS, confluent, join
+from tests.intake.payloads import NO_CLOCK_MS, confluent, join, schema_headers
 from tests.intake.reference import Event, encode, row
 from tests.intake.schemas.in_place import intake_in_place
 from tests.intake.schemas.registry_server import RegistryServer
@@ -36,7 +37,7 @@ def intake(**settings: Any) -> Intake:
 
 
 def events(one: Intake, values: list[bytes | None], headers: Any = None) -> list[Event]:
-    decoded = one.decode(values, np.full(len(values), -1), NO_CLOCK_MS, headers)
+    decoded = one.decode(joined(values), np.full(len(values), -1), NO_CLOCK_MS, schema_headers(headers))
     assert decoded.waiting == len(values)
     return [row(decoded.events, i) for i in range(len(values))]
 
@@ -102,7 +103,7 @@ def test_single_object_records_name_schemas_by_fingerprint(schema_files: list[st
         Event(reject="unknown_schema"),
         *[Event(reject="bad_framing")] * 3,
     ]
-    decoded = one.decode([single_object(join(), INT_FINGERPRINT)], [-1], NO_CLOCK_MS)
+    decoded = one.decode(joined([single_object(join(), INT_FINGERPRINT)]), [-1], NO_CLOCK_MS)
     assert decoded.explain(0).schema == f"fingerprint {int.from_bytes(INT_FINGERPRINT, 'little'):016x}"
 
 
@@ -113,7 +114,7 @@ def test_raw_records_are_the_payload_alone(schema_files: list[str]) -> None:
         Event(reject="truncated"),
         Event(reject="null_value"),
     ]
-    assert one.decode([b""], [-1], 0).explain(0).schema == ""
+    assert one.decode(joined([b""]), [-1], 0).explain(0).schema == ""
 
 
 KINDS_AND_VALUES = [
@@ -196,6 +197,8 @@ def test_headers_name_schemas_by_guid_or_id(schema_files: list[str], registry: R
 
 def test_a_dead_letter_names_the_guid(registry: RegistryServer) -> None:
     one = intake(schema_registry_url=registry.url, unknown_schema_wait_ms=0)
-    decoded = one.decode([join()], [-1], NO_CLOCK_MS, [[("__value_schema_id", b"\1" + GUID.bytes)]])
+    decoded = one.decode(
+        joined([join()]), [-1], NO_CLOCK_MS, schema_headers([[("__value_schema_id", b"\1" + GUID.bytes)]])
+    )
     assert decoded.explain(0).schema == f"guid {GUID}"
     assert decoded.explain(0).reason.label == "unknown_schema"

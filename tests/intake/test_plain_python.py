@@ -13,6 +13,7 @@ from consumer.intake.compiler.schema_json import parse_schema_json
 from consumer.intake.intake import Intake
 from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import decode_block
+from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
 from tests.intake.payloads import confluent, join
 from tests.intake.reference import encode, row
@@ -54,7 +55,7 @@ def clamped(seed: int) -> list[str]:
     source = InputSettings()
     found = []
     for clamps in (True, False):
-        decoded = Intake(source, SchemaCache(source)).decode(values, stamps, clock_ms, clamps=clamps)
+        decoded = Intake(source, SchemaCache(source)).decode(joined(values), stamps, clock_ms, clamps=clamps)
         events = decoded.events
         rows = [(row(events, i), 0 if events.reject[i] else int(events.clamped_ms[i])) for i in range(len(values))]
         found += [repr((*each, int(code))) for each, code in zip(rows, decoded.clock, strict=True)]

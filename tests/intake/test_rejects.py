@@ -20,6 +20,7 @@ from consumer.intake.rejects import Reject
 from consumer.intake.schemas.builtin import builtin_schema_text
 from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import decode_block
+from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
 from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
 from tests.intake.payloads import NO_CLOCK_MS, bitrate, buffer, confluent, double, join, leave, number, text
@@ -71,7 +72,7 @@ def only(decoded: Decoded) -> Event:
 
 
 def decode(one: bytes | None, *, kafka_ms: int = -1, clock_ms: int = NO_CLOCK_MS, **settings: Any) -> Event:
-    return only(intake(**settings).decode([one], [kafka_ms], clock_ms))
+    return only(intake(**settings).decode(joined([one]), [kafka_ms], clock_ms))
 
 
 def test_events_of_every_kind_are_accepted() -> None:
@@ -79,7 +80,7 @@ def test_events_of_every_kind_are_accepted() -> None:
         confluent(one)
         for one in (join("Zürich", "v1"), leave(), bitrate(0), bitrate(2**41), buffer(0), buffer(2**32 - 1))
     ]
-    decoded = intake().decode(values, np.full(6, -1), NO_CLOCK_MS)
+    decoded = intake().decode(joined(values), np.full(6, -1), NO_CLOCK_MS)
     assert decoded.waiting == 6
     assert len(decoded.rejects) == decoded.ignored == 0
     assert [row(decoded.events, i) for i in range(6)] == [
@@ -183,18 +184,18 @@ def test_the_clock_of_this_machine_changes_no_column() -> None:
 def test_records_are_compared_with_the_clock_by_their_kafka_timestamp_else_by_their_event(
     kafka_ms: int, clock_ms: int, code: int
 ) -> None:
-    decoded = intake().decode([confluent(join(timestamp_ms=70_000))], [kafka_ms], clock_ms)
+    decoded = intake().decode(joined([confluent(join(timestamp_ms=70_000))]), [kafka_ms], clock_ms)
     assert (decoded.clock.tolist(), decoded.ahead) == ([code], int(code == AHEAD))
 
 
 def test_a_record_without_any_time_says_nothing_about_the_clock() -> None:
-    assert intake().decode([b"", b""], [-1, 10**12], 0).clock.tolist() == [UNDECIDED, AHEAD]
+    assert intake().decode(joined([b"", b""]), [-1, 10**12], 0).clock.tolist() == [UNDECIDED, AHEAD]
 
 
 def test_without_clamping_an_event_keeps_its_time() -> None:
     record = confluent(join(timestamp_ms=70_000))
     for kafka_ms, reject in ((69_999, ""), (10_000, ""), (9_999, "future")):
-        decoded = intake().decode([record], [kafka_ms], NO_CLOCK_MS, clamps=False)
+        decoded = intake().decode(joined([record]), [kafka_ms], NO_CLOCK_MS, clamps=False)
         assert only(decoded) == (Event(reject=reject) if reject else Event("s", "v", 70_000))
         assert reject or decoded.events.clamped_ms[0] == 0
 
@@ -252,7 +253,7 @@ def test_extreme_kafka_timestamps_are_compared_without_overflow() -> None:
     ],
 )
 def test_a_flat_schema_reaches_each_reason(flat: FlatIntake, record: bytes, expected: Event) -> None:
-    assert only(flat().decode([record], [-1], NO_CLOCK_MS)) == expected
+    assert only(flat().decode(joined([record]), [-1], NO_CLOCK_MS)) == expected
 
 
 def test_an_ignored_event_type_is_counted_and_not_rejected(flat: FlatIntake) -> None:
@@ -261,7 +262,7 @@ def test_an_ignored_event_type_is_counted_and_not_rejected(flat: FlatIntake) -> 
         flat_record(SOME + text("dance"), NULL, NULL),
         flat_record(SOME + text("join"), SOME + number(1), NULL),
     ]
-    decoded = flat(events={"ignore": "ping"}).decode(values, [-1] * 3, NO_CLOCK_MS)
+    decoded = flat(events={"ignore": "ping"}).decode(joined(values), [-1] * 3, NO_CLOCK_MS)
     assert decoded.ignored == 1
     assert decoded.rejects.tolist() == [1]
     assert [row(decoded.events, i).reject for i in range(3)] == ["ignored", "unknown_event_type", ""]
@@ -270,12 +271,14 @@ def test_an_ignored_event_type_is_counted_and_not_rejected(flat: FlatIntake) -> 
 def test_a_record_of_an_ignored_type_must_still_be_complete(flat: FlatIntake) -> None:
     record = flat_record(SOME + text("ping"), NULL, NULL)
     ignoring = flat(events={"ignore": "ping"})
-    assert only(ignoring.decode([record[:-1]], [-1], 0)).reject == "truncated"
-    assert only(ignoring.decode([record + b"\0"], [-1], 0)).reject == "trailing_bytes"
+    assert only(ignoring.decode(joined([record[:-1]]), [-1], 0)).reject == "truncated"
+    assert only(ignoring.decode(joined([record + b"\0"]), [-1], 0)).reject == "trailing_bytes"
 
 
 def test_a_reject_has_an_explanation() -> None:
-    decoded = intake().decode([confluent(join()), None, confluent(join(), 7), confluent(join(""))], [-1] * 4, 10**6)
+    decoded = intake().decode(
+        joined([confluent(join()), None, confluent(join(), 7), confluent(join(""))]), [-1] * 4, 10**6
+    )
     assert decoded.rejects.tolist() == [1, 2, 3]
     details = [decoded.explain(i) for i in decoded.rejects.tolist()]
     assert [one.reason for one in details] == [Reject.NULL_VALUE, Reject.UNKNOWN_SCHEMA, Reject.EMPTY_ID]
@@ -288,7 +291,7 @@ REJECTS = (None, b"\1", confluent(join(), 7), confluent(join(), 8), confluent(jo
 
 @given(st.lists(st.sampled_from(REJECTS), min_size=1))
 def test_rejects_of_one_kind_share_one_explanation(values: list[bytes | None]) -> None:
-    decoded = intake().decode(values, [-1] * len(values), 10**6)
+    decoded = intake().decode(joined(values), [-1] * len(values), 10**6)
     explained = [decoded.explain(row) for row in range(len(values))]
     one_of_each, kinds = decoded.kinds(decoded.rejects)
     assert [decoded.explain(row) for row in one_of_each[kinds].tolist()] == explained
@@ -297,14 +300,16 @@ def test_rejects_of_one_kind_share_one_explanation(values: list[bytes | None]) -
 
 
 def test_an_empty_batch_is_accepted() -> None:
-    decoded = intake().decode([], [], 0)
+    decoded = intake().decode(joined([]), [], 0)
     assert decoded.waiting == decoded.ignored == len(decoded.rejects) == len(decoded.events.reject) == 0
 
 
 def test_batches_of_any_size_reuse_the_same_columns() -> None:
     one = intake()
     for size in (1, 5_000, 3, 20_000, 0, 7):
-        decoded = one.decode([confluent(join(timestamp_ms=i)) for i in range(size)], np.full(size, -1), NO_CLOCK_MS)
+        decoded = one.decode(
+            joined([confluent(join(timestamp_ms=i)) for i in range(size)]), np.full(size, -1), NO_CLOCK_MS
+        )
         assert decoded.events.timestamp_ms.tolist() == list(range(size))
         assert not decoded.events.reject.any()
 
@@ -326,7 +331,7 @@ def test_text_of_binary_uuids_is_stored_after_the_batch(tmp_path: Path) -> None:
     for size in (3, 1, 2_000):
         ids = [UUID(int=2**100 * i) for i in range(size)]
         values: list[bytes | None] = [i.bytes + number(7) + text("s") + text("join") for i in ids]
-        decoded = one.decode(values, np.full(size, -1), NO_CLOCK_MS)
+        decoded = one.decode(joined(values), np.full(size, -1), NO_CLOCK_MS)
         assert [row(decoded.events, i) for i in range(size)] == [Event("s", str(i), 7) for i in ids]
 
 
@@ -353,7 +358,7 @@ def test_clamping_in_compiled_code_is_that_of_plain_python(
 ) -> None:
     values = [confluent(join(timestamp_ms=timestamp_ms)) for timestamp_ms, _ in times]
     stamps = [stamp for _, stamp in times]
-    decoded = intake(max_future_ms=max_future_ms).decode(values, stamps, 0, clamps=clamps)
+    decoded = intake(max_future_ms=max_future_ms).decode(joined(values), stamps, 0, clamps=clamps)
     for i, (timestamp_ms, stamp) in enumerate(times):
         taken_ms = timestamp_ms if stamp == -1 or not clamps else min(timestamp_ms, stamp)
         if stamp != -1 and timestamp_ms > stamp + max_future_ms:

@@ -1,6 +1,7 @@
 """Fixtures with which the contract suites run on the fake and on real Kafka."""
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -14,9 +15,21 @@ def kafka_stage(bootstrap_servers: str) -> Iterator[KafkaStage]:
     stage.close()
 
 
-@pytest.fixture(params=["fake", "kafka"])
+@pytest.fixture
+def without_c_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers go through the Python binding."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError("this librdkafka has no rd_kafka_new")
+
+    monkeypatch.setattr("consumer.kafka.readers.ColumnReader", refuse)
+
+
+@pytest.fixture(params=["fake", "kafka", "kafka by messages"])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     if request.param == "fake":
         yield FakeStage()
     else:
+        if request.param == "kafka by messages":
+            request.getfixturevalue("without_c_functions")
         yield request.getfixturevalue("kafka_stage")

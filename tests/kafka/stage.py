@@ -6,9 +6,9 @@ from typing import Any, Protocol
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
+from consumer.kafka.config import admin_config, producer_config, restore_config
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.live_input import LiveInput
 from consumer.kafka.protocols import (
     AssignmentHandler,
     EndQuery,
@@ -18,6 +18,7 @@ from consumer.kafka.protocols import (
     RestoreReader,
     Transactions,
 )
+from consumer.kafka.readers import live_input
 from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings.model import KafkaSettings, Settings
@@ -101,7 +102,7 @@ def read(member: PartitionReader[Any], count: int) -> list[tuple[int, int, bytes
 
     def enough() -> bool:
         batch = member.poll(100, 0.05)
-        records.extend((each.partition() or 0, each.offset() or 0, each.value() or b"") for each in batch)
+        records.extend((each.partition, each.offset, each.value or b"") for each in batch.records(0, len(batch)))
         return len(records) >= count
 
     until(enough, f"{count} records are read")
@@ -205,8 +206,10 @@ class KafkaStage:
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})  # named, as it has to outlive its answer
         admin.delete_records([place])[place].result(15)
 
-    def input(self, handler: AssignmentHandler, client: Mapping[str, str | int] | None = None) -> InputConsumer:
-        member = InputConsumer({**consumer_config(self.settings()), **(client or {})}, self.topic, handler)
+    def input(self, handler: AssignmentHandler, client: Mapping[str, str | int] | None = None) -> LiveInput:
+        settings = self.settings()
+        kafka = settings.kafka.model_copy(update={"client": {**settings.kafka.client, **(client or {})}})
+        member = live_input(settings.model_copy(update={"kafka": kafka}), handler)
         self._ends.append(member.close)
         member.subscribe()
         return member

@@ -7,8 +7,10 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.kafka.batch import UNREADABLE_HEADERS, batch_of, headers_of, headers_of_all, runs_by_place
+from consumer.kafka.batch import Batch, batch_of_records
 from consumer.kafka.embedded import EmbeddedBroker
+from consumer.kafka.messages import batch_of, headers_of, headers_of_all
+from consumer.kafka.record import UNREADABLE_HEADERS, Record
 from tests.support.raw_records import write_with_header
 from tests.support.topics import unique
 
@@ -33,10 +35,22 @@ def batches(draw: st.DrawFn) -> list[Message]:
 @given(batches())
 def test_the_columns_equal_the_messages(messages: list[Message]) -> None:
     batch = batch_of(messages)
-    assert batch.values == [message.value() for message in messages]
+    check_columns(batch, messages)
+    records = batch.records(0, len(batch))
+    assert records == [
+        Record(each.partition() or 0, each.offset() or 0, each.timestamp()[1], each.key(), each.value(), [("h", b"x")])
+        for each in messages
+    ]
+    check_columns(batch_of_records(records), messages)
+
+
+def check_columns(batch: Batch, messages: list[Message]) -> None:
+    assert len(batch) == len(messages)
+    assert batch.values.some(range(len(batch))) == [message.value() for message in messages]
     assert batch.offsets.tolist() == [message.offset() for message in messages]
     assert batch.timestamps_ms.tolist() == [message.timestamp()[1] for message in messages]
-    assert batch.headers() == [[("h", b"x")]] * len(messages)
+    assert batch.header("h").some(range(len(batch))) == [b"x"] * len(messages)
+    assert batch.header("other").some(range(len(batch))) == [None] * len(messages)
     cut = [(partition, len(list(some))) for partition, some in groupby(messages, Message.partition)]
     assert [(run.partition, run.end - run.begin) for run in batch.runs] == cut
     assert [run.begin for run in batch.runs] == [0, *[run.end for run in batch.runs[:-1]]][: len(cut)]
@@ -86,13 +100,23 @@ def test_readable_headers_are_kept_beside_unreadable_ones() -> None:
 
 
 @given(batches(), st.data())
-def test_runs_by_partition_are_split_where_the_partition_changes(messages: list[Message], data: st.DataObject) -> None:
+def test_runs_are_split_where_topic_or_partition_changes_and_each_is_a_batch(
+    messages: list[Message], data: st.DataObject
+) -> None:
     """Two topics alternate, run by run, so that the same partition comes back."""
     topics = data.draw(st.lists(st.sampled_from("tu"), min_size=len(messages), max_size=len(messages)))
     moved = [
-        Message(topic, message.partition(), message.offset(), None, b"", None, None, (0, -1))
-        for topic, message in zip(topics, messages, strict=True)
+        Message(
+            topic, message.partition(), message.offset(), b"k%d" % i, message.value(), [("h", b"%d" % i)], None, (0, -1)
+        )
+        for i, (topic, message) in enumerate(zip(topics, messages, strict=True))
     ]
-    runs = [(topic, partition, list(run)) for topic, partition, run in runs_by_place(moved)]
-    by_place = groupby(moved, lambda message: (message.topic(), message.partition()))
-    assert runs == [(*place, list(run)) for place, run in by_place]
+    batch = batch_of(moved)
+    by_place = [(place, list(run)) for place, run in groupby(moved, lambda each: (each.topic(), each.partition()))]
+    assert [(run.topic, run.partition) for run in batch.runs] == [place for place, _ in by_place]
+    for run, (_, originals) in zip(batch.runs, by_place, strict=True):
+        part = batch.part(run)
+        assert part.records(0, len(part)) == batch.records(run.begin, run.end)
+        assert part.keys_and_values(part.runs[0]) == [(each.key(), each.value()) for each in originals]
+        assert part.header("h").some(range(len(part))) == [each.headers()[0][1] for each in originals]  # type: ignore[index]  # they have one
+        assert part.offsets.tolist() == [each.offset() for each in originals]

@@ -34,7 +34,8 @@ class Watched:
             "topics": {"events": {"partitions": {"0": partition(), "-1": partition()} | (partitions or {})}},
             "cgrp": {"state": "up", "join_state": join_state},
         }
-        self.watch.record_statistics(json.dumps(text))
+        self.watch.member.record_statistics(json.dumps({**text, "topics": {}}))
+        self.watch.reader.record_statistics(json.dumps({**text, "cgrp": {}}))
 
 
 def broker(
@@ -83,8 +84,8 @@ def test_a_broker_that_owes_nothing_does_not_hide_one_that_does(watched: Watched
 
 
 def test_where_nobody_is_connected_the_last_error_is_the_reason(watched: Watched) -> None:
-    watched.watch.record_error(KafkaError(KafkaError._TRANSPORT, "b1:9092: connection refused"))
-    watched.watch.record_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down"))
+    watched.watch.reader.record_error(KafkaError(KafkaError._TRANSPORT, "b1:9092: connection refused"))
+    watched.watch.reader.record_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down"))
     watched.now_s += 9.0
     watched.statistics(broker(state="DOWN"))
     assert watched.watch.silence() == (
@@ -132,7 +133,7 @@ def test_an_end_is_known_while_its_leader_answers(watched: Watched) -> None:
 def test_an_end_is_unknown_from_a_broken_connection_until_it_has_been_back_for_a_fetch(watched: Watched) -> None:
     watched.statistics()
     watched.now_s += 1.0
-    watched.watch.record_error(KafkaError(KafkaError._TRANSPORT, "disconnected"))
+    watched.watch.reader.record_error(KafkaError(KafkaError._TRANSPORT, "disconnected"))
     assert not watched.watch.is_fresh(0)
     watched.now_s += 1.0
     watched.statistics(broker(age_s=0.5))

@@ -8,12 +8,15 @@ from consumer.errors import UsageError
 from consumer.kafka.clients import LastClientError, make_admin, make_consumer, make_producer
 from consumer.kafka.config import (
     admin_config,
-    consumer_config,
+    live_config,
+    member_config,
     plain_producer_config,
     producer_config,
     redact,
+    restore_config,
     transactional_id,
 )
+from consumer.kafka.readers import make_reader
 from consumer.runtime.secret import HIDDEN
 from consumer.settings.model import CommitSettings, KafkaSettings, Settings
 
@@ -27,13 +30,21 @@ def settings(interval_ms: int = 100, **client: str | float | bool) -> Settings:
 
 
 def test_the_consumer_reads_committed_records_and_commits_nothing_by_itself() -> None:
-    config = consumer_config(settings())
-    assert config["isolation.level"] == "read_committed"
-    assert config["enable.auto.commit"] is False
-    assert config["enable.auto.offset.store"] is False
-    assert config["auto.offset.reset"] == "error"
-    assert config["partition.assignment.strategy"] == "cooperative-sticky"
-    assert config["group.id"] == "group"
+    for config in (member_config(settings()), live_config(settings()), restore_config(settings())):
+        assert config["isolation.level"] == "read_committed"
+        assert config["enable.auto.commit"] is False
+        assert config["enable.auto.offset.store"] is False
+        assert config["auto.offset.reset"] == "error"
+        assert config["group.id"] == "group"
+    assert member_config(settings())["partition.assignment.strategy"] == "cooperative-sticky"
+
+
+def test_readers_have_nothing_of_a_member() -> None:
+    given = settings(group_instance_id="one", session_timeout_ms=60_000, fetch_min_bytes=2)
+    for config in (live_config(given), restore_config(given)):
+        assert {"group.instance.id", "session.timeout.ms", "partition.assignment.strategy"}.isdisjoint(config)
+        assert config["fetch.min.bytes"] == 2
+        assert config["client.id"] != member_config(given)["client.id"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +71,9 @@ def test_the_consumer_reads_committed_records_and_commits_nothing_by_itself() ->
 def test_settings_that_would_break_exactly_once_are_refused_with_the_reason(key: str, value: str | int) -> None:
     given = Settings(kafka=KafkaSettings(client={key: value}))
     with pytest.raises(UsageError, match=rf"^kafka\.client\.{key}: .{{20,}}"):
-        consumer_config(given)
+        live_config(given)
+    with pytest.raises(UsageError, match=rf"^kafka\.client\.{key}: "):
+        member_config(given)
     with pytest.raises(UsageError, match=rf"^kafka\.client\.{key}: "):
         producer_config(given, "process")
     with pytest.raises(UsageError, match=rf"^kafka\.client\.{key}: "):
@@ -73,13 +86,13 @@ def test_settings_that_would_break_exactly_once_are_refused_with_the_reason(key:
 )
 def test_setting_a_key_to_the_value_it_has_anyway_is_accepted(key: str, value: str | int) -> None:
     given = Settings(kafka=KafkaSettings(client={key: value}))
-    assert consumer_config(given)["isolation.level"] == "read_committed"
+    assert live_config(given)["isolation.level"] == "read_committed"
     assert producer_config(given, "process")["acks"] == "all"
 
 
 def test_all_refusals_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as refused:
-        consumer_config(settings(acks=1, isolation_level="read_uncommitted", transaction_timeout_ms=60_000))
+        member_config(settings(acks=1, isolation_level="read_uncommitted", transaction_timeout_ms=60_000))
     assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
         "kafka.client.acks",
         "kafka.client.isolation.level",
@@ -125,7 +138,7 @@ def test_the_producer_uses_the_smallest_limit_of_all_topics() -> None:
 
 def test_each_key_goes_to_the_clients_that_know_it() -> None:
     given = settings(session_timeout_ms=60_000, linger_ms=1, security_protocol="ssl", retries=7)
-    consumer, producer = consumer_config(given), producer_config(given, "process")
+    consumer, producer = member_config(given), producer_config(given, "process")
     admin, plain = admin_config(given.kafka), plain_producer_config(given.kafka)
     assert ("session.timeout.ms" in consumer, "session.timeout.ms" in producer) == (True, False)
     assert ("retries" in consumer, producer["retries"], plain["linger.ms"]) == (False, 7, 1)
@@ -142,7 +155,8 @@ def test_keys_are_placed_as_by_java_clients_unless_configured_otherwise() -> Non
 def test_librdkafka_accepts_the_configuration_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     given = settings(session_timeout_ms=60_000, retries=7, fetch_min_bytes=2, group_instance_id="a", check_crcs=True)
     words = LastClientError()
-    consumer = make_consumer(consumer_config(given), words)
+    consumer = make_consumer(member_config(given), words)
+    readers = [make_reader(config(given), words) for config in (live_config, restore_config)]
     producer = make_producer(producer_config(given, "process"), words, lambda _error, _message: None)
     plain = make_producer(plain_producer_config(given.kafka), words, lambda _error, _message: None)
     admin = make_admin(admin_config(given.kafka), words)
@@ -150,6 +164,9 @@ def test_librdkafka_accepts_the_configuration_without_a_warning(caplog: pytest.L
         client.poll(0)
     consumer.poll(0)
     consumer.close()
+    for reader in readers:
+        reader.poll(1, 0.0)
+        reader.close()
     assert [record.getMessage() for record in caplog.records if "CONFWARN" in record.getMessage()] == []
 
 
@@ -163,7 +180,12 @@ def test_librdkafka_accepts_the_configuration_without_a_warning(caplog: pytest.L
 )
 def test_a_key_that_librdkafka_refuses_is_a_usage_error_with_its_name(client: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=r"^kafka\.client: ") as refused:
-        make_consumer(consumer_config(settings(**client)), LastClientError())
+        make_consumer(member_config(settings(**client)), LastClientError())
+    assert message in str(refused.value)
+    if "session" in str(client):
+        return  # readers are not given it
+    with pytest.raises(UsageError, match=r"^kafka\.client: ") as refused:
+        make_reader(live_config(settings(**client)), LastClientError())
     assert message in str(refused.value)
 
 

@@ -1,14 +1,16 @@
 """The embedded broker as the demo uses it: with other clients, over TCP."""
 
+from typing import NoReturn
+
 import pytest
-from confluent_kafka import Message
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.input_topic import ensure_input_topic
 from consumer.kafka.admin.topics import check_topics
-from consumer.kafka.config import consumer_config, plain_producer_config, producer_config
+from consumer.kafka.config import plain_producer_config, producer_config
 from consumer.kafka.embedded import EMBEDDED_PARTITIONS, EmbeddedBroker, EventProducer
-from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.readers import live_input
+from consumer.kafka.record import Record
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings.model import KafkaSettings, Settings
 from tests.kafka.stage import OutcomeLog
@@ -17,10 +19,14 @@ from tests.support.topics import create_topic, delete_topics, read_committed, un
 from tests.support.waiting import until
 
 
+def without_functions() -> NoReturn:
+    raise OSError("no C functions")
+
+
 @pytest.mark.parametrize("way", ["its functions", "the binding"])
 def test_events_and_transactions_go_over_tcp(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     if way == "the binding":
-        monkeypatch.setattr("consumer.kafka.embedded.find_library", lambda: None)
+        monkeypatch.setattr("consumer.kafka.embedded.MockCluster", without_functions)
     kafka = KafkaSettings()
     names = (kafka.input_topic, kafka.output_topic, kafka.dead_letter_topic, kafka.state_topic)
     with EmbeddedBroker(names) as broker:
@@ -35,19 +41,20 @@ def test_events_and_transactions_go_over_tcp(monkeypatch: pytest.MonkeyPatch, wa
         assert events.flush() == 0
 
         handler = RecordingHandler()
-        member = InputConsumer(consumer_config(settings), kafka.input_topic, handler)
+        member = live_input(settings, handler)
         member.subscribe()
         until(lambda: (member.poll(1, 0.1), len(member.assignment) == EMBEDDED_PARTITIONS)[1], "all are assigned")
         for partition in member.assignment:
             member.begin(partition, 0)
-        read: list[Message] = []
+        read: list[Record] = []
 
         def all_are_read() -> bool:
-            read.extend(member.poll(1_000, 0.1))
+            batch = member.poll(1_000, 0.1)
+            read.extend(batch.records(0, len(batch)))
             return len(read) >= 3_000
 
         until(all_are_read, "all events are read")
-        assert sorted((each.value() or b"", each.timestamp()[1]) for each in read) == sorted(
+        assert sorted((each.value or b"", each.timestamp_ms) for each in read) == sorted(
             (b"event %d" % number, 1_000 + number) for number in range(3_000)
         )
 

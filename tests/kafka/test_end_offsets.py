@@ -9,7 +9,7 @@ import pytest
 
 from consumer.kafka.config import admin_config
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.mock_cluster import MockCluster, find_library
+from consumer.kafka.mock_cluster import MockCluster
 from consumer.settings.model import KafkaSettings
 from tests.kafka.stage import KafkaStage
 from tests.kafka.test_end_query_contract import answer
@@ -90,10 +90,7 @@ def test_an_answer_that_is_collected_too_late_is_discarded(kafka_stage: KafkaSta
 
 @pytest.fixture
 def two_brokers() -> Iterator[MockCluster]:
-    library = find_library()
-    if library is None:
-        pytest.skip("the binding was built against a librdkafka of the system's")
-    cluster = MockCluster(library, brokers=2)
+    cluster = MockCluster(brokers=2)
     yield cluster
     cluster.close()
 

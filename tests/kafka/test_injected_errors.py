@@ -15,7 +15,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.config import producer_config
 from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.failure_budget import FENCE_WINDOW_S, FENCES_ALLOWED
-from consumer.kafka.mock_cluster import MockCluster, find_library
+from consumer.kafka.mock_cluster import MockCluster
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings.model import KafkaSettings, Settings
 from tests.kafka.stage import OutcomeLog
@@ -60,10 +60,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def built() -> Iterator[Stage]:
-    library = find_library()
-    if library is None:
-        pytest.skip("the binding was built against a librdkafka of the system's")
-    cluster = MockCluster(library)
+    cluster = MockCluster()
     stage = Stage(cluster)
     yield stage
     stage.owner.close()

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from consumer.kafka import input_consumer
-from consumer.kafka.config import consumer_config
-from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka import group_member
+from consumer.kafka.config import member_config
+from consumer.kafka.group_member import GroupMember
 from consumer.settings.model import Settings
 from tests.support.fakes import RecordingHandler
 
@@ -27,7 +27,7 @@ class WithoutGroup:
 class Hanging:
     """A client whose close hangs, and then calls rebalance callbacks."""
 
-    def __init__(self, member: InputConsumer) -> None:
+    def __init__(self, member: GroupMember) -> None:
         self._member = member
         self.release = threading.Event()
         self.closed = threading.Event()
@@ -35,8 +35,7 @@ class Hanging:
     def consumer_group_metadata(self) -> bytes:
         return b"of a member"
 
-    def consume(self, _messages: int, _timeout_s: float) -> list[Message]:
-        return []
+    def poll(self, _timeout_s: float) -> None: ...
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         assert partitions
@@ -62,11 +61,11 @@ def test_no_handler_runs_in_the_thread_that_closes(monkeypatch: pytest.MonkeyPat
             super().on_revoked(partitions)
 
     handler = RecordingThreads()
-    made = InputConsumer(consumer_config(Settings()), "events", handler)
+    made = GroupMember(member_config(Settings()), "events", handler)
     client = Hanging(made)
     monkeypatch.setattr(made, "_consumer", client)
-    monkeypatch.setattr(input_consumer, "_of_a_member", lambda metadata: metadata)
-    made._owned[0] = 1
+    monkeypatch.setattr(group_member, "_of_a_member", lambda metadata: metadata)
+    made._owned.add(0)
     made._metadata = b"of a member"
     assert made.close(0.05) is False
     assert handler.heard == [("revoked", (0,))]
@@ -79,8 +78,8 @@ def test_no_handler_runs_in_the_thread_that_closes(monkeypatch: pytest.MonkeyPat
 
 def test_partitions_revoked_after_the_group_was_left_are_lost() -> None:
     handler = RecordingHandler()
-    made: Any = InputConsumer(consumer_config(Settings()), "events", handler)
-    made._owned.update({0: 1, 1: 1})
+    made: Any = GroupMember(member_config(Settings()), "events", handler)
+    made._owned.update((0, 1))
     # An exception here would leave close() as an interpreter error with a traceback.
     made._on_revoke(WithoutGroup(), [TopicPartition("events", 0), TopicPartition("events", 1)])
     assert handler.heard == [("lost", (0, 1))]

@@ -1,13 +1,17 @@
-"""Messages of an assignment that is over are dropped by its number, on a scripted client and on the fake."""
+"""What was fetched under an assignment that is over is dropped, on scripted clients and on the fake."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from consumer.kafka.config import consumer_config
-from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.batch import Batch
+from consumer.kafka.brokers import BrokerWatch
+from consumer.kafka.config import member_config
+from consumer.kafka.group_member import GroupMember
+from consumer.kafka.live_input import LiveInput, ReadingHandler
+from consumer.kafka.message_reader import MessageReader
 from consumer.kafka.protocols import Input
 from consumer.settings.model import Settings
 from tests.support.fakes import FakeCluster, FakeInputConsumer, RecordingHandler
@@ -20,8 +24,8 @@ def message(partition: int, offset: int, code: int | None = None) -> Message:
     return Message(topic=TOPIC, partition=partition, offset=offset, value=b"x", error=error)
 
 
-class ScriptedClient:
-    """Runs the callbacks of the next poll, and returns its messages, those of before included."""
+class ScriptedMember:
+    """Runs the callbacks of the next poll, then returns its messages."""
 
     def __init__(self) -> None:
         self.callbacks: list[tuple[str, tuple[int, ...]]] = []
@@ -31,12 +35,11 @@ class ScriptedClient:
     def subscribe(self, _topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.calls = {"assign": on_assign, "revoke": on_revoke, "lose": on_lost}
 
-    def consume(self, _most: int, _timeout_s: float) -> list[Message]:
+    def poll(self, _timeout_s: float) -> Message | None:
         callbacks, self.callbacks = self.callbacks, []
         for what, partitions in callbacks:
             self.calls[what](self, [TopicPartition(TOPIC, each) for each in partitions])
-        messages, self.messages = self.messages, []
-        return messages
+        return self.messages.pop(0) if self.messages else None
 
     def consumer_group_metadata(self) -> bytes:
         return b"CGMDv2:" + (1).to_bytes(4, "little") + b"group\0member\0\0"
@@ -47,27 +50,50 @@ class ScriptedClient:
 
     def pause(self, places: Iterable[TopicPartition]) -> None: ...
 
-    def resume(self, places: Iterable[TopicPartition]) -> None: ...
 
-    def seek(self, place: TopicPartition) -> None: ...
+class ScriptedFetches:
+    """Returns what was fetched of the partitions that are assigned; of others it is dropped, as by the library."""
+
+    def __init__(self) -> None:
+        self.fetched: list[Message] = []
+        self._assigned: set[int | None] = set()
+
+    def consume(self, _most: int, _timeout_s: float) -> list[Message]:
+        fetched, self.fetched = self.fetched, []
+        return fetched
+
+    def incremental_assign(self, places: Sequence[TopicPartition]) -> None:
+        (place,) = places
+        assert place.partition not in self._assigned
+        self._assigned.add(place.partition)
+
+    def incremental_unassign(self, places: Sequence[TopicPartition]) -> None:
+        (place,) = places
+        self._assigned.remove(place.partition)
+        self.fetched = [each for each in self.fetched if each.partition() != place.partition]
+
+    def close(self) -> None: ...
 
 
 class OnScript:
-    """The real `InputConsumer` over the scripted client."""
+    """The real `LiveInput` over scripted clients."""
 
     def __init__(self, handler: RecordingHandler) -> None:
-        made: Any = InputConsumer(consumer_config(Settings()), TOPIC, handler)
-        made._consumer.close()
-        self.client = made._consumer = ScriptedClient()
-        made.subscribe()
-        self.input: Input = made
+        self.fetches: Any = ScriptedFetches()
+        reader = MessageReader(cast("Consumer", self.fetches))
+        brokers = BrokerWatch("here:9092", TOPIC)
+        member: Any = GroupMember(member_config(Settings()), TOPIC, ReadingHandler(handler, reader, TOPIC), brokers)
+        member._consumer.close()
+        self.client = member._consumer = ScriptedMember()
+        self.input: Input = LiveInput(member, reader, brokers, TOPIC, "here:9092")
+        self.input.subscribe()
 
     def change(self, what: str, *partitions: int) -> None:
         """In the next poll."""
         self.client.callbacks.append((what, partitions))
 
     def fetched(self, partition: int, *offsets: int) -> None:
-        self.client.messages += [message(partition, offset) for offset in offsets]
+        self.fetches.fetched += [message(partition, offset) for offset in offsets]
 
 
 class OnFake:
@@ -94,14 +120,14 @@ def member(request: pytest.FixtureRequest, handler: RecordingHandler) -> OnScrip
     """It owns both partitions, and reads them from the start."""
     made: OnScript | OnFake = request.param(handler)
     made.change("assign", 0, 1)
-    assert made.input.poll(10, 0.0) == []
+    assert not len(made.input.poll(10, 0.0))
     for partition in (0, 1):
         made.input.begin(partition, 0)
     return made
 
 
-def places(messages: Sequence[Message]) -> list[tuple[int | None, int | None]]:
-    return [(each.partition(), each.offset()) for each in messages]
+def places(batch: Batch) -> list[tuple[int, int]]:
+    return [(each.partition, each.offset) for each in batch.records(0, len(batch))]
 
 
 @pytest.mark.parametrize("how", ["revoke", "lose"])
@@ -149,24 +175,26 @@ def test_ends_and_failures_of_an_assignment_that_is_over_are_dropped(handler: Re
     member.input.begin(0, 0)
     member.input.begin(1, 0)
     eof, gone = KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET
-    member.client.messages = [message(0, 7, eof), message(1, 3, gone), message(1, 9, eof)]
+    member.fetches.fetched = [message(0, 7, eof), message(1, 3, gone), message(1, 9, eof)]
     member.change("revoke", 0, 1)
     member.change("assign", 0, 1)
-    assert member.input.poll(10, 0.0) == []
+    assert not len(member.input.poll(10, 0.0))
     assert (member.input.last_seen_end(0), member.input.pop_failures()) == (0, {})
     member.input.begin(0, 0)
-    member.client.messages = [message(0, 8, eof)]
-    assert member.input.poll(10, 0.0) == []
+    member.fetches.fetched = [message(0, 8, eof)]
+    assert not len(member.input.poll(10, 0.0))
     assert member.input.last_seen_end(0) == 8
     member.change("revoke", 0)
     member.input.poll(10, 0.0)
     assert member.input.last_seen_end(0) == 0
 
 
-def test_an_error_that_concerns_no_partition_survives_a_rebalance(handler: RecordingHandler) -> None:
+def test_an_error_that_concerns_no_partition_stops_none(
+    handler: RecordingHandler, caplog: pytest.LogCaptureFixture
+) -> None:
     member: Any = OnScript(handler)
     member.change("assign", 0)
-    # A denied group is told with partition 0.
     member.client.messages = [message(0, 0, KafkaError._TRANSPORT)]
-    assert member.input.poll(10, 0.0) == []
-    assert member.input.transient_errors["_TRANSPORT"] == 1
+    assert not len(member.input.poll(10, 0.0))
+    assert member.input.pop_failures() == {}
+    assert "group viewer-consumer: " in caplog.text

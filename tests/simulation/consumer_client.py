@@ -1,14 +1,13 @@
-"""The client library's consumer as the real `InputConsumer` uses it: fetches, rebalance callbacks, heartbeats."""
+"""The client library's consumer as the real `GroupMember` uses it: rebalance callbacks and heartbeats, no fetches."""
 
 import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from tests.simulation.brokers import Brokers
 from tests.simulation.group import Group
 from tests.simulation.network import Network
 from tests.simulation.scheduler import Answer, Process
@@ -29,7 +28,6 @@ class SimulatedConsumer:
     def __init__(
         self,
         process: Process,
-        brokers: Brokers,
         group: Group,
         network: Network,
         dice: random.Random,
@@ -37,7 +35,6 @@ class SimulatedConsumer:
         rules: GroupRules,
     ) -> None:
         self._process = process
-        self._logs = brokers.logs[topic]
         self._group = group
         self._network = network
         self._dice = dice
@@ -45,9 +42,7 @@ class SimulatedConsumer:
         self._rules = rules
         self._member = ""
         self._generation = -1
-        self._positions: dict[int, int] = {}
-        self._paused: set[int] = set()
-        self._ends_told: dict[int, int] = {}
+        self._owned: set[int] = set()
         self._callbacks: deque[tuple[str, list[int]]] = deque()
         self._serving = False
         self._rejoin_wanted = False
@@ -71,56 +66,34 @@ class SimulatedConsumer:
         generation = self._generation.to_bytes(4, sys.byteorder, signed=True)
         return b"CGMDv2:" + generation + b"group\0" + self._member.encode() + b"\0\0"
 
-    def consume(self, most: int, timeout_s: float) -> list[Message]:
+    def poll(self, timeout_s: float) -> Message | None:
         self._process.check()
+        assert timeout_s == 0.0, "records are what a worker waits for"
         self._last_poll_s = self._process.scheduler.now_s
-        early = self._fetched(most) if self._dice.random() < 0.2 else []
         self._serve_callbacks()
-        if early:
-            return early  # some of them may have been revoked meanwhile
-        batch = self._fetched(most)
-        # A machine under load comes back late.
-        self._process.sleep(self._dice.uniform(0.0005, 0.01) if batch else timeout_s + self._dice.choice((0.001, 0.2)))
-        self._serve_callbacks()
-        if self._fenced:
-            text = "Fatal error: Broker: Static consumer fenced by other consumer with same group.instance.id"
-            return [Message(topic=self._topic, error=KafkaError(KafkaError._FATAL, text, fatal=True))]
-        return batch or self._fetched(most)
+        if not self._fenced:
+            return None
+        text = "Fatal error: Broker: Static consumer fenced by other consumer with same group.instance.id"
+        return Message(topic=self._topic, error=KafkaError(KafkaError._FATAL, text, fatal=True))
 
     def pause(self, places: Iterable[TopicPartition]) -> None:
         self._process.check()
-        self._paused.update(place.partition for place in places)
-
-    def resume(self, places: Iterable[TopicPartition]) -> None:
-        self._process.check()
-        self._paused.difference_update(place.partition for place in places)
-
-    def seek(self, place: TopicPartition) -> None:
-        self._process.check()
-        assert place.partition in self._positions, "only what is assigned can be sought in"
-        self._positions[place.partition] = place.offset
-        self._ends_told.pop(place.partition, None)
+        assert {place.partition for place in places} <= self._owned
 
     def incremental_assign(self, places: Iterable[TopicPartition]) -> None:
         self._process.check()
-        self._positions.update((place.partition, 0) for place in places)
+        self._owned.update(place.partition for place in places)
 
     def incremental_unassign(self, places: Iterable[TopicPartition]) -> None:
         self._process.check()
-        for place in places:
-            self._positions.pop(place.partition, None)
-            self._ends_told.pop(place.partition, None)
-
-    def get_watermark_offsets(self, place: TopicPartition, **_: Any) -> tuple[int, int]:
-        self._process.check()
-        return 0, self._logs[place.partition].end
+        self._owned.difference_update(place.partition for place in places)
 
     def close(self) -> None:
         """Give up all, then leave."""
         self._process.check()
         self._callbacks.clear()
-        if self._positions:
-            self._call("revoke" if self._member else "lost", list(self._positions))
+        if self._owned:
+            self._call("revoke" if self._member else "lost", list(self._owned))
         self._closed = True
         answer: Answer[None] = Answer()
         self._network.send(self._process, "group", lambda: self._group.drop(self), answer.set)
@@ -190,8 +163,8 @@ class SimulatedConsumer:
         self._member, self._generation = "", -1
         self._callbacks.clear()
         self._rejoin_wanted = True
-        if self._positions:
-            self._callbacks.append(("lost", list(self._positions)))
+        if self._owned:
+            self._callbacks.append(("lost", list(self._owned)))
         else:
             self._rejoin()
 
@@ -202,7 +175,7 @@ class SimulatedConsumer:
             self._rejoin_wanted = True  # behind the answer
             return
         self._joining, self._rejoin_wanted = True, False
-        member, claims = self._member, list(self._positions)
+        member, claims = self._member, list(self._owned)
         self._process.scheduler.after(
             self._network.way_s(self._process, "group"), lambda: self._join_at_coordinator(member, claims)
         )
@@ -233,8 +206,8 @@ class SimulatedConsumer:
             self._lose()
             return
         self._member, self._generation = member, generation
-        revoked = [partition for partition in self._positions if partition not in partitions]
-        added = [partition for partition in partitions if partition not in self._positions]
+        revoked = [partition for partition in self._owned if partition not in partitions]
+        added = [partition for partition in partitions if partition not in self._owned]
         if revoked:
             self._callbacks.append(("revoke", revoked))
             self._rejoin_wanted = True
@@ -251,21 +224,3 @@ class SimulatedConsumer:
         self._serving = True
         self._handlers[what](self, [TopicPartition(self._topic, each) for each in partitions])
         self._serving = False
-
-    def _fetched(self, most: int) -> list[Message]:
-        batch: list[Message] = []
-        for partition, position in list(self._positions.items()):
-            if partition in self._paused or len(batch) >= most:
-                continue
-            log = self._logs[partition]
-            if position >= log.end and self._ends_told.get(partition) == log.end:
-                continue
-            some, self._positions[partition] = log.committed(
-                position, min(most - len(batch), self._dice.choice((1, 3, 1_000)))
-            )
-            batch += some
-            if self._positions[partition] == log.end and self._ends_told.get(partition) != log.end:
-                self._ends_told[partition] = log.end
-                error = KafkaError(KafkaError._PARTITION_EOF)
-                batch.append(Message(topic=self._topic, partition=partition, offset=log.end, error=error))
-        return batch

@@ -4,10 +4,15 @@ These stand in for `KafkaRestoreReader` and `EndOffsets`, whose threads have no 
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from consumer.kafka.protocols import Bounds, Message
+from confluent_kafka import KafkaError, Message
+
+from consumer.kafka.batch import Batch
+from consumer.kafka.messages import batch_of
+from consumer.kafka.protocols import Bounds
+from consumer.kafka.reading import ReadEvent, RecordReader
 from consumer.kafka.timeouts import TIMEOUTS
 from tests.simulation.brokers import Brokers
 from tests.simulation.network import Network
@@ -73,8 +78,67 @@ class SimulatedLookUp:
         self._bounds[partition] = Bounds(self._committed[partition], self._state_ends[partition], 0, end)
 
 
+class SimulatedReader(RecordReader):
+    """Fetches what is committed; some of what is there, sooner or later."""
+
+    def __init__(self, process: Process, brokers: Brokers, dice: random.Random, late_s: Sequence[float]) -> None:
+        super().__init__()
+        self._process = process
+        self._brokers = brokers
+        self._dice = dice
+        self._late_s = late_s
+        self._fetching: dict[tuple[str, int], int] = {}
+        """The offset to fetch next."""
+        self._ends_told: dict[tuple[str, int], int] = {}
+        self._ends: list[ReadEvent] = []
+
+    def known_end(self, place: tuple[str, int]) -> int:
+        self._process.check()
+        topic, partition = place
+        return self._brokers.logs[topic][partition].end
+
+    def close(self) -> None:
+        self._process.check()
+
+    def _fetch(self, max_records: int, timeout_s: float) -> Batch:
+        self._process.check()
+        self._ends = []
+        batch = self._fetched(max_records)
+        # A machine under load comes back late.
+        self._process.sleep(self._dice.uniform(0.0005, 0.01) if batch else timeout_s + self._dice.choice(self._late_s))
+        return batch_of(batch or self._fetched(max_records))
+
+    def _pop_events(self) -> Iterator[ReadEvent]:
+        yield from self._ends
+
+    def _assign(self, place: tuple[str, int], offset: int) -> None:
+        self._process.check()
+        assert place not in self._fetching, "what is assigned is not assigned again"
+        self._fetching[place] = max(0, offset)
+        self._ends_told.pop(place, None)
+
+    def _unassign(self, place: tuple[str, int]) -> None:
+        self._process.check()
+        del self._fetching[place]
+
+    def _fetched(self, most: int) -> list[Message]:
+        batch: list[Message] = []
+        for place, offset in list(self._fetching.items()):
+            topic, partition = place
+            log = self._brokers.logs[topic][partition]
+            if len(batch) >= most or (offset >= log.end and self._ends_told.get(place) == log.end):
+                continue
+            some, position = log.committed(offset, min(most - len(batch), self._dice.choice((1, 3, 1_000))))
+            self._fetching[place] = position
+            batch += some
+            if position == log.end:
+                self._ends_told[place] = position
+                self._ends.append(ReadEvent(KafkaError(KafkaError._PARTITION_EOF), place, position))
+        return batch
+
+
 class SimulatedRestoreReader:
-    """Reads what is committed."""
+    """As `KafkaRestoreReader`."""
 
     def __init__(
         self, process: Process, brokers: Brokers, network: Network, dice: random.Random, topics: Topics
@@ -82,49 +146,31 @@ class SimulatedRestoreReader:
         self._process = process
         self._brokers = brokers
         self._network = network
-        self._dice = dice
         self._topics = topics
-        self._positions: dict[tuple[str, int], int] = {}
-        self._ends_seen: dict[tuple[str, int], int] = {}
+        self._reader = SimulatedReader(process, brokers, dice, late_s=(0.001,))
 
     def look_up(self, partitions: Sequence[int]) -> SimulatedLookUp:
         self._process.check()
         return SimulatedLookUp(self._process, self._brokers, self._network, self._topics, partitions)
 
     def begin(self, place: tuple[str, int], offset: int) -> None:
-        self._process.check()
-        self._positions[place] = offset
-        self._ends_seen.pop(place, None)
+        self._reader.begin(place, offset)
 
     def pause(self, places: Iterable[tuple[str, int]]) -> None:
-        self._process.check()
-        for place in places:
-            self._positions.pop(place, None)
-            self._ends_seen.pop(place, None)
+        self._reader.drop(places)
 
-    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
-        self._process.check()
-        batch: list[Message] = []
-        for (topic, partition), offset in self._positions.items():
-            most = min(max_messages - len(batch), self._dice.choice((2, 10, 1_000)))
-            log = self._brokers.logs[topic][partition]
-            some, position = log.committed(offset, most)
-            self._positions[topic, partition] = position
-            if position == log.end:
-                self._ends_seen[topic, partition] = position
-            batch += some
-        self._process.sleep(0.001 if batch else max(timeout_s, 0.001))
-        return batch
+    def poll(self, max_records: int, timeout_s: float) -> Batch:
+        return self._reader.poll(max_records, timeout_s)
 
     def last_seen_end(self, place: tuple[str, int]) -> int:
-        return self._ends_seen.get(place, 0)
+        return self._reader.last_seen_end(place)
 
     def pop_failures(self) -> Mapping[tuple[str, int], str]:
         return {}
 
     def close(self, within_s: float = 0.0) -> None:
         del within_s  # nothing here waits
-        self._process.check()
+        self._reader.close()
 
 
 class SimulatedEndQuery:

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer
 
 from consumer.errors import ViewerConsumerError
 from consumer.intake.intakes import Intakes
-from consumer.kafka import input_consumer, transaction
+from consumer.kafka import group_member, live_input, transaction
 from consumer.kafka.clients import LastClientError
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Deadline
@@ -347,8 +347,9 @@ class Simulation:
         structlog.configure(processors=[self._log])
         with contextlib.ExitStack() as stack:
             for place, name, value in (
-                (input_consumer, "make_consumer", self._make_consumer),
-                (input_consumer, "call_within", self._call_within),
+                (group_member, "make_consumer", self._make_consumer),
+                (group_member, "call_within", self._call_within),
+                (live_input, "call_within", self._call_within),
                 (transaction, "call_within", self._call_within),
                 (restore, "new_hash_key", lambda: (self._dice.getrandbits(64), self._dice.getrandbits(64))),
                 (restoring, "CLOSED_AT_ONCE", self._plan.piece),

@@ -11,10 +11,13 @@ from confluent_kafka import Consumer, Producer
 from consumer.errors import ViewerConsumerError
 from consumer.intake.intakes import Intakes
 from consumer.intake.rejects import Reject
+from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import DeliveryReport, LastClientError
-from consumer.kafka.config import ClientConfig, consumer_config, producer_config, transaction_timeout_ms
-from consumer.kafka.input_consumer import InputConsumer
-from consumer.kafka.protocols import Transactions
+from consumer.kafka.config import ClientConfig, member_config, producer_config, transaction_timeout_ms
+from consumer.kafka.deadline import Clock
+from consumer.kafka.group_member import GroupMember
+from consumer.kafka.live_input import LiveInput, ReadingHandler
+from consumer.kafka.protocols import AssignmentHandler, Transactions
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
@@ -30,7 +33,7 @@ from tests.simulation.consumer_client import GroupRules, SimulatedConsumer
 from tests.simulation.group import Group
 from tests.simulation.network import Network
 from tests.simulation.producer_client import Mishaps, ProducerClient, SimulatedProducer, Surroundings
-from tests.simulation.reading import SimulatedEndQuery, SimulatedRestoreReader, Topics
+from tests.simulation.reading import SimulatedEndQuery, SimulatedReader, SimulatedRestoreReader, Topics
 from tests.simulation.scheduler import Process, Scheduler
 from tests.support.fakes import FakeTopicIds
 
@@ -184,9 +187,7 @@ class WorkerProcess:
             wall_s=lambda: EPOCH_S + world.scheduler.now_s + self._skew_s,
         )
         return WorkerDependencies(
-            make_input=lambda handler: InputConsumer(
-                consumer_config(settings), settings.kafka.input_topic, handler, clock=clocks.monotonic_s
-            ),
+            make_input=lambda handler: self._make_input(process, handler, clocks.monotonic_s),
             transactions=TransactionOwner(
                 producer_config(settings, self.process_id),
                 SeenOutcomes(metrics, world, self.name),
@@ -206,11 +207,19 @@ class WorkerProcess:
             clocks=clocks,
         )
 
+    def _make_input(self, process: Process, handler: AssignmentHandler, clock: Clock) -> LiveInput:
+        world, settings = self._world, self._world.settings
+        topic, servers = settings.kafka.input_topic, settings.kafka.bootstrap_servers
+        brokers = BrokerWatch(servers, topic, clock)
+        reader = SimulatedReader(process, world.brokers, world.dice, late_s=(0.001, 0.2))
+        told = ReadingHandler(handler, reader, topic)
+        member = GroupMember(member_config(settings), topic, told, brokers, clock=clock)
+        return LiveInput(member, reader, brokers, topic, servers)
+
     def make_consumer(self, _config: ClientConfig, _last_error: LastClientError, _on_statistics: object) -> Consumer:
         world = self._world
         self.consumer = SimulatedConsumer(
             self.process,
-            world.brokers,
             world.group,
             world.network,
             world.dice,

@@ -1,30 +1,32 @@
 """Kafka as the worker sees it, without a broker: one input topic, its group, and what transactions published.
 
-The fakes stand in for `InputConsumer`, `EndOffsets` and `TransactionOwner`; the suites `test_*_contract.py` in
+The fakes stand in for `LiveInput`, `EndOffsets` and `TransactionOwner`; the suites `test_*_contract.py` in
 `tests/kafka` hold both to the same behaviour. A test drives a fake by what it queues: `assign`, `revoke`, `lose` take
 place inside the next poll, as rebalances do; `fail` makes a step of the transaction fail.
 """
 
 import contextlib
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, NoReturn
 
 from confluent_kafka import Message
 
+from consumer.kafka.batch import Batch
 from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.kafka.messages import batch_of
 from consumer.kafka.protocols import (
     AssignmentHandler,
     Bounds,
     GroupMetadata,
     Headers,
     HeldPartition,
-    Record,
     RecordWithHeaders,
     TransactionListener,
 )
+from consumer.kafka.record import Record
 
 Step = Literal["produce", "commit", "abort"]
 
@@ -126,7 +128,6 @@ class FakeInputConsumer:
 
     def __init__(self, cluster: FakeCluster, handler: AssignmentHandler) -> None:
         self.cluster = cluster
-        self.transient_errors: Counter[str] = Counter()
         self.brokers = FakeBrokers()
         self.failures: dict[int, str] = {}
         """Partitions that cannot be read on."""
@@ -168,8 +169,9 @@ class FakeInputConsumer:
     def assignment(self) -> frozenset[int]:
         return frozenset(self._positions)
 
-    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:  # noqa: ARG002  # nothing is worth waiting for
-        batch = self._kept or self._read(max_messages)
+    def poll(self, max_records: int, timeout_s: float) -> Batch:
+        del timeout_s  # nothing is worth waiting for
+        batch = self._kept or self._read(max_records)
         self._kept = []
         try:
             while self._changes:
@@ -179,7 +181,7 @@ class FakeInputConsumer:
             raise
         finally:
             self._generation = self.cluster.generation
-        return self._current(batch)
+        return batch_of(self._current(batch))
 
     def _current(self, batch: Sequence[Message]) -> list[Message]:
         return [message for message in batch if message.partition() in self._begun]
@@ -303,12 +305,12 @@ class FakeRestoreReader:
             self._ends_seen.pop(place, None)
             self._failures.pop(place, None)
 
-    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
+    def poll(self, max_records: int, timeout_s: float) -> Batch:
         del timeout_s  # nothing is worth waiting for
         batch: list[Message] = []
         for place in list(self._positions):
-            batch += self._read(place, max_messages - len(batch))
-        return batch
+            batch += self._read(place, max_records - len(batch))
+        return batch_of(batch)
 
     def _read(self, place: tuple[str, int], most: int) -> list[Message]:
         topic, partition = place

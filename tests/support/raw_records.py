@@ -2,7 +2,7 @@
 
 import ctypes
 
-from consumer.kafka.mock_cluster import find_library
+from confluent_kafka import cimpl
 
 _PRODUCER = 0
 _END, _TOPIC, _PARTITION, _VALUE, _FLAGS, _HEADERS = 0, 1, 3, 4, 7, 10  # RD_KAFKA_VTYPE_…
@@ -14,7 +14,7 @@ def write_with_header(
     bootstrap_servers: str, topic: str, value: bytes, name: bytes, content: bytes, times: int = 1
 ) -> None:
     """Write a record with one header to partition 0, `times` times, and wait until all are acknowledged."""
-    functions = _declared(ctypes.CDLL(str(find_library())))
+    functions = _declared(ctypes.CDLL(cimpl.__file__))
     reason = ctypes.create_string_buffer(_REASON_BYTES)
     config = functions.rd_kafka_conf_new()
     functions.rd_kafka_conf_set(config, b"bootstrap.servers", bootstrap_servers.encode(), reason, _REASON_BYTES)

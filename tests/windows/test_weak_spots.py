@@ -9,6 +9,7 @@ import pytest
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.cache import SchemaCache
+from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.process import STATUSES
@@ -113,7 +114,7 @@ def test_7_an_event_far_in_the_future_is_rejected_and_the_others_count() -> None
     #  now 100 s, 60 s ahead are allowed:  J 10^9, then a hundred joins at 100
     source = InputSettings(format="raw")
     payloads = [join("s", "far", 10**9 * 1000), *(join("s", f"v{number}", 100_000) for number in range(100))]
-    events = Intake(source, SchemaCache(source)).decode(payloads, [100_000] * 101, 100_000).events
+    events = Intake(source, SchemaCache(source)).decode(joined(payloads), [100_000] * 101, 100_000).events
     assert events.reject[0] == Reject.FUTURE
     drawn = Drawn()
     status = drawn.windows.apply(events, 0, 101, np.arange(101))

@@ -10,7 +10,8 @@ from consumer.intake.rejects import Reject
 from consumer.intake.schemas.access import RegistryAccess
 from consumer.intake.schemas.lookups import SchemaLookups
 from consumer.intake.schemas.registry import Registry
-from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input, Message
+from consumer.kafka.batch import Batch
+from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.output.summary import json_records
@@ -90,9 +91,9 @@ class Polled(FakeInputConsumer):
         super().begin(partition, offset)
         self.begun.append((partition, offset))
 
-    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
+    def poll(self, max_records: int, timeout_s: float) -> Batch:
         self.waits.append(timeout_s)
-        return super().poll(max_messages, timeout_s)
+        return super().poll(max_records, timeout_s)
 
 
 class Rig:

@@ -5,12 +5,13 @@ import sys
 
 from consumer.intake.intake import Intake
 from consumer.intake.schemas.cache import SchemaCache
+from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.storage.store import PART_BYTES
 from consumer.worker import restoring
 from consumer.worker.warm_up import warm_up
-from tests.intake.payloads import bitrate, buffer, join, leave
+from tests.intake.payloads import bitrate, buffer, join, leave, schema_headers
 from tests.worker.rig import BUCKET_MS, INTERVAL_S, Rig
 
 STREAMS = 3_000
@@ -49,7 +50,9 @@ def work(counting: str) -> None:
     store_and_load(rig.worker._tasks[0].windows)
     rig.worker.stop()
     for source in (InputSettings(format="raw"), InputSettings(format="single-object"), InputSettings(time="kafka")):
-        Intake(source, SchemaCache(source)).decode([join(), None], [1, -1], 5, [[("h", b"1")], []])
+        Intake(source, SchemaCache(source)).decode(
+            joined([join(), None]), [1, -1], 5, schema_headers([[("h", b"1")], []])
+        )
 
 
 def store_and_load(windows: PartitionWindows) -> None:

@@ -7,11 +7,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.partition_reader import read_to_end
-from consumer.kafka.batch import headers_of
 from consumer.kafka.clients import LastClientError, explain, kafka_error, make_consumer
 from consumer.kafka.config import reader_config
 from consumer.kafka.deadline import Deadline
-from consumer.kafka.protocols import Record
+from consumer.kafka.messages import headers_of
+from consumer.kafka.record import Record
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import KafkaSettings
 

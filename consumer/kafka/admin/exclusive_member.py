@@ -4,9 +4,9 @@ import time
 from collections.abc import Collection, Sequence
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.config import consumer_config
+from consumer.kafka.config import member_config
 from consumer.kafka.deadline import Clock, Deadline
-from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.group_member import GroupMember
 from consumer.kafka.protocols import GroupMetadata
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import Settings
@@ -36,21 +36,21 @@ class ExclusiveMember:
         self._wanted = frozenset(partitions)
         self._within_s = timeouts.join_s
         self._clock = clock
-        config = consumer_config(settings)
+        config = member_config(settings)
         # With an instance id it would replace the worker of that name.
         config.pop("group.instance.id", None)
-        self._input = InputConsumer(config, settings.kafka.input_topic, _NoListener(), timeouts, clock)
+        self._member = GroupMember(config, settings.kafka.input_topic, _NoListener(), None, timeouts, clock)
 
     def __enter__(self) -> "ExclusiveMember":
         try:
             self._join()
         except BaseException:
-            self._input.close()
+            self._member.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._input.close()
+        self._member.close()
 
     def group_metadata(self) -> GroupMetadata:
         """The group metadata for a commit.
@@ -58,23 +58,23 @@ class ExclusiveMember:
         Raises:
             ViewerConsumerError: another has joined.
         """
-        self._input.poll(1, 0.0)
-        metadata = self._input.group_metadata()
-        if metadata is None or not self._wanted <= self._input.assignment:
+        self._member.poll()
+        metadata = self._member.group_metadata()
+        if metadata is None or not self._wanted <= self._member.assignment:
             raise ViewerConsumerError(f'somebody has joined group "{self._group}" meanwhile; stop its workers first')
         return metadata
 
     def _join(self) -> None:
         deadline = Deadline.after(self._within_s, self._clock)
-        self._input.subscribe()
-        while not self._wanted <= self._input.assignment:
+        self._member.subscribe()
+        while not self._wanted <= self._member.assignment:
             if deadline.passed:
-                missing = ", ".join(map(str, sorted(self._wanted - self._input.assignment)))
+                missing = ", ".join(map(str, sorted(self._wanted - self._member.assignment)))
                 raise ViewerConsumerError(
                     f'group "{self._group}" has not given partitions {missing} away within {self._within_s:.0f} s; '
                     "stop its workers first"
                 )
-            self._input.poll(1, _POLL_S)
+            self._member.poll(_POLL_S)
 
 
 class _NoListener:

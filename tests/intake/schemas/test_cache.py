@@ -24,8 +24,9 @@ from consumer.intake.schemas.lookups import (
     lookups_from,
 )
 from consumer.intake.schemas.registry import Registry
+from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
-from tests.intake.payloads import NO_CLOCK_MS, confluent, join
+from tests.intake.payloads import NO_CLOCK_MS, confluent, join, schema_headers
 from tests.intake.reference import Event, row
 from tests.intake.schemas.in_place import intake_in_place, lookups_in_place
 from tests.intake.schemas.registry_server import Answer, RegistryServer
@@ -58,7 +59,7 @@ class Reader:
 
     def decode(self, *ids: int) -> Decoded:
         values = [confluent(join(), schema_id) for schema_id in ids]
-        return self._intake.decode(values, np.full(len(ids), -1), NO_CLOCK_MS)
+        return self._intake.decode(joined(values), np.full(len(ids), -1), NO_CLOCK_MS)
 
 
 def test_a_schema_is_asked_for_once(registry: RegistryServer) -> None:
@@ -230,7 +231,7 @@ def test_references_are_resolved(registry: RegistryServer) -> None:
     source = {"fields": {"stream_id": "ids.stream.t", "viewer_id": "ids.viewer.t", "type": "id.t"}}
     reader = Reader(registry.url, **source)
     intake = Intake(InputSettings.model_validate(source), reader.schema_cache)
-    decoded = intake.decode([confluent(b"\x02s\x02v\x04\x08join", 7)], [-1], NO_CLOCK_MS)
+    decoded = intake.decode(joined([confluent(b"\x02s\x02v\x04\x08join", 7)]), [-1], NO_CLOCK_MS)
     assert row(decoded.events, 0) == Event("s", "v", 2)
 
 
@@ -321,10 +322,10 @@ def test_a_registry_that_has_no_guids_rejects_them_and_one_that_is_none_does_not
     source = InputSettings.model_validate({"schema_registry_url": registry.url, "unknown_schema_wait_ms": 0})
     headers = [[("__value_schema_id", b"\1" + bytes(16))]]
     registry.faults[f"/schemas/guids/{UUID(int=0)}"] = Answer(404, b"")
-    decoded = intake_in_place(source).decode([join()], [-1], NO_CLOCK_MS, headers)
+    decoded = intake_in_place(source).decode(joined([join()]), [-1], NO_CLOCK_MS, schema_headers(headers))
     assert decoded.explain(0).reason is Reject.UNKNOWN_SCHEMA
     registry.faults["/schemas/ids/1"] = Answer(404, b"<html>")
-    decoded = intake_in_place(source).decode([join()], [-1], NO_CLOCK_MS, headers)
+    decoded = intake_in_place(source).decode(joined([join()]), [-1], NO_CLOCK_MS, schema_headers(headers))
     assert (decoded.waiting, len(decoded.rejects)) == (0, 0), "the address is wrong: that is no record's fault"
 
 
@@ -359,7 +360,7 @@ def test_floods_of_ids_and_guids_that_nobody_knows_stay_bounded(registry: Regist
     intake = Intake(source, schema_cache)
     for begin in range(0, 2 * MAX_UNKNOWN, 1_000):
         values = [confluent(join(), 2**31 + begin + i) for i in range(1_000)]
-        assert len(intake.decode(values, np.full(1_000, -1), NO_CLOCK_MS).rejects) == 1_000
+        assert len(intake.decode(joined(values), np.full(1_000, -1), NO_CLOCK_MS).rejects) == 1_000
         schema_cache.guid_reference(UUID(int=begin))
     assert len(schema_cache.known) <= MAX_UNKNOWN
     for number in range(MAX_SCHEMAS + 2 * MAX_UNKNOWN):

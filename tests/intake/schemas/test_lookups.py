@@ -23,6 +23,7 @@ from consumer.intake.schemas.lookups import (
     SchemaLookups,
 )
 from consumer.intake.schemas.registry import RegisteredSchema, Registry, RegistryUnavailable
+from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
 from tests.intake.payloads import NO_CLOCK_MS, confluent, join
 from tests.support.waiting import until
@@ -90,7 +91,7 @@ def in_place(registry: FakeRegistry, clock: Clock) -> SchemaLookups:
 
 
 def decode(intake: Intake, *ids: int) -> Decoded:
-    return intake.decode([confluent(join(), each) for each in ids], np.full(len(ids), -1), NO_CLOCK_MS)
+    return intake.decode(joined([confluent(join(), each) for each in ids]), np.full(len(ids), -1), NO_CLOCK_MS)
 
 
 def test_a_schema_is_asked_for_once_in_the_background_whoever_waits_for_it(

@@ -13,8 +13,9 @@ from consumer.intake.rejects import Reject
 from consumer.intake.schemas.access import RegistryAccess
 from consumer.intake.schemas.builtin import builtin_schema_text
 from consumer.intake.schemas.registry import Registry, RegistryUnavailable
+from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
-from tests.intake.payloads import NO_CLOCK_MS, confluent, join
+from tests.intake.payloads import NO_CLOCK_MS, confluent, join, schema_headers
 from tests.intake.reference import Event, row
 from tests.intake.schemas.in_place import intake_in_place
 from tests.support.apicurio import Apicurio, NoJavaError, NoRegistryError
@@ -59,7 +60,7 @@ def decoded(apicurio: Apicurio, *records: bytes, **settings: Any) -> Decoded:
         {"schema_registry_url": apicurio.url, "unknown_schema_wait_ms": 0, **settings}
     )
     intake = intake_in_place(source)
-    found = intake.decode(list(records), np.full(len(records), -1), NO_CLOCK_MS)
+    found = intake.decode(joined(list(records)), np.full(len(records), -1), NO_CLOCK_MS)
     assert found.waiting == len(records), found.waiting_reason(found.waiting)
     return found
 
@@ -85,7 +86,9 @@ def test_what_is_no_viewer_event_is_refused_by_name(apicurio: Apicurio, client: 
 def test_a_guid_that_it_cannot_look_up_is_a_reject_and_stops_nobody(apicurio: Apicurio) -> None:
     source = InputSettings.model_validate({"schema_registry_url": apicurio.url, "unknown_schema_wait_ms": 0})
     intake = intake_in_place(source)
-    found = intake.decode([join()], [-1], NO_CLOCK_MS, [[("__value_schema_id", b"\1" + bytes(16))]])
+    found = intake.decode(
+        joined([join()]), [-1], NO_CLOCK_MS, schema_headers([[("__value_schema_id", b"\1" + bytes(16))]])
+    )
     assert found.waiting == 1, found.waiting_reason(found.waiting)
     assert found.explain(0).reason is Reject.UNKNOWN_SCHEMA
 

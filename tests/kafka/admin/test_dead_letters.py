@@ -8,8 +8,8 @@ from confluent_kafka import Producer
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.dead_letters import DeadLetters
-from consumer.kafka.batch import UNREADABLE_HEADERS
-from consumer.kafka.protocols import DeadLetterSource, Record
+from consumer.kafka.protocols import DeadLetterSource
+from consumer.kafka.record import UNREADABLE_HEADERS, Record
 from consumer.kafka.timeouts import TIMEOUTS
 from consumer.settings.model import KafkaSettings
 from tests.support.fakes import FakeDeadLetters

@@ -8,9 +8,9 @@ import pytest
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.exclusive_member import ExclusiveMember
 from consumer.kafka.admin.state_reader import PartitionBounds, Record, StateReader
-from consumer.kafka.config import consumer_config
+from consumer.kafka.config import member_config
 from consumer.kafka.errors import TransactionAborted
-from consumer.kafka.input_consumer import InputConsumer
+from consumer.kafka.group_member import GroupMember
 from consumer.kafka.timeouts import TIMEOUTS
 from consumer.settings.model import Settings
 from tests.kafka.stage import PARTITIONS, KafkaStage, joined
@@ -124,12 +124,12 @@ def test_a_commit_is_refused_once_another_member_has_joined(kafka_stage: KafkaSt
     #  a worker                          joins, is served
     with ExclusiveMember(settings, range(PARTITIONS)) as member:
         metadata = member.group_metadata()
-        worker = InputConsumer(consumer_config(settings), kafka_stage.topic, RecordingHandler())
+        worker = GroupMember(member_config(settings), kafka_stage.topic, RecordingHandler())
         worker.subscribe()
         refusals: list[str] = []
 
         def refused() -> bool:
-            worker.poll(1, 0.05)
+            worker.poll(0.05)
             try:
                 member.group_metadata()
             except ViewerConsumerError as error:

@@ -1,8 +1,7 @@
-"""Read batches of messages of the owned partitions, and handle rebalances.
+"""One member of the group: its assignment, and the metadata that commits need. It fetches nothing.
 
 Rebalance callbacks run inside `poll`, and at the beginning of `close`, in the caller's thread. They never raise into
-the client library, which would then lose the batch it is about to return. `poll` raises their errors instead, and the
-batch comes with the next call.
+the client library; `poll` raises their errors instead.
 """
 
 import contextlib
@@ -10,37 +9,34 @@ import logging
 import math
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import NoReturn, cast
+from typing import NoReturn
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.brokers import BrokerWatch
-from consumer.kafka.clients import ACCESS_DENIED, explain, kafka_error, make_consumer
+from consumer.kafka.clients import ACCESS_DENIED, explain, make_consumer
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
-from consumer.kafka.retries import call_until
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
 _log = logging.getLogger(__name__)
 
-LONGEST_POLL_S = 0.2
-"""The longest wait inside the client library, during which signals are not handled."""
-
-_NO_OFFSET = -1001
-_SEEK_PAUSE_S = 0.01
+_MOST_ERRORS = 100
+"""Errors that one poll looks at."""
 
 
-class InputConsumer:
-    """The worker's consumer of the input topic; used by one thread.
+class GroupMember:
+    """The worker's member of the group; used by one thread.
+
+    What it owns stays paused: a reader of its own fetches the records.
 
     Args:
-        config: from `consumer_config`.
+        config: from `member_config`.
         topic: the input topic.
         handler: is called when the assignment changes.
+        brokers: is told of this client's errors and statistics.
         timeouts: how long to wait.
         clock: monotonic seconds.
 
@@ -53,6 +49,7 @@ class InputConsumer:
         config: ClientConfig,
         topic: str,
         handler: AssignmentHandler,
+        brokers: BrokerWatch | None = None,
         timeouts: Timeouts = TIMEOUTS,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -62,24 +59,13 @@ class InputConsumer:
         self._handler = handler
         self._timeouts = timeouts
         self._clock = clock
-        self.brokers = BrokerWatch(self._servers, topic, clock)
-        """How the brokers are."""
-        self._consumer = make_consumer(config, self.brokers, self.brokers.record_statistics)
-        self._owned: dict[int, int] = {}
-        """Owned partitions, each with the number of its assignment."""
-        self._assignments = 0
-        self._begun: dict[int, int] = {}
-        """Under which assignment reading was last begun, by partition."""
-        self._reassigned = False
+        self._watch = (brokers or BrokerWatch(self._servers, topic, clock)).member
+        self._consumer = make_consumer(config, self._watch, self._watch.record_statistics)
+        self._owned: set[int] = set()
         self._closing = False
         """The handler is not called any more."""
         self._metadata: GroupMetadata | None = None
         self._failure: Exception | None = None
-        self._held: list[Message] = []
-        self._ends_seen: dict[int, int] = {}
-        self._failures: dict[int, str] = {}
-        self.transient_errors: Counter[str] = Counter()
-        """Number of errors from which the client library recovers by itself, by name."""
 
     def subscribe(self) -> None:
         """Join the group; assignments arrive inside `poll`."""
@@ -92,27 +78,27 @@ class InputConsumer:
         """The partitions owned now."""
         return frozenset(self._owned)
 
-    def poll(self, max_messages: int, timeout_s: float) -> list[Message]:
-        """The next messages, errors removed; returns when `max_messages` have arrived or the time is up.
-
-        None is of a partition that was not begun since its last assignment, even if it was fetched before.
+    def poll(self, timeout_s: float = 0.0) -> None:
+        """Serve rebalances, and look at errors.
 
         Args:
-            max_messages: at most so many.
-            timeout_s: limited to `LONGEST_POLL_S`.
+            timeout_s: how long to wait for one.
 
         Raises:
             ViewerConsumerError: an error that does not heal, such as a deleted topic.
-            Exception: raised by the handler; no message is lost.
+            Exception: raised by the handler.
         """
-        messages = self._held or self._consume(max_messages, min(timeout_s, LONGEST_POLL_S))
-        self._held = []
+        message = self._consumer.poll(timeout_s)
+        for _ in range(_MOST_ERRORS):
+            if message is None or self._failure is not None:
+                break
+            error = message.error()
+            if error is not None:
+                self._look_at(error)
+            message = self._consumer.poll(0)
         if self._failure is not None:
-            failure, self._failure, self._held = self._failure, None, messages
+            failure, self._failure = self._failure, None
             raise failure
-        if any(map(Message.error, messages)):
-            return self._without_errors(messages)
-        return messages
 
     def group_metadata(self) -> GroupMetadata | None:
         """Group metadata to commit offsets under the assignment that the handler knows.
@@ -123,42 +109,6 @@ class InputConsumer:
         if self._metadata is None or self._metadata != self._consumer.consumer_group_metadata():
             return None
         return self._metadata
-
-    def pause(self, partitions: Iterable[int]) -> None:
-        """Stop fetching these and drop fetched messages, until `resume` or a new assignment."""
-        self._consumer.pause(self._pairs(partitions))
-
-    def resume(self, partitions: Iterable[int]) -> None:
-        """Continue to fetch these from the paused position."""
-        self._consumer.resume(self._pairs(partitions))
-
-    def begin(self, partition: int, offset: int) -> None:
-        """Return the messages of an owned partition from that offset on.
-
-        Raises:
-            ViewerConsumerError: the client library refused the seek.
-        """
-        # In this order: a paused partition notices a seek only after a second.
-        self.resume([partition])
-        self._seek(TopicPartition(self._topic, partition, offset), Deadline.after(self._timeouts.seek_s, self._clock))
-        self._begun[partition] = self._owned[partition]
-        self._forget(partition)
-        self._held = [message for message in self._held if message.partition() != partition]
-
-    def end_offsets(self) -> Mapping[int, int]:
-        """End offsets of owned partitions as of their last fetch; without those whose leader does not answer."""
-        fresh = filter(self.brokers.is_fresh, self._owned)
-        ends = {partition: self._known_end(partition) for partition in fresh}
-        return {partition: end for partition, end in ends.items() if end >= 0}
-
-    def last_seen_end(self, partition: int) -> int:
-        """The end when it was last read to its end since `begin`, transaction markers included; 0 before."""
-        return self._ends_seen.get(partition, 0)
-
-    def pop_failures(self) -> Mapping[int, str]:
-        """Owned partitions that cannot be read on, each with the reason and what resolves it; returned once."""
-        failures, self._failures = self._failures, {}
-        return failures
 
     def close(self, within_s: float = math.inf) -> bool:
         """Leave the group; owned partitions are revoked first, in this thread.
@@ -194,7 +144,7 @@ class InputConsumer:
     def _serve_rebalance(self) -> None:
         """Call the handler for what the group has decided meanwhile; under an older generation nothing is committed."""
         with contextlib.suppress(KafkaException, RuntimeError):  # closing goes on without
-            self._consumer.consume(1, 0)
+            self._consumer.poll(0)
 
     def _revoke_all(self) -> None:
         """Give up all partitions while their offsets can still be committed."""
@@ -204,43 +154,22 @@ class InputConsumer:
             self._tell(sorted(self._owned), lost=self._metadata is None)
             self._owned.clear()
 
-    def _consume(self, max_messages: int, timeout_s: float) -> list[Message]:
-        self._reassigned = False
-        messages = self._consumer.consume(max_messages, timeout_s)
-        # Callbacks run between the messages of a batch: those before may be of an assignment that is over. Their
-        # offsets do not tell, a partition may come back with a lower one.
-        return list(filter(self._is_current, messages)) if self._reassigned else messages
-
-    def _is_current(self, message: Message) -> bool:
-        """Whether a message is of the present assignment of its partition, or an error that concerns none."""
-        error, partition = message.error(), cast("int", message.partition())
-        if error is not None and error.code() not in _OF_ONE_PARTITION:
-            return True
-        return partition in self._owned and self._begun.get(partition) == self._owned[partition]
-
-    def _forget(self, partition: int) -> None:
-        """What was seen before `begin`, or under an earlier assignment, is outdated."""
-        self._ends_seen.pop(partition, None)
-        self._failures.pop(partition, None)
-
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._metadata = _of_a_member(consumer.consumer_group_metadata())
         try:
             self._assign(consumer, [each.partition for each in partitions])
-        except Exception as error:  # noqa: BLE001  # raising here would lose the batch in hand
+        except Exception as error:  # noqa: BLE001  # the client library has no place for it
             self._fail(error)
 
     def _assign(self, consumer: Consumer, partitions: list[int]) -> None:
         if not partitions or self._closing:
             consumer.incremental_assign([])
             return
-        # The start offset is unknown until the state is restored; nothing is fetched before.
+        # Paused for good: records are read by the reader, from where the state says.
         places = [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in partitions]
         consumer.incremental_assign(places)
         consumer.pause(places)
-        self._assignments += 1
-        self._owned.update(dict.fromkeys(partitions, self._assignments))
-        self._reassigned = True
+        self._owned.update(partitions)
         self._handler.on_assigned(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -260,10 +189,7 @@ class InputConsumer:
         if not self._closing:
             numbers = [each.partition for each in partitions if each.partition in self._owned]
             self._tell(numbers, lost=lost)
-            for number in numbers:
-                del self._owned[number]
-                self._forget(number)
-            self._reassigned = True
+            self._owned.difference_update(numbers)
         try:
             consumer.incremental_unassign(partitions)
         except KafkaException as error:
@@ -283,49 +209,10 @@ class InputConsumer:
         else:
             _log.error("and in the same rebalance: %s", error)
 
-    def _seek(self, position: TopicPartition, deadline: Deadline) -> None:
-        """Seek, and retry: a partition that was just assigned is not fetched yet."""
-        try:
-            call_until(
-                deadline,
-                lambda: self._consumer.seek(position),
-                lambda: time.sleep(_SEEK_PAUSE_S),
-                lambda error: not error.fatal(),
-            )
-        except KafkaException as error:
-            doing = f"can't begin at offset {position.offset} of {self._topic}-{position.partition}"
-            raise explain(doing, self._servers, kafka_error(error), self.brokers.error()) from None
-
-    def _known_end(self, partition: int) -> int:
-        known = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
-        return known[1] if known is not None else _NO_OFFSET
-
-    def _pairs(self, partitions: Iterable[int]) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, partition) for partition in partitions]
-
-    def _without_errors(self, messages: list[Message]) -> list[Message]:
-        good = []
-        for position, message in enumerate(messages):
-            error = message.error()
-            if error is None:
-                good.append(message)
-            elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
-                self._failures[cast("int", message.partition())] = self._lost_offset(message, error)
-            elif _is_final(error):
-                self._held = good + messages[position + 1 :]
-                self._raise_final(error)
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
-                self._ends_seen[cast("int", message.partition())] = cast("int", message.offset())
-            else:
-                self.transient_errors[error.name()] += 1
-                _log.warning("reading %s: %s", self._topic, error.str())
-        return good
-
-    def _lost_offset(self, message: Message, error: KafkaError) -> str:
-        return (
-            f"{self._topic}-{message.partition()}: the offset to read on from is not in it ({error.str()}), so some "
-            "records were never counted"
-        )
+    def _look_at(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() in _FINAL:
+            self._raise_final(error)
+        _log.warning("group %s: %s", self._group, error.str())
 
     def _raise_final(self, error: KafkaError) -> NoReturn:
         if error.code() in _GONE:
@@ -338,7 +225,7 @@ class InputConsumer:
                 f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look for another "
                 f"with the same kafka.client group.instance.id"
             )
-        raise explain(doing, self._servers, error, self.brokers.error())
+        raise explain(doing, self._servers, error, self._watch.error())
 
 
 _PACKED = b"CGMDv2:"
@@ -357,7 +244,6 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     return metadata if generation >= 0 and member else None
 
 
-_OF_ONE_PARTITION = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})  # noqa: SLF001  # as above
 _GONE = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001  # as above
 )
@@ -365,7 +251,3 @@ _GONE = frozenset(
 _FINAL = (
     _GONE | ACCESS_DENIED | {KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
 )
-
-
-def _is_final(error: KafkaError) -> bool:
-    return error.fatal() or error.code() in _FINAL

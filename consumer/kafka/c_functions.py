@@ -1,0 +1,124 @@
+"""librdkafka's C functions, declared with their types.
+
+They are found through the extension module of the Python binding, which brings the library or is linked with the
+system's: both use the same one.
+"""
+
+import ctypes
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from confluent_kafka import cimpl
+from llvmlite import binding
+
+OLDEST_VERSION = 0x02000000
+"""2.0: the structures below are those of all 2.x releases."""
+
+PRODUCER, CONSUMER = range(2)
+"""rd_kafka_type_t."""
+
+EVENT_LOG, EVENT_ERROR, EVENT_STATISTICS = 0x4, 0x8, 0x40
+"""RD_KAFKA_EVENT_*: what a client's main queue holds instead of calling callbacks."""
+
+REASON_BYTES = 512
+"""Room for the text of an error."""
+
+_pointer, _text, _int, _long = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int64
+
+_Signatures = Mapping[str, tuple[Any, list[Any]]]
+
+_OF_MESSAGES: _Signatures = {
+    "rd_kafka_message_timestamp": (_long, [_pointer, _pointer]),
+    "rd_kafka_message_destroy": (None, [_pointer]),
+    "rd_kafka_message_headers": (_int, [_pointer, _pointer]),
+    "rd_kafka_header_get": (_int, [_pointer, ctypes.c_size_t, _pointer, _pointer, _pointer]),
+    "rd_kafka_header_get_all": (_int, [_pointer, ctypes.c_size_t, _pointer, _pointer, _pointer]),
+}
+"""Called from kernels."""
+
+_READING: _Signatures = {
+    "rd_kafka_version": (_int, []),
+    "rd_kafka_conf_new": (_pointer, []),
+    "rd_kafka_conf_set": (_int, [_pointer, _text, _text, _text, ctypes.c_size_t]),
+    "rd_kafka_conf_set_events": (None, [_pointer, _int]),
+    "rd_kafka_conf_destroy": (None, [_pointer]),
+    "rd_kafka_new": (_pointer, [_int, _pointer, _text, ctypes.c_size_t]),
+    "rd_kafka_destroy": (None, [_pointer]),
+    "rd_kafka_set_log_queue": (_int, [_pointer, _pointer]),
+    "rd_kafka_queue_get_main": (_pointer, [_pointer]),
+    "rd_kafka_queue_get_consumer": (_pointer, [_pointer]),
+    "rd_kafka_queue_destroy": (None, [_pointer]),
+    "rd_kafka_queue_poll": (_pointer, [_pointer, _int]),
+    "rd_kafka_event_type": (_int, [_pointer]),
+    "rd_kafka_event_error": (_int, [_pointer]),
+    "rd_kafka_event_error_string": (_text, [_pointer]),
+    "rd_kafka_event_error_is_fatal": (_int, [_pointer]),
+    "rd_kafka_event_log": (_int, [_pointer, _pointer, _pointer, _pointer]),
+    "rd_kafka_event_stats": (_text, [_pointer]),
+    "rd_kafka_event_destroy": (None, [_pointer]),
+    "rd_kafka_name": (_text, [_pointer]),
+    "rd_kafka_topic_name": (_text, [_pointer]),
+    "rd_kafka_topic_partition_list_new": (_pointer, [_int]),
+    "rd_kafka_topic_partition_list_add": (_pointer, [_pointer, _text, ctypes.c_int32]),
+    "rd_kafka_topic_partition_list_set_offset": (_int, [_pointer, _text, ctypes.c_int32, _long]),
+    "rd_kafka_topic_partition_list_destroy": (None, [_pointer]),
+    "rd_kafka_incremental_assign": (_pointer, [_pointer, _pointer]),
+    "rd_kafka_incremental_unassign": (_pointer, [_pointer, _pointer]),
+    "rd_kafka_error_code": (_int, [_pointer]),
+    "rd_kafka_error_string": (_text, [_pointer]),
+    "rd_kafka_error_destroy": (None, [_pointer]),
+    "rd_kafka_get_watermark_offsets": (_int, [_pointer, _text, ctypes.c_int32, _pointer, _pointer]),
+    "rd_kafka_consume_batch_queue": (ctypes.c_ssize_t, [_pointer, _int, _pointer, ctypes.c_size_t]),
+    "rd_kafka_consumer_close": (_int, [_pointer]),
+    "rd_kafka_err2str": (_text, [_int]),
+    **_OF_MESSAGES,
+}
+"""Of the reader."""
+
+_MOCK: _Signatures = {
+    "rd_kafka_mock_cluster_new": (_pointer, [_pointer, _int]),
+    "rd_kafka_mock_cluster_destroy": (None, [_pointer]),
+    "rd_kafka_mock_cluster_bootstraps": (_text, [_pointer]),
+    "rd_kafka_mock_topic_create": (_int, [_pointer, _text, _int, _int]),
+    "rd_kafka_mock_group_initial_rebalance_delay_ms": (None, [_pointer, ctypes.c_int32]),
+}
+"""Of the mock cluster; a library may be built without."""
+
+
+@cache
+def reading_functions() -> ctypes.CDLL:
+    """The functions of the reader; kernels may call those of messages from then on.
+
+    Raises:
+        OSError: the library, or one of the functions, is not there, or it is of another major release.
+    """
+    library = _declared(_READING)
+    version = library.rd_kafka_version()
+    if version < OLDEST_VERSION or version >> 24 != OLDEST_VERSION >> 24:
+        raise OSError(f"librdkafka {version >> 24}.{version >> 16 & 0xFF} is not a release of 2.x")
+    for name in _OF_MESSAGES:
+        binding.add_symbol(name, ctypes.cast(getattr(library, name), _pointer).value)
+    return library
+
+
+@cache
+def mock_functions() -> ctypes.CDLL:
+    """The functions of the mock cluster, and those that make its client.
+
+    Raises:
+        OSError: as `reading_functions`.
+    """
+    return _declared({**_READING, **_MOCK})
+
+
+def _declared(signatures: _Signatures) -> ctypes.CDLL:
+    """Load the library and declare types; without them pointers would be cut to 32 bits."""
+    library = ctypes.CDLL(cimpl.__file__)
+    for name, (result, arguments) in signatures.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise OSError(f"this librdkafka has no {name}") from None
+        function.restype, function.argtypes = result, arguments
+    return library
