@@ -149,7 +149,7 @@ class _Held:
     def errors(self) -> Iterator[ReadEvent]:
         """What came in place of records."""
         for address in self._buffers.with_errors[: self._errors].tolist():
-            yield _error_at(address)
+            yield _event_at(address)
 
     def keys(self, rows: Sequence[int]) -> list[bytes | None]:
         """The keys of these rows."""
@@ -238,7 +238,7 @@ def _headers_of(fields: Sequence[bytes | None]) -> RecordHeaders:
         names = [(name or b"").decode() for name in fields[::2]]
     except UnicodeDecodeError:
         return [(UNREADABLE_HEADERS, None)]
-    return list(zip(names, fields[1::2], strict=True))
+    return list(zip(names, fields[1::2], strict=True)) or ()
 
 
 class _Message(ctypes.Structure):
@@ -257,7 +257,7 @@ class _Message(ctypes.Structure):
     )
 
 
-def _error_at(address: int) -> ReadEvent:
+def _event_at(address: int) -> ReadEvent:
     message = _Message.from_address(address)
     text = ctypes.string_at(message.payload, message.size) if message.payload else b""
     reason = text.rstrip(b"\0").decode(errors="replace")
