@@ -25,7 +25,7 @@ from consumer.worker.holding import RecordHolder, behind_held
 from consumer.worker.reject_log import Example, RejectLog
 from consumer.worker.task import PartitionTask
 
-BATCH = 1_000
+BATCH = 4_000
 """Records per batch; more are slower and take more memory."""
 
 HELD_RETRY_S = 0.25
