@@ -8,16 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from consumer.settings.command_line import command_line
+from consumer.settings.model import KafkaSettings
 from tests.cli.command import Ran, run, run_here
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record, Stage, running, stage
 from tests.reference.events_counting import Event, Rules
-from tests.support.topics import ends, produce
+from tests.support.topics import delete_records, ends, produce
 from tests.support.topics import unique as unique_name
 from tests.support.waiting import until
 
@@ -314,19 +315,22 @@ def test_a_reset_partition_continues_with_empty_windows_at_its_offset(state: Com
 
 
 def abort_a_transaction(kafka: Stage, partition: int) -> None:
-    """Leave an aborted record and its marker behind the processed records."""
+    """Leave an aborted record and its marker behind the processed records.
+
+    The transaction coordinator answers before the marker is written.
+    """
+    end = kafka.end_of(partition) + 2
     producer = Producer({"bootstrap.servers": kafka.kafka.bootstrap_servers, "transactional.id": unique_name("t")})
     producer.init_transactions()
     producer.begin_transaction()
     producer.produce(kafka.kafka.input_topic, b"aborted", partition=partition)
     producer.flush()
     producer.abort_transaction()
+    until(lambda: kafka.end_of(partition) == end, "the marker is written")
 
 
 def delete_all_records(kafka: Stage, partition: int) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.kafka.bootstrap_servers})
-    place = TopicPartition(kafka.kafka.input_topic, partition, OFFSET_END)
-    admin.delete_records([place])[place].result()
+    delete_records(kafka.kafka.bootstrap_servers, kafka.kafka.input_topic, partition)
 
 
 def test_state_whose_markers_were_deleted_moves_to_the_log_start_and_keeps_its_windows(state: Command) -> None:
@@ -351,14 +355,22 @@ def test_state_whose_markers_were_deleted_moves_to_the_log_start_and_keeps_its_w
 
 def delete_state(kafka: Stage, partition: int) -> None:
     """Delete state as a broker does by age if somebody has set cleanup.policy=compact,delete."""
-    admin, topic = AdminClient({"bootstrap.servers": kafka.kafka.bootstrap_servers}), kafka.kafka.state_topic
-    for policy in ("compact,delete", "compact"):
-        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
-        admin.incremental_alter_configs([resource])[resource].result()
-        if policy == "compact,delete":
-            place = TopicPartition(topic, partition, OFFSET_END)
-            admin.delete_records([place])[place].result()
+    set_cleanup_policy(kafka.kafka, "compact,delete")
+    delete_records(kafka.kafka.bootstrap_servers, kafka.kafka.state_topic, partition)
+    set_cleanup_policy(kafka.kafka, "compact")
+
+
+def set_cleanup_policy(kafka: KafkaSettings, policy: str) -> None:
+    """Set it for the state topic, and wait until the broker shows it: the controller answers before."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    change = ConfigResource(ConfigResource.Type.TOPIC, kafka.state_topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([change])[change].result(15)
+    shown = ConfigResource(ConfigResource.Type.TOPIC, kafka.state_topic)
+    until(
+        lambda: admin.describe_configs([shown])[shown].result(15)["cleanup.policy"].value == policy,
+        f"the broker has applied cleanup.policy={policy}",
+    )
 
 
 def test_deleted_state_can_be_reset_and_is_restored_from_a_log_start_above_0(state: Command) -> None:

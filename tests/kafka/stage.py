@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer
 
 from consumer.kafka.config import admin_config, consumer_config, producer_config, restore_config
 from consumer.kafka.end_offsets import EndOffsets
@@ -29,7 +28,15 @@ from tests.support.fakes import (
     FakeTransactionOwner,
     Published,
 )
-from tests.support.topics import committed_offsets, create_topic, delete_topics, produce, read_committed, unique
+from tests.support.topics import (
+    committed_offsets,
+    create_topic,
+    delete_records,
+    delete_topics,
+    produce,
+    read_committed,
+    unique,
+)
 from tests.support.waiting import until
 
 PARTITIONS = 2
@@ -201,9 +208,7 @@ class KafkaStage:
         producer.abort_transaction(15)
 
     def delete_before(self, partition: int, offset: int) -> None:
-        place = TopicPartition(self.topic, partition, offset)
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})  # named, as it has to outlive its answer
-        admin.delete_records([place])[place].result(15)
+        delete_records(self.bootstrap_servers, self.topic, partition, offset)
 
     def input(self, handler: AssignmentHandler, client: Mapping[str, str | int] | None = None) -> InputConsumer:
         member = InputConsumer({**consumer_config(self.settings()), **(client or {})}, self.topic, handler)
