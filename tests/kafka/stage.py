@@ -35,6 +35,7 @@ from tests.support.topics import (
     delete_topics,
     produce,
     read_committed,
+    read_uncommitted,
     unique,
 )
 from tests.support.waiting import until
@@ -94,6 +95,10 @@ class Stage(Protocol):
         ...
 
     def stale_metadata(self) -> GroupMetadata: ...
+
+    def wait_until_written(self, topic: str, value: bytes) -> None:
+        """Wait until the broker has a record, of whatever transaction."""
+        ...
 
     def published(self) -> list[Published]: ...
 
@@ -161,6 +166,9 @@ class FakeStage:
         stale = self.cluster.metadata()
         self.cluster.generation += 1
         return stale
+
+    def wait_until_written(self, topic: str, value: bytes) -> None:
+        """There is nothing to wait for."""
 
     def published(self) -> list[Published]:
         return self.cluster.published
@@ -249,6 +257,12 @@ class KafkaStage:
         assert self._member is not None
         self._member.poll(1, 0)
         return self._member.group_metadata()
+
+    def wait_until_written(self, topic: str, value: bytes) -> None:
+        until(
+            lambda: value in {each.value() for each in read_uncommitted(self.bootstrap_servers, topic)},
+            f"the broker has {value!r}",
+        )
 
     def published(self) -> list[Published]:
         return [

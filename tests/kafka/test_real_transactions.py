@@ -10,7 +10,7 @@ from consumer.kafka.config import producer_config
 from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
 from tests.kafka.stage import KafkaStage, OutcomeLog
-from tests.support.topics import create_topic, delete_topics, ends, read_committed, read_uncommitted, unique
+from tests.support.topics import create_topic, delete_topics, ends, read_committed, unique
 from tests.support.waiting import until
 
 
@@ -58,13 +58,7 @@ def test_keys_are_placed_where_java_clients_place_them(kafka_stage: KafkaStage) 
 def test_records_of_an_aborted_transaction_are_in_the_topic_but_hidden(kafka_stage: KafkaStage) -> None:
     owner = kafka_stage.owner()
     owner.produce(kafka_stage.output, b"a", b"hidden")
-    until(
-        lambda: (
-            [each.value() for each in read_uncommitted(kafka_stage.bootstrap_servers, kafka_stage.output)]
-            == [b"hidden"]
-        ),
-        "the record has reached the broker",
-    )
+    kafka_stage.wait_until_written(kafka_stage.output, b"hidden")
     owner.abort()
     assert kafka_stage.published() == []
 
