@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
@@ -341,7 +342,9 @@ def test_state_whose_markers_were_deleted_moves_to_the_log_start_and_keeps_its_w
     assert "its state goes to offset 2, but the input begins at 4" in disagreement
     assert disagreement.endswith(state.advice("state reset --partition 1 --keep-rows"))
     done = state.paste(disagreement)
-    assert (done.code, done.out) == (0, "partition 1: reset; continues at offset 4 with checkpoint 2\n")
+    assert done.code == 0
+    # Its number counts the checkpoints that the worker wrote, which on a busy machine are more.
+    assert re.fullmatch(r"partition 1: reset; continues at offset 4 with checkpoint \d+\n", done.out)
     assert "nobody can tell whether the 2 offsets before it were transaction markers or records" in done.err
     assert all(line["agrees"] for line in state.lines("check"))
     assert state.lines("show", "b")[0]["viewers"] == 1
