@@ -145,6 +145,7 @@ def stopped(kafka: Stage, made: Settings) -> str:
     return reason
 
 
+@pytest.mark.slow
 def test_state_that_disagrees_with_kafka_stops_the_partition_with_the_reason(
     bootstrap_servers: str, tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_reject_stays_a_reject_if_its_schema_is_registered_before_the_replay(
         assert len(kafka.dead_letters()) == 1
 
 
+@pytest.mark.slow
 def test_a_registry_that_answers_nobody_holds_up_no_stop_and_is_asked_once_for_all_replays(
     bootstrap_servers: str, tmp_path: Path, registry: RegistryServer
 ) -> None:

@@ -253,6 +253,7 @@ def test_forbidden_changes_of_settings_are_disagreements_and_allowed_ones_are_no
     assert done.out.endswith("--set windows.bucket_ms=500\n")
 
 
+@pytest.mark.slow
 def test_the_state_of_a_running_worker_is_consistent_at_every_moment(
     bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
