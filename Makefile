@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most of what is installed is never imported: bytecode is made when it is.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test check format bench chaos fuzz workers lock clean
@@ -23,7 +23,7 @@ endif
 
 install: $(VENV)/.installed ## Set up .venv with the command viewer-consumer
 
-test: $(VENV)/.installed-dev ## Run the tests (ARGS: for pytest; JOBS: test processes, 2)
+test: $(VENV)/.installed-dev ## Run the tests (ARGS: for pytest; JOBS: test processes, 4)
 	@$(BIN)/python -m consumer.worker.warm_up # once, before the test processes would each compile the same kernels
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 

@@ -10,7 +10,16 @@ import pytest
 import structlog
 
 from consumer.worker.warm_up import warm_up
-from tests.support.broker import NoBrokerError, real_broker
+from tests.support.broker import NoBrokerError
+from tests.support.order import slow_first
+from tests.support.shared_broker import shared_broker
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start slow tests first, so that no process is left alone with one at the end; the order is random else."""
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = slow_first(items, [item.get_closest_marker("slow") is not None for item in items], processes)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,12 +41,15 @@ def restored_logging() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def bootstrap_servers() -> Iterator[str]:
-    """A real Kafka. Without one, tests that need it are skipped, but in CI they fail."""
+def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Kafka, one for all test processes. Without one, tests that need it are skipped, but in CI they fail."""
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent  # each process has a directory of its own in it
     warm_up()  # on a new machine the first worker compiles for longer than tests wait for events
     with contextlib.ExitStack() as stack:
         try:
-            servers = stack.enter_context(real_broker())
+            servers = stack.enter_context(shared_broker(directory))
         except NoBrokerError as reason:
             if os.environ.get("CI", "").lower() in {"1", "true"}:
                 pytest.fail(f"CI needs a real broker: {reason}")

@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from confluent_kafka import OFFSET_END, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import OFFSET_END
 
 from tests.chaos.crew import Crew
 from tests.chaos.deployment import Deployment
@@ -14,7 +13,7 @@ from tests.chaos.resets import Resolver
 from tests.chaos.stored import stored_state
 from tests.chaos.transactions import write_transaction
 from tests.chaos.waits import answer_of, until_kafka
-from tests.support.topics import read_committed
+from tests.support.topics import delete_records, read_committed
 
 STEPS = 12
 """Of event time in a transaction: three seconds, so that buckets close."""
@@ -89,11 +88,4 @@ class RetentionLane:
         kafka = self._deployment.kafka.kafka
         for record in read_committed(kafka.bootstrap_servers, kafka.input_topic, only=self._partition):
             self._deployment.interventions.deleted[self._partition][record.offset() or 0] = record
-        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 2})
-        place = TopicPartition(kafka.input_topic, self._partition, before)
-        answer_of(partial(_deleted, admin, place))
-
-
-def _deleted(admin: AdminClient, place: TopicPartition) -> None:
-    """Ask for it once."""
-    admin.delete_records([place])[place].result()
+        answer_of(partial(delete_records, kafka.bootstrap_servers, kafka.input_topic, self._partition, before))

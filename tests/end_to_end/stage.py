@@ -64,6 +64,7 @@ class Stage:
         rules: Rules,
         by_viewer: Mapping[str, int] | None = None,
         replicas: Sequence[Sequence[int]] = (),
+        input_config: Mapping[str, str] | None = None,
     ) -> None:
         self.partitions = partitions
         self.rules = rules
@@ -76,7 +77,7 @@ class Stage:
             dead_letter_topic=unique_name("dead-letters"),
             state_topic=unique_name("state"),
         )
-        config = {"min.insync.replicas": "1"} if replicas else {}
+        config = {**({"min.insync.replicas": "1"} if replicas else {}), **(input_config or {})}
         create_topic(bootstrap_servers, self.kafka.input_topic, partitions, config, replicas=replicas)
         # Idempotent, since a batch that is sent again goes behind its successors else: a topic just made refuses some.
         self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
@@ -205,9 +206,16 @@ def _once_brokers_know(ask: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def stage(bootstrap_servers: str, partitions: int, rules: Rules, **by_viewer: int) -> Iterator[Stage]:
+def stage(
+    bootstrap_servers: str,
+    partitions: int,
+    rules: Rules,
+    input_config: Mapping[str, str] | None = None,
+    /,
+    **by_viewer: int,
+) -> Iterator[Stage]:
     """Topics of a worker, deleted at the end; with sessions settings the windows count by viewer."""
-    made = Stage(bootstrap_servers, partitions, rules, by_viewer)
+    made = Stage(bootstrap_servers, partitions, rules, by_viewer, input_config=input_config)
     try:
         yield made
     finally:

@@ -12,6 +12,8 @@ from tests.support.broker import NoBrokerError
 from tests.support.cluster import KafkaCluster
 from tests.support.proxy import Proxy
 
+pytestmark = pytest.mark.slow
+
 PARTITIONS = 4
 SEED = 12
 WITHIN_S = 90.0

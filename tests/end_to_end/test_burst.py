@@ -1,5 +1,7 @@
 """One record closes 100,000 buckets of one partition."""
 
+import pytest
+
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record, counted, running, stage
 from tests.reference.events_counting import Event, Rules
@@ -11,6 +13,7 @@ POLL_GAP_AT_MOST_S = 5.0
 """A second on a quiet machine; tests run on busy machines."""
 
 
+@pytest.mark.slow
 def test_one_record_closes_a_hundred_thousand_buckets(bootstrap_servers: str) -> None:
     names = [f"stream {number}" for number in range(STREAMS)]
     with stage(bootstrap_servers, 1, RULES) as kafka:

@@ -13,9 +13,6 @@ import urllib.request
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import InputSettings
@@ -91,8 +88,8 @@ def test_records_stamped_by_a_collector(bootstrap_servers: str) -> None:
 
 
 def test_records_stamped_by_the_broker(bootstrap_servers: str) -> None:
-    with stage(bootstrap_servers, 1, DEFAULTS, **BY_VIEWER) as kafka:
-        stamp_by_broker(kafka)
+    by_broker = {"message.timestamp.type": "LogAppendTime"}
+    with stage(bootstrap_servers, 1, DEFAULTS, by_broker, **BY_VIEWER) as kafka:
         with running(kafka.settings()) as service:
             for number in range(1, ROUNDS + 1):
                 play(kafka, events_own, now_ms() - PLAYERS)
@@ -102,14 +99,6 @@ def test_records_stamped_by_the_broker(bootstrap_servers: str) -> None:
             assert counted(service, "clamped_events_total") >= ROUNDS
             assert FAST_MS / 1000 - 5 < counted(service, "largest_clock_skew_seconds") <= FAST_MS / 1000
         assert kafka.dead_letters() == []
-
-
-def stamp_by_broker(kafka: Stage) -> None:
-    """The topic takes the broker's time for each record."""
-    change = ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, kafka.kafka.input_topic, incremental_configs=[change])
-    admin = AdminClient({"bootstrap.servers": kafka.kafka.bootstrap_servers})
-    admin.incremental_alter_configs([resource])[resource].result(15)
 
 
 def test_records_with_the_events_own_time_are_believed_up_to_max_future_ms(bootstrap_servers: str) -> None:

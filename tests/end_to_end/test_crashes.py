@@ -7,6 +7,8 @@ import pytest
 from tests.chaos.deployment import deployment
 from tests.chaos.points import Order
 
+pytestmark = pytest.mark.slow
+
 PARTITIONS = 4
 SEED = 11
 START_TIMEOUT_S = 90.0

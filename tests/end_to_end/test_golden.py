@@ -5,6 +5,8 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from consumer.observe.snapshot import Snapshot, StreamStatus
 from tests.aggregate.files import golden
 from tests.end_to_end.events import assert_same, encoded, judged, summary_of
@@ -26,6 +28,7 @@ def by_rules() -> dict[Rules, Cases]:
     return grouped
 
 
+@pytest.mark.slow
 def test_golden_cases(bootstrap_servers: str) -> None:
     grouped = by_rules()
     assert sum(map(len, grouped.values())) == 60

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from consumer.settings.model import Settings
 from tests.aggregate.files import golden
 from tests.end_to_end.events import by_stream, encoded
@@ -98,6 +100,7 @@ def run_cases(bootstrap_servers: str, cases: Sequence[Case]) -> int:
         return finish(kafka, cases, second)
 
 
+@pytest.mark.slow
 def test_golden_cases_with_a_restart_in_the_middle(bootstrap_servers: str) -> None:
     groups = by_rules()
     assert sum(map(len, groups)) == 40

@@ -18,6 +18,8 @@ from tests.support.broker import NoBrokerError
 from tests.support.cluster import KafkaCluster, kafka_cluster
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0, stream_idle_ms=2_000)
 WITHIN_S = 90.0
 

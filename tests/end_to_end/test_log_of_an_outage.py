@@ -16,6 +16,8 @@ from tests.reference.events_counting import Rules
 from tests.support.broker import KafkaBroker, NoBrokerError, kafka_jars
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=500, stream_idle_ms=3_000)
 PARTITIONS = 2
 WITHIN_S = 120.0

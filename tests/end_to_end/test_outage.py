@@ -20,6 +20,8 @@ from tests.support.broker import KafkaBroker, kafka_jars
 from tests.support.topics import unique
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0)
 PARTITIONS = 2
 HANGS_S = 120.0

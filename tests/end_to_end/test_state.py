@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
@@ -29,6 +29,7 @@ from tests.end_to_end.stage import INPUT, Record, Stage, counted, running, stage
 from tests.end_to_end.test_process import JOIN_TIMEOUT_S, START_TIMEOUT_S, start
 from tests.intake.schemas.registry_server import RegistryServer
 from tests.reference.events_counting import Event, Rules
+from tests.support.topics import delete_records
 from tests.support.waiting import until
 
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=3_000, stream_idle_ms=4_000)
@@ -144,6 +145,7 @@ def stopped(kafka: Stage, made: Settings) -> str:
     return reason
 
 
+@pytest.mark.slow
 def test_state_that_disagrees_with_kafka_stops_the_partition_with_the_reason(
     bootstrap_servers: str, tmp_path: Path
 ) -> None:
@@ -157,12 +159,8 @@ def test_state_that_disagrees_with_kafka_stops_the_partition_with_the_reason(
         reason = stopped(kafka, other)
         assert f'its state is that of group "{kafka.kafka.group_id}", and this worker is of group "another"' in reason
 
-        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-        gone = {
-            TopicPartition(kafka.kafka.input_topic, partition, end - 1): None for partition, end in kafka.ends().items()
-        }
-        for future in admin.delete_records(list(gone)).values():
-            future.result(15)
+        for partition, end in kafka.ends().items():
+            delete_records(bootstrap_servers, kafka.kafka.input_topic, partition, end - 1)
         reason = stopped(kafka, settings(kafka))
         assert "are needed, but the input begins at" in reason
         assert "viewer-consumer state reset --partition" in reason
@@ -209,6 +207,7 @@ def test_a_reject_stays_a_reject_if_its_schema_is_registered_before_the_replay(
         assert len(kafka.dead_letters()) == 1
 
 
+@pytest.mark.slow
 def test_a_registry_that_answers_nobody_holds_up_no_stop_and_is_asked_once_for_all_replays(
     bootstrap_servers: str, tmp_path: Path, registry: RegistryServer
 ) -> None:

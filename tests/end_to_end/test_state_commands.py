@@ -2,22 +2,24 @@
 
 import io
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from consumer.settings.command_line import command_line
+from consumer.settings.model import KafkaSettings
 from tests.cli.command import Ran, run, run_here
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record, Stage, running, stage
 from tests.reference.events_counting import Event, Rules
-from tests.support.topics import ends, produce
+from tests.support.topics import delete_records, ends, produce
 from tests.support.topics import unique as unique_name
 from tests.support.waiting import until
 
@@ -251,6 +253,7 @@ def test_forbidden_changes_of_settings_are_disagreements_and_allowed_ones_are_no
     assert done.out.endswith("--set windows.bucket_ms=500\n")
 
 
+@pytest.mark.slow
 def test_the_state_of_a_running_worker_is_consistent_at_every_moment(
     bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,19 +317,22 @@ def test_a_reset_partition_continues_with_empty_windows_at_its_offset(state: Com
 
 
 def abort_a_transaction(kafka: Stage, partition: int) -> None:
-    """Leave an aborted record and its marker behind the processed records."""
+    """Leave an aborted record and its marker behind the processed records.
+
+    The transaction coordinator answers before the marker is written.
+    """
+    end = kafka.end_of(partition) + 2
     producer = Producer({"bootstrap.servers": kafka.kafka.bootstrap_servers, "transactional.id": unique_name("t")})
     producer.init_transactions()
     producer.begin_transaction()
     producer.produce(kafka.kafka.input_topic, b"aborted", partition=partition)
     producer.flush()
     producer.abort_transaction()
+    until(lambda: kafka.end_of(partition) == end, "the marker is written")
 
 
 def delete_all_records(kafka: Stage, partition: int) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.kafka.bootstrap_servers})
-    place = TopicPartition(kafka.kafka.input_topic, partition, OFFSET_END)
-    admin.delete_records([place])[place].result()
+    delete_records(kafka.kafka.bootstrap_servers, kafka.kafka.input_topic, partition)
 
 
 def test_state_whose_markers_were_deleted_moves_to_the_log_start_and_keeps_its_windows(state: Command) -> None:
@@ -337,7 +343,9 @@ def test_state_whose_markers_were_deleted_moves_to_the_log_start_and_keeps_its_w
     assert "its state goes to offset 2, but the input begins at 4" in disagreement
     assert disagreement.endswith(state.advice("state reset --partition 1 --keep-rows"))
     done = state.paste(disagreement)
-    assert (done.code, done.out) == (0, "partition 1: reset; continues at offset 4 with checkpoint 2\n")
+    assert done.code == 0
+    # Its number counts the checkpoints that the worker wrote, which on a busy machine are more.
+    assert re.fullmatch(r"partition 1: reset; continues at offset 4 with checkpoint \d+\n", done.out)
     assert "nobody can tell whether the 2 offsets before it were transaction markers or records" in done.err
     assert all(line["agrees"] for line in state.lines("check"))
     assert state.lines("show", "b")[0]["viewers"] == 1
@@ -351,14 +359,22 @@ def test_state_whose_markers_were_deleted_moves_to_the_log_start_and_keeps_its_w
 
 def delete_state(kafka: Stage, partition: int) -> None:
     """Delete state as a broker does by age if somebody has set cleanup.policy=compact,delete."""
-    admin, topic = AdminClient({"bootstrap.servers": kafka.kafka.bootstrap_servers}), kafka.kafka.state_topic
-    for policy in ("compact,delete", "compact"):
-        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
-        admin.incremental_alter_configs([resource])[resource].result()
-        if policy == "compact,delete":
-            place = TopicPartition(topic, partition, OFFSET_END)
-            admin.delete_records([place])[place].result()
+    set_cleanup_policy(kafka.kafka, "compact,delete")
+    delete_records(kafka.kafka.bootstrap_servers, kafka.kafka.state_topic, partition)
+    set_cleanup_policy(kafka.kafka, "compact")
+
+
+def set_cleanup_policy(kafka: KafkaSettings, policy: str) -> None:
+    """Set it for the state topic, and wait until the broker shows it: the controller answers before."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    change = ConfigResource(ConfigResource.Type.TOPIC, kafka.state_topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([change])[change].result(15)
+    shown = ConfigResource(ConfigResource.Type.TOPIC, kafka.state_topic)
+    until(
+        lambda: admin.describe_configs([shown])[shown].result(15)["cleanup.policy"].value == policy,
+        f"the broker has applied cleanup.policy={policy}",
+    )
 
 
 def test_deleted_state_can_be_reset_and_is_restored_from_a_log_start_above_0(state: Command) -> None:

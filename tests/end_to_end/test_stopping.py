@@ -119,6 +119,7 @@ def at_work(broker: KafkaBroker, tmp_path: Path) -> Iterator[Worker]:
         yield worker
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("away_s", [0.0, 4.0, 12.0])
 @pytest.mark.parametrize("leave", [KafkaBroker.freeze, KafkaBroker.kill], ids=["frozen", "killed"])
 def test_a_worker_stops_in_time_whatever_its_broker_does(
@@ -135,6 +136,7 @@ def test_a_worker_whose_broker_answers_leaves_nothing(broker: KafkaBroker, tmp_p
         assert "left" not in worker.stop()
 
 
+@pytest.mark.slow
 def test_a_worker_that_restores_stops_while_its_broker_is_frozen(broker: KafkaBroker, tmp_path: Path) -> None:
     kafka = Stage(broker.bootstrap_servers, 2, RULES)
     kafka.leave()

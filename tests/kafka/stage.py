@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Producer
 
 from consumer.kafka.config import admin_config, producer_config, restore_config
 from consumer.kafka.end_offsets import EndOffsets
@@ -30,7 +29,16 @@ from tests.support.fakes import (
     FakeTransactionOwner,
     Published,
 )
-from tests.support.topics import committed_offsets, create_topic, delete_topics, produce, read_committed, unique
+from tests.support.topics import (
+    committed_offsets,
+    create_topic,
+    delete_records,
+    delete_topics,
+    produce,
+    read_committed,
+    read_uncommitted,
+    unique,
+)
 from tests.support.waiting import until
 
 PARTITIONS = 2
@@ -88,6 +96,10 @@ class Stage(Protocol):
         ...
 
     def stale_metadata(self) -> GroupMetadata: ...
+
+    def wait_until_written(self, topic: str, value: bytes) -> None:
+        """Wait until the broker has a record, of whatever transaction."""
+        ...
 
     def published(self) -> list[Published]: ...
 
@@ -156,6 +168,9 @@ class FakeStage:
         self.cluster.generation += 1
         return stale
 
+    def wait_until_written(self, topic: str, value: bytes) -> None:
+        """There is nothing to wait for."""
+
     def published(self) -> list[Published]:
         return self.cluster.published
 
@@ -202,9 +217,7 @@ class KafkaStage:
         producer.abort_transaction(15)
 
     def delete_before(self, partition: int, offset: int) -> None:
-        place = TopicPartition(self.topic, partition, offset)
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})  # named, as it has to outlive its answer
-        admin.delete_records([place])[place].result(15)
+        delete_records(self.bootstrap_servers, self.topic, partition, offset)
 
     def input(self, handler: AssignmentHandler, client: Mapping[str, str | int] | None = None) -> LiveInput:
         settings = self.settings()
@@ -247,6 +260,12 @@ class KafkaStage:
         assert self._member is not None
         self._member.poll(1, 0)
         return self._member.group_metadata()
+
+    def wait_until_written(self, topic: str, value: bytes) -> None:
+        until(
+            lambda: value in {each.value() for each in read_uncommitted(self.bootstrap_servers, topic)},
+            f"the broker has {value!r}",
+        )
 
     def published(self) -> list[Published]:
         return [

@@ -4,8 +4,6 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.live_input import LiveInput
@@ -126,11 +124,7 @@ def test_an_exception_of_a_handler_does_not_lose_the_batch_that_came_with_the_re
 
 def test_an_offset_that_is_gone_is_reported_with_the_command_that_resolves_it(kafka_stage: KafkaStage) -> None:
     kafka_stage.write(0, b"a", b"b", b"c")
-    admin, gone = (
-        AdminClient({"bootstrap.servers": kafka_stage.bootstrap_servers}),
-        TopicPartition(kafka_stage.topic, 0, 2),
-    )
-    admin.delete_records([gone])[gone].result(15)
+    kafka_stage.delete_before(0, 2)
     member = joined(kafka_stage.input(RecordingHandler()))
     failures: dict[int, str] = {}
 

@@ -51,6 +51,7 @@ def test_state_is_read_as_committed_up_to_its_end(stage: Stage) -> None:
     owner.produce_all(stage.state, [(b"k", b"1"), (b"l", b"2"), (b"k", None)], 1)
     owner.commit({(stage.topic, 1): 0}, stage.metadata())
     owner.produce(stage.state, b"k", b"aborted", None, 1)
+    stage.wait_until_written(stage.state, b"aborted")  # else the coordinator may have no transaction to abort yet
     owner.abort()
     reader = stage.restore_reader()
     end = known(reader.look_up([1]), 1).state_end

@@ -18,7 +18,8 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -29,6 +30,9 @@ from confluent_kafka.admin import AdminClient
 KAFKA_VERSION = "4.3.1"
 CACHE = Path(__file__).parents[2] / ".cache"
 START_TIMEOUT_S = 60.0
+QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Options for a Java that shares a small machine: only the fast JIT compiler. A benchmark goes without."""
+
 DOWNLOAD_TIMEOUT_S = 300.0
 
 _JAVA_AT_LEAST = 17
@@ -48,15 +52,20 @@ class NoBrokerError(Exception):
 
 
 @contextlib.contextmanager
-def real_broker(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """Yield the bootstrap servers of a real broker; stop it at the end if it was started here."""
+def real_broker(environ: Mapping[str, str] = os.environ, java: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the bootstrap servers of a real broker; stop it at the end if it was started here.
+
+    Args:
+        environ: of the process.
+        java: options for Java, if Kafka runs in it here.
+    """
     if given := environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         wait_until_it_answers(given, within_s=15.0)
         yield given
         return
     reasons = ["KAFKA_BOOTSTRAP_SERVERS is not set"]
     with contextlib.ExitStack() as stack:
-        for way in (_in_docker, _in_java):
+        for way in (_in_docker, partial(_in_java, java)):
             try:
                 servers = stack.enter_context(way())
             except NoBrokerError as reason:
@@ -68,8 +77,8 @@ def real_broker(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _in_java() -> Iterator[str]:
-    with KafkaBroker(kafka_jars()) as broker:
+def _in_java(options: Sequence[str]) -> Iterator[str]:
+    with KafkaBroker(kafka_jars(), java=options) as broker:
         yield broker.bootstrap_servers
 
 
@@ -90,8 +99,16 @@ NO_SECURITY = Security()
 class KafkaBroker:
     """One Kafka node, broker and controller, in its own process; its data directory is removed with it."""
 
-    def __init__(self, jars: Path, security: Security = NO_SECURITY, *, lasting: bool = False) -> None:
+    def __init__(
+        self,
+        jars: Path,
+        security: Security = NO_SECURITY,
+        *,
+        lasting: bool = False,
+        java: Sequence[str] = QUICK_START,
+    ) -> None:
         self._jars = jars
+        self._java_options = java
         self._lasting = lasting
         """Its port is kept while it is down: nobody else is given it."""
         self._security = security
@@ -173,7 +190,7 @@ class KafkaBroker:
 
     def _java(self, *arguments: str) -> list[str]:
         logs = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        return ["java", "-Xmx1g", logs, "-cp", f"{self._jars}/*", *arguments]
+        return ["java", "-Xmx1g", *self._java_options, logs, "-cp", f"{self._jars}/*", *arguments]
 
 
 def kafka_jars() -> Path:

@@ -15,15 +15,15 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.broker import START_TIMEOUT_S, cluster_id, kafka_jars, lasting_ports
+from tests.support.broker import QUICK_START, START_TIMEOUT_S, cluster_id, kafka_jars, lasting_ports
 from tests.support.waiting import until
 
 NODES = (1, 2, 3)
 STOP_TIMEOUT_S = 60.0
 IN_SYNC_TIMEOUT_S = 90.0
 
-_HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-"""Three brokers share a small machine with their clients: little memory, and only the fast JIT compiler."""
+_HEAP = ("-Xms128m", "-Xmx512m")
+"""Three brokers share a small machine with their clients."""
 
 _SETTINGS = {
     "process.roles": "broker,controller",
@@ -212,7 +212,7 @@ class KafkaCluster:
 
     def _java(self, *arguments: str) -> list[str]:
         logs = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        return ["java", *_HEAP, logs, "-cp", f"{self._jars}/*", *arguments]
+        return ["java", *_HEAP, *QUICK_START, logs, "-cp", f"{self._jars}/*", *arguments]
 
 
 @contextlib.contextmanager

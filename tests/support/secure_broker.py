@@ -12,6 +12,7 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from tests.support.broker import KafkaBroker, Security, kafka_jars
 from tests.support.certificates import Authority
+from tests.support.waiting import until
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 USER = "worker"
@@ -53,7 +54,7 @@ class SecureBroker(NamedTuple):
         }
 
     def grant_only(self, acls: Sequence[Acl]) -> None:
-        """Revoke all rights and grant these."""
+        """Revoke all rights and grant these; they hold when it returns."""
         nobody: Any = None  # its stub says str
         everything = AclBindingFilter(
             *(ResourceType.ANY, nobody, ResourcePatternType.ANY, nobody, nobody),
@@ -61,8 +62,13 @@ class SecureBroker(NamedTuple):
         )
         for future in self.admin.delete_acls([everything]).values():
             future.result(15)
-        for future in self.admin.create_acls([acl.binding() for acl in acls]).values() if acls else ():
+        granted = [acl.binding() for acl in acls]
+        for future in self.admin.create_acls(granted).values() if granted else ():
             future.result(15)
+        until(
+            lambda: set(self.admin.describe_acls(everything).result(15)) == set(granted),
+            "the broker has applied the rights that the controller has acknowledged",
+        )
 
 
 @contextlib.contextmanager

@@ -5,9 +5,11 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+
+from tests.support.waiting import until
 
 
 def unique(name: str) -> str:
@@ -47,6 +49,29 @@ def delete_topics(bootstrap_servers: str, names: Sequence[str]) -> None:
     for future in admin.delete_topics(list(names)).values():
         with contextlib.suppress(KafkaException):
             future.result(15)
+
+
+def delete_records(
+    bootstrap_servers: str, topic: str, partition: int, before: int = OFFSET_END, within_s: float = 15.0
+) -> None:
+    """Delete the oldest records of a partition, by default all.
+
+    A broker refuses it until it has applied a change of the topic's cleanup.policy that the controller has already
+    acknowledged: then it is asked again.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+    place = TopicPartition(topic, partition, before)
+
+    def deleted() -> bool:
+        try:
+            admin.delete_records([place])[place].result(within_s)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.POLICY_VIOLATION:
+                raise
+            return False
+        return True
+
+    until(deleted, f"records of {topic}-{partition} are deleted", within_s)
 
 
 def produce(bootstrap_servers: str, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:

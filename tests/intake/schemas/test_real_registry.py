@@ -98,6 +98,7 @@ def test_a_schema_that_it_does_not_take_is_told(client: Registry) -> None:
         client.register(unique("subject"), "{", WITHIN_S)
 
 
+@pytest.mark.slow
 def test_while_it_says_nothing_the_partition_waits_and_nothing_is_lost(apicurio: Apicurio, client: Registry) -> None:
     schema_id = registered(client, OURS)
     rig = Rig(registry_url=apicurio.url).start()
