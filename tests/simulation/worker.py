@@ -13,7 +13,7 @@ from consumer.intake.intakes import Intakes
 from consumer.intake.rejects import Reject
 from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import DeliveryReport, LastClientError
-from consumer.kafka.config import ClientConfig, member_config, producer_config, transaction_timeout_ms
+from consumer.kafka.config import MESSAGE_BYTES, ClientConfig, member_config, producer_config, transaction_timeout_ms
 from consumer.kafka.deadline import Clock
 from consumer.kafka.group_member import GroupMember
 from consumer.kafka.live_input import LiveInput, ReadingHandler
@@ -205,6 +205,7 @@ class WorkerProcess:
             metrics=metrics,
             board=SnapshotBoard(clocks.monotonic_s()),
             clocks=clocks,
+            message_bytes=MESSAGE_BYTES,
         )
 
     def _make_input(self, process: Process, handler: AssignmentHandler, clock: Clock) -> LiveInput:

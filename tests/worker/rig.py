@@ -11,6 +11,7 @@ from consumer.intake.schemas.access import RegistryAccess
 from consumer.intake.schemas.lookups import SchemaLookups
 from consumer.intake.schemas.registry import Registry
 from consumer.kafka.batch import Batch
+from consumer.kafka.config import MESSAGE_BYTES
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
@@ -168,6 +169,7 @@ class Rig:
             metrics=self.metrics,
             board=self.board,
             clocks=self.clock.clocks(),
+            message_bytes=MESSAGE_BYTES,
         )
 
     def _make_lookups(self, registry_url: str) -> SchemaLookups:
