@@ -28,6 +28,7 @@ from consumer.settings.model import (
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.loop import Worker, WorkerDependencies
+from consumer.worker.restoring import CONFIRM_AFTER_S
 from consumer.worker.service import TransactionMetrics
 from tests.intake.payloads import confluent, join, leave
 from tests.intake.schemas.in_place import lookups_in_place
@@ -193,7 +194,7 @@ class Rig:
         for _ in range(100):
             if not self.worker._restoring.active:
                 return
-            self.worker.turn()
+            self.turn(CONFIRM_AFTER_S if self.worker._restoring._doubted else 0.0)
         raise AssertionError(f"still restoring: {self.worker._restoring.reason}")
 
     def turn(self, after_s: float = 0.0, times: int = 1) -> None:
