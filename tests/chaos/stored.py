@@ -15,10 +15,10 @@ class StoredState(NamedTuple):
     journal: dict[str, Any]
 
 
-def newest_checkpoint(deployment: Deployment, partition: int) -> dict[str, Any]:
+def newest_journal(deployment: Deployment, partition: int) -> dict[str, Any]:
     """The committed one, as JSON; workers may be running."""
-    checkpoint: dict[str, Any] = json.loads(_newest(deployment, partition)[CHECKPOINT])
-    return checkpoint
+    journal: dict[str, Any] = json.loads(_newest(deployment, partition)[JOURNAL])
+    return journal
 
 
 def stored_state(deployment: Deployment, partition: int) -> StoredState:
