@@ -173,9 +173,8 @@ class WorkerProcess:
         worker.stop()
 
     def _look_at(self, worker: Worker) -> None:
-        # One that has lost its partitions unheard may find that their state has moved on; it drops them soon.
-        is_member = self.consumer is not None and self.consumer.is_member
-        if is_member and (worker._restoring._stopped or worker._processor.tripped):
+        """One that was expelled unheard may see that the state has moved on; that must stop no partition either."""
+        if worker._restoring._stopped or worker._processor.tripped:
             self.trouble = f"{worker._restoring._stopped} {worker._processor.tripped}"
 
     def _dependencies(self, process: Process) -> WorkerDependencies:
