@@ -12,6 +12,7 @@ from consumer.runtime.clocks import Clocks
 from consumer.runtime.text import time_text
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
+from consumer.state.checkpoint import RULES_VERSION
 from consumer.state.inspect import FoundStream
 from consumer.state.journal import StateError
 from consumer.state.report import ConsistencyReport, StoredPartition
@@ -95,7 +96,7 @@ def print_consistency_report(
     if as_json:
         problems = [{"what": each.what, "advice": each.advice(command)} for each in found.disagreements]
         about = {"partition": stored.partition, "agrees": not problems, "problems": problems}
-        _print_json(about | {"changed_settings": found.changed_settings})
+        _print_json(about | {"changed_settings": found.changed_settings, "rules_version": found.rules_version})
         return
     for each in found.disagreements:
         typer.echo(f"partition {stored.partition}: {each.what}; {each.advice(command)}")
@@ -105,6 +106,11 @@ def print_consistency_report(
     if found.changed_settings:
         names = ", ".join(found.changed_settings)
         typer.echo(f"partition {stored.partition}: changed since the checkpoint, in effect at the next start: {names}")
+    if found.has_older_rules:
+        typer.echo(
+            f"partition {stored.partition}: counted under rules version {found.rules_version}; version {RULES_VERSION} "
+            "takes effect at the next start"
+        )
 
 
 def reset_warning(plans: Sequence[ResetPlan], start: From) -> Iterator[str]:

@@ -20,6 +20,9 @@ SILENT_S = 8.0
 SETTLED_S = 2.0
 """A connection of this age has answered a fetch, so that end offsets are known again."""
 
+NEWS_S = 4.0
+"""Statistics that have waited longer for a poll do not say who is connected now."""
+
 HELD_S = 60.0
 """Records that stay behind the same last stable offset for so long are held by an open transaction."""
 
@@ -73,7 +76,8 @@ class ClientWatch(LastClientError):  # noqa: N818  # no exception: what a client
         statistics = json.loads(text)
         # They may have waited for a poll: what they say was so when they were made.
         now_s = self._created_s + int(statistics["age"]) / 1e6
-        log_connections(statistics)
+        if self.clock() - now_s <= NEWS_S:
+            log_connections(statistics)
         self.taken_s = now_s
         self.brokers = [_broker(each) for each in statistics["brokers"].values()]
         self._note_answers(now_s)

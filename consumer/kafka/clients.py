@@ -1,7 +1,6 @@
 """Create the clients of the client library, with their logs, their last error, and error messages for people."""
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -13,8 +12,6 @@ from consumer.kafka.config import ClientConfig
 
 LOGGER = logging.getLogger("librdkafka")
 """Receives librdkafka's log lines, and lines of the same form for connections that are there."""
-
-STATISTICS_TOO_OLD_S = 4.0
 
 DeliveryReport = Callable[[KafkaError | None, object], None]
 """Called with the outcome of a message; the error is None if it was written."""
@@ -75,11 +72,9 @@ def make_consumer(
 
 
 def log_connections(found: Mapping[str, Any]) -> None:
-    """Log each broker that a client is connected to, by its statistics; called inside poll."""
+    """Log each broker that a client is connected to, by its newest statistics; called inside poll."""
     if not LOGGER.isEnabledFor(logging.INFO):
         return
-    if abs(time.time() - found["time"]) > STATISTICS_TOO_OLD_S:
-        return  # they have waited for a poll
     for broker in found["brokers"].values():
         if broker["state"] == "UP":
             LOGGER.info("%s [%s] %s", "CONNECTED", found["name"], f"{broker['nodename']}/{broker['nodeid']}")

@@ -8,7 +8,7 @@ from consumer.settings.model import Settings
 from consumer.state import checkpoint as checkpoints
 from consumer.state import finding as findings
 from consumer.state import journal as journals
-from consumer.state.checkpoint import Checkpoint, Identity
+from consumer.state.checkpoint import RULES_VERSION, Checkpoint, Identity
 from consumer.state.consistency import StateInconsistent, check_identity, check_offsets, check_settings
 from consumer.state.contents import Contents
 from consumer.state.journal import JournalRecord, StateError
@@ -30,11 +30,18 @@ class StoredPartition(NamedTuple):
 
 
 class ConsistencyReport(NamedTuple):
-    """Disagreements and changed settings of one partition."""
+    """What is to be said about the stored state of one partition."""
 
     disagreements: list[StateInconsistent]
     changed_settings: list[str]
     """Keys of changed settings that do not stop a worker; they take effect at its start."""
+    rules_version: int | None
+    """The version of the rules under which it was counted; None if nothing is stored or can be read."""
+
+    @property
+    def has_older_rules(self) -> bool:
+        """Whether newer rules take effect at the next start; this stops no worker."""
+        return self.rules_version is not None and self.rules_version < RULES_VERSION
 
 
 def consistency_report(stored: StoredPartition, settings: Settings, identity: Identity) -> ConsistencyReport:
@@ -48,9 +55,9 @@ def consistency_report(stored: StoredPartition, settings: Settings, identity: Id
     try:
         checkpoint, journal = _decoded(stored)
     except StateInconsistent as error:
-        return ConsistencyReport([error], [])
+        return ConsistencyReport([error], [], None)
     if checkpoint is None or journal is None:
-        return ConsistencyReport([], [])
+        return ConsistencyReport([], [], None)
     ours = result_settings_of(settings)
     checks: tuple[Callable[[], None], ...] = (
         lambda: _check_keys(stored),
@@ -61,7 +68,7 @@ def consistency_report(stored: StoredPartition, settings: Settings, identity: Id
         lambda: _check_finding(stored, journal),
     )
     changed = [key for key in changed_keys(checkpoint.settings, ours) if key not in FIXED]
-    return ConsistencyReport(list(_raised(checks)), changed)
+    return ConsistencyReport(list(_raised(checks)), changed, checkpoint.rules_version)
 
 
 def _raised(checks: tuple[Callable[[], None], ...]) -> Iterator[StateInconsistent]:

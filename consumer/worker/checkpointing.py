@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from consumer.kafka.config import MESSAGE_BYTES
 from consumer.kafka.protocols import Transactions
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
@@ -46,7 +45,7 @@ class StateWriter:
         transactions: Transactions,
         clocks: Clocks,
         findings: dict[int, Finding],
-        message_bytes: int = MESSAGE_BYTES,
+        message_bytes: int,
     ) -> None:
         self.findings = findings
         """What replays have shown, by stopped partition; the next commit holds it. Cleared after the commit."""

@@ -17,7 +17,6 @@ import structlog
 
 from consumer.intake.intake import Intake
 from consumer.kafka.batch import Batch
-from consumer.kafka.config import MESSAGE_BYTES
 from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, RestoreReader, TopicIds, Transactions
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, SnapshotBoard
@@ -75,7 +74,7 @@ class WorkerDependencies(NamedTuple):
     metrics: WorkerMetrics
     board: SnapshotBoard
     clocks: Clocks
-    message_bytes: int = MESSAGE_BYTES
+    message_bytes: int
     """The largest record that all topics accept: rows and dead letters are cut below it."""
 
 

@@ -24,6 +24,9 @@ CLOSED_AT_ONCE = 20_000
 TRY_AGAIN_S = 5.0
 """Interval of attempts to restore a partition that cannot be read."""
 
+CONFIRM_AFTER_S = 2.0
+"""Until a disagreement is looked at again; by then a heartbeat has been answered."""
+
 TELL_AFTER_S = 30.0
 """A restore that takes longer gets a log line."""
 
@@ -34,7 +37,11 @@ _log = structlog.get_logger(__name__)
 
 
 class PartitionRestorer:
-    """The assigned partitions that are not live: restoring, or stopped."""
+    """The assigned partitions that are not live: restoring, or stopped.
+
+    A disagreement stops a partition once two restores in a row find the same. A process that was frozen for long reads
+    what its successor writes, before it learns that it is expelled from the group.
+    """
 
     def __init__(self, context: RestoreContext, reader: RestoreReader, metrics: WorkerMetrics, clocks: Clocks) -> None:
         self._context = context
@@ -47,6 +54,8 @@ class PartitionRestorer:
         """What replays have shown of stopped partitions, to be stored with the next commit."""
         self._unavailable: dict[int, tuple[str, float]] = {}
         """Reason and time of the next attempt, by partition."""
+        self._doubted: dict[int, str] = {}
+        """The disagreement that the last restore of a partition found."""
         self._flowing = False
         self._wait_log = WaitLog(clocks.monotonic_s)
 
@@ -90,8 +99,10 @@ class PartitionRestorer:
     def begin(self, partitions: Sequence[int]) -> None:
         """Start to restore these from the committed state."""
         self.drop(partitions)
-        if not partitions:
-            return
+        if partitions:
+            self._begin(partitions)
+
+    def _begin(self, partitions: Sequence[int]) -> None:
         self._flowing = True
         look_up, now_s = self._reader.look_up(partitions), self._clocks.monotonic_s()
         for partition in partitions:
@@ -103,6 +114,7 @@ class PartitionRestorer:
             self._stopped.pop(partition, None)
             self.findings.pop(partition, None)
             self._unavailable.pop(partition, None)
+            self._doubted.pop(partition, None)
             restore, _ = self._restores.pop(partition, (None, 0.0))
             if restore is not None:
                 restore.drop()
@@ -146,7 +158,7 @@ class PartitionRestorer:
         try:
             restore.receive(batch, run)
         except StateInconsistent as error:
-            self._stop(run.partition, error)
+            self._doubt_or_stop(run.partition, error)
 
     def _advance(self) -> list[PartitionTask]:
         restored = []
@@ -155,7 +167,7 @@ class PartitionRestorer:
             try:
                 result = restore.advance(failures.get(partition, ""))
             except StateInconsistent as error:
-                self._stop(partition, error)
+                self._doubt_or_stop(partition, error)
                 continue
             except PartitionUnavailable as error:
                 self._wait_for(partition, error)
@@ -168,10 +180,13 @@ class PartitionRestorer:
         return restored
 
     def _wait_for(self, partition: int, error: PartitionUnavailable) -> None:
+        self._put_off(partition, str(error), TRY_AGAIN_S)
+        self._wait_log.note(partition, str(error))
+
+    def _put_off(self, partition: int, reason: str, for_s: float) -> None:
         restore, _ = self._restores.pop(partition)
         restore.drop()
-        self._unavailable[partition] = str(error), self._clocks.monotonic_s() + TRY_AGAIN_S
-        self._wait_log.note(partition, str(error))
+        self._unavailable[partition] = reason, self._clocks.monotonic_s() + for_s
 
     def _tell_who_waits(self) -> None:
         """One log line for a partition whose restore takes long."""
@@ -183,8 +198,17 @@ class PartitionRestorer:
     def _try_again(self) -> None:
         now_s = self._clocks.monotonic_s()
         due = [partition for partition, (_, at_s) in self._unavailable.items() if now_s >= at_s]
+        for partition in due:
+            del self._unavailable[partition]
         if due:
-            self.begin(due)
+            self._begin(due)
+
+    def _doubt_or_stop(self, partition: int, error: StateInconsistent) -> None:
+        if self._doubted.get(partition) == error.what:
+            self._stop(partition, error)
+            return
+        self._doubted[partition] = error.what
+        self._put_off(partition, f"{error}; it is read again", CONFIRM_AFTER_S)
 
     def _stop(self, partition: int, error: StateInconsistent) -> None:
         restore, _ = self._restores.pop(partition)
@@ -196,6 +220,7 @@ class PartitionRestorer:
 
     def _live(self, partition: int, restored: Restored, began_s: float) -> PartitionTask:
         now_s = self._clocks.monotonic_s()
+        self._doubted.pop(partition, None)
         self._metrics.observe_restore(now_s - began_s, restored.rows, restored.replayed)
         _log.info(
             "partition restored",

@@ -37,12 +37,12 @@ from consumer.observe.watchdog import Watchdog
 from consumer.output.encoders import encoder_from
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
-from consumer.runtime.jit import progress
 from consumer.runtime.signals import StopRequest
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.loop import Worker, WorkerDependencies
+from consumer.worker.start_progress import COMPILING, StartProgress
 from consumer.worker.warm_up import warm_up
 
 GC_THRESHOLDS = (100_000, 50, 100)
@@ -51,8 +51,6 @@ the time."""
 
 LEAVE_S = 7.0
 """Kept of the time for a stop, for leaving the group behind the last commit."""
-
-_COMPILING = "compiling"
 
 _log = structlog.get_logger(__name__)
 
@@ -69,8 +67,8 @@ class Service:
         self._settings = settings
         self._timeouts = timeouts
         self._clocks = clocks or Clocks()
-        self._doing = "reading schemas"
         self.board = SnapshotBoard(self._clocks.monotonic_s())
+        self._progress = StartProgress(self.board, self._clocks.monotonic_s)
         versions = {"version": __version__, "librdkafka": library_version()}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
         self.metrics.registry.register(SnapshotCollector(self.board, self._clocks.monotonic_s, self._clocks.wall_s))
@@ -108,7 +106,7 @@ class Service:
         try:
             worker = call_while(partial(self._is_starting, stop), partial(self._prepare, stop, intakes))
         except CallTimedOutError:
-            _log.info("stopped", while_doing=self._doing)
+            _log.info("stopped", while_doing=self._progress.doing)
             return
         try:
             worker.start()
@@ -127,29 +125,26 @@ class Service:
 
     def _is_starting(self, stop: StopRequest) -> bool:
         """Show what the start does; called while it runs in another thread, which a stop does not wait for."""
-        ready, kernels = progress()
-        compiling = self._doing == _COMPILING and kernels > 0
-        self.board.starting(f"{_COMPILING} {ready} of {kernels}" if compiling else self._doing)
-        self.board.tick(self._clocks.monotonic_s())
+        self._progress.show()
         return not stop.is_set()
 
     def _prepare(self, stop: StopRequest, intakes: Intakes) -> Worker:
         """All that may take long before the worker owns anything."""
         # Problems of files are reported before any request to Kafka.
         intake = intakes.make(self._settings.input)
-        self._doing = "checking the topics"
+        self._progress.doing = "checking the topics"
         layout = check_topics(self._settings.kafka, self._timeouts)
         for topic in layout.topics:
             _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
             for warning in topic.warnings:
                 _log.warning(warning)
         encode = encoder_from(self._settings)
-        self._doing = _COMPILING
+        self._progress.doing = COMPILING
         warm_up()
         identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
         dependencies = self._dependencies(intake, intakes, encode, identity, layout.message_bytes, stop)
         _tune_garbage_collector()
-        self._doing = "initializing the producer"
+        self._progress.doing = "initializing the producer"
         dependencies.transactions.init()
         return Worker(self._settings, dependencies)
 

@@ -85,5 +85,5 @@ class JournalLane:
         # What the reset will continue from: nobody commits in between.
         self._deployment.interventions.resets[stop.partition].append(journal["next_offset"])
         value = POISONS[poison].change(journal)
-        produce(kafka.bootstrap_servers, kafka.state_topic, [(stop.partition, JOURNAL, value)])
+        produce(kafka.bootstrap_servers, kafka.state_topic, [(stop.partition, JOURNAL, value)], LIMIT_S)
         return True

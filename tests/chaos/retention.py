@@ -10,7 +10,7 @@ from tests.chaos.faults import Fault
 from tests.chaos.judge import Stop
 from tests.chaos.producer import PartitionEvents
 from tests.chaos.resets import Resolver
-from tests.chaos.stored import stored_state
+from tests.chaos.stored import newest_journal, stored_state
 from tests.chaos.transactions import write_transaction
 from tests.chaos.waits import answer_of, until_kafka
 from tests.support.topics import delete_records, read_committed
@@ -39,6 +39,7 @@ class RetentionLane:
         self._write(commit=True)
         self._write(commit=False)
         end = self._wait_until_counted()
+        self._wait_until_none_is_needed(end)
         kinds = {
             "trim": lambda: self._delete(end),
             "trim stopped": lambda: self._delete_while_stopped(end, dirty=fault.dirty),
@@ -63,6 +64,15 @@ class RetentionLane:
             f"partition {partition} is counted up to its end",
         )
         return self._end()
+
+    def _wait_until_none_is_needed(self, end: int) -> None:
+        """Until a checkpoint is behind the records, a restore needs them: it would rightly stop the partition."""
+
+        def is_none_needed() -> bool:
+            journal = newest_journal(self._deployment, self._partition)
+            return journal["next_offset"] >= end and not journal["records"]
+
+        until_kafka(is_none_needed, f"a restore of partition {self._partition} needs no records before {end}")
 
     def _end(self) -> int:
         return max(self._end_at_least, answer_of(lambda: self._deployment.kafka.end_of(self._partition)))

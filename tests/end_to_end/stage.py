@@ -133,7 +133,12 @@ class Stage:
         more = (
             NewPartitions(topic, partitions, replica_assignment=placed) if placed else NewPartitions(topic, partitions)
         )
-        admin.create_partitions([more])[topic].result()
+        try:
+            admin.create_partitions([more])[topic].result()
+        except KafkaException as error:
+            # It has them already if the answer to an earlier attempt was lost.
+            if error.args[0].code() != KafkaError.INVALID_PARTITIONS:
+                raise
         for client in (self._writer, self._offsets_consumer):
             until(
                 lambda client=client: len(client.list_topics(topic, 15).topics[topic].partitions) == partitions,  # type: ignore[misc]  # a default binds it now

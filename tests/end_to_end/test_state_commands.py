@@ -15,6 +15,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 
 from consumer.settings.command_line import command_line
 from consumer.settings.model import KafkaSettings
+from consumer.state.checkpoint import RULES_VERSION
 from tests.cli.command import Ran, run, run_here
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record, Stage, running, stage
@@ -219,7 +220,13 @@ def test_an_offset_that_was_set_from_outside_is_reported(state: Command) -> None
             "advice": f"continue without its state with: {state.advice('state reset --partition 0')}",
         }
     ]
-    assert second == {"partition": 1, "agrees": True, "problems": [], "changed_settings": []}
+    assert second == {
+        "partition": 1,
+        "agrees": True,
+        "problems": [],
+        "changed_settings": [],
+        "rules_version": RULES_VERSION,
+    }
 
 
 def test_each_of_several_disagreements_is_one_line(state: Command) -> None:

@@ -1,12 +1,14 @@
 """What is made of the client library's statistics; their form is that of a real consumer."""
 
 import json
+import logging
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
-from consumer.kafka.brokers import BrokerWatch
+from consumer.kafka.brokers import NEWS_S, BrokerWatch
+from consumer.kafka.clients import LOGGER
 
 CREATED_S = 100.0
 
@@ -29,7 +31,6 @@ class Watched:
         text = {
             "age": int((self.now_s - CREATED_S - self.late_s) * 1e6),
             "name": "one",
-            "time": 0,
             "brokers": {each["name"]: each for each in brokers or (broker(),)},
             "topics": {"events": {"partitions": {"0": partition(), "-1": partition()} | (partitions or {})}},
             "cgrp": {"state": "up", "join_state": join_state},
@@ -112,6 +113,17 @@ def test_statistics_that_have_waited_for_a_poll_tell_of_the_time_when_they_were_
     assert watched.watch.silence().startswith(
         "Kafka does not answer: b1:9092 for 10 s, no answer from any broker for 11"
     )
+
+
+@pytest.mark.parametrize(("late_s", "lines"), [(0.0, 2), (NEWS_S - 0.1, 2), (NEWS_S + 0.1, 0)])
+def test_connections_are_logged_from_statistics_that_have_not_waited_long(
+    watched: Watched, caplog: pytest.LogCaptureFixture, late_s: float, lines: int
+) -> None:
+    """Of both clients, by the client's age, as everything else here: a step of the wall clock hides no broker."""
+    watched.now_s, watched.late_s = watched.now_s + 10.0, late_s
+    with caplog.at_level(logging.INFO, LOGGER.name):
+        watched.statistics()
+    assert [each.getMessage() for each in caplog.records] == ["CONNECTED [one] b1:9092/1"] * lines
 
 
 def test_one_silent_broker_among_others_is_no_silence(watched: Watched) -> None:

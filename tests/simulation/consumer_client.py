@@ -113,10 +113,6 @@ class SimulatedConsumer:
     def join_failed(self) -> None:
         self._process.background(self._network.way_s(self._process, "group"), self._refused)
 
-    @property
-    def is_member(self) -> bool:
-        return self._member in self._group.members
-
     def mute(self, *, silent: bool) -> None:
         """Its heartbeats do not arrive any more, or do so again."""
         if not silent:

@@ -13,7 +13,7 @@ from consumer.intake.intakes import Intakes
 from consumer.intake.rejects import Reject
 from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import DeliveryReport, LastClientError
-from consumer.kafka.config import ClientConfig, member_config, producer_config, transaction_timeout_ms
+from consumer.kafka.config import MESSAGE_BYTES, ClientConfig, member_config, producer_config, transaction_timeout_ms
 from consumer.kafka.deadline import Clock
 from consumer.kafka.group_member import GroupMember
 from consumer.kafka.live_input import LiveInput, ReadingHandler
@@ -173,9 +173,8 @@ class WorkerProcess:
         worker.stop()
 
     def _look_at(self, worker: Worker) -> None:
-        # One that has lost its partitions unheard may find that their state has moved on; it drops them soon.
-        is_member = self.consumer is not None and self.consumer.is_member
-        if is_member and (worker._restoring._stopped or worker._processor.tripped):
+        """One that was expelled unheard may see that the state has moved on; that must stop no partition either."""
+        if worker._restoring._stopped or worker._processor.tripped:
             self.trouble = f"{worker._restoring._stopped} {worker._processor.tripped}"
 
     def _dependencies(self, process: Process) -> WorkerDependencies:
@@ -205,6 +204,7 @@ class WorkerProcess:
             metrics=metrics,
             board=SnapshotBoard(clocks.monotonic_s()),
             clocks=clocks,
+            message_bytes=MESSAGE_BYTES,
         )
 
     def _make_input(self, process: Process, handler: AssignmentHandler, clock: Clock) -> LiveInput:

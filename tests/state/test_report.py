@@ -1,7 +1,10 @@
 """What `state check` finds in stored state, with and without workers running."""
 
+import json
+
 import pytest
 
+from consumer.cli.state_text import print_consistency_report
 from consumer.settings.model import Settings, load_settings
 from consumer.state.checkpoint import RULES_VERSION, Checkpoint, Identity
 from consumer.state.contents import Contents
@@ -16,7 +19,9 @@ IDENTITY = Identity("cluster", "topic", "viewer-consumer")
 NONE = Checksum(0, 0)
 
 
-def checkpoint(next_offset: int = 5, identity: Identity = IDENTITY, rows: Checksum = NONE) -> bytes:
+def checkpoint(
+    next_offset: int = 5, identity: Identity = IDENTITY, rows: Checksum = NONE, rules_version: int = RULES_VERSION
+) -> bytes:
     return Checkpoint(
         number=3,
         next_offset=next_offset,
@@ -24,7 +29,7 @@ def checkpoint(next_offset: int = 5, identity: Identity = IDENTITY, rows: Checks
         hash_key=(1, 2),
         rows=rows,
         settings=result_settings_of(SETTINGS),
-        rules_version=RULES_VERSION,
+        rules_version=rules_version,
         identity=identity,
         written_ms=0,
     ).encoded()
@@ -83,7 +88,7 @@ def test_a_worker_that_commits_during_the_check_is_no_disagreement(
 
 def test_an_empty_state_is_consistent_but_an_offset_without_a_checkpoint_is_not() -> None:
     nothing = StoredPartition(0, None, None, 0, 10, Contents())
-    assert consistency_report(nothing, SETTINGS, IDENTITY) == ([], [])
+    assert consistency_report(nothing, SETTINGS, IDENTITY) == ([], [], None)
     assert found(nothing._replace(committed=4)) == [
         "the group has committed offset 4, but there is no checkpoint of it"
     ]
@@ -136,7 +141,22 @@ def test_settings_that_may_change_are_reported_but_are_no_disagreement() -> None
     assert consistency_report(stored(committed=10), changed("windows.grace_ms", 1), IDENTITY) == (
         [],
         ["windows.grace_ms"],
+        RULES_VERSION,
     )
+
+
+@pytest.mark.parametrize(("version", "lines"), [(RULES_VERSION, 0), (RULES_VERSION - 1, 1)])
+def test_older_rules_are_reported_but_are_no_disagreement(
+    capsys: pytest.CaptureFixture[str], version: int, lines: int
+) -> None:
+    one = stored(committed=10, made=checkpoint(rules_version=version))
+    report = consistency_report(one, SETTINGS, IDENTITY)
+    assert (report.disagreements, report.rules_version) == ([], version)
+    print_consistency_report(one, report, SETTINGS.command, as_json=False)
+    line = f"partition 0: counted under rules version {version}; version {RULES_VERSION} takes effect at the next start"
+    assert capsys.readouterr().out.splitlines()[1:] == [line] * lines
+    print_consistency_report(one, report, SETTINGS.command, as_json=True)
+    assert json.loads(capsys.readouterr().out)["rules_version"] == version
 
 
 def test_every_report_names_the_command_that_resolves_it() -> None:

@@ -74,12 +74,17 @@ def delete_records(
     until(deleted, f"records of {topic}-{partition} are deleted", within_s)
 
 
-def produce(bootstrap_servers: str, topic: str, records: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:
+def produce(
+    bootstrap_servers: str,
+    topic: str,
+    records: Sequence[tuple[int, bytes | None, bytes | None]],
+    within_s: float = 15.0,
+) -> None:
     """Write (partition, key, value) without transactions and wait until all are acknowledged."""
     producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "enable.idempotence": True})
     for partition, key, value in records:
         producer.produce(topic, value, key, partition)
-    assert producer.flush(15) == 0, f"not all of {len(records)} records were written to {topic}"
+    assert producer.flush(within_s) == 0, f"not all of {len(records)} records were written to {topic}"
 
 
 def read_committed(

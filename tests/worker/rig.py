@@ -11,6 +11,7 @@ from consumer.intake.schemas.access import RegistryAccess
 from consumer.intake.schemas.lookups import SchemaLookups
 from consumer.intake.schemas.registry import Registry
 from consumer.kafka.batch import Batch
+from consumer.kafka.config import MESSAGE_BYTES
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
@@ -27,6 +28,7 @@ from consumer.settings.model import (
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.worker.loop import Worker, WorkerDependencies
+from consumer.worker.restoring import CONFIRM_AFTER_S
 from consumer.worker.service import TransactionMetrics
 from tests.intake.payloads import confluent, join, leave
 from tests.intake.schemas.in_place import lookups_in_place
@@ -168,6 +170,7 @@ class Rig:
             metrics=self.metrics,
             board=self.board,
             clocks=self.clock.clocks(),
+            message_bytes=MESSAGE_BYTES,
         )
 
     def _make_lookups(self, registry_url: str) -> SchemaLookups:
@@ -191,7 +194,7 @@ class Rig:
         for _ in range(100):
             if not self.worker._restoring.active:
                 return
-            self.worker.turn()
+            self.turn(CONFIRM_AFTER_S if self.worker._restoring._doubted else 0.0)
         raise AssertionError(f"still restoring: {self.worker._restoring.reason}")
 
     def turn(self, after_s: float = 0.0, times: int = 1) -> None:

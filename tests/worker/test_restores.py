@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.kafka.errors import TransactionAborted
 from consumer.settings.model import CommitSettings
@@ -10,6 +11,7 @@ from consumer.state.contents import Contents
 from consumer.state.journal import MAX_BYTES
 from consumer.state.keys import CHECKPOINT, FINDING, JOURNAL
 from consumer.state.report import StoredPartition, consistency_report
+from consumer.worker.restoring import CONFIRM_AFTER_S
 from tests.support.fakes import Published
 from tests.worker.rig import BUCKET_MS, IDENTITY, INTERVAL_S, Rig
 
@@ -138,6 +140,40 @@ def test_a_committed_offset_that_was_moved_stops_the_partition(rig: Rig) -> None
     assert "viewer-consumer state reset --partition 0" in causes
 
 
+def test_state_that_moves_on_is_a_successors_and_stops_nothing(rig: Rig) -> None:
+    """A process that was frozen in a restore and expelled reads what its successor writes, before it learns of it.
+
+    ```
+     frozen ──── thawed: reads ──── reads again ──── reads again ──── learns of the loss
+     successor:   commits           commits           commits
+    ```
+    """
+    rig.worker = rig._new_worker()
+    rig.worker.start()
+    with capture_logs() as lines:
+        for committed in (2, 1, 2):
+            rig.cluster.committed[0] = committed
+            rig.turn(CONFIRM_AFTER_S)
+            assert rig.board.latest().stopped == 0
+            assert f"has committed offset {committed}" in rig.board.latest().health.reason
+        rig.input.lose(0)
+        rig.turn(CONFIRM_AFTER_S, times=3)
+    assert rig.board.latest().stopped == 0
+    assert "partition stopped" not in [line["event"] for line in lines]
+
+
+def test_a_disagreement_that_passes_stops_nothing(rig: Rig) -> None:
+    rig.worker = rig._new_worker()
+    rig.cluster.committed[0] = 2
+    rig.worker.start()
+    rig.turn()
+    assert rig.worker._restoring.reason.endswith("but its state goes to offset 3; it is read again")
+    rig.cluster.committed[0] = 3
+    rig.turn(CONFIRM_AFTER_S)
+    rig.until_live()
+    assert rig.worker._restoring.done
+
+
 def test_an_offset_without_state_stops_the_partition(rig: Rig) -> None:
     rig.cluster.published.clear()
     assert "the group has committed offset 3, but there is no checkpoint of it" in stopped(rig)
@@ -167,7 +203,9 @@ def test_a_topic_that_was_created_again_stops_the_partition(rig: Rig) -> None:
 def test_a_topic_that_is_created_again_while_the_worker_runs_stops_its_partitions(rig: Rig) -> None:
     rig.topic_ids.newest = "another"
     rig.join(3)
-    rig.turn(INTERVAL_S, times=3)
+    rig.turn(INTERVAL_S)
+    rig.until_live()
+    rig.turn(1.0)
     latest = rig.board.latest()
     assert latest.stopped == 1
     assert "the input topic was deleted and created again: its id is another" in latest.health.reason
