@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from consumer.runtime.jit import compiled
+
 JOIN = 0
 LEAVE = 1
 BITRATE = 2
@@ -37,3 +39,13 @@ class EventColumns(NamedTuple):
     """How far the event was ahead of its record, at whose Kafka timestamp it is taken; 0 if it was not."""
     reject: npt.NDArray[np.uint8]
     """0 for a valid event, else the code of the reason for its rejection."""
+
+
+@compiled
+def id_bytes_of(events: EventColumns, begin: int, end: int) -> int:
+    """An upper bound of the bytes of new ids that rows `begin` to `end` bring."""
+    size = 0
+    for i in range(begin, end):
+        if events.reject[i] == 0:
+            size += events.stream_size[i]
+    return size

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from consumer.windows.clock_steps import apply_rules, continue_jump, step_partition
 from consumer.windows.closing import END_OF_INPUT, close_everything
 from consumer.windows.empty_buckets import most_empty_buckets, most_empty_buckets_of
-from consumer.windows.events import EventColumns
+from consumer.windows.events import EventColumns, id_bytes_of
 from consumer.windows.growth import closed_with_room, with_room_for_events, with_room_for_rows
 from consumer.windows.layout import CLOSED, NO_TIME_MS, NONE, Jump, Times, known, new_state, words_of
 from consumer.windows.process import process_events, process_events_without_sessions
@@ -29,6 +29,9 @@ from consumer.windows.view import WindowView, largest_streams, viewers_of_all, v
 from consumer.windows.viewers.room import given_back, with_fewer_chunks, with_fewer_viewers
 
 MIN_CLOSED_ROWS = 256
+
+ROWS_AT_ONCE = 1_000
+"""Rows that one call of compiled code processes."""
 
 
 class ClosedBuckets(NamedTuple):
@@ -88,16 +91,31 @@ class PartitionWindows:
         """
         self._refuse_while_jumping()
         status = np.empty(end - begin, np.uint8)
+        done, has_closed = begin, False
+        # Room is reserved for as many new streams and viewers as there are rows: piece by piece that stays small.
+        while done < end and not self.jump_pending:
+            piece_end = min(done + ROWS_AT_ONCE, end)
+            done = self._apply_piece(events, done, piece_end, offsets, status[done - begin :])
+            has_closed |= self._collect()
+        if has_closed:
+            self._state = given_back(self._state)  # viewers leave when buckets close
+        return status[: done - begin]
+
+    def _apply_piece(
+        self,
+        events: EventColumns,
+        begin: int,
+        end: int,
+        offsets: npt.NDArray[np.int64],
+        status: npt.NDArray[np.uint8],
+    ) -> int:
         kernel = process_events if self._rules.sessions else process_events_without_sessions
         while (
             done := kernel(self._rules, self._state, events, begin, end, offsets, status, self._closed_rows)
         ) == NONE:
-            # Ids do not overlap in the text, so its size is an upper bound.
             empty_buckets = most_empty_buckets_of(self._rules, self._state, events, begin, end)
-            self._reserve(end - begin, len(events.text), empty_buckets)
-        if self._collect():
-            self._state = given_back(self._state)  # viewers leave when buckets close
-        return status[: done - begin]
+            self._reserve(end - begin, id_bytes_of(events, begin, end), empty_buckets)
+        return done
 
     def limit_closed(self, closed_limit: int) -> None:
         """Cut jumps of time between two streams once so many buckets have closed in one call."""
@@ -197,6 +215,11 @@ class PartitionWindows:
     def counts_sessions(self) -> bool:
         """Whether viewers are counted by id; presence is then finalized when a bucket closes."""
         return self._rules.sessions
+
+    @property
+    def partition_time_ms(self) -> int:
+        """The largest event time so far; there is one once a bucket is held."""
+        return int(self._head["partition_time_ms"])
 
     def times(self) -> Times:
         """The times to be stored beside rows, hash key and rules."""

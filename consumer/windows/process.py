@@ -8,7 +8,7 @@ from consumer.windows.ahead import look_ahead
 from consumer.windows.buckets import bucket_start_ms, closes_after_ms, drop_outside_window, find_or_open
 from consumer.windows.closing import STREAM_IDLE, WATERMARK, Closed, advance_partition, close_until, schedule
 from consumer.windows.empty_buckets import most_empty_buckets_of
-from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, EventColumns
+from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, EventColumns, id_bytes_of
 from consumer.windows.layout import AHEAD, LIMB, NONE, State, has_room
 from consumer.windows.rules import WindowRules, without_sessions
 from consumer.windows.streams import add_stream, find_stream
@@ -74,7 +74,7 @@ def _process_all(
 ) -> int:
     head, streams = state.head[0], state.streams
     empty_buckets = most_empty_buckets_of(rules, state, events, begin, end)
-    if not has_room(state, closed, end - begin, len(events.text), empty_buckets):
+    if not has_room(state, closed, end - begin, id_bytes_of(events, begin, end), empty_buckets):
         return NONE
     for i in range(begin, end):
         place = (i - begin) & (AHEAD - 1)

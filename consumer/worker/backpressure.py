@@ -34,16 +34,20 @@ class Backpressure:
         self._clocks = clocks
         self.full = False
         """Whether pending output has passed the high mark and not yet fallen below the low mark."""
+        self.jumping: list[PartitionTask] = []
+        """Partitions with a jump to be finished, as of the last turn."""
 
     def turn(self, tasks: Mapping[int, PartitionTask]) -> None:
         """Call once per turn, behind the processing of records and clock steps."""
-        for task in tasks.values():
+        self.jumping = [task for task in tasks.values() if task.jumping]
+        for task in self.jumping:
             # Piece by piece, so that what a slow broker has to take before the next commit stays small.
-            if task.jumping and not task.outbox.unsent and not self._update_full(tasks):
+            if not task.outbox.unsent and not self._update_full(tasks):
                 task.continue_jump(self._clocks.wall_ms())
         full = self._update_full(tasks)
-        for task in tasks.values():
-            self._set_paused(task, paused=full or task.jumping)
+        if full or self.jumping or any(task.paused for task in tasks.values()):
+            for task in tasks.values():
+                self._set_paused(task, paused=full or task.jumping)
 
     def _update_full(self, tasks: Mapping[int, PartitionTask]) -> bool:
         pending = sum(task.outbox.pending_bytes for task in tasks.values())

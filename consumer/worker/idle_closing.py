@@ -7,6 +7,9 @@ from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
 from consumer.worker.task import PartitionTask
 
+EVERY_S = 0.02
+"""Between two looks at all partitions; there may be hundreds, and thousands of turns a second."""
+
 
 class IdleClosing:
     """Queries the ends of quiet partitions, and advances the time of those that are read to their end."""
@@ -18,17 +21,23 @@ class IdleClosing:
         self._clocks = clocks
         self._last_turn_s = clocks.monotonic_s()
         self._asked: frozenset[int] = frozenset()
+        self._with_records: set[int] = set()
+        """Since the last look."""
 
     def turn(self, tasks: Mapping[int, PartitionTask], with_records: Collection[int]) -> None:
         """Advance the clocks after each poll; `with_records` are the partitions with records in it."""
+        self._with_records.update(with_records)
         now_s = self._clocks.monotonic_s()
+        if now_s - self._last_turn_s < EVERY_S:
+            return
         elapsed_ms, self._last_turn_s = (now_s - self._last_turn_s) * 1000, now_s
         for partition in tasks.values():
             waits = partition.held or partition.ahead.wait or partition.paused or partition.jumping
-            if partition.number in with_records or waits:
+            if partition.number in self._with_records or waits:
                 partition.idle.record_seen()
             else:
                 partition.idle.polled(elapsed_ms)
+        self._with_records.clear()
         self._collect_answers(tasks)
         for partition in tasks.values():
             self._step(partition)
@@ -68,4 +77,4 @@ def _time_to_move_ms(partition: PartitionTask) -> int | None:
     """Advance partition time of a quiet partition that holds something."""
     if not partition.idle.is_quiet or partition.windows.next_step_ms() is None:
         return None
-    return partition.windows.times().partition_time_ms
+    return partition.windows.partition_time_ms
