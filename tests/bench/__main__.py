@@ -64,6 +64,9 @@ def _options() -> Namespace:
     parser.add_argument("--events", type=int, default=4_000_000)
     parser.add_argument("--streams", type=int, default=1_000)
     parser.add_argument(
+        "--wandering", action="store_true", help="throughput, commits: each event is of a random viewer and stream"
+    )
+    parser.add_argument(
         "--duration-s", type=int, default=120, help="length of the load in event time; of the soak in wall time"
     )
     parser.add_argument("--partitions", type=int, default=4)

@@ -14,7 +14,7 @@ from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
 
 AT_ONCE = 50_000
 AUDIENCE = 200_000
-"""Viewers, each of whom watches one stream."""
+"""Viewers; each of them watches one stream, unless they wander."""
 FRAME = b"\0\0\0\0\1"
 """Magic byte and the id that the settings pin to our schema."""
 
@@ -28,9 +28,10 @@ Records = tuple[list[bytes], list[bytes], list[int]]
 class EventMaker:
     """Make events of random streams at given times."""
 
-    def __init__(self, streams: int, seed: int = 1, disorder_ms: int = 2_000) -> None:
+    def __init__(self, streams: int, seed: int = 1, disorder_ms: int = 2_000, *, wandering: bool = False) -> None:
         self._rng = np.random.default_rng(seed)
         self._disorder_ms = disorder_ms
+        self._wandering = wandering
         ids = [f"channel/stream-{number:07d}" for number in range(streams)]
         self._keys = [one.encode() for one in ids]
         self._encoder = EventEncoder(ids, seed, FRAME)
@@ -51,10 +52,11 @@ class EventMaker:
         bitrates = rng.choice(np.array([800_000, 1_500_000, 3_000_000, 6_000_000]), count)
         begin, end, _ = live.indices(len(self._keys))
         viewer = rng.integers(0, max(AUDIENCE, end - begin), count)
+        watched = rng.integers(0, end - begin, count) if self._wandering else viewer % (end - begin)
         events = EventBatch(
             arrival_ms=at_ms,
             timestamp_ms=at_ms - rng.integers(0, self._disorder_ms + 1, count),
-            stream=(begin + viewer % (end - begin)).astype(np.int32),
+            stream=(begin + watched).astype(np.int32),
             viewer=viewer,
             kind=kind,
             value=np.where(kind == BITRATE, bitrates, np.where(kind == BUFFER, rng.integers(1, 5_000, count), 0)),
@@ -69,10 +71,12 @@ class Load(NamedTuple):
     streams: int
     duration_ms: int
     start_ms: int
+    wandering: bool = False
+    """Each event is of a viewer and a stream at random: nearly as many pairs as events, so that caches miss."""
 
     def batches(self, seed: int = 1) -> Iterator[Records]:
         """Yield batches in order of time."""
-        maker = EventMaker(self.streams, seed)
+        maker = EventMaker(self.streams, seed, wandering=self.wandering)
         for begin in range(0, self.events, AT_ONCE):
             numbers = np.arange(begin, min(begin + AT_ONCE, self.events), dtype=np.int64)
             yield maker.records(self.start_ms + numbers * self.duration_ms // self.events)

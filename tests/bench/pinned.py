@@ -4,17 +4,21 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from consumer.kafka.brokers import ReaderWatch
 from consumer.kafka.config import live_config, producer_config
+from consumer.kafka.readers import make_reader
 from consumer.observe.logs import set_up_logs
 from consumer.observe.metrics import WorkerMetrics
 from consumer.output.dead_letter import Cause, Rejected
 from consumer.runtime.signals import StopRequest, stop_on_signals
 from consumer.settings.model import Settings, load_settings
+from consumer.worker.processing import BATCH
 from consumer.worker.service import Service
 
 SCHEMA = "schemas/viewer_event.avsc"
@@ -41,8 +45,7 @@ def read_and_discard(settings: Settings, events: int) -> None:
     """Run the client library alone, configured as the worker's, without what only a worker needs."""
     config = {**live_config(settings), "auto.offset.reset": "earliest", "enable.partition.eof": False}
     consumer = Consumer(config)
-    partitions = consumer.list_topics(settings.kafka.input_topic, 15).topics[settings.kafka.input_topic].partitions
-    consumer.assign([TopicPartition(settings.kafka.input_topic, number, 0) for number in partitions])
+    consumer.assign([TopicPartition(settings.kafka.input_topic, number, 0) for number in _partitions(settings)])
     seen = 0
     while seen < events:
         number = len(consumer.consume(1000, 0.1))
@@ -51,6 +54,32 @@ def read_and_discard(settings: Settings, events: int) -> None:
         seen += number
     write_mark("counted", events=seen)
     consumer.close()
+
+
+def read_into_columns(settings: Settings, events: int) -> None:
+    """Run the worker's reader alone."""
+    topic = settings.kafka.input_topic
+    reader = make_reader(live_config(settings), ReaderWatch(topic, time.monotonic))
+    for number in range(len(_partitions(settings))):
+        reader.begin((topic, number), 0)
+    seen = 0
+    while seen < events:
+        read = len(reader.poll(BATCH, 0.1))
+        if read and not seen:
+            write_mark("first")
+        seen += read
+    write_mark("counted", events=seen)
+    reader.close()
+
+
+def _partitions(settings: Settings) -> Mapping[int, object]:
+    topic = settings.kafka.input_topic
+    return (
+        AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
+        .list_topics(topic, 15)
+        .topics[topic]
+        .partitions
+    )
 
 
 def write_dead_letters(settings: Settings, dead_letters: int) -> None:
@@ -127,6 +156,7 @@ def whole_path(settings: Settings, events: int) -> None:
 
 MEASURED: dict[str, Callable[[Settings, int], None]] = {
     "read": read_and_discard,
+    "columns": read_into_columns,
     "dead_letters": write_dead_letters,
     "worker": whole_path,
 }
