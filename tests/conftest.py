@@ -12,6 +12,7 @@ import structlog
 from consumer.worker.warm_up import warm_up
 from tests.support.broker import NoBrokerError
 from tests.support.order import slow_first
+from tests.support.reader import use_chosen_reader
 from tests.support.shared_broker import shared_broker
 
 
@@ -20,6 +21,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Start slow tests first, so that no process is left alone with one at the end; the order is random else."""
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     items[:] = slow_first(items, [item.get_closest_marker("slow") is not None for item in items], processes)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_reader() -> None:
+    """By default the one that is deployed."""
+    use_chosen_reader()
 
 
 @pytest.fixture(scope="session", autouse=True)

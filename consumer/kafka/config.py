@@ -125,7 +125,7 @@ def member_config(settings: Settings) -> ClientConfig:
     return {
         "session.timeout.ms": SESSION_TIMEOUT_MS,
         # Heartbeats announce rebalances, and moving a partition takes two rounds.
-        "heartbeat.interval.ms": 1_000,
+        "heartbeat.interval.ms": 500,
         # They say which brokers answer, and how the group is.
         "statistics.interval.ms": STATISTICS_MS,
         **_common(settings.kafka, without=_PRODUCER_ONLY),
@@ -142,8 +142,14 @@ def live_config(settings: Settings) -> ClientConfig:
         UsageError: as `member_config`.
     """
     config = _reading(settings)
-    # They say which leaders answer, and what is held back.
-    return {"statistics.interval.ms": STATISTICS_MS, **config, "client.id": f"{config['client.id']}-reader"}
+    return {
+        # They say which leaders answer, and what is held back.
+        "statistics.interval.ms": STATISTICS_MS,
+        # A partition that begins waits for the fetch under way at its broker.
+        "fetch.wait.max.ms": 100,
+        **config,
+        "client.id": f"{config['client.id']}-reader",
+    }
 
 
 def restore_config(settings: Settings) -> ClientConfig:
@@ -190,6 +196,8 @@ def producer_config(settings: Settings, process_id: str, message_bytes: int | No
         "compression.type": "lz4",
         # Commits flush at once; this is for records produced long before a commit.
         "linger.ms": 5,
+        # The coordinator is asked again soon while it still ends the transaction before; errors back off from here on.
+        "retry.backoff.ms": 10,
         "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         "queue.buffering.max.messages": 500_000,
         "queue.buffering.max.kbytes": 262_144,

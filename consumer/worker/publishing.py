@@ -227,8 +227,10 @@ class Publisher:
         self._losses_in_a_row = 0
         self._last_abort = ""
         self._last_commit_wall_s = self._clocks.wall_s()
-        self._last_commit_s = self._clocks.monotonic_s()
-        self._mark_committed(partitions, self._last_commit_s - began_s)
+        ended_s = self._clocks.monotonic_s()
+        # From begin to begin, but half of the interval is left for reading however long a commit takes.
+        self._last_commit_s = max(began_s, ended_s - self._interval_s / 2)
+        self._mark_committed(partitions, ended_s - began_s)
 
     def _mark_committed(self, partitions: Partitions, duration_s: float) -> None:
         closed_at_ms = [np.empty(0, np.int64)]

@@ -82,6 +82,36 @@ def _partitions(settings: Settings) -> Mapping[int, object]:
     )
 
 
+def pass_through(settings: Settings, every: int) -> None:
+    """Forward a part of the records as they come, in a transaction every 100 ms, with the client library alone."""
+    topic = settings.kafka.input_topic
+    consumer = Consumer({**live_config(settings), "enable.partition.eof": False})
+    consumer.assign([TopicPartition(topic, number, 0) for number in _partitions(settings)])
+    producer = Producer(producer_config(settings, "bench"))
+    producer.init_transactions(60)
+    write_mark("restored")
+    positions: dict[int, int] = {}
+    due_s = time.monotonic()
+    with stop_on_signals() as stop:
+        while not stop.is_set():
+            for message in consumer.consume(1000, 0.02):
+                offset, number = message.offset() or 0, message.partition() or 0
+                if not positions:
+                    producer.begin_transaction()
+                positions[number] = offset + 1
+                if offset % every == 0:
+                    place = json.dumps({"partition": number, "offset": offset})
+                    producer.produce(settings.kafka.output_topic, place, message.key())
+            if positions and time.monotonic() >= due_s:
+                due_s = time.monotonic() + settings.commit.interval_ms / 1000
+                offsets = [TopicPartition(topic, number, offset) for number, offset in positions.items()]
+                producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 60)
+                producer.commit_transaction(60)
+                positions.clear()
+    consumer.close()
+    write_mark("stopped")
+
+
 def write_dead_letters(settings: Settings, dead_letters: int) -> None:
     """Write prepared dead letters in transactions with the client library alone, configured as the worker's."""
     producer = Producer(producer_config(settings, "bench"))
@@ -157,6 +187,7 @@ def whole_path(settings: Settings, events: int) -> None:
 MEASURED: dict[str, Callable[[Settings, int], None]] = {
     "read": read_and_discard,
     "columns": read_into_columns,
+    "pass_through": pass_through,
     "dead_letters": write_dead_letters,
     "worker": whole_path,
 }

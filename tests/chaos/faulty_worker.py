@@ -22,6 +22,7 @@ from consumer.settings.model import load_settings
 from consumer.worker import backpressure, restoring
 from consumer.worker.service import Service
 from tests.chaos.points import Order, arm, order
+from tests.support.reader import use_chosen_reader
 
 PIECE = 3
 """Buckets that close at once: nearly every jump of time is cut."""
@@ -44,6 +45,7 @@ def main() -> int:
     faulthandler.register(signal.SIGUSR1)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     set_up_logs("info", sys.stderr, {"NO_COLOR": "1"})
+    use_chosen_reader()
     if point is not None:
         arm(point)
     restoring.CLOSED_AT_ONCE = PIECE
