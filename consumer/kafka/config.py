@@ -357,5 +357,10 @@ def _timeout_errors(settings: Settings) -> Iterator[str]:
 def _common(kafka: KafkaSettings, without: frozenset[str]) -> ClientConfig:
     given = {key: value for key, value in kafka.client.items() if key not in without}
     # The client library's default is ten seconds, and so long a broker that is back may be left alone.
-    usual: ClientConfig = {"client.id": "viewer-consumer", "reconnect.backoff.max.ms": 1_000}
+    usual: ClientConfig = {
+        "client.id": "viewer-consumer",
+        "reconnect.backoff.max.ms": 1_000,
+        # A connection that is begun while a broker hangs is not taken up for many seconds after it is back.
+        "socket.connection.setup.timeout.ms": 6_000,
+    }
     return {**usual, **given, "bootstrap.servers": kafka.bootstrap_servers}

@@ -153,6 +153,8 @@ class RecordReader(ABC):
             if is_read and place is not None:
                 self._positions[place] = max(self._positions[place], read_error.offset)
                 self._ends_seen[place] = read_error.offset
+        elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            pass  # a reader has the name of the group, but joins none; the member tells
         elif error.fatal() or error.code() in ACCESS_DENIED or error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
             raise ReadError(error, place)
         elif error.code() in NOT_FOUND_OR_DENIED:
