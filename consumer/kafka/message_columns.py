@@ -40,7 +40,7 @@ def _external(name: str, result: Any, *arguments: Any) -> Any:
         return types.ExternalFunction(name, result(*arguments))
 
     def call(*given: int) -> Any:
-        return getattr(reading_functions(), name)(*given)
+        return getattr(reading_functions(), name)(*map(int, given))  # ctypes takes no numbers of numpy
 
     return call
 

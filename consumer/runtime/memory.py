@@ -42,14 +42,14 @@ def _copy(_context: Any, to: Any, at: Any, source: Any, size: Any) -> Any:
 
 def _plain_load(kind: Any) -> Callable[[int], int]:
     def load(address: int) -> int:
-        return int(kind.from_address(address).value)
+        return int(kind.from_address(int(address)).value)
 
     return load
 
 
 def _plain_copy(to: npt.NDArray[np.uint8], at: int, source: int, size: int) -> None:
     if size:
-        to[at : at + size] = np.frombuffer(ctypes.string_at(source, size), np.uint8)
+        to[at : at + size] = np.frombuffer(ctypes.string_at(int(source), int(size)), np.uint8)
 
 
 int32_at: Any = _plain_load(ctypes.c_int32) if DISABLED else _load(types.int32, 32)
