@@ -53,6 +53,7 @@ class CClient:
         self._main = self._library.rd_kafka_queue_get_main(self._client)
         self._library.rd_kafka_set_log_queue(self._client, self._main)
         self._records = self._library.rd_kafka_queue_get_consumer(self._client)
+        self._refresh_tokens()
 
     def fetch(self, messages: npt.NDArray[np.int64], timeout_s: float) -> int:
         """Write the addresses of the next messages; return their number. The caller destroys each.
@@ -114,12 +115,19 @@ class CClient:
             if library.rd_kafka_conf_set(made, key.encode(), text.encode(), reason, REASON_BYTES):
                 library.rd_kafka_conf_destroy(made)
                 raise UsageError(f"kafka.client: {reason.value.decode()}")
+        library.rd_kafka_conf_enable_sasl_queue(made, 1)
         library.rd_kafka_conf_set_events(made, EVENT_LOG | EVENT_ERROR | EVENT_STATISTICS)
         client = library.rd_kafka_new(CONSUMER, made, reason, REASON_BYTES)
         if not client:
             library.rd_kafka_conf_destroy(made)
             raise UsageError(f"kafka.client: {reason.value.decode()}")
         return int(client)
+
+    def _refresh_tokens(self) -> None:
+        """Let a thread of the library's own do it: the main queue would give it to us as an event, which does nothing."""
+        error = self._library.rd_kafka_sasl_background_callbacks_enable(self._client)
+        if error:  # no mechanism that needs it is configured
+            self._library.rd_kafka_error_destroy(error)
 
     def _check(self) -> None:
         """The library would read memory that it has given back."""

@@ -222,6 +222,25 @@ def test_a_refused_assignment_raises_the_reason(reader: ColumnReader) -> None:
         reader._assign((TOPIC, 0), 0)
 
 
+def test_tokens_are_refreshed(caplog: pytest.LogCaptureFixture) -> None:
+    """A thread of the client library does it; as an event of the queue that is polled it would be lost."""
+    client = {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "OAUTHBEARER",
+        "enable.sasl.oauthbearer.unsecure.jwt": "true",
+        "sasl.oauthbearer.config": "principal=worker lifeSeconds=1",
+        "debug": "security",
+    }
+    config = live_config(Settings(kafka=KafkaSettings(bootstrap_servers="localhost:1", client=client)))
+    with caplog.at_level(logging.DEBUG, "librdkafka"):
+        reader = ColumnReader(config, ReaderWatch(TOPIC, float))
+        until(
+            lambda: (reader.poll(1, 0.0), caplog.text.count("after setting OAUTHBEARER token") >= 3)[1],
+            "the token is refreshed twice",
+        )
+        reader.close()
+
+
 def test_an_unknown_key_is_a_usage_error(broker: EmbeddedBroker) -> None:
     with pytest.raises(UsageError, match=r'kafka\.client: No such configuration property: "no\.such"'):
         ColumnReader({**live_config(settings_for(broker)), "no.such": 1}, ReaderWatch(TOPIC, float))
