@@ -77,7 +77,8 @@ class RecordReader(ABC):
         Raises:
             ReadError: an error that does not heal.
         """
-        batch = self._fetch(max_records, min(timeout_s, LONGEST_POLL_S))
+        # The client library takes a negative time as infinite.
+        batch = self._fetch(max_records, min(max(0.0, timeout_s), LONGEST_POLL_S))
         for run in batch.runs:
             self._positions[run.topic, run.partition] = int(batch.offsets[run.end - 1]) + 1
         for each in self._pop_events():
@@ -87,8 +88,8 @@ class RecordReader(ABC):
     def begin(self, place: Place, offset: int) -> None:
         """Return the partition's records from that offset on; also OFFSET_BEGINNING."""
         self.drop([place])
-        self._positions[place] = max(0, offset)
         self._assign(place, offset)
+        self._positions[place] = max(0, offset)
 
     def pause(self, places: Iterable[Place]) -> None:
         """Return no more records of these until `resume` or `begin`."""
@@ -101,8 +102,8 @@ class RecordReader(ABC):
         """Continue with these behind what was returned last."""
         for place in places:
             if place in self._paused:
-                self._paused.discard(place)
                 self._assign(place, self._positions[place])
+                self._paused.discard(place)
 
     def drop(self, places: Iterable[Place]) -> None:
         """Read these no more; does nothing for one that is not read."""

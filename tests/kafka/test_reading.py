@@ -1,0 +1,79 @@
+"""What all readers do alike, whatever the client library answers."""
+
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.kafka.batch import Batch, batch_of_records
+from consumer.kafka.reading import LONGEST_POLL_S, Place, ReadEvent, RecordReader
+
+PLACE = ("t", 0)
+
+
+class ScriptedReader(RecordReader):
+    """Refuses assignments where a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = False
+        self.assigned: dict[Place, int] = {}
+        self.waited_s: list[float] = []
+
+    def known_end(self, place: Place) -> int:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def _fetch(self, max_records: int, timeout_s: float) -> Batch:
+        del max_records  # there are none
+        self.waited_s.append(timeout_s)
+        return batch_of_records([])
+
+    def _pop_events(self) -> Iterator[ReadEvent]:
+        return iter(())
+
+    def _assign(self, place: Place, offset: int) -> None:
+        if self.refuses:
+            raise KafkaException(KafkaError(KafkaError._CONFLICT))
+        self.assigned[place] = offset
+
+    def _unassign(self, place: Place) -> None:
+        del self.assigned[place]
+
+
+@pytest.fixture
+def reader() -> ScriptedReader:
+    return ScriptedReader()
+
+
+def test_a_wait_is_never_negative_nor_long(reader: ScriptedReader) -> None:
+    """The client library takes a negative time as infinite."""
+    for timeout_s in (-0.001, 0.1, 60.0):
+        reader.poll(1, timeout_s)
+    assert reader.waited_s == [0.0, 0.1, LONGEST_POLL_S]
+
+
+def test_a_place_that_could_not_be_begun_is_not_read(reader: ScriptedReader) -> None:
+    reader.refuses = True
+    with pytest.raises(KafkaException):
+        reader.begin(PLACE, 5)
+    reader.pause([PLACE])
+    reader.drop([PLACE])
+    reader.refuses = False
+    reader.begin(PLACE, 7)
+    assert reader.assigned == {PLACE: 7}
+
+
+def test_a_place_that_could_not_be_resumed_stays_paused(reader: ScriptedReader) -> None:
+    reader.begin(PLACE, 5)
+    reader.pause([PLACE])
+    reader.refuses = True
+    with pytest.raises(KafkaException):
+        reader.resume([PLACE])
+    reader.refuses = False
+    reader.resume([PLACE])
+    assert reader.assigned == {PLACE: 5}
+    reader.drop([PLACE])
+    assert reader.assigned == {}
