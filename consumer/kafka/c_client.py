@@ -53,6 +53,10 @@ class CClient:
         self._main = self._library.rd_kafka_queue_get_main(self._client)
         self._library.rd_kafka_set_log_queue(self._client, self._main)
         self._records = self._library.rd_kafka_queue_get_consumer(self._client)
+        if not self._records:
+            self._library.rd_kafka_queue_destroy(self._main)
+            self._library.rd_kafka_destroy(self._client)
+            raise UsageError("kafka.client: a client without group.id has no queue of records")
         self._refresh_tokens()
 
     def fetch(self, messages: npt.NDArray[np.int64], timeout_s: float) -> int:
@@ -67,17 +71,22 @@ class CClient:
             read += max(0, consume(self._records, 0, address + messages.itemsize, len(messages) - 1))
         return max(0, read)
 
-    def serve_events(self) -> None:
-        """Hand on what the client has said meanwhile; never raises for what it says."""
+    def serve_events(self) -> bool:
+        """Hand on what the client has said meanwhile; never raises for what it says.
+
+        Returns:
+            Whether more may be left, which should not wait: the queue has no limit.
+        """
         self._check()
         for _ in range(_MOST_EVENTS):
             event = self._library.rd_kafka_queue_poll(self._main, 0)
             if not event:
-                return
+                return False
             try:
                 self._hand_on(event)
             finally:
                 self._library.rd_kafka_event_destroy(event)
+        return True
 
     def assign(self, place: Place, offset: int) -> None:
         """Begin to fetch a partition from an offset."""
@@ -124,7 +133,7 @@ class CClient:
         return int(client)
 
     def _refresh_tokens(self) -> None:
-        """Let a thread of the library's own do it: the main queue would give it to us as an event, which does nothing."""
+        """Leave it to a thread of the library: the main queue has it as an event, and to take that does nothing."""
         error = self._library.rd_kafka_sasl_background_callbacks_enable(self._client)
         if error:  # no mechanism that needs it is configured
             self._library.rd_kafka_error_destroy(error)

@@ -24,6 +24,9 @@ EVENT_LOG, EVENT_ERROR, EVENT_STATISTICS = 0x4, 0x8, 0x40
 REASON_BYTES = 512
 """Room for the text of an error."""
 
+_POINTER_BYTES = 8
+"""Of the structures that kernels read, in this machine's byte order."""
+
 _pointer, _text, _int, _long = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int64
 
 _Signatures = Mapping[str, tuple[Any, list[Any]]]
@@ -96,6 +99,8 @@ def reading_functions() -> ctypes.CDLL:
         OSError: the library, or one of the functions, is not there, or it is of another major release.
     """
     library = _declared(_READING)
+    if ctypes.sizeof(_pointer) != _POINTER_BYTES:
+        raise OSError("messages are read as those of a library of 64 bits")
     version = library.rd_kafka_version()
     if version < OLDEST_VERSION or version >> 24 != OLDEST_VERSION >> 24:
         raise OSError(f"librdkafka {version >> 24}.{version >> 16 & 0xFF} is not a release of 2.x")

@@ -64,7 +64,8 @@ class ColumnReader(RecordReader):
 
     def _fetch(self, max_records: int, timeout_s: float) -> Batch:
         self._held.release()
-        self._client.serve_events()
+        if self._client.serve_events():
+            timeout_s = 0.0
         held = self._held = self._held.next(max_records)
         held.take(self._client.fetch(held.messages[:max_records], timeout_s))
         return held.batch(self._room_for(held.text_bytes))

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from consumer.errors import UsageError
-from consumer.kafka import c_functions, column_reader, readers
+from consumer.kafka import c_functions, column_reader, message_columns, readers
 from consumer.kafka.batch import Batch
 from consumer.kafka.brokers import ClientWatch, MemberWatch, ReaderWatch
 from consumer.kafka.c_functions import reading_functions
@@ -224,7 +224,7 @@ def test_a_refused_assignment_raises_the_reason(reader: ColumnReader) -> None:
 
 def test_tokens_are_refreshed(caplog: pytest.LogCaptureFixture) -> None:
     """A thread of the client library does it; as an event of the queue that is polled it would be lost."""
-    client = {
+    client: dict[str, str | int | float | bool] = {
         "security.protocol": "sasl_plaintext",
         "sasl.mechanism": "OAUTHBEARER",
         "enable.sasl.oauthbearer.unsecure.jwt": "true",
@@ -296,3 +296,44 @@ def test_the_member_receives_no_record(kafka_stage: KafkaStage, monkeypatch: pyt
     until(lambda: (member.poll(1, 0.05), received.get(ReaderWatch, 0) >= 100)[1], "the reader's statistics tell")
     until(lambda: (member.poll(1, 0.05), MemberWatch in received)[1], "the member's statistics tell")
     assert received[MemberWatch] == 0
+
+
+def test_events_that_are_left_do_not_wait_for_records(reader: ColumnReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_s: list[float] = []
+
+    def fetch(_: object, timeout_s: float) -> int:
+        waited_s.append(timeout_s)
+        return 0
+
+    monkeypatch.setattr(reader._client, "fetch", fetch)
+    for left in (True, False):
+        monkeypatch.setattr(reader._client, "serve_events", lambda left=left: left)
+        reader.poll(1, 0.1)
+    assert waited_s == [0.0, 0.1]
+
+
+def test_a_client_without_a_group_is_refused(broker: EmbeddedBroker) -> None:
+    """The library has no queue for its records, and a poll of none would end the process."""
+    config = live_config(settings_for(broker))
+    del config["group.id"]
+    with pytest.raises(UsageError, match=r"group\.id"):
+        ColumnReader(config, ReaderWatch(TOPIC, float))
+
+
+def test_a_library_of_another_word_size_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c_functions, "_POINTER_BYTES", 4)
+    with pytest.raises(OSError, match="64 bits"):
+        reading_functions.__wrapped__()
+
+
+def test_kernels_and_python_read_a_message_at_the_same_places() -> None:
+    message = column_reader._Message
+    assert (message.topic.offset, message.partition.offset, message.offset.offset) == (
+        message_columns._TOPIC,
+        message_columns._PARTITION,
+        message_columns._OFFSET,
+    )
+    assert (message.payload.offset, message.key.offset) == (message_columns.PAYLOAD, message_columns.KEY)
+    sizes = [message.size.offset - message.payload.offset, message.key_size.offset - message.key.offset]
+    assert sizes == [message_columns._SIZE] * 2
+    assert ctypes.sizeof(message) == 72
