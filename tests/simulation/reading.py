@@ -10,13 +10,13 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, Message
 
 from consumer.kafka.batch import Batch
-from consumer.kafka.messages import batch_of
 from consumer.kafka.protocols import Bounds
 from consumer.kafka.reading import ReadEvent, RecordReader
 from consumer.kafka.timeouts import TIMEOUTS
 from tests.simulation.brokers import Brokers
 from tests.simulation.network import Network
 from tests.simulation.scheduler import Process
+from tests.support.lent import BatchLender
 
 
 class Topics(NamedTuple):
@@ -91,6 +91,7 @@ class SimulatedReader(RecordReader):
         """The offset to fetch next."""
         self._ends_told: dict[tuple[str, int], int] = {}
         self._ends: list[ReadEvent] = []
+        self._lender = BatchLender()
 
     def known_end(self, place: tuple[str, int]) -> int:
         self._process.check()
@@ -102,11 +103,12 @@ class SimulatedReader(RecordReader):
 
     def _fetch(self, max_records: int, timeout_s: float) -> Batch:
         self._process.check()
+        self._lender.take_back()
         self._ends = []
         batch = self._fetched(max_records)
         # A machine under load comes back late.
         self._process.sleep(self._dice.uniform(0.0005, 0.01) if batch else timeout_s + self._dice.choice(self._late_s))
-        return batch_of(batch or self._fetched(max_records))
+        return self._lender.lend(batch or self._fetched(max_records))
 
     def _pop_events(self) -> Iterator[ReadEvent]:
         yield from self._ends

@@ -16,7 +16,6 @@ from confluent_kafka import Message
 
 from consumer.kafka.batch import Batch
 from consumer.kafka.errors import TransactionAborted, TransactionLost
-from consumer.kafka.messages import batch_of
 from consumer.kafka.protocols import (
     AssignmentHandler,
     Bounds,
@@ -27,6 +26,7 @@ from consumer.kafka.protocols import (
     TransactionListener,
 )
 from consumer.kafka.record import Record
+from tests.support.lent import BatchLender
 
 Step = Literal["produce", "commit", "abort"]
 
@@ -141,6 +141,7 @@ class FakeInputConsumer:
         self._changes: deque[Callable[[], None]] = deque()
         self._generation = 0
         self._kept: list[Message] = []
+        self._lender = BatchLender()
 
     def assign(self, *partitions: int) -> None:
         """In the next poll, these become ours; all of the topic where none is named."""
@@ -171,6 +172,7 @@ class FakeInputConsumer:
 
     def poll(self, max_records: int, timeout_s: float) -> Batch:
         del timeout_s  # nothing is worth waiting for
+        self._lender.take_back()
         batch = self._kept or self._read(max_records)
         self._kept = []
         try:
@@ -181,7 +183,7 @@ class FakeInputConsumer:
             raise
         finally:
             self._generation = self.cluster.generation
-        return batch_of(self._current(batch))
+        return self._lender.lend(self._current(batch))
 
     def _current(self, batch: Sequence[Message]) -> list[Message]:
         return [message for message in batch if message.partition() in self._begun]
@@ -288,6 +290,7 @@ class FakeRestoreReader:
         self._positions: dict[tuple[str, int], int] = {}
         self._ends_seen: dict[tuple[str, int], int] = {}
         self._failures: dict[tuple[str, int], str] = {}
+        self._lender = BatchLender()
         self.errors: dict[tuple[str, int], str] = {}
         """Why partitions cannot be read, as long as a test leaves it there."""
 
@@ -307,10 +310,11 @@ class FakeRestoreReader:
 
     def poll(self, max_records: int, timeout_s: float) -> Batch:
         del timeout_s  # nothing is worth waiting for
+        self._lender.take_back()
         batch: list[Message] = []
         for place in list(self._positions):
             batch += self._read(place, max_records - len(batch))
-        return batch_of(batch)
+        return self._lender.lend(batch)
 
     def _read(self, place: tuple[str, int], most: int) -> list[Message]:
         topic, partition = place
