@@ -9,6 +9,7 @@ from tests.bench.audience import measure_audience
 from tests.bench.compare import measure_commits, measure_throughput
 from tests.bench.freshness import measure_freshness
 from tests.bench.gaps import measure_gaps
+from tests.bench.leaks import measure_leaks
 from tests.bench.load import load_ending_now
 from tests.bench.phases import measure_phases, state_bytes_per_stream
 from tests.bench.poison import measure_rejects
@@ -44,9 +45,10 @@ PARTS: Mapping[str, Callable[[str, Namespace], None]] = {
     "replay": measure_replays,
     "gaps": measure_gaps,
     "freshness": measure_freshness,
+    "leaks": measure_leaks,
     "soak": measure_soak,
 }
-NOT_BY_DEFAULT = {"soak"}
+NOT_BY_DEFAULT = {"leaks", "soak"}
 
 
 def main() -> None:
@@ -59,7 +61,7 @@ def main() -> None:
 
 def _options() -> Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="default: all but the soak")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="default: all but leaks and soak")
     parser.add_argument("--counting", choices=("events", "sessions"), default="sessions")
     parser.add_argument("--events", type=int, default=4_000_000)
     parser.add_argument("--streams", type=int, default=1_000)
