@@ -44,6 +44,8 @@ class Decoded(NamedTuple):
     """Of each record: whether it is ahead of the wall clock, as `compare_with_clock` has it."""
     ahead: int
     """Number of records that are."""
+    wall_clock_ms: int
+    """What they were compared with."""
     references: Ints
     schemas: SchemaCache
     named: bool
@@ -206,6 +208,7 @@ class Intake:
             rejects,
             clock,
             ahead,
+            wall_clock_ms,
             frames.references,
             self._schemas,
             named=self._source.format != "raw",

@@ -10,6 +10,9 @@
 A clock of this machine that is slow holds its partitions, and heals without a loss; one producer with a fast clock
 costs its own records.
 
+Records may be read again: those that were not kept, and those behind a jump of time. If the clock was set back
+meanwhile, so that the record that followed is no longer in time, it rejects none of them.
+
 A record counts as one that follows only when it is read for the first time: those that wait are caught up one by one
 while the clock goes on, and not in the order of their timestamps.
 """
@@ -75,6 +78,8 @@ class AheadOfClock:
     wait: ClockWait | None = None
     future_below: int = 0
     """Records ahead of the clock below this offset are rejected: one that is in time follows."""
+    follower_ms: int = 0
+    """The time of that one."""
     seen_to: int = 0
     """Records below this offset were ahead when they were read first."""
     dropped_from: int | None = None
@@ -91,6 +96,7 @@ class AheadOfClock:
         offsets: npt.NDArray[np.int64],
         times_ms: npt.NDArray[np.int64],
         now_s: float,
+        clock_ms: int,
         max_future_ms: int,
     ) -> tuple[npt.NDArray[np.int64], int]:
         """Look at the next records of the partition.
@@ -102,12 +108,16 @@ class AheadOfClock:
             offsets: ascending.
             times_ms: what was compared with the clock.
             now_s: monotonic.
+            clock_ms: the wall clock that they were compared with.
             max_future_ms: of the settings.
         """
+        if self.follower_ms > clock_ms + max_future_ms // 2:
+            self.future_below = 0
         new = int(np.searchsorted(offsets, self.seen_to))
         in_time = np.flatnonzero(codes[new:] == IN_TIME)
         if len(in_time):
-            self.future_below = int(offsets[new + in_time[-1]])
+            last = new + int(in_time[-1])
+            self.future_below, self.follower_ms = int(offsets[last]), int(times_ms[last])
         ahead = np.flatnonzero(codes == AHEAD)
         waiting = ahead[offsets[ahead] >= self.future_below]
         if len(waiting):
@@ -115,7 +125,7 @@ class AheadOfClock:
             self._wait_for(int(offsets[first]), int(times_ms[first]), now_s)
             self.seen_to = max(self.seen_to, int(offsets[-1]) + 1)
             if self._few_for_long(len(waiting), now_s, max_future_ms):
-                self.future_below = int(offsets[-1]) + 1
+                self.future_below, self.follower_ms = int(offsets[-1]) + 1, clock_ms
                 waiting = waiting[:0]
         if not len(waiting):
             self.wait = None

@@ -97,6 +97,7 @@ class RecordHolder:
             batch.offsets[rows],
             np.where(stamps_ms == NO_KAFKA_TIMESTAMP, decoded.events.timestamp_ms[rows], stamps_ms),
             self._clocks.monotonic_s(),
+            decoded.wall_clock_ms,
             self._max_future_ms,
         )
         if len(future):

@@ -378,3 +378,28 @@ def test_without_a_limit_what_is_ahead_is_rejected_at_once() -> None:
     rig.write_raw(confluent(join(timestamp_ms=rig.clock.now_ms() + 1)), timestamp_ms=rig.clock.now_ms() + 1)
     rig.turn()
     assert rejected(rig) == 1
+
+
+# true time     ──e──e──e──…──e──────e──────────────────────────────
+# this clock    1 h behind ────┐ right ┐ 1 h behind ┐ right
+# processed                    └─ held ┘            └─ those that did not fit: read again, nothing was rejected
+
+
+def test_a_clock_that_is_set_back_again_before_all_is_read_again_loses_nothing(rig: Rig) -> None:
+    number = HELD_MOST + 500
+    rig.clock.wrong_by_s = -3_600.0
+    for i in range(number):
+        now(rig, f"v{i}")
+    rig.turn(INTERVAL_S, times=10)
+    rig.clock.wrong_by_s = 0.0
+    now(rig)
+    rig.turn(0.01)
+    assert events(rig) == HELD_MOST, "the record that follows is in time, and the others are not read again yet"
+    rig.clock.wrong_by_s = -3_600.0
+    rig.turn(RETRY_S, times=10)
+    assert (events(rig), rejected(rig)) == (HELD_MOST, 0)
+    assert waits(rig)
+    rig.clock.wrong_by_s = 0.0
+    rig.turn(RETRY_S, times=20)
+    assert (events(rig), rejected(rig)) == (number + 1, 0)
+    assert rig.cluster.committed[0] == number + 1
