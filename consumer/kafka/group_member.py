@@ -11,12 +11,12 @@ import sys
 import time
 from typing import NoReturn
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import ACCESS_DENIED, explain, make_consumer
-from consumer.kafka.config import ClientConfig
+from consumer.kafka.config import ClientConfig, is_consumer_protocol
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
@@ -65,6 +65,9 @@ class GroupMember:
         self._closing = False
         """The handler is not called any more."""
         self._metadata: GroupMetadata | None = None
+        self._takes_over_epochs = self._watch.consumer_protocol = is_consumer_protocol(config)
+        self._rebalanced = False
+        """A callback has run since the last call of the client's poll began."""
         self._failure: Exception | None = None
 
     def subscribe(self) -> None:
@@ -88,14 +91,14 @@ class GroupMember:
             ViewerConsumerError: an error that does not heal, such as a deleted topic.
             Exception: raised by the handler.
         """
-        message = self._consumer.poll(timeout_s)
+        message = self._next(timeout_s)
         for _ in range(_MOST_ERRORS):
             if message is None or self._failure is not None:
                 break
             error = message.error()
             if error is not None:
                 self._look_at(error)
-            message = self._consumer.poll(0)
+            message = self._next(0)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -144,7 +147,22 @@ class GroupMember:
     def _serve_rebalance(self) -> None:
         """Call the handler for what the group has decided meanwhile; under an older generation nothing is committed."""
         with contextlib.suppress(KafkaException, RuntimeError):  # closing goes on without
-            self._consumer.poll(0)
+            self._next(0)
+
+    def _next(self, timeout_s: float) -> Message | None:
+        """Serve the callbacks that wait, and take over a member epoch that came without one.
+
+        Under KIP-848 an epoch comes with every change of the group, mostly without a callback. It is taken over if it
+        was there before this poll, and the poll left nothing in the queue and ran no callback: then the handler knows
+        the assignment of that epoch. For a partition leaves a member only after its revoke callback, and a member that
+        was expelled joins again, under a new epoch, only after the one for its loss.
+        """
+        self._rebalanced = False
+        epoch = _current(self._consumer) if self._takes_over_epochs and self._owned else None
+        message = self._consumer.poll(timeout_s)
+        if epoch is not None and message is None and not self._rebalanced:
+            self._metadata = epoch
+        return message
 
     def _revoke_all(self) -> None:
         """Give up all partitions while their offsets can still be committed."""
@@ -155,7 +173,8 @@ class GroupMember:
             self._owned.clear()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._metadata = _of_a_member(consumer.consumer_group_metadata())
+        self._rebalanced = True
+        self._metadata = _current(consumer)
         try:
             self._assign(consumer, [each.partition for each in partitions])
         except Exception as error:  # noqa: BLE001  # the client library has no place for it
@@ -175,13 +194,12 @@ class GroupMember:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Commits under this generation are possible until this callback returns. A late callback may find that the
         # group has dropped this member; then the partitions are lost.
-        try:
-            self._metadata = _of_a_member(consumer.consumer_group_metadata())
-        except RuntimeError:  # the client library is closing and has left the group
-            self._metadata = None
+        self._rebalanced = True
+        self._metadata = _current(consumer)
         self._give_up(consumer, partitions, lost=self._metadata is None)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalanced = True
         self._metadata = None
         self._give_up(consumer, partitions, lost=True)
 
@@ -228,11 +246,20 @@ class GroupMember:
         raise explain(doing, self._servers, error, self._watch.error())
 
 
+def _current(consumer: Consumer) -> GroupMetadata | None:
+    try:
+        return _of_a_member(consumer.consumer_group_metadata())
+    except RuntimeError:  # the client library is closing and has left the group
+        return None
+
+
 _PACKED = b"CGMDv2:"
 
 
 def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     """The metadata if brokers will check it: without member or generation they accept any commit.
+
+    Under KIP-848 the generation is the member's epoch; 0 is one that has not joined.
 
     Packed by the client library as: format, generation (32 bits, this machine's order), group, 0, member, 0, instance.
     """
@@ -241,7 +268,7 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     generation_end = len(_PACKED) + 4
     generation = int.from_bytes(metadata[len(_PACKED) : generation_end], sys.byteorder, signed=True)
     _group, member, *_ = metadata[generation_end:].split(b"\0")
-    return metadata if generation >= 0 and member else None
+    return metadata if generation > 0 and member else None
 
 
 _GONE = frozenset(

@@ -42,6 +42,8 @@ from tests.support.topics import (
 from tests.support.waiting import until
 
 PARTITIONS = 2
+CLASSIC, CONSUMER = PROTOCOLS = ("classic", "consumer")
+"""Of groups; the second is KIP-848."""
 
 
 class OutcomeLog:
@@ -182,9 +184,17 @@ class FakeStage:
 
 
 class KafkaStage:
-    def __init__(self, bootstrap_servers: str) -> None:
+    """On a real broker.
+
+    Args:
+        bootstrap_servers: its addresses.
+        protocol: the members' `group.protocol`.
+    """
+
+    def __init__(self, bootstrap_servers: str, protocol: str = CLASSIC) -> None:
+        self.protocol = protocol
         self.topic, self.output, self.state = unique("input"), unique("output"), unique("state")
-        self._group = unique("group")
+        self.group = unique("group")
         self.bootstrap_servers = bootstrap_servers
         create_topic(bootstrap_servers, self.topic, PARTITIONS)
         create_topic(bootstrap_servers, self.output, 1)
@@ -198,10 +208,11 @@ class KafkaStage:
     def _topics(self) -> KafkaSettings:
         return KafkaSettings(
             bootstrap_servers=self.bootstrap_servers,
-            group_id=self._group,
+            group_id=self.group,
             input_topic=self.topic,
             output_topic=self.output,
             state_topic=self.state,
+            client={"group.protocol": self.protocol},
         )
 
     def write(self, partition: int, *values: bytes) -> None:
@@ -274,7 +285,7 @@ class KafkaStage:
         ]
 
     def committed(self) -> dict[int, int]:
-        return committed_offsets(self.bootstrap_servers, self._group, self.topic, PARTITIONS)
+        return committed_offsets(self.bootstrap_servers, self.group, self.topic, PARTITIONS)
 
     def close(self) -> None:
         for end in self._ends:
