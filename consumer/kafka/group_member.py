@@ -56,6 +56,8 @@ class GroupMember:
         self._servers = str(config["bootstrap.servers"])
         self._group = str(config["group.id"])
         self._topic = topic
+        self.purpose = f'read topic "{topic}" as group "{self._group}"'
+        """For messages."""
         self._handler = handler
         self._timeouts = timeouts
         self._clock = clock
@@ -237,7 +239,7 @@ class GroupMember:
             raise ViewerConsumerError(
                 f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
             )
-        doing = f'can\'t read topic "{self._topic}" as group "{self._group}"'
+        doing = f"can't {self.purpose}"
         if error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
             raise ViewerConsumerError(
                 f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look for another "
