@@ -26,6 +26,12 @@ _log = logging.getLogger(__name__)
 _MOST_ERRORS = 100
 """Errors that one poll looks at."""
 
+_JOIN_PAUSE_S = 2.0
+"""Between two attempts to join with an instance id that is still in use."""
+
+_DROP_S = 1.0
+"""To close a client that has failed."""
+
 
 class GroupMember:
     """The worker's member of the group; used by one thread.
@@ -53,6 +59,7 @@ class GroupMember:
         timeouts: Timeouts = TIMEOUTS,
         clock: Clock = time.monotonic,
     ) -> None:
+        self._config = config
         self._servers = str(config["bootstrap.servers"])
         self._group = str(config["group.id"])
         self._topic = topic
@@ -71,6 +78,10 @@ class GroupMember:
         self._rebalanced = False
         """A callback has run since the last call of the client's poll began."""
         self._failure: Exception | None = None
+        self._join_by: Deadline | None = None
+        """How long joining is tried; None before the first refusal."""
+        self._next_join: Deadline | None = None
+        """When to join again; until then the client is one that has failed."""
 
     def subscribe(self) -> None:
         """Join the group; assignments arrive inside `poll`."""
@@ -93,6 +104,8 @@ class GroupMember:
             ViewerConsumerError: an error that does not heal, such as a deleted topic.
             Exception: raised by the handler.
         """
+        if self._next_join is not None and self._next_join.passed:
+            self._join_again()
         message = self._next(timeout_s)
         for _ in range(_MOST_ERRORS):
             if message is None or self._failure is not None:
@@ -191,6 +204,7 @@ class GroupMember:
         consumer.incremental_assign(places)
         consumer.pause(places)
         self._owned.update(partitions)
+        self._join_by = None
         self._handler.on_assigned(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -230,9 +244,33 @@ class GroupMember:
             _log.error("and in the same rebalance: %s", error)
 
     def _look_at(self, error: KafkaError) -> None:
+        if self._next_join is not None or self._may_join_later(error):
+            return
         if error.fatal() or error.code() in _FINAL:
             self._raise_final(error)
         _log.warning("group %s: %s", self._group, error.str())
+
+    def _may_join_later(self, error: KafkaError) -> bool:
+        """Whether joining failed for an instance id in use: under KIP-848 a killed worker's is until its session ends.
+
+        For the client library that is final, so another client joins.
+        """
+        unreleased = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()  # a fatal error has its reason as text only
+        if error.code() != KafkaError._FATAL or unreleased not in error.str() or self._owned:  # noqa: SLF001  # the library's name
+            return False
+        if self._join_by is None:
+            self._join_by = Deadline.after(self._timeouts.join_s, self._clock)
+            _log.warning("group %s: %s; tried again for %.0f s", self._group, error.str(), self._timeouts.join_s)
+        if not self._join_by.passed:
+            self._next_join = Deadline.after(_JOIN_PAUSE_S, self._clock)
+        return self._next_join is not None
+
+    def _join_again(self) -> None:
+        failed, self._next_join = self._consumer, None
+        with contextlib.suppress(CallTimedOutError, RuntimeError):
+            call_within(Deadline.after(_DROP_S, self._clock), failed.close)
+        self._consumer = make_consumer(self._config, self._watch, self._watch.record_statistics)
+        self.subscribe()
 
     def _raise_final(self, error: KafkaError) -> NoReturn:
         if error.code() in _GONE:

@@ -19,6 +19,7 @@ from consumer.kafka.protocols import (
 )
 from consumer.kafka.readers import live_input
 from consumer.kafka.restore_reader import KafkaRestoreReader
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings.model import KafkaSettings, Settings
 from tests.support.fakes import (
@@ -230,10 +231,15 @@ class KafkaStage:
     def delete_before(self, partition: int, offset: int) -> None:
         delete_records(self.bootstrap_servers, self.topic, partition, offset)
 
-    def input(self, handler: AssignmentHandler, client: Mapping[str, str | int] | None = None) -> LiveInput:
+    def input(
+        self,
+        handler: AssignmentHandler,
+        client: Mapping[str, str | int] | None = None,
+        timeouts: Timeouts = TIMEOUTS,
+    ) -> LiveInput:
         settings = self.settings()
         kafka = settings.kafka.model_copy(update={"client": {**settings.kafka.client, **(client or {})}})
-        member = live_input(settings.model_copy(update={"kafka": kafka}), handler)
+        member = live_input(settings.model_copy(update={"kafka": kafka}), handler, timeouts)
         self._ends.append(member.close)
         member.subscribe()
         return member

@@ -9,6 +9,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.errors import TransactionAborted
 from consumer.kafka.live_input import LiveInput
 from consumer.kafka.reading import LONGEST_POLL_S
+from consumer.kafka.timeouts import TIMEOUTS
 from tests.kafka.stage import CLASSIC, CONSUMER, PARTITIONS, PROTOCOLS, KafkaStage, joined
 from tests.support.fakes import RecordingHandler
 from tests.support.topics import configure_group, delete_topics, group_members
@@ -208,14 +209,30 @@ def test_a_member_whose_instance_id_is_taken_by_another_stops_with_the_reason(ka
 
 
 @pytest.mark.parametrize("protocol", [CONSUMER])
-def test_by_the_consumer_protocol_an_instance_id_in_use_is_refused_to_the_newcomer(kafka_stage: KafkaStage) -> None:
+def test_by_the_consumer_protocol_an_instance_id_that_stays_in_use_is_refused_to_the_newcomer(
+    kafka_stage: KafkaStage,
+) -> None:
     named = {"group.instance.id": "one"}
     first = joined(kafka_stage.input(RecordingHandler(), client=named))
-    second = kafka_stage.input(RecordingHandler(), client=named)
+    second = kafka_stage.input(RecordingHandler(), client=named, timeouts=TIMEOUTS._replace(join_s=1.0))
     with pytest.raises(ViewerConsumerError, match=r"group\.instance\.id"):
         until(lambda: len(second.poll(1, 0.05)) > 0, "an error is raised")
     assert (len(first.poll(1, 0.05)), len(first.assignment)) == (0, PARTITIONS)
     assert first.group_metadata() is not None
+
+
+@pytest.mark.parametrize("protocol", [CONSUMER])
+def test_by_the_consumer_protocol_a_worker_that_was_killed_gets_its_instance_id_back_with_the_end_of_its_session(
+    kafka_stage: KafkaStage,
+) -> None:
+    named: dict[str, str | int] = {"group.instance.id": "one"}
+    configure_group(kafka_stage.bootstrap_servers, kafka_stage.group, "consumer.session.timeout.ms", 6_000)
+    # It is not polled any more, and so sends no heartbeats.
+    killed = {**named, "transaction.timeout.ms": 5_500, "max.poll.interval.ms": 1_000}
+    joined(kafka_stage.input(RecordingHandler(), client=killed))
+    again = joined(kafka_stage.input(RecordingHandler(), client=named))
+    until(lambda: (len(again.poll(1, 0.05)), again.group_metadata() is not None)[1], "it can commit")
+    kafka_stage.owner().commit({(kafka_stage.topic, 0): 1}, again.group_metadata() or b"")
 
 
 def test_a_poll_never_delays_a_signal_for_long(kafka_stage: KafkaStage) -> None:
