@@ -255,8 +255,7 @@ class GroupMember:
 
         For the client library that is final, so another client joins.
         """
-        unreleased = KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str()  # a fatal error has its reason as text only
-        if error.code() != KafkaError._FATAL or unreleased not in error.str() or self._owned:  # noqa: SLF001  # the library's name
+        if self._owned or not _is_fatal_for(error, KafkaError.UNRELEASED_INSTANCE_ID):
             return False
         if self._join_by is None:
             self._join_by = Deadline.after(self._timeouts.join_s, self._clock)
@@ -279,11 +278,19 @@ class GroupMember:
             )
         doing = f"can't {self.purpose}"
         if error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
+            codes = (KafkaError.UNRELEASED_INSTANCE_ID, KafkaError.FENCED_INSTANCE_ID)
+            what = "at what the brokers support: kafka.client group.protocol, group.remote.assignor"
+            if not self._takes_over_epochs or any(_is_fatal_for(error, code) for code in codes):
+                what = "for another with the same kafka.client group.instance.id"
             raise ViewerConsumerError(
-                f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look for another "
-                f"with the same kafka.client group.instance.id"
+                f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look {what}"
             )
         raise explain(doing, self._servers, error, self._watch.error())
+
+
+def _is_fatal_for(error: KafkaError, code: int) -> bool:
+    """Whether a fatal error has this reason, which it has as text only."""
+    return error.code() == KafkaError._FATAL and KafkaError(code).str() in error.str()  # noqa: SLF001  # the library's name
 
 
 def _current(consumer: Consumer) -> GroupMetadata | None:

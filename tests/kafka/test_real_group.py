@@ -235,6 +235,15 @@ def test_by_the_consumer_protocol_a_worker_that_was_killed_gets_its_instance_id_
     kafka_stage.owner().commit({(kafka_stage.topic, 0): 1}, again.group_metadata() or b"")
 
 
+@pytest.mark.parametrize("protocol", [CONSUMER])
+def test_what_the_brokers_refuse_for_good_is_an_error_with_the_settings_to_look_at(kafka_stage: KafkaStage) -> None:
+    member = kafka_stage.input(RecordingHandler(), client={"group.remote.assignor": "nobody"})
+    with pytest.raises(
+        ViewerConsumerError, match=r"assignor.*look at what .*: kafka.client group\.protocol, group\.remote"
+    ):
+        until(lambda: len(member.poll(1, 0.05)) > 0, "an error is raised")
+
+
 def test_a_poll_never_delays_a_signal_for_long(kafka_stage: KafkaStage) -> None:
     member = joined(kafka_stage.input(RecordingHandler()))
     began = time.monotonic()
