@@ -100,6 +100,8 @@ class MemberWatch(ClientWatch):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
+        self.consumer_protocol = False
+        """Whether the member joins by KIP-848."""
         self._join_state = ""
         self._join_since_s = clock()
 
@@ -113,6 +115,11 @@ class MemberWatch(ClientWatch):
         waited_s = self.clock() - self._join_since_s
         if self._join_state == "steady":
             return "the group has no partition for this worker: other workers have them all"
+        if self.consumer_protocol and self._join_state == "init" and waited_s >= REBALANCE_S:
+            return (
+                f"the group has given this worker no partition for {waited_s:.0f} s: other workers have them all, or "
+                "one that may no longer be alive has yet to give some up, until the group's session time-out has passed"
+            )
         if self._join_state and waited_s >= REBALANCE_S:
             return (
                 f"the group has been rebalancing for {waited_s:.0f} s ({self._join_state}): it waits for members that "

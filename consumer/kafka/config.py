@@ -19,6 +19,7 @@ TRANSACTION_TIMEOUT_MS = 20_000
 """Default of transaction.timeout.ms: how long a dead worker can block read_committed consumers."""
 
 SESSION_TIMEOUT_MS = 45_000
+"""Default of session.timeout.ms, and of the brokers' group.consumer.session.timeout.ms."""
 
 MESSAGE_BYTES = 1_000_000
 """Default of message.max.bytes, in librdkafka too."""
@@ -53,7 +54,7 @@ _FIXED: Mapping[str, tuple[frozenset[str], str]] = {
             ("cooperative-sticky",),
             "partitions that stay are not interrupted when others move",
         ),
-        (("group.protocol",), ("classic",), "the worker follows the classic protocol's generations"),
+        (("group.protocol",), ("classic", "consumer"), "these are the protocols of consumer groups"),
         (("allow.auto.create.topics",), ("false",), "a misspelt topic would come into being"),
         (
             ("enable.partition.eof",),
@@ -63,7 +64,15 @@ _FIXED: Mapping[str, tuple[frozenset[str], str]] = {
     )
     for key in keys
 }
-"""Keys with only one allowed value, and the reason."""
+"""Keys of which only some values are allowed, and the reason."""
+
+_CLASSIC_ONLY: Mapping[str, str] = {
+    "session.timeout.ms": "the brokers' group.consumer.session.timeout.ms applies",
+    "heartbeat.interval.ms": "the brokers' group.consumer.heartbeat.interval.ms applies",
+    "partition.assignment.strategy": "the brokers assign, by group.remote.assignor if it is set",
+    "group.protocol.type": "it has none",
+}
+"""Keys that `group.protocol=consumer` (KIP-848) does not have, and what takes their place."""
 
 _ELSEWHERE: Mapping[str, str] = {
     "bootstrap.servers": "set kafka.bootstrap_servers instead",
@@ -122,14 +131,18 @@ def member_config(settings: Settings) -> ClientConfig:
         UsageError: a key of `kafka.client` would break exactly-once, or timeouts don't fit together.
     """
     check_client(settings)
-    return {
-        "session.timeout.ms": SESSION_TIMEOUT_MS,
+    usual: ClientConfig = {}
+    fixed: ClientConfig = {"group.protocol": "consumer"}
+    if not uses_consumer_protocol(settings.kafka):
         # Heartbeats announce rebalances, and moving a partition takes two rounds.
-        "heartbeat.interval.ms": 500,
+        usual = {"session.timeout.ms": SESSION_TIMEOUT_MS, "heartbeat.interval.ms": 500}
+        fixed = {"group.protocol": "classic", "partition.assignment.strategy": "cooperative-sticky"}
+    return {
+        **usual,
         # They say which brokers answer, and how the group is.
         "statistics.interval.ms": STATISTICS_MS,
         **_common(settings.kafka, without=_PRODUCER_ONLY),
-        "partition.assignment.strategy": "cooperative-sticky",
+        **fixed,
         **_EXACTLY_ONCE,
         "group.id": settings.kafka.group_id,
     }
@@ -253,7 +266,7 @@ def reader_config(kafka: KafkaSettings) -> ClientConfig:
     _refuse(kafka)
     return {
         "fetch.queue.backoff.ms": 10,
-        **_common(kafka, without=_PRODUCER_ONLY | {"group.instance.id"}),
+        **_common(kafka, without=_PRODUCER_ONLY | _MEMBER_ONLY),
         "group.id": kafka.group_id,
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
@@ -282,6 +295,16 @@ def transaction_timeout_ms(kafka: KafkaSettings) -> int:
     return int(kafka.client.get("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS))
 
 
+def uses_consumer_protocol(kafka: KafkaSettings) -> bool:
+    """Whether the worker is a member by `group.protocol=consumer` (KIP-848), not by the classic protocol."""
+    return is_consumer_protocol(kafka.client)
+
+
+def is_consumer_protocol(config: Mapping[str, Value]) -> bool:
+    """As `uses_consumer_protocol`, for the configuration of a client."""
+    return str(config.get("group.protocol", "")).strip().lower() == "consumer"
+
+
 def message_max_bytes(kafka: KafkaSettings) -> int:
     """The producer's message.max.bytes, which limits a batch of records too.
 
@@ -306,7 +329,7 @@ def check_client(settings: Settings) -> None:
 
 
 def _refuse(kafka: KafkaSettings, *more: str) -> None:
-    errors = [*_key_errors(kafka.client), *more]
+    errors = [*_key_errors(kafka.client), *_protocol_errors(kafka), *more]
     if errors:
         raise UsageError("\n".join(errors))
 
@@ -320,6 +343,12 @@ def _key_errors(client: Mapping[str, Value]) -> Iterator[str]:
         elif key in _FIXED and str(value).strip().lower() not in _FIXED[key][0]:
             allowed, why = _FIXED[key]
             yield f"kafka.client.{key}: must be {' or '.join(sorted(allowed))}, or left out: {why}"
+
+
+def _protocol_errors(kafka: KafkaSettings) -> Iterator[str]:
+    if uses_consumer_protocol(kafka):
+        for key in kafka.client.keys() & _CLASSIC_ONLY.keys():
+            yield f"kafka.client.{key}: must be left out with group.protocol=consumer: {_CLASSIC_ONLY[key]}"
 
 
 def _size_errors(kafka: KafkaSettings) -> Iterator[str]:
@@ -347,9 +376,22 @@ def _timeout_errors(settings: Settings) -> Iterator[str]:
             f"kafka.client.transaction.timeout.ms: must be at least {least} (commit.interval_ms + {COMMIT_MARGIN_MS}), "
             f"not {transaction_ms}"
         )
+    if not uses_consumer_protocol(settings.kafka):  # else the start compares with what the brokers say
+        yield from session_errors(settings.kafka, "session.timeout.ms", session_ms)
+
+
+def session_errors(kafka: KafkaSettings, key: str, session_ms: int) -> Iterator[str]:
+    """What is wrong with transaction.timeout.ms, given the time-out of a member's session.
+
+    Args:
+        kafka: the settings.
+        key: which sets the session's time-out.
+        session_ms: its value.
+    """
+    transaction_ms = transaction_timeout_ms(kafka)
     if transaction_ms >= session_ms:
         yield (
-            f"kafka.client.transaction.timeout.ms: must be below session.timeout.ms ({session_ms}), not "
+            f"kafka.client.transaction.timeout.ms: must be below {key} ({session_ms}), not "
             f"{transaction_ms}, so that a dead worker's transaction has ended when another takes over"
         )
 

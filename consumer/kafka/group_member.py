@@ -11,12 +11,12 @@ import sys
 import time
 from typing import NoReturn
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import ACCESS_DENIED, explain, make_consumer
-from consumer.kafka.config import ClientConfig
+from consumer.kafka.config import ClientConfig, is_consumer_protocol
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
@@ -25,6 +25,12 @@ _log = logging.getLogger(__name__)
 
 _MOST_ERRORS = 100
 """Errors that one poll looks at."""
+
+_JOIN_PAUSE_S = 2.0
+"""Between two attempts to join with an instance id that is still in use."""
+
+_DROP_S = 1.0
+"""To close a client that has failed."""
 
 
 class GroupMember:
@@ -53,9 +59,12 @@ class GroupMember:
         timeouts: Timeouts = TIMEOUTS,
         clock: Clock = time.monotonic,
     ) -> None:
+        self._config = config
         self._servers = str(config["bootstrap.servers"])
         self._group = str(config["group.id"])
         self._topic = topic
+        self.purpose = f'read topic "{topic}" as group "{self._group}"'
+        """For messages."""
         self._handler = handler
         self._timeouts = timeouts
         self._clock = clock
@@ -65,7 +74,14 @@ class GroupMember:
         self._closing = False
         """The handler is not called any more."""
         self._metadata: GroupMetadata | None = None
+        self._takes_over_epochs = self._watch.consumer_protocol = is_consumer_protocol(config)
+        self._rebalanced = False
+        """A callback has run since the last call of the client's poll began."""
         self._failure: Exception | None = None
+        self._join_by: Deadline | None = None
+        """How long joining is tried; None before the first refusal."""
+        self._next_join: Deadline | None = None
+        """When to join again; until then the client is one that has failed."""
 
     def subscribe(self) -> None:
         """Join the group; assignments arrive inside `poll`."""
@@ -88,14 +104,16 @@ class GroupMember:
             ViewerConsumerError: an error that does not heal, such as a deleted topic.
             Exception: raised by the handler.
         """
-        message = self._consumer.poll(timeout_s)
+        if self._next_join is not None and self._next_join.passed:
+            self._join_again()
+        message = self._next(timeout_s)
         for _ in range(_MOST_ERRORS):
             if message is None or self._failure is not None:
                 break
             error = message.error()
             if error is not None:
                 self._look_at(error)
-            message = self._consumer.poll(0)
+            message = self._next(0)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -144,7 +162,22 @@ class GroupMember:
     def _serve_rebalance(self) -> None:
         """Call the handler for what the group has decided meanwhile; under an older generation nothing is committed."""
         with contextlib.suppress(KafkaException, RuntimeError):  # closing goes on without
-            self._consumer.poll(0)
+            self._next(0)
+
+    def _next(self, timeout_s: float) -> Message | None:
+        """Serve the callbacks that wait, and take over a member epoch that came without one.
+
+        Under KIP-848 an epoch comes with every change of the group, mostly without a callback. It is taken over if it
+        was there before this poll, and the poll left nothing in the queue and ran no callback: then the handler knows
+        the assignment of that epoch. For a partition leaves a member only after its revoke callback, and a member that
+        was expelled joins again, under a new epoch, only after the one for its loss.
+        """
+        self._rebalanced = False
+        epoch = _current(self._consumer) if self._takes_over_epochs and self._owned else None
+        message = self._consumer.poll(timeout_s)
+        if epoch is not None and message is None and not self._rebalanced:
+            self._metadata = epoch
+        return message
 
     def _revoke_all(self) -> None:
         """Give up all partitions while their offsets can still be committed."""
@@ -155,7 +188,8 @@ class GroupMember:
             self._owned.clear()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._metadata = _of_a_member(consumer.consumer_group_metadata())
+        self._rebalanced = True
+        self._metadata = _current(consumer)
         try:
             self._assign(consumer, [each.partition for each in partitions])
         except Exception as error:  # noqa: BLE001  # the client library has no place for it
@@ -170,18 +204,18 @@ class GroupMember:
         consumer.incremental_assign(places)
         consumer.pause(places)
         self._owned.update(partitions)
+        self._join_by = None
         self._handler.on_assigned(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Commits under this generation are possible until this callback returns. A late callback may find that the
         # group has dropped this member; then the partitions are lost.
-        try:
-            self._metadata = _of_a_member(consumer.consumer_group_metadata())
-        except RuntimeError:  # the client library is closing and has left the group
-            self._metadata = None
+        self._rebalanced = True
+        self._metadata = _current(consumer)
         self._give_up(consumer, partitions, lost=self._metadata is None)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalanced = True
         self._metadata = None
         self._give_up(consumer, partitions, lost=True)
 
@@ -210,22 +244,60 @@ class GroupMember:
             _log.error("and in the same rebalance: %s", error)
 
     def _look_at(self, error: KafkaError) -> None:
+        if self._next_join is not None or self._may_join_later(error):
+            return
         if error.fatal() or error.code() in _FINAL:
             self._raise_final(error)
         _log.warning("group %s: %s", self._group, error.str())
+
+    def _may_join_later(self, error: KafkaError) -> bool:
+        """Whether joining failed for an instance id in use: under KIP-848 a killed worker's is until its session ends.
+
+        For the client library that is final, so another client joins.
+        """
+        if self._owned or not _is_fatal_for(error, KafkaError.UNRELEASED_INSTANCE_ID):
+            return False
+        if self._join_by is None:
+            self._join_by = Deadline.after(self._timeouts.join_s, self._clock)
+            _log.warning("group %s: %s; tried again for %.0f s", self._group, error.str(), self._timeouts.join_s)
+        if not self._join_by.passed:
+            self._next_join = Deadline.after(_JOIN_PAUSE_S, self._clock)
+        return self._next_join is not None
+
+    def _join_again(self) -> None:
+        failed, self._next_join = self._consumer, None
+        with contextlib.suppress(CallTimedOutError, RuntimeError):
+            call_within(Deadline.after(_DROP_S, self._clock), failed.close)
+        self._consumer = make_consumer(self._config, self._watch, self._watch.record_statistics)
+        self.subscribe()
 
     def _raise_final(self, error: KafkaError) -> NoReturn:
         if error.code() in _GONE:
             raise ViewerConsumerError(
                 f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
             )
-        doing = f'can\'t read topic "{self._topic}" as group "{self._group}"'
+        doing = f"can't {self.purpose}"
         if error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
+            codes = (KafkaError.UNRELEASED_INSTANCE_ID, KafkaError.FENCED_INSTANCE_ID)
+            what = "at what the brokers support: kafka.client group.protocol, group.remote.assignor"
+            if not self._takes_over_epochs or any(_is_fatal_for(error, code) for code in codes):
+                what = "for another with the same kafka.client group.instance.id"
             raise ViewerConsumerError(
-                f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look for another "
-                f"with the same kafka.client group.instance.id"
+                f"{doing} any more ({error.str()}): start the worker again; where that doesn't last, look {what}"
             )
         raise explain(doing, self._servers, error, self._watch.error())
+
+
+def _is_fatal_for(error: KafkaError, code: int) -> bool:
+    """Whether a fatal error has this reason, which it has as text only."""
+    return error.code() == KafkaError._FATAL and KafkaError(code).str() in error.str()  # noqa: SLF001  # the library's name
+
+
+def _current(consumer: Consumer) -> GroupMetadata | None:
+    try:
+        return _of_a_member(consumer.consumer_group_metadata())
+    except RuntimeError:  # the client library is closing and has left the group
+        return None
 
 
 _PACKED = b"CGMDv2:"
@@ -234,6 +306,8 @@ _PACKED = b"CGMDv2:"
 def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     """The metadata if brokers will check it: without member or generation they accept any commit.
 
+    Under KIP-848 the generation is the member's epoch; 0 is one that has not joined.
+
     Packed by the client library as: format, generation (32 bits, this machine's order), group, 0, member, 0, instance.
     """
     if not metadata.startswith(_PACKED):
@@ -241,7 +315,7 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     generation_end = len(_PACKED) + 4
     generation = int.from_bytes(metadata[len(_PACKED) : generation_end], sys.byteorder, signed=True)
     _group, member, *_ = metadata[generation_end:].split(b"\0")
-    return metadata if generation >= 0 and member else None
+    return metadata if generation > 0 and member else None
 
 
 _GONE = frozenset(

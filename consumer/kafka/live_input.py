@@ -65,7 +65,8 @@ class LiveInput:
             return self._reader.poll(max_records, timeout_s)
         except ReadError as failed:
             last_error = self.brokers.reader.error()
-            raise explain(f"can't read {failed.what}", self._servers, failed.error, last_error) from None
+            what = self._member.purpose if failed.place is None else f"read {failed.what}"
+            raise explain(f"can't {what}", self._servers, failed.error, last_error) from None
 
     def begin(self, partition: int, offset: int) -> None:
         """Return the records of an owned partition from that offset on, and none that were fetched before."""

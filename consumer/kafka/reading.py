@@ -47,6 +47,7 @@ class ReadError(Exception):
     def __init__(self, error: KafkaError, place: Place | None) -> None:
         super().__init__(error.str())
         self.error = error
+        self.place = place
         self.what = "the input" if place is None else f"{place[0]}-{place[1]}"
 
 

@@ -173,7 +173,7 @@ class Worker:
         if self._uncommitted:
             yield f"partitions {sorted(self._uncommitted)}: their next owner reads again what is not committed"
         if not in_time:
-            yield "the group notices after session.timeout.ms that this worker has left"
+            yield "the group notices after the session's time-out that this worker has left"
 
     def abandon(self, within_s: float = STOP_WITHIN_S) -> None:
         """Leave the group and close after an error, without a commit: the error may have come between two steps."""

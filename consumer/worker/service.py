@@ -14,6 +14,7 @@ from consumer.intake.intake import Intake
 from consumer.intake.intakes import Intakes
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.lookups import lookups_from
+from consumer.kafka.admin.group import check_group
 from consumer.kafka.admin.growth import TopicGrowth
 from consumer.kafka.admin.topics import check_topics
 from consumer.kafka.clients import library_version
@@ -138,6 +139,7 @@ class Service:
             _log.info("topic", role=topic.role, name=topic.name, partitions=topic.partitions, created=topic.created)
             for warning in topic.warnings:
                 _log.warning(warning)
+        check_group(self._settings.kafka, self._timeouts)
         encode = encoder_from(self._settings)
         self._progress.doing = COMPILING
         warm_up()

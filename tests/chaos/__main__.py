@@ -20,7 +20,7 @@ from consumer.worker.warm_up import warm_up
 from tests.chaos import faults
 from tests.chaos.counting import COUNTINGS
 from tests.chaos.crew import Crew
-from tests.chaos.deployment import Deployment, deployment
+from tests.chaos.deployment import GROUP_PROTOCOLS, Deployment, deployment
 from tests.chaos.journals import JournalLane
 from tests.chaos.lanes import BrokerLane, BurstLane, ClockLane, Do, GrowthLane, Lanes, NetworkLane, WorkerLane
 from tests.chaos.points import POINTS
@@ -51,7 +51,7 @@ def main() -> int:
         report = Report(directory / "report.log")
         report.say(
             f"counting {options.counting}, seed {options.seed}, {options.length} faults, {options.workers} workers, "
-            f"points {options.points}, lanes {options.lanes}"
+            f"points {options.points}, lanes {options.lanes}, group protocol {options.group_protocol}"
         )
         warm_up()  # on a new machine: else each worker compiles by itself, while nothing gets on
         clean = _runs_cleanly(options, directory, report)
@@ -109,6 +109,7 @@ def _run(options: argparse.Namespace, directory: Path, report: Report) -> bool:
                 workers=workers,
                 through=through(proxy),
                 keep=True,  # they go with the brokers
+                group_protocol=options.group_protocol,
             )
         )
         cluster.move(deployed.kafka.kafka.input_topic, faults.LONE_PARTITION, [faults.LONE_NODE])
@@ -162,8 +163,8 @@ def _directory(keep: Path | None) -> Iterator[Path]:
 
 def _arguments(options: argparse.Namespace) -> str:
     """Those of the same run."""
-    names = ("counting", "seed", "length", "workers", "points", "lanes")
-    return " ".join(f"--{name} {getattr(options, name)}" for name in names)
+    names = ("counting", "seed", "length", "workers", "points", "lanes", "group_protocol")
+    return " ".join(f"--{name.replace('_', '-')} {getattr(options, name)}" for name in names)
 
 
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -174,6 +175,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--points", default="all", help=f"all, or some of {','.join(POINTS)}")
     parser.add_argument("--lanes", type=_lane_names, default="all", help=f"all, or some of {','.join(faults.SHARES)}")
+    parser.add_argument("--group-protocol", choices=GROUP_PROTOCOLS, default="classic", help="of the workers' group")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the brokers' data and all logs there")
     return parser.parse_args(arguments)
 

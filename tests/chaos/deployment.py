@@ -44,8 +44,14 @@ JUMP_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 30.0
 """Transactions of the dead: their timeout, and the brokers' interval for looking after it."""
 
+GROUP_PROTOCOLS: Mapping[str, Mapping[str, object]] = {
+    "classic": {"kafka.client.session.timeout.ms": int(SESSION_S * 1000)},
+    # The session's time-out is the brokers': tests.support.cluster sets it.
+    "consumer": {"kafka.client.group.protocol": "consumer"},
+}
+"""What members of either protocol are given."""
+
 _OVERRIDES: Mapping[str, object] = {
-    "kafka.client.session.timeout.ms": int(SESSION_S * 1000),
     "kafka.client.transaction.timeout.ms": int(TRANSACTION_S * 1000),
     # New partitions are noticed soon.
     "kafka.client.topic.metadata.refresh.interval.ms": 2_000,
@@ -246,6 +252,7 @@ def deployment(
     replicas: Sequence[Sequence[int]] = (),
     through: str | None = None,
     keep: bool = False,
+    group_protocol: str = "classic",
 ) -> Iterator[Deployment]:
     """Topics with events that keep coming, and workers that are yet to be started; none is left running at the end.
 
@@ -260,13 +267,15 @@ def deployment(
         replicas: of each partition of the input; else as many as the brokers give by default.
         through: the workers' bootstrap servers, where those are others.
         keep: leave the topics.
+        group_protocol: a name of `GROUP_PROTOCOLS`.
     """
     chosen = COUNTINGS[counting]
     with contextlib.ExitStack() as stack:
         kafka = Stage(bootstrap_servers, partitions, RULES, chosen.by_viewer, replicas)
         stack.callback(kafka.leave if keep else kafka.close)
         create_topic(bootstrap_servers, kafka.kafka.output_topic, partitions)
-        settings = [*kafka.flags()[1::2], *(f"{key}={value}" for key, value in _OVERRIDES.items())]
+        overrides = {**GROUP_PROTOCOLS[group_protocol], **_OVERRIDES}
+        settings = [*kafka.flags()[1::2], *(f"{key}={value}" for key, value in overrides.items())]
         by_proxy = [*settings, f"kafka.bootstrap_servers={through or bootstrap_servers}"]
         processes = [
             WorkerProcess(name, by_proxy + ([f"kafka.client.group.instance.id={instance}"] if instance else []), logs)

@@ -181,6 +181,25 @@ def test_each_missing_right_is_named(secure: SecureBroker, right: str) -> None:
     assert "check the user, its password and its permissions" in error
 
 
+def test_the_consumer_protocol_needs_no_other_rights(secure: SecureBroker) -> None:
+    topics = Topics(secure)
+    secure.grant_only(list(topics.acls().values()))
+    with running(topics.settings({**secure.client(), "group.protocol": "consumer"})):
+        until(lambda: len(topics.published(topics.kafka.output_topic)) > 0, "buckets are published")
+
+
+@pytest.mark.parametrize("right", ["read the input", "be of the group"])
+def test_by_the_consumer_protocol_too_a_missing_right_is_named(secure: SecureBroker, right: str) -> None:
+    topics = Topics(secure)
+    acls = topics.acls()
+    missing = acls.pop(right)
+    secure.grant_only(list(acls.values()))
+    error = failure(topics.settings({**secure.client(), "group.protocol": "consumer"}))
+    assert missing.name in error
+    assert "authorization failed" in error.lower()
+    assert "check the user, its password and its permissions" in error
+
+
 @pytest.mark.parametrize("right", RIGHTS)
 def test_describe_alone_is_not_enough(secure: SecureBroker, right: str) -> None:
     topics = Topics(secure)

@@ -5,12 +5,18 @@ from typing import NoReturn
 
 import pytest
 
-from tests.kafka.stage import FakeStage, KafkaStage, Stage
+from tests.kafka.stage import CLASSIC, CONSUMER, FakeStage, KafkaStage, Stage
 
 
 @pytest.fixture
-def kafka_stage(bootstrap_servers: str) -> Iterator[KafkaStage]:
-    stage = KafkaStage(bootstrap_servers)
+def protocol() -> str:
+    """Of the group; a test that is parametrized with it runs by another one."""
+    return CLASSIC
+
+
+@pytest.fixture
+def kafka_stage(protocol: str, bootstrap_servers: str) -> Iterator[KafkaStage]:
+    stage = KafkaStage(bootstrap_servers, protocol)
     yield stage
     stage.close()
 
@@ -29,6 +35,10 @@ def without_c_functions(monkeypatch: pytest.MonkeyPatch) -> None:
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     if request.param == "fake":
         yield FakeStage()
+    elif request.param == "kafka by the consumer protocol":
+        made = KafkaStage(request.getfixturevalue("bootstrap_servers"), CONSUMER)
+        yield made
+        made.close()
     else:
         if request.param == "kafka by messages":
             request.getfixturevalue("without_c_functions")

@@ -19,6 +19,7 @@ from consumer.kafka.protocols import (
 )
 from consumer.kafka.readers import live_input
 from consumer.kafka.restore_reader import KafkaRestoreReader
+from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.kafka.transaction import TransactionOwner
 from consumer.settings.model import KafkaSettings, Settings
 from tests.support.fakes import (
@@ -42,6 +43,8 @@ from tests.support.topics import (
 from tests.support.waiting import until
 
 PARTITIONS = 2
+CLASSIC, CONSUMER = PROTOCOLS = ("classic", "consumer")
+"""Of groups; the second is KIP-848."""
 
 
 class OutcomeLog:
@@ -182,9 +185,17 @@ class FakeStage:
 
 
 class KafkaStage:
-    def __init__(self, bootstrap_servers: str) -> None:
+    """On a real broker.
+
+    Args:
+        bootstrap_servers: its addresses.
+        protocol: the members' `group.protocol`.
+    """
+
+    def __init__(self, bootstrap_servers: str, protocol: str = CLASSIC) -> None:
+        self.protocol = protocol
         self.topic, self.output, self.state = unique("input"), unique("output"), unique("state")
-        self._group = unique("group")
+        self.group = unique("group")
         self.bootstrap_servers = bootstrap_servers
         create_topic(bootstrap_servers, self.topic, PARTITIONS)
         create_topic(bootstrap_servers, self.output, 1)
@@ -198,10 +209,11 @@ class KafkaStage:
     def _topics(self) -> KafkaSettings:
         return KafkaSettings(
             bootstrap_servers=self.bootstrap_servers,
-            group_id=self._group,
+            group_id=self.group,
             input_topic=self.topic,
             output_topic=self.output,
             state_topic=self.state,
+            client={"group.protocol": self.protocol},
         )
 
     def write(self, partition: int, *values: bytes) -> None:
@@ -219,10 +231,15 @@ class KafkaStage:
     def delete_before(self, partition: int, offset: int) -> None:
         delete_records(self.bootstrap_servers, self.topic, partition, offset)
 
-    def input(self, handler: AssignmentHandler, client: Mapping[str, str | int] | None = None) -> LiveInput:
+    def input(
+        self,
+        handler: AssignmentHandler,
+        client: Mapping[str, str | int] | None = None,
+        timeouts: Timeouts = TIMEOUTS,
+    ) -> LiveInput:
         settings = self.settings()
         kafka = settings.kafka.model_copy(update={"client": {**settings.kafka.client, **(client or {})}})
-        member = live_input(settings.model_copy(update={"kafka": kafka}), handler)
+        member = live_input(settings.model_copy(update={"kafka": kafka}), handler, timeouts)
         self._ends.append(member.close)
         member.subscribe()
         return member
@@ -274,7 +291,7 @@ class KafkaStage:
         ]
 
     def committed(self) -> dict[int, int]:
-        return committed_offsets(self.bootstrap_servers, self._group, self.topic, PARTITIONS)
+        return committed_offsets(self.bootstrap_servers, self.group, self.topic, PARTITIONS)
 
     def close(self) -> None:
         for end in self._ends:

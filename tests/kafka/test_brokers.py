@@ -189,3 +189,14 @@ def test_the_group_says_why_there_are_no_partitions(watched: Watched) -> None:
     assert watched.watch.group_reason().startswith("the group has been rebalancing for 12 s (wait-join): it waits for")
     watched.statistics(join_state="steady")
     assert watched.watch.group_reason() == "the group has no partition for this worker: other workers have them all"
+
+
+def test_by_the_consumer_protocol_a_member_without_partitions_is_in_its_first_state(watched: Watched) -> None:
+    watched.watch.member.consumer_protocol = True
+    watched.statistics(join_state="init")
+    assert watched.watch.group_reason() == ""
+    watched.now_s += 12.0
+    watched.statistics(join_state="init")
+    assert watched.watch.group_reason().startswith(
+        "the group has given this worker no partition for 12 s: other workers"
+    )

@@ -12,6 +12,7 @@ from consumer.kafka.config import (
     member_config,
     plain_producer_config,
     producer_config,
+    reader_config,
     redact,
     restore_config,
     transactional_id,
@@ -59,7 +60,7 @@ def test_readers_have_nothing_of_a_member() -> None:
         ("acks", 1),
         ("request.required.acks", "0"),
         ("partition.assignment.strategy", "range"),
-        ("group.protocol", "consumer"),
+        ("group.protocol", "share"),
         ("allow.auto.create.topics", True),
         ("transactional.id", "mine"),
         ("group.id", "other"),
@@ -88,6 +89,34 @@ def test_setting_a_key_to_the_value_it_has_anyway_is_accepted(key: str, value: s
     given = Settings(kafka=KafkaSettings(client={key: value}))
     assert live_config(given)["isolation.level"] == "read_committed"
     assert producer_config(given, "process")["acks"] == "all"
+
+
+def test_by_the_consumer_protocol_a_member_is_given_nothing_that_only_the_classic_one_has() -> None:
+    given = settings(group_protocol="Consumer", transaction_timeout_ms=60_000)
+    config = member_config(given)
+    assert config["group.protocol"] == "consumer"
+    assert {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"}.isdisjoint(config)
+    assert member_config(settings())["group.protocol"] == "classic"
+    for reader in (live_config(given), restore_config(given), reader_config(given.kafka)):
+        assert "group.protocol" not in reader
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("session.timeout.ms", 60_000),
+        ("heartbeat.interval.ms", 1_000),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("group.protocol.type", "consumer"),
+    ],
+)
+def test_the_consumer_protocol_refuses_keys_of_the_classic_one_by_name(key: str, value: str | int) -> None:
+    given = Settings(kafka=KafkaSettings(client={"group.protocol": "consumer", key: value}))
+    for refused in (member_config, live_config, lambda each: admin_config(each.kafka)):
+        with pytest.raises(
+            UsageError, match=rf"^kafka\.client\.{key}: must be left out with group\.protocol=consumer: "
+        ):
+            refused(given)
 
 
 def test_all_refusals_are_reported_at_once() -> None:
@@ -152,8 +181,11 @@ def test_keys_are_placed_as_by_java_clients_unless_configured_otherwise() -> Non
     assert producer_config(settings(partitioner="consistent_random"), "p")["partitioner"] == "consistent_random"
 
 
-def test_librdkafka_accepts_the_configuration_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    given = settings(session_timeout_ms=60_000, retries=7, fetch_min_bytes=2, group_instance_id="a", check_crcs=True)
+@pytest.mark.parametrize("member", [{"session_timeout_ms": 60_000}, {"group_protocol": "consumer"}])
+def test_librdkafka_accepts_the_configuration_without_a_warning(
+    member: dict[str, str | float | bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    given = settings(100, retries=7, fetch_min_bytes=2, group_instance_id="a", check_crcs=True, **member)
     words = LastClientError()
     consumer = make_consumer(member_config(given), words)
     readers = [make_reader(config(given), words) for config in (live_config, restore_config)]

@@ -8,6 +8,10 @@ import pytest
 from tests.kafka.stage import Stage, joined, read
 from tests.support.fakes import RecordingHandler
 
+pytestmark = pytest.mark.parametrize(
+    "stage", ["fake", "kafka", "kafka by messages", "kafka by the consumer protocol"], indirect=True
+)
+
 
 def test_poll_raises_an_exception_of_a_handler_and_loses_no_message(stage: Stage) -> None:
     stage.write(0, b"a", b"b")

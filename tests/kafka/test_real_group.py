@@ -6,12 +6,16 @@ from collections.abc import Sequence
 import pytest
 
 from consumer.errors import ViewerConsumerError
+from consumer.kafka.errors import TransactionAborted
 from consumer.kafka.live_input import LiveInput
 from consumer.kafka.reading import LONGEST_POLL_S
-from tests.kafka.stage import PARTITIONS, KafkaStage, joined
+from consumer.kafka.timeouts import TIMEOUTS
+from tests.kafka.stage import CLASSIC, CONSUMER, PARTITIONS, PROTOCOLS, KafkaStage, joined
 from tests.support.fakes import RecordingHandler
-from tests.support.topics import delete_topics
+from tests.support.topics import configure_group, delete_topics, group_members
 from tests.support.waiting import until
+
+by_both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
 def poll_all(*members: LiveInput) -> list[int]:
@@ -19,6 +23,7 @@ def poll_all(*members: LiveInput) -> list[int]:
     return [len(member.poll(100, 0.02)) for member in members]
 
 
+@by_both_protocols
 def test_a_partition_is_revoked_before_another_member_gets_it_and_continues_at_its_offset(
     kafka_stage: KafkaStage,
 ) -> None:
@@ -55,6 +60,7 @@ def test_a_partition_is_revoked_before_another_member_gets_it_and_continues_at_i
     until(lambda: (poll_all(first), first.group_metadata() is not None)[1], "the first member can commit again")
 
 
+@by_both_protocols
 def test_a_member_that_leaves_hands_over_at_once(kafka_stage: KafkaStage) -> None:
     first, second = kafka_stage.input(RecordingHandler()), kafka_stage.input(RecordingHandler())
     until(
@@ -71,26 +77,72 @@ def test_a_member_that_leaves_hands_over_at_once(kafka_stage: KafkaStage) -> Non
     assert time.monotonic() - began < 10, "sooner than by the session timeout"
 
 
+@by_both_protocols
+def test_commits_go_on_when_a_member_joins_and_takes_nothing(kafka_stage: KafkaStage) -> None:
+    #  first, second   have a partition each ───────────────── a new generation ── commit
+    #  third                                  joins: no partition
+    first, second = members = [kafka_stage.input(RecordingHandler()) for _ in range(PARTITIONS)]
+
+    def can_commit() -> bool:
+        poll_all(*members)
+        return len(first.assignment) == len(second.assignment) == 1 and first.group_metadata() is not None
+
+    until(can_commit, "each has a partition")
+    before = first.group_metadata()
+    members.append(kafka_stage.input(RecordingHandler()))
+    until(
+        lambda: (poll_all(*members), group_members(kafka_stage.bootstrap_servers, kafka_stage.group) == 3)[1],
+        "the third member has joined",
+    )
+    until(lambda: (poll_all(*members), first.group_metadata() not in (None, before))[1], "the first can commit again")
+    (partition,) = first.assignment
+    kafka_stage.owner().commit({(kafka_stage.topic, partition): 1}, first.group_metadata() or b"")
+    assert kafka_stage.committed() == {partition: 1}
+
+
+@by_both_protocols
 def test_a_member_that_was_silent_too_long_has_lost_its_partitions_and_may_not_commit(
     kafka_stage: KafkaStage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handler = RecordingHandler()
+    owner = kafka_stage.owner()
+
+    class Committing(RecordingHandler):
+        """Under KIP-848 it may be asked late to give up a partition that another member owns by then."""
+
+        def on_revoked(self, partitions: Sequence[int]) -> None:
+            with pytest.raises(TransactionAborted):
+                owner.commit({(kafka_stage.topic, partitions[0]): 1}, member.group_metadata() or before)
+            super().on_revoked(partitions)
+
+    handler = Committing()
     # The smallest values that brokers allow.
     short = {"session.timeout.ms": 6_000, "max.poll.interval.ms": 6_000, "transaction.timeout.ms": 5_500}
+    if kafka_stage.protocol == CONSUMER:
+        configure_group(kafka_stage.bootstrap_servers, kafka_stage.group, "consumer.session.timeout.ms", 6_000)
+        del short["session.timeout.ms"]
     member = joined(kafka_stage.input(handler, client=short))
     assert isinstance(member, LiveInput)
+    until(lambda: (member.poll(1, 0.05), member.group_metadata() is not None)[1], "the member can commit")
+    before = member.group_metadata() or b""
     other = kafka_stage.input(RecordingHandler())
     until(
         lambda: (other.poll(1, 0.05), len(other.assignment) == PARTITIONS)[1],
         "another member has taken over",
         within_s=40,
     )
-    assert member.group_metadata() is None, "the metadata that it has is outdated"
+    if kafka_stage.protocol == CLASSIC:
+        assert member.group_metadata() is None, "the metadata that it has is outdated"
+    assert member.group_metadata() in (None, before)
+    with pytest.raises(TransactionAborted):
+        owner.commit({(kafka_stage.topic, 0): 1}, before)
     until(lambda: (member.poll(1, 0.05), not member.assignment)[1], "the silent member notices it")
-    assert {what for what, _ in handler.heard} == {"assigned", "lost"}
+    assert {what for what, _ in handler.heard} - {"revoked"} == {"assigned", "lost"}
+    assert kafka_stage.protocol == CONSUMER or "revoked" not in {what for what, _ in handler.heard}
+    assert kafka_stage.committed() == {}
     assert "maximum poll interval" in caplog.text.lower()
 
 
+@by_both_protocols
 def test_an_exception_of_a_handler_does_not_lose_the_batch_that_came_with_the_rebalance(
     kafka_stage: KafkaStage,
 ) -> None:
@@ -139,6 +191,7 @@ def test_an_offset_that_is_gone_is_reported_with_the_command_that_resolves_it(ka
     assert failures[0].endswith("so some records were never counted")
 
 
+@by_both_protocols
 def test_a_deleted_topic_is_an_error_with_its_name(kafka_stage: KafkaStage) -> None:
     member = joined(kafka_stage.input(RecordingHandler(), client={"topic.metadata.refresh.interval.ms": 500}))
     delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.topic])
@@ -153,6 +206,42 @@ def test_a_member_whose_instance_id_is_taken_by_another_stops_with_the_reason(ka
     until(lambda: (second.poll(1, 0.05), len(second.assignment) == PARTITIONS)[1], "the second member has joined")
     with pytest.raises(ViewerConsumerError, match=r"fenced by other consumer.*group\.instance\.id"):
         until(lambda: len(first.poll(1, 0.05)) > 0, "an error is raised")
+
+
+@pytest.mark.parametrize("protocol", [CONSUMER])
+def test_by_the_consumer_protocol_an_instance_id_that_stays_in_use_is_refused_to_the_newcomer(
+    kafka_stage: KafkaStage,
+) -> None:
+    named = {"group.instance.id": "one"}
+    first = joined(kafka_stage.input(RecordingHandler(), client=named))
+    second = kafka_stage.input(RecordingHandler(), client=named, timeouts=TIMEOUTS._replace(join_s=1.0))
+    with pytest.raises(ViewerConsumerError, match=r"group\.instance\.id"):
+        until(lambda: len(second.poll(1, 0.05)) > 0, "an error is raised")
+    assert (len(first.poll(1, 0.05)), len(first.assignment)) == (0, PARTITIONS)
+    assert first.group_metadata() is not None
+
+
+@pytest.mark.parametrize("protocol", [CONSUMER])
+def test_by_the_consumer_protocol_a_worker_that_was_killed_gets_its_instance_id_back_with_the_end_of_its_session(
+    kafka_stage: KafkaStage,
+) -> None:
+    named: dict[str, str | int] = {"group.instance.id": "one"}
+    configure_group(kafka_stage.bootstrap_servers, kafka_stage.group, "consumer.session.timeout.ms", 6_000)
+    # It is not polled any more, and so sends no heartbeats.
+    killed = {**named, "transaction.timeout.ms": 5_500, "max.poll.interval.ms": 1_000}
+    joined(kafka_stage.input(RecordingHandler(), client=killed))
+    again = joined(kafka_stage.input(RecordingHandler(), client=named))
+    until(lambda: (len(again.poll(1, 0.05)), again.group_metadata() is not None)[1], "it can commit")
+    kafka_stage.owner().commit({(kafka_stage.topic, 0): 1}, again.group_metadata() or b"")
+
+
+@pytest.mark.parametrize("protocol", [CONSUMER])
+def test_what_the_brokers_refuse_for_good_is_an_error_with_the_settings_to_look_at(kafka_stage: KafkaStage) -> None:
+    member = kafka_stage.input(RecordingHandler(), client={"group.remote.assignor": "nobody"})
+    with pytest.raises(
+        ViewerConsumerError, match=r"assignor.*look at what .*: kafka.client group\.protocol, group\.remote"
+    ):
+        until(lambda: len(member.poll(1, 0.05)) > 0, "an error is raised")
 
 
 def test_a_poll_never_delays_a_signal_for_long(kafka_stage: KafkaStage) -> None:

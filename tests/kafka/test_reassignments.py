@@ -13,7 +13,7 @@ from consumer.kafka.group_member import GroupMember
 from consumer.kafka.live_input import LiveInput, ReadingHandler
 from consumer.kafka.message_reader import MessageReader
 from consumer.kafka.protocols import Input
-from consumer.settings.model import Settings
+from consumer.settings.model import KafkaSettings, Settings
 from tests.support.fakes import FakeCluster, FakeInputConsumer, RecordingHandler
 
 TOPIC = "viewer-events"
@@ -31,6 +31,9 @@ class ScriptedMember:
         self.callbacks: list[tuple[str, tuple[int, ...]]] = []
         self.messages: list[Message] = []
         self.calls: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
+        self.epoch = 1
+        self.epoch_in_poll = 0
+        """If not 0, it comes while the next poll runs."""
 
     def subscribe(self, _topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.calls = {"assign": on_assign, "revoke": on_revoke, "lose": on_lost}
@@ -39,10 +42,11 @@ class ScriptedMember:
         callbacks, self.callbacks = self.callbacks, []
         for what, partitions in callbacks:
             self.calls[what](self, [TopicPartition(TOPIC, each) for each in partitions])
+        self.epoch, self.epoch_in_poll = self.epoch_in_poll or self.epoch, 0
         return self.messages.pop(0) if self.messages else None
 
     def consumer_group_metadata(self) -> bytes:
-        return b"CGMDv2:" + (1).to_bytes(4, "little") + b"group\0member\0\0"
+        return b"CGMDv2:" + self.epoch.to_bytes(4, "little") + b"group\0member\0\0"
 
     def incremental_assign(self, places: Sequence[TopicPartition]) -> None: ...
 
@@ -78,11 +82,12 @@ class ScriptedFetches:
 class OnScript:
     """The real `LiveInput` over scripted clients."""
 
-    def __init__(self, handler: RecordingHandler) -> None:
+    def __init__(self, handler: RecordingHandler, protocol: str = "classic") -> None:
+        settings = Settings(kafka=KafkaSettings(client={"group.protocol": protocol}))
         self.fetches: Any = ScriptedFetches()
         reader = MessageReader(cast("Consumer", self.fetches))
         brokers = BrokerWatch("here:9092", TOPIC)
-        member: Any = GroupMember(member_config(Settings()), TOPIC, ReadingHandler(handler, reader, TOPIC), brokers)
+        member: Any = GroupMember(member_config(settings), TOPIC, ReadingHandler(handler, reader, TOPIC), brokers)
         member._consumer.close()
         self.client = member._consumer = ScriptedMember()
         self.input: Input = LiveInput(member, reader, brokers, TOPIC, "here:9092")
@@ -198,3 +203,57 @@ def test_an_error_that_concerns_no_partition_stops_none(
     assert not len(member.input.poll(10, 0.0))
     assert member.input.pop_failures() == {}
     assert "group viewer-consumer: " in caplog.text
+
+
+class TestEpochs:
+    """A member's epoch, which comes with a callback or, under KIP-848, without one."""
+
+    @pytest.fixture
+    def script(self) -> OnScript:
+        script = OnScript(RecordingHandler(), "consumer")
+        script.change("assign", 0, 1)
+        script.input.poll(1, 0)
+        return script
+
+    def test_one_that_came_without_a_callback_is_taken_over_by_the_next_poll(self, script: OnScript) -> None:
+        script.client.epoch = 2
+        assert script.input.group_metadata() is None
+        script.input.poll(1, 0)
+        assert script.input.group_metadata() == script.client.consumer_group_metadata()
+
+    def test_one_that_came_in_the_poll_waits_for_the_next_one(self, script: OnScript) -> None:
+        """Its callbacks may be waiting still."""
+        script.client.epoch_in_poll = 2
+        script.input.poll(1, 0)
+        assert script.input.group_metadata() is None
+        script.input.poll(1, 0)
+        assert script.input.group_metadata() is not None
+
+    def test_one_that_came_before_partitions_were_lost_is_not_taken_over(self, script: OnScript) -> None:
+        script.client.epoch = 2
+        script.change("lose", 0, 1)
+        script.input.poll(1, 0)
+        assert script.input.group_metadata() is None
+        script.input.poll(1, 0)
+        assert script.input.group_metadata() is None, "it owns nothing"
+
+    def test_zero_is_none(self, script: OnScript) -> None:
+        """A member that joins has it: it was expelled, or has left."""
+        script.client.epoch = 0
+        for _ in range(2):
+            script.input.poll(1, 0)
+            assert script.input.group_metadata() is None
+
+    def test_behind_an_error_that_waits_for_the_next_poll_callbacks_may_wait_too(self, script: OnScript) -> None:
+        script.client.epoch = 2
+        script.client.messages = [message(-1, 0, KafkaError._ALL_BROKERS_DOWN) for _ in range(101)]
+        script.input.poll(1, 0)
+        assert script.input.group_metadata() is None
+
+    def test_by_the_classic_protocol_a_generation_without_a_callback_ends_commits(self) -> None:
+        script = OnScript(RecordingHandler())
+        script.change("assign", 0, 1)
+        script.input.poll(1, 0)
+        script.client.epoch = 2
+        script.input.poll(1, 0)
+        assert script.input.group_metadata() is None

@@ -314,6 +314,13 @@ def _docker_environment(servers: str, port: int) -> dict[str, str]:
     return {"KAFKA_" + key.upper().replace(".", "_"): value for key, value in settings.items()}
 
 
+KIP_848_SOON = {
+    "group.consumer.heartbeat.interval.ms": "1000",
+    "group.consumer.min.heartbeat.interval.ms": "500",
+    "group.consumer.min.session.timeout.ms": "6000",
+}
+"""Members by `group.protocol=consumer` hear of a rebalance as soon as those by the classic protocol."""
+
 _ONE_NODE = {
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
@@ -324,6 +331,7 @@ _ONE_NODE = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
+    **KIP_848_SOON,
     "auto.create.topics.enable": "false",
 }
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.broker import QUICK_START, START_TIMEOUT_S, cluster_id, kafka_jars, lasting_ports
+from tests.support.broker import KIP_848_SOON, QUICK_START, START_TIMEOUT_S, cluster_id, kafka_jars, lasting_ports
 from tests.support.waiting import until
 
 NODES = (1, 2, 3)
@@ -42,6 +42,8 @@ _SETTINGS = {
     "share.coordinator.state.topic.min.isr": "2",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "2000",
+    **KIP_848_SOON,
+    "group.consumer.session.timeout.ms": "6000",
     "auto.create.topics.enable": "false",
     # A killed broker is detected soon.
     "broker.session.timeout.ms": "4000",

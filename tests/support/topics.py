@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from tests.support.waiting import until
@@ -162,3 +163,17 @@ def ends(bootstrap_servers: str, topic: str, isolation: str = "read_uncommitted"
         return {each: consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=15)[1] for each in partitions}
     finally:
         consumer.close()
+
+
+def configure_group(bootstrap_servers: str, group: str, key: str, value: int) -> None:
+    """Set what the brokers let a group of KIP-848 have for itself."""
+    entry = ConfigEntry(key, str(value), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin.incremental_alter_configs([resource])[resource].result(15)
+
+
+def group_members(bootstrap_servers: str, group: str) -> int:
+    """Return how many members a group has."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    return len(admin.describe_consumer_groups([group])[group].result(15).members)

@@ -1,4 +1,4 @@
-"""Query and create topics before the worker starts: one deadline for all, errors that say where and why."""
+"""Query and create topics, and query the group, before the worker starts: one deadline for all, errors that say why."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -88,9 +88,20 @@ class Cluster:
         Raises:
             ViewerConsumerError: the cluster doesn't answer in time, or the topic is gone.
         """
-        entries = self._asked(topic, "configuration", lambda: self._describe_config(topic))
+        entries = self._asked(
+            topic, "configuration", lambda: self._config_of(ConfigResource(ConfigResource.Type.TOPIC, topic))
+        )
         if entries is None:
             return None
+        return {key: entry.value for key, entry in entries.items() if entry.value is not None}
+
+    def group_config(self, group: str) -> Mapping[str, str]:
+        """A group's effective configuration; empty where the cluster does not report it, for whatever reason."""
+        try:
+            entries = self._config_of(ConfigResource(ConfigResource.Type.GROUP, group)).result(self._answer_s())
+        except (KafkaException, TimeoutError) as error:
+            _log.debug("the cluster does not report the configuration of group %s: %s", group, kafka_error(error))
+            return {}
         return {key: entry.value for key, entry in entries.items() if entry.value is not None}
 
     def create(self, topics: Mapping[str, Mapping[str, str]], partitions: int) -> Mapping[str, int | None]:
@@ -150,8 +161,7 @@ class Cluster:
         topics = TopicCollection([topic])
         return self._admin.describe_topics(topics, request_timeout=self._patience_s())[topic]
 
-    def _describe_config(self, topic: str) -> Future[Mapping[str, ConfigEntry]]:
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    def _config_of(self, resource: ConfigResource) -> Future[Mapping[str, ConfigEntry]]:
         return self._admin.describe_configs([resource], request_timeout=self._patience_s())[resource]
 
     def _asked(self, topic: str, what: str, ask: Callable[[], Future[Answer]]) -> Answer | None:
