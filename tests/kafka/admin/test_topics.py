@@ -184,7 +184,7 @@ def test_a_state_topic_that_is_compacted_late_gives_a_warning_for_each_cause(top
 def test_a_cluster_that_denies_configuration_and_id_is_accepted(
     topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_cluster: Cluster, _topic: str) -> Future[Any]:
+    def refuse(_cluster: Cluster, _asked: object) -> Future[Any]:
         refused: Future[Any] = Future()
         refused.set_exception(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
         return refused
@@ -192,7 +192,7 @@ def test_a_cluster_that_denies_configuration_and_id_is_accepted(
     create_topic(topics.bootstrap_servers, topics.input_topic, 1)
     create_topic(topics.bootstrap_servers, topics.state_topic, 1)
     monkeypatch.setattr(Cluster, "_describe", refuse)
-    monkeypatch.setattr(Cluster, "_describe_config", refuse)
+    monkeypatch.setattr(Cluster, "_config_of", refuse)
     layout = check_topics(topics)
     assert layout.topics[-1] == TopicReport("state", topics.state_topic, 1, created=False)
     assert layout.identity.cluster_id
