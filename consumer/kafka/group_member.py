@@ -188,6 +188,8 @@ class GroupMember:
             self._owned.clear()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._has_failed(consumer, partitions):
+            return
         self._rebalanced = True
         self._metadata = _current(consumer)
         try:
@@ -210,14 +212,26 @@ class GroupMember:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Commits under this generation are possible until this callback returns. A late callback may find that the
         # group has dropped this member; then the partitions are lost.
+        if self._has_failed(consumer, partitions):
+            return
         self._rebalanced = True
         self._metadata = _current(consumer)
         self._give_up(consumer, partitions, lost=self._metadata is None)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._has_failed(consumer, partitions):
+            return
         self._rebalanced = True
         self._metadata = None
         self._give_up(consumer, partitions, lost=True)
+
+    def _has_failed(self, consumer: Consumer, partitions: list[TopicPartition]) -> bool:
+        """Whether a callback comes from a client that another one has replaced; it closes, maybe in another thread."""
+        if consumer is self._consumer:
+            return False
+        with contextlib.suppress(KafkaException, RuntimeError):
+            consumer.incremental_unassign(partitions)
+        return True
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
         if not self._closing:

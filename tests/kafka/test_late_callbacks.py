@@ -81,8 +81,25 @@ def test_partitions_revoked_after_the_group_was_left_are_lost() -> None:
     made: Any = GroupMember(member_config(Settings()), "events", handler)
     made._owned.update((0, 1))
     # An exception here would leave close() as an interpreter error with a traceback.
-    made._on_revoke(WithoutGroup(), [TopicPartition("events", 0), TopicPartition("events", 1)])
+    made._consumer.close()
+    made._consumer = WithoutGroup()
+    made._on_revoke(made._consumer, [TopicPartition("events", 0), TopicPartition("events", 1)])
     assert handler.heard == [("lost", (0, 1))]
     assert made.assignment == frozenset()
     assert made.group_metadata() is None
+
+
+def test_callbacks_of_a_client_that_another_has_replaced_change_nothing() -> None:
+    """It closes in a thread that may have been left behind."""
+    handler = RecordingHandler()
+    made: Any = GroupMember(member_config(Settings()), "events", handler)
+    made._owned.update((0, 1))
+    made._metadata = b"of the client that has replaced it"
+    both = [TopicPartition("events", 0), TopicPartition("events", 1)]
+    for callback in (made._on_revoke, made._on_lost, made._on_assign):
+        callback(WithoutGroup(), both)
+    assert handler.heard == []
+    assert made.assignment == {0, 1}
+    assert made._metadata == b"of the client that has replaced it"
+    made._owned.clear()
     made.close()
