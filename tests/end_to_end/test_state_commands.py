@@ -305,11 +305,12 @@ def test_answering_no_resets_nothing(state: Command, monkeypatch: pytest.MonkeyP
     assert state_ends(state.kafka) == before
 
 
-def test_a_reset_partition_continues_with_empty_windows_at_its_offset(state: Command) -> None:
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_reset_partition_continues_with_empty_windows_at_its_offset(state: Command, protocol: str) -> None:
     #  partition 1   b J   c J   reset │ b L
     #  viewers of b  1                   0
     number = state.lines("list")[1]["checkpoint"]
-    done = state("reset", "--partition", "1", "--yes")
+    done = state("reset", "--partition", "1", "--yes", "--set", f"kafka.client.group.protocol={protocol}")
     assert (done.code, done.out) == (0, f"partition 1: reset; continues at offset 2 with checkpoint {number + 1}\n")
     first, second = state.lines("list")
     assert (first["streams"], second["streams"], second["row_bytes"]) == (1, 0, 0)

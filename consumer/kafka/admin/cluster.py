@@ -88,9 +88,7 @@ class Cluster:
         Raises:
             ViewerConsumerError: the cluster doesn't answer in time, or the topic is gone.
         """
-        entries = self._asked(
-            topic, "configuration", lambda: self._config_of(ConfigResource(ConfigResource.Type.TOPIC, topic))
-        )
+        entries = self._asked(topic, "configuration", lambda: self._describe_config(topic))
         if entries is None:
             return None
         return {key: entry.value for key, entry in entries.items() if entry.value is not None}
@@ -100,7 +98,8 @@ class Cluster:
         try:
             entries = self._config_of(ConfigResource(ConfigResource.Type.GROUP, group)).result(self._answer_s())
         except (KafkaException, TimeoutError) as error:
-            _log.debug("the cluster does not report the configuration of group %s: %s", group, kafka_error(error))
+            reason = kafka_error(error).str()
+            _log.info("the cluster does not report the configuration of group %s: %s", group, reason)
             return {}
         return {key: entry.value for key, entry in entries.items() if entry.value is not None}
 
@@ -160,6 +159,9 @@ class Cluster:
     def _describe(self, topic: str) -> Future[TopicDescription]:
         topics = TopicCollection([topic])
         return self._admin.describe_topics(topics, request_timeout=self._patience_s())[topic]
+
+    def _describe_config(self, topic: str) -> Future[Mapping[str, ConfigEntry]]:
+        return self._config_of(ConfigResource(ConfigResource.Type.TOPIC, topic))
 
     def _config_of(self, resource: ConfigResource) -> Future[Mapping[str, ConfigEntry]]:
         return self._admin.describe_configs([resource], request_timeout=self._patience_s())[resource]
