@@ -13,7 +13,6 @@ from consumer.kafka.deadline import Deadline
 from consumer.kafka.errors import Outcome, TransactionAborted, TransactionLost
 from consumer.kafka.transaction import TransactionOwner
 from consumer.worker.loop import Worker
-from consumer.worker.restoring import PartitionRestorer
 from tests.simulation.run import simulate
 
 KEPT = [
@@ -75,9 +74,3 @@ def test_a_broken_worker_is_found(owner: type, name: str, broken: Callable[..., 
     """The first seed shows it today; where the worker's calls have changed, another one soon does."""
     with patch.object(owner, name, broken):
         assert any("summaries instead of" in simulate(seed).problem for seed in range(first, first + SEARCHED))
-
-
-def test_a_worker_that_believes_the_first_restore_is_found() -> None:
-    """One that was expelled unheard takes its successor's state for its own; the first seed shows it today."""
-    with patch.object(PartitionRestorer, "_doubt_or_stop", PartitionRestorer._stop):
-        assert any("but its state goes to offset" in simulate(seed).problem for seed in range(7, 7 + SEARCHED))
