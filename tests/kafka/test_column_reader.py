@@ -3,8 +3,10 @@
 import ctypes
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from consumer.kafka.brokers import ClientWatch, MemberWatch, ReaderWatch
 from consumer.kafka.c_functions import reading_functions
 from consumer.kafka.column_reader import ColumnReader
 from consumer.kafka.config import live_config
+from consumer.kafka.deadline import Deadline, call_within
 from consumer.kafka.embedded import EmbeddedBroker
 from consumer.kafka.messages import batch_of
 from consumer.kafka.reading import ReadEvent
@@ -337,3 +340,52 @@ def test_kernels_and_python_read_a_message_at_the_same_places() -> None:
     sizes = [message.size.offset - message.payload.offset, message.key_size.offset - message.key.offset]
     assert sizes == [message_columns._SIZE] * 2
     assert ctypes.sizeof(message) == 72
+
+
+@pytest.mark.parametrize("step", ["read_columns", "_look_at"])
+def test_messages_are_given_back_after_an_error(
+    broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The client library waits in `close` for each message that was not."""
+    produce(broker.bootstrap_servers, TOPIC, [(0, None, b"v")] * 50)
+    reader = ColumnReader(live_config(settings_for(broker)), ReaderWatch(TOPIC, float))
+
+    def fail(*_: object) -> NoReturn:
+        raise MemoryError(step)
+
+    reader.begin((TOPIC, 0), 0)
+    monkeypatch.setattr(message_columns if step == "read_columns" else reader, step, fail)
+
+    def fails_with_something_held() -> bool:
+        try:
+            reader.poll(1_000, 0.1)
+        except MemoryError:
+            return reader._held._count + reader._held._errors > 0
+        return False
+
+    until(fails_with_something_held, "the step fails")
+    call_within(Deadline.after(10.0), reader.close)
+
+
+ABANDONS_A_READER = """
+import sys
+from tests.kafka.test_column_reader import *
+
+kafka = KafkaSettings(bootstrap_servers=sys.argv[1], input_topic=TOPIC)
+reader = ColumnReader(live_config(Settings(kafka=kafka)), ReaderWatch(TOPIC, float))
+reader.begin((TOPIC, 0), 0)
+assert next_batch(reader).originals.keys([0]) == [b"key"]
+print("held")
+"""
+
+
+def test_a_process_may_end_with_a_reader_that_holds_messages(broker: EmbeddedBroker) -> None:
+    produce(broker.bootstrap_servers, TOPIC, [(0, b"key", b"v")] * 50)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ABANDONS_A_READER, broker.bootstrap_servers],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "held\n", "")
