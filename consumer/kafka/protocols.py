@@ -207,6 +207,9 @@ class RestoreReader(PartitionReader[tuple[str, int]], Protocol):
     def look_up(self, partitions: Sequence[int]) -> LookUp:
         """Start to look up bounds, without waiting."""
 
+    def serve(self) -> None:
+        """Hand on what the clients say; called now and then, as it would pile up while nothing is restored."""
+
     def close(self, within_s: float = math.inf) -> None:
         """Close the clients; what takes longer is left behind."""
 

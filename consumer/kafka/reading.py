@@ -86,6 +86,15 @@ class RecordReader(ABC):
             self._look_at(each)
         return batch
 
+    def serve(self) -> None:
+        """Hand on what the client says, if nothing is read; where something is, `poll` does it.
+
+        Raises:
+            ReadError: as `poll`.
+        """
+        if not self._positions:
+            self.poll(1, 0.0)
+
     def begin(self, place: Place, offset: int) -> None:
         """Return the partition's records from that offset on; also OFFSET_BEGINNING."""
         self.drop([place])

@@ -51,7 +51,7 @@ class KafkaRestoreReader:
         self._on_missing = on_missing
         last_error = LastClientError()
         self._consumer = make_consumer(config, last_error)
-        admin = make_admin(admin_config, last_error)
+        admin = self._admin = make_admin(admin_config, last_error)
         self._reader = make_reader(config, last_error)
         self._topics = Topics(kafka)
         self._clients = Clients(self._consumer, admin, self._servers, last_error, timeouts)
@@ -65,6 +65,13 @@ class KafkaRestoreReader:
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
         return look_up
+
+    def serve(self) -> None:
+        """Hand on what the clients say; called now and then, as it would pile up while nothing is restored."""
+        self._consumer.poll(0)  # it has no partitions
+        self._admin.poll(0)
+        with contextlib.suppress(ReadError):  # a restore meets it again
+            self._reader.serve()
 
     def begin(self, place: tuple[str, int], offset: int) -> None:
         """Return the partition's committed records from the offset on, in `poll`."""

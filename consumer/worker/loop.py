@@ -318,6 +318,7 @@ class Worker:
         if now_s - self._last_show_s < SHOW_EVERY_S:
             return
         self._last_show_s = now_s
+        self._restoring.serve()
         partitions = tuple(self._tasks.values())
         self._board.publish(
             snapshot_of(

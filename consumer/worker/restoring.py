@@ -147,6 +147,10 @@ class PartitionRestorer:
         self._stopped[partition] = reason
         _log.error("partition stopped", partition=partition, reason=reason)
 
+    def serve(self) -> None:
+        """Hand on what the reader's clients say; called now and then."""
+        self._reader.serve()
+
     def close(self, within_s: float) -> None:
         """Close the reader."""
         self._reader.close(within_s)

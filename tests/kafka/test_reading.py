@@ -1,12 +1,17 @@
 """What all readers do alike, whatever the client library answers."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.kafka.batch import Batch, batch_of_records
+from consumer.kafka.config import admin_config, restore_config
 from consumer.kafka.reading import LONGEST_POLL_S, Place, ReadEvent, RecordReader
+from consumer.kafka.restore_reader import KafkaRestoreReader
+from consumer.settings.model import KafkaSettings, Settings
+from tests.support.waiting import until
 
 PLACE = ("t", 0)
 
@@ -77,3 +82,24 @@ def test_a_place_that_could_not_be_resumed_stays_paused(reader: ScriptedReader) 
     assert reader.assigned == {PLACE: 5}
     reader.drop([PLACE])
     assert reader.assigned == {}
+
+
+def test_what_the_clients_of_restores_say_does_not_pile_up(caplog: pytest.LogCaptureFixture) -> None:
+    """With brokers away each of them has some errors a second, and nothing may be restored for days."""
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers="localhost:1"))
+    reader = KafkaRestoreReader(restore_config(settings), admin_config(settings.kafka), settings.kafka)
+    said = re.compile(r"FAIL \[viewer-consumer-restore#(consumer-\d+)\]")
+
+    def both_have_said() -> bool:
+        reader.serve()
+        return len(set(said.findall(caplog.text))) == 2
+
+    until(both_have_said, "both consumers' errors are logged")
+    reader.close()
+
+
+def test_nothing_that_is_read_is_lost_to_serving(reader: ScriptedReader) -> None:
+    reader.serve()
+    reader.begin(PLACE, 5)
+    reader.serve()
+    assert reader.waited_s == [0.0], "polled only where nothing is read"

@@ -151,6 +151,9 @@ class SimulatedRestoreReader:
         self._topics = topics
         self._reader = SimulatedReader(process, brokers, dice, late_s=(0.001,))
 
+    def serve(self) -> None:
+        """Its clients say nothing."""
+
     def look_up(self, partitions: Sequence[int]) -> SimulatedLookUp:
         self._process.check()
         return SimulatedLookUp(self._process, self._brokers, self._network, self._topics, partitions)

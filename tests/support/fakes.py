@@ -294,6 +294,9 @@ class FakeRestoreReader:
         self.errors: dict[tuple[str, int], str] = {}
         """Why partitions cannot be read, as long as a test leaves it there."""
 
+    def serve(self) -> None:
+        """Its clients say nothing."""
+
     def look_up(self, partitions: Sequence[int]) -> FakeLookUp:
         del partitions
         return FakeLookUp(self.cluster, self._state_topic)
