@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from consumer.observe.client_lines import LOGGER_NAME
 from consumer.worker.warm_up import warm_up
 from tests.support.broker import NoBrokerError
 from tests.support.order import slow_first
@@ -39,11 +40,12 @@ def restore_sigint() -> None:
 @pytest.fixture(autouse=True)
 def restored_logging() -> Iterator[None]:
     """The logging that a command configures in this process would write to a stream that the next test closes."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    root, client = logging.getLogger(), logging.getLogger(LOGGER_NAME)
+    handlers, level, filters = root.handlers, root.level, list(client.filters)
     yield
     root.handlers = handlers
     root.setLevel(level)
+    client.filters = filters
     structlog.reset_defaults()
 
 
