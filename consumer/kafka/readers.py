@@ -60,5 +60,9 @@ def live_input(
     brokers = BrokerWatch(servers, topic, clock)
     reader = make_reader(live_config(settings), brokers.reader)
     told = ReadingHandler(handler, reader, topic)
-    member = GroupMember(member_config(settings), topic, told, brokers, timeouts, clock)
+    try:
+        member = GroupMember(member_config(settings), topic, told, brokers, timeouts, clock)
+    except BaseException:
+        reader.close()
+        raise
     return LiveInput(member, reader, brokers, topic, servers)

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from consumer.errors import UsageError
+from consumer.kafka import readers
 from consumer.kafka.batch import Batch, batch_of_records
 from consumer.kafka.config import admin_config, restore_config
 from consumer.kafka.reading import LONGEST_POLL_S, Place, ReadEvent, RecordReader
 from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.settings.model import KafkaSettings, Settings
+from tests.support.fakes import RecordingHandler
 from tests.support.waiting import until
 
 PLACE = ("t", 0)
@@ -96,6 +99,18 @@ def test_what_the_clients_of_restores_say_does_not_pile_up(caplog: pytest.LogCap
 
     until(both_have_said, "both consumers' errors are logged")
     reader.close()
+
+
+def test_a_reader_is_closed_whose_member_cannot_be_made(
+    reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(reader, "close", lambda: closed.append(True))
+    monkeypatch.setattr(readers, "make_reader", lambda _config, _watch: reader)
+    wrong = Settings(kafka=KafkaSettings(client={"session.timeout.ms": "soon"}))
+    with pytest.raises(UsageError, match="session"):
+        readers.live_input(wrong, RecordingHandler())
+    assert closed == [True]
 
 
 def test_nothing_that_is_read_is_lost_to_serving(reader: ScriptedReader) -> None:
