@@ -18,12 +18,23 @@ class RunStats(NamedTuple):
     events: int
     wall_s: float
     cpu_s: float
+    main_cpu_s: float
     peak_mib: float
 
     @property
     def per_cpu_s(self) -> float:
         """Return events per second of CPU time."""
         return self.events / self.cpu_s
+
+    @property
+    def main_ns(self) -> float:
+        """Return the CPU time of the main thread for an event."""
+        return self.main_cpu_s / self.events * 1e9
+
+    @property
+    def library_ns(self) -> float:
+        """Return that of the client library's threads, which fetch, decompress and send."""
+        return (self.cpu_s - self.main_cpu_s) / self.events * 1e9
 
 
 def stats_of(process: Measured) -> RunStats:
@@ -34,7 +45,9 @@ def stats_of(process: Measured) -> RunStats:
 
 def between(begin: Mark, end: Mark, events: int) -> RunStats:
     """Return the stats of the span between two milestones."""
-    return RunStats(events, end.wall_s - begin.wall_s, end.cpu_s - begin.cpu_s, end.peak_mib)
+    return RunStats(
+        events, end.wall_s - begin.wall_s, end.cpu_s - begin.cpu_s, end.main_cpu_s - begin.main_cpu_s, end.peak_mib
+    )
 
 
 class Round(NamedTuple):
@@ -70,6 +83,8 @@ def measure_throughput(bootstrap_servers: str, options: Namespace) -> None:
         runs: list[RunStats] = [getattr(each, field) for each in rounds]
         report_value(f"{name}: k events per CPU second", [run.per_cpu_s / 1e3 for run in runs])
         report_value(f"{name}: k events per second", [run.events / run.wall_s / 1e3 for run in runs])
+        report_value(f"{name}: main thread, CPU for an event", [run.main_ns for run in runs], "ns")
+        report_value(f"{name}: the library's threads", [run.library_ns for run in runs], "ns")
         report_value(f"{name}: peak memory", [run.peak_mib for run in runs], "MiB")
     for field, name in zip(Round._fields[1:], NAMES[1:], strict=True):
         ratios = [getattr(each, field).per_cpu_s / each.discarded.per_cpu_s for each in rounds]

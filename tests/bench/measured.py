@@ -25,6 +25,8 @@ class Mark(NamedTuple):
     wall_s: float
     """A monotonic clock that all processes of a machine share."""
     cpu_s: float
+    main_cpu_s: float
+    """Of the main thread alone; the rest is of the client library's threads."""
     peak_mib: float
     events: int = 0
     restore_s: float = 0.0
