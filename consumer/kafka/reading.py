@@ -82,8 +82,8 @@ class RecordReader(ABC):
         batch = self._fetch(max_records, min(max(0.0, timeout_s), LONGEST_POLL_S))
         for run in batch.runs:
             self._positions[run.topic, run.partition] = int(batch.offsets[run.end - 1]) + 1
-        for each in self._pop_events():
-            self._look_at(each)
+        for event in self._pop_events():
+            self._look_at(event)
         return batch
 
     def serve(self) -> None:
@@ -147,7 +147,7 @@ class RecordReader(ABC):
 
     @abstractmethod
     def _pop_events(self) -> Iterator[ReadEvent]:
-        """The errors that came with the last fetch."""
+        """The errors and ends that came with the last fetch."""
 
     @abstractmethod
     def _assign(self, place: Place, offset: int) -> None:
@@ -157,13 +157,13 @@ class RecordReader(ABC):
     def _unassign(self, place: Place) -> None:
         """Stop to fetch it, and drop what was fetched."""
 
-    def _look_at(self, read_error: ReadEvent) -> None:
-        error, place = read_error.error, read_error.place
+    def _look_at(self, event: ReadEvent) -> None:
+        error, place = event.error, event.place
         is_read = place is not None and place in self._positions and place not in self._paused
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the library's name
             if is_read and place is not None:
-                self._positions[place] = max(self._positions[place], read_error.offset)
-                self._ends_seen[place] = read_error.offset
+                self._positions[place] = max(self._positions[place], event.offset)
+                self._ends_seen[place] = event.offset
         elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             pass  # a reader has the name of the group, but joins none; the member tells
         elif error.fatal() or error.code() in ACCESS_DENIED or error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above

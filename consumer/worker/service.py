@@ -47,8 +47,7 @@ from consumer.worker.start_progress import COMPILING, StartProgress
 from consumer.worker.warm_up import warm_up
 
 GC_THRESHOLDS = (100_000, 50, 100)
-"""Threshold of the garbage collector: batches are thousands of short-lived objects, and the default costs a third of
-the time."""
+"""Thresholds of the garbage collector: summaries, and messages of the fallback reader, are many and short-lived."""
 
 LEAVE_S = 7.0
 """Kept of the time for a stop, for leaving the group behind the last commit."""
