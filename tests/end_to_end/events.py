@@ -1,7 +1,7 @@
 """Events as records of the input topic, written and read by fastavro; the judge gets what was written."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import fastavro
 from confluent_kafka import Message
 
 from tests.reference.events_counting import Closed, Event, Reference, Rules
-from tests.reference.timing import clamped_ms
+from tests.reference.timing import EventT, clamped_ms
 
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "viewer_event.avsc"
 SCHEMA_ID = 7
@@ -51,11 +51,16 @@ def decoded(value: bytes) -> Event:
 def judged(records: Iterable[Message], rules: Rules) -> Reference:
     """Return the judge's result for one partition; an event ahead of its record is taken at the record's time."""
     reference = Reference(rules)
-    for record in records:
-        event = decoded(record.value() or b"")
-        by_ms = clamped_ms(event.timestamp_ms, record.timestamp()[1])
-        reference.apply(event._replace(timestamp_ms=event.timestamp_ms - by_ms), record.offset() or 0, by_ms)
+    for event, offset, by_ms in with_clamping(records, decoded):
+        reference.apply(event._replace(timestamp_ms=event.timestamp_ms - by_ms), offset, by_ms)
     return reference
+
+
+def with_clamping(records: Iterable[Message], decode: Callable[[bytes], EventT]) -> Iterator[tuple[EventT, int, int]]:
+    """Yield each event, its record's offset, and by how much it is ahead of its record."""
+    for record in records:
+        event = decode(record.value() or b"")
+        yield event, record.offset() or 0, clamped_ms(event.timestamp_ms, record.timestamp()[1])
 
 
 def judged_events(events: Iterable[tuple[int, Event]], rules: Rules) -> Reference:

@@ -10,7 +10,6 @@ from confluent_kafka import Message
 from tests.end_to_end import events
 from tests.reference import events_counting
 from tests.reference.sessions_counting import Closed, Event, Reference, Rules
-from tests.reference.timing import clamped_ms
 
 
 def encoded(event: Event) -> bytes:
@@ -29,10 +28,8 @@ def decoded(value: bytes) -> Event:
 def judged(records: Iterable[Message], rules: Rules) -> Reference:
     """Return the judge's result for one partition; an event ahead of its record is taken at the record's time."""
     reference = Reference(rules)
-    for record in records:
-        event = decoded(record.value() or b"")
-        by_ms = clamped_ms(event.timestamp_ms, record.timestamp()[1])
-        reference.apply(event._replace(timestamp_ms=event.timestamp_ms - by_ms), record.offset() or 0, by_ms)
+    for event, offset, by_ms in events.with_clamping(records, decoded):
+        reference.apply(event._replace(timestamp_ms=event.timestamp_ms - by_ms), offset, by_ms)
     return reference
 
 
