@@ -39,6 +39,12 @@ Speed = Annotated[
         show_default="1, or 0 to a file",
     ),
 ]
+Heartbeats = Annotated[
+    float, typer.Option("--heartbeats", min=0, max=1, help="Share of bitrate reports sent as heartbeats instead.")
+]
+Combined = Annotated[
+    float, typer.Option("--combined", min=0, max=1, help="Share of stalls reported in one record with a bitrate.")
+]
 Loss = Annotated[float, typer.Option("--loss", min=0, max=1, help="Share of events that are lost.")]
 LeaveLoss = Annotated[
     float, typer.Option("--leave-loss", min=0, max=1, help="Share of leaves that are lost in addition.")
@@ -62,6 +68,8 @@ def simulate(
     duration: Duration = None,
     events: Events = None,
     speed: Speed = None,
+    heartbeats: Heartbeats = 0.0,
+    combined: Combined = 0.0,
     loss: Loss = 0.0,
     leave_loss: LeaveLoss = 0.0,
     duplicates: Duplicates = 0.0,
@@ -76,11 +84,13 @@ def simulate(
     from consumer.simulate.noise import NoiseRules
     from consumer.simulate.options import SimulateOptions
     from consumer.simulate.programme import Cast
+    from consumer.simulate.reports import ReportRules
 
     options = SimulateOptions(
         out=to,
         seed=seed,
         cast=Cast(streams=streams, viewers=viewers),
+        reports=ReportRules(heartbeats=heartbeats, combined=combined),
         noise=NoiseRules(loss, leave_loss, duplicates, disorder, max_delay_ms=disorder_ms, max_skew_ms=clock_skew_ms),
         start_ms=None if start is None else parse_time_ms("--start", start),
         history_ms=parse_span_ms("--history", history),

@@ -52,7 +52,7 @@ def test_fastavro_reads_every_event_and_our_schema_from_an_avro_file(tmp_path: P
     path = tmp_path / "events.avro"
     report = simulate(replace(SMALL, out=str(path)), Settings(), TestClock())
     records = avro_records(path)
-    assert len(records) == report.events == sum(report.by_kind) > 500
+    assert len(records) == report.events == sum(report.by_type) > 500
     with path.open("rb") as file:
         reader = fastavro.reader(file)
         assert reader.codec == "deflate"
@@ -94,7 +94,7 @@ def test_stdout_receives_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     report = simulate(replace(SMALL, out="-", max_events=10), Settings(), TestClock())
     assert report.events == 10
     lines = capsys.readouterr().out.splitlines()
-    assert [json.loads(line)["type"] for line in lines].count("join") == report.by_kind[0]
+    assert [json.loads(line)["type"] for line in lines].count("join") == report.by_type[0]
 
 
 @pytest.mark.parametrize("most", [1, 7, 999])
@@ -138,9 +138,9 @@ def test_a_stop_keeps_what_was_sent(tmp_path: Path) -> None:
     assert report.to_ms < NOW_MS + 6_000
 
 
-def test_the_closing_line_counts_events_by_kind(tmp_path: Path) -> None:
+def test_the_closing_line_counts_events_by_type(tmp_path: Path) -> None:
     report = simulate(replace(SMALL, out=str(tmp_path / "events.jsonl")), Settings(), TestClock())
-    joins, leaves, bitrates, buffers = report.by_kind
+    joins, leaves, bitrates, buffers, *_ = report.by_type
     for part in (f"{report.events:,} events to", f"{joins:,} joins", f"{leaves:,} leaves", f"{bitrates:,} bitrate"):
         assert part in report.line
     assert f"{buffers:,} buffer events; 60 s of event time" in report.line
