@@ -6,7 +6,8 @@
  offsets     70   71   73 │  12   13
  run         partition 0  │  partition 4
 ```
-Columns hold what every record needs. Keys and headers are asked for by row, because few records need them.
+Columns hold what every record needs. Keys and headers are asked for by row, because few records need them; where the
+settings say that all do, as a column.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,9 @@ class Originals(Protocol):
     def keys(self, rows: Sequence[int]) -> list[bytes | None]:
         """The keys of these rows."""
 
+    def key_column(self) -> Joined:
+        """The keys of all rows."""
+
     def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
         """The headers of these rows; `UNREADABLE_HEADERS` instead if a name is not UTF-8."""
 
@@ -62,6 +66,10 @@ class Batch:
     def header(self, name: str) -> Joined:
         """The value of the first header by that name, of all rows."""
         return self.originals.header(name)
+
+    def key_column(self) -> Joined:
+        """The keys of all rows; `NULL_SIZE` for those without."""
+        return self.originals.key_column()
 
     def records(self, begin: int, end: int) -> list[Record]:
         """These rows as Python objects, which outlast the batch."""
@@ -131,6 +139,9 @@ class _Records:
     def keys(self, rows: Sequence[int]) -> list[bytes | None]:
         return [self._records[row].key for row in rows]
 
+    def key_column(self) -> Joined:
+        return joined([record.key for record in self._records])
+
     def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
         return [self._records[row].headers for row in rows]
 
@@ -148,6 +159,9 @@ class _Shifted:
 
     def keys(self, rows: Sequence[int]) -> list[bytes | None]:
         return self._originals.keys([row + self._begin for row in rows])
+
+    def key_column(self) -> Joined:
+        return self._originals.key_column().part(self._begin, self._end)
 
     def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
         return self._originals.headers([row + self._begin for row in rows])

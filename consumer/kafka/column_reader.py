@@ -31,6 +31,8 @@ _Bytes = npt.NDArray[np.uint8]
 _LEAST_TEXT = 1 << 16
 _MOST_TEXT = 1 << 22
 """What is kept for the next batch."""
+_KEY_BYTES = 64
+"""Room for a key; where keys are longer, they are read a second time."""
 _HEADER_BYTES = 64
 """Room for a header that names a schema; longer ones are read a second time."""
 
@@ -154,12 +156,19 @@ class _Held:
 
     def keys(self, rows: Sequence[int]) -> list[bytes | None]:
         """The keys of these rows."""
-        wanted = self._rows(rows)
+        return self._keys(self._rows(rows)).some(range(len(rows)))
+
+    def key_column(self) -> Joined:
+        """The keys of all rows."""
+        self._check()
+        return self._keys(np.arange(self._count))
+
+    def _keys(self, wanted: _Ints) -> Joined:
         sizes = np.empty(len(wanted), np.int64)
         text = _filled(
-            lambda text: kernels.read_field(self.messages, wanted, kernels.KEY, text, sizes), 64 * len(wanted)
+            lambda text: kernels.read_field(self.messages, wanted, kernels.KEY, text, sizes), _KEY_BYTES * len(wanted)
         )
-        return Joined(text, sizes).some(range(len(wanted)))
+        return Joined(text, sizes)
 
     def header(self, name: str) -> Joined:
         """The value of the first header by that name, of all rows."""

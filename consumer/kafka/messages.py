@@ -41,6 +41,9 @@ class _Messages:
     def keys(self, rows: Sequence[int]) -> list[bytes | None]:
         return cast("list[bytes | None]", [self._messages[row].key() for row in rows])
 
+    def key_column(self) -> Joined:
+        return joined(cast("list[bytes | None]", list(map(Message.key, self._messages))))
+
     def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
         return headers_of_all([self._messages[row] for row in rows])
 

@@ -51,6 +51,9 @@ class _Lent:
     def keys(self, rows: Sequence[int]) -> list[bytes | None]:
         return self._there().keys(rows)
 
+    def key_column(self) -> Joined:
+        return self._there().key_column()
+
     def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
         return self._there().headers(rows)
 
