@@ -61,15 +61,22 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
 
 
 def with_help(command: Any, path: str = "") -> Any:
-    """Add the examples to a command and to those below it; return the command.
+    """Add the examples to a command and to those below it, and hide the types of arguments; return the command.
 
     Called once for a command line, before it is parsed.
     """
     if path in EXAMPLES:
         command.epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in EXAMPLES[path])
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _no_type
     for name, below in getattr(command, "commands", {}).items():
         with_help(below, f"{path} {name}".strip())
     return command
+
+
+def _no_type(*_context: Any, **_more: Any) -> None:
+    """The name of an argument says it."""
 
 
 def with_help_for_bare_groups(command: Any, arguments: Sequence[str]) -> list[str]:

@@ -207,7 +207,7 @@ def topics(
 @app.command("help")
 def show_help(
     context: typer.Context,
-    words: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Such as: dlq list.")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Such as: dlq list.")] = None,
 ) -> None:
     """Show the help of a command."""
     root = context.find_root()
