@@ -158,6 +158,15 @@ def test_without_registry_and_files_payloads_that_fastavro_writes_are_read_with_
     ]
 
 
+def test_records_of_the_built_in_schema_of_earlier_releases_are_read() -> None:
+    schema = load_builtin_schema("viewer_event")
+    (event,) = [field for field in schema["fields"] if field["name"] == "event"]
+    event["type"] = event["type"][:4]
+    head = b"\xc3\x01" + fingerprint_by_fastavro(schema)
+    source = load_settings(None, ["input.format=single-object"], {}).input
+    assert events(Intake(source, SchemaCache(source)), [head + join()]) == [Event("s", "v", 1_000)]
+
+
 def fingerprint_by_fastavro(schema: Any) -> bytes:
     """Return CRC-64-AVRO of the parsing canonical form, in little-endian order as on the wire."""
     canonical = fastavro.schema.to_parsing_canonical_form(schema)
