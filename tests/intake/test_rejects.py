@@ -36,7 +36,7 @@ from tests.intake.payloads import (
     number,
     text,
 )
-from tests.intake.reference import SKIPPED_BITRATE, Event, row
+from tests.intake.reference import SKIPPED_BITRATE, SKIPPED_STALL, Event, row
 
 FLAT = {
     "type": "record",

@@ -159,7 +159,7 @@ def test_with_negative_samples_skipped_the_same_replay_would_give_other_summarie
 def test_behind_that_checkpoint_samples_below_0_are_skipped() -> None:
     rig = rig_on(stored_under_rules(2, "sessions"))
     rig.turn(INTERVAL_S, times=2)
-    start_ms = rig.clock.now_ms() // 1_000 * 1_000 + 1_000
+    start_ms = rig.clock.now_ms() // 1_000 * 1_000 + 10_000  # all others have timed out by then
     rig.clock.now_s = start_ms / 1_000 + 5
     for at_ms, thousandths in ((start_ms, -400), (start_ms + 1, 2_000), (start_ms + 4_000, 0)):
         rig.write(bitrate(thousandths, at_ms))
