@@ -133,7 +133,8 @@ class _Compiler:
         """Whether known event types can occur there."""
         names = [name for schema in found for name in _names_in(schema)]
         is_text = any(type_of(schema) == "string" for schema in found)
-        return is_text or any(self._mapping.is_known(name, of_old=of_old) for name in names)
+        known = [name for name in names if self._mapping.kind_of(name) != UNKNOWN_KIND]
+        return is_text or any(not (of_old and self._mapping.is_later(name)) for name in known)
 
     # One method per group of types. Each emits code that ends behind the value.
 
@@ -335,9 +336,10 @@ class _Compiler:
             raise SchemaRefused(
                 f'none of its event types ({shown}) is known; list them in input.events, as join = ["{names[0]}"]'
             )
+        needing = {kind for name, kind in self._type_names.items() if not self._mapping.is_later(name)}
         for want in wants:
             needed = want.field in {STREAM_ID, VIEWER_ID, TIMESTAMP_MS, TYPE} or any(
-                want.field == field and any(kind & fact for kind in kinds) for fact, field in _NEEDED_FOR.items()
+                want.field == field and any(kind & fact for kind in needing) for fact, field in _NEEDED_FOR.items()
             )
             if want.field not in self._found and (needed or want.field in self._unfit):
                 raise SchemaRefused(self._missing(want))
