@@ -169,12 +169,16 @@ class FieldSettings(_Section):
 
 
 class EventNameSettings(_Section):
-    """The producers' names of event types, by kind; an empty list means the built-in names."""
+    """The producers' names of event types, by kind; an empty list means the built-in names.
+
+    A type whose records carry several facts is in several lists.
+    """
 
     join: _Names = ()
     leave: _Names = ()
     bitrate: _Names = ()
     buffer: _Names = ()
+    heartbeat: _Names = ()
     ignore: _Names = ()
 
 
@@ -306,14 +310,19 @@ def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
         place: FieldPath | None = getattr(source.fields, name)
         if place is not None and place.scale != 1:
             yield Conflict((f"input.fields.{name}.scale",), "is for numbers only; leave it out")
-    yield from _twice(
-        [
-            (f"input.events.{kind}", name)
-            for kind in EventNameSettings.model_fields
-            for name in getattr(source.events, kind)
-        ],
-        "an event type is of one kind",
-    )
+    yield from _event_type_conflicts(source.events)
+
+
+def _event_type_conflicts(events: EventNameSettings) -> Iterator[Conflict]:
+    """A name may be in several lists, except where they contradict each other."""
+
+    def named(*kinds: str) -> list[tuple[str, str]]:
+        return [(f"input.events.{kind}", name) for kind in kinds for name in getattr(events, kind)]
+
+    yield from _twice(named("join", "leave"), "no event is both a join and a leave")
+    for kind in EventNameSettings.model_fields:
+        if kind != "ignore":
+            yield from _twice(named(kind, "ignore"), "an event type that is ignored is in no other list")
 
 
 def _log_in_conflicts(source: InputSettings) -> Iterator[Conflict]:
