@@ -133,7 +133,7 @@ class Worker:
         """One turn of the loop."""
         self._look_at_topic()
         with_records = self._processor.process(self._poll(), self._tasks)
-        if self._publisher.outcome_unknown:
+        if self._publisher.outcome_unknown or self._may_lack_leaders():
             self._start_over()
         self._processor.process_held(self._tasks)
         self._step_over_markers()
@@ -284,6 +284,10 @@ class Worker:
         self._restoring.identify(self._state_writer.identity)
         self._publisher.abort(self._tasks.values())
         self._start_over()
+
+    def _may_lack_leaders(self) -> bool:
+        """Whether state partitions may have no leader: restores find which ones, and wait; the others continue."""
+        return self._publisher.pop_not_written() and not self._input.brokers.silence()
 
     def _start_over(self) -> None:
         """Drop all memory and restore from the committed state."""
