@@ -145,11 +145,8 @@ def test_without_a_leader_of_the_output_the_worker_waits_unready_and_continues(b
         brokers.kill(3)
         since_s = time.monotonic()
         kafka.write([record(0, 1)])
-        until(
-            lambda: f"not all records to {kafka.kafka.output_topic}" in service.board.latest().health.reason,
-            "the reason is reported",
-            WITHIN_S,
-        )
+        topics = f"not all records to {kafka.kafka.state_topic}, {kafka.kafka.output_topic} could be written"
+        until(lambda: topics in service.board.latest().health.reason, "the reason is reported", WITHIN_S)
         until(lambda: time.monotonic() - since_s > SEVERAL_TIMES_S, "several transactions have failed", WITHIN_S)
         assert kafka.committed() == {0: 1}
         brokers.start(3)
