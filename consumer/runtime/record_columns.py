@@ -85,7 +85,7 @@ class RecordColumns(NamedTuple):
         numbers = zip(*self.numbers.tolist(), strict=True) if names else ((),) * len(self)
         contents = zip(self.keys.all(), self.values.all(), strict=True)
         for (key, value), theirs, kind, row in zip(contents, own, self.kinds.tolist(), numbers, strict=True):
-            yield key, value, [*theirs, *shared[kind], *zip(names, map(str, row), strict=True)]
+            yield key, value, [*theirs, *shared[kind], *zip(names, (b"%d" % number for number in row), strict=True)]
 
 
 def header_columns(lists: Sequence[Headers]) -> HeaderColumns:

@@ -12,6 +12,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.kafka.brokers import ReaderWatch
+from consumer.kafka.c_producer import CProducer
+from consumer.kafka.clients import LastClientError
 from consumer.kafka.config import live_config, producer_config
 from consumer.kafka.readers import make_reader
 from consumer.observe.logs import set_up_logs
@@ -122,8 +124,8 @@ def pass_through(settings: Settings, every: int) -> None:
 
 
 def write_dead_letters(settings: Settings, dead_letters: int) -> None:
-    """Write prepared dead letters in transactions with the client library alone, configured as the worker's."""
-    producer = Producer(producer_config(settings, "bench"))
+    """Write prepared dead letters in transactions with the client library's C functions alone."""
+    producer = CProducer(producer_config(settings, "bench"), LastClientError(), lambda _error, _message: None)
     producer.init_transactions(60)
     cause = Cause(settings.kafka.input_topic, 0, settings.kafka.group_id, "truncated", "it ends", "id 1").headers()
     rejected = rejected_records(
@@ -135,14 +137,11 @@ def write_dead_letters(settings: Settings, dead_letters: int) -> None:
         causes=[cause],
         kinds=np.zeros(DEAD_LETTERS_MADE, np.int64),
     )
-    made = list(rejected.columns.records())
-    produce, topic = producer.produce, settings.kafka.dead_letter_topic
     write_mark("first")
     for _ in range(dead_letters // DEAD_LETTERS_PER_TRANSACTION):
         producer.begin_transaction()
         for _ in range(DEAD_LETTERS_PER_TRANSACTION // DEAD_LETTERS_MADE):
-            for key, value, headers in made:
-                produce(topic, value, key, -1, None, None, 0, headers)
+            producer.pending(settings.kafka.dead_letter_topic, rejected.columns).put(DEAD_LETTERS_MADE)
             producer.poll(0)
         producer.commit_transaction(60)
     write_mark("counted", events=dead_letters)
