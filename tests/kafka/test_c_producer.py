@@ -181,7 +181,7 @@ def test_the_records_before_one_that_is_refused_were_taken(broker: EmbeddedBroke
 
 
 def test_a_full_queue_takes_what_fits_and_the_rest_later(broker: EmbeddedBroker) -> None:
-    config = config_for(broker.bootstrap_servers, queue_buffering_max_messages=10, linger_ms=60_000)
+    config = config_for(broker.bootstrap_servers, queue_buffering_max_messages=10, linger_ms=15_000)
     producer = made(config)
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -216,7 +216,7 @@ def test_an_owner_waits_for_a_full_queue(kafka_stage: KafkaStage) -> None:
 
 def test_records_with_a_full_queue_that_never_empties_are_aborted() -> None:
     with EmbeddedBroker([TOPIC]) as broker:
-        config = config_for(broker.bootstrap_servers, queue_buffering_max_messages=10, linger_ms=60_000)
+        config = config_for(broker.bootstrap_servers, queue_buffering_max_messages=10, linger_ms=15_000)
         outcomes = OutcomeLog()
         owner = TransactionOwner(config, outcomes, TimeLimits(room_s=0.2))
         records = record_columns([(b"k", b"v", [("h", "i")])] * 11)
@@ -234,7 +234,7 @@ def test_what_an_abort_purges_is_reported_inside_it_in_the_callers_thread(broker
         assert error is not None
         reports.append((error.code(), threading.current_thread()))
 
-    producer = made(config_for(broker.bootstrap_servers, linger_ms=60_000), report)
+    producer = made(config_for(broker.bootstrap_servers, linger_ms=15_000), report)
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.pending("reports", record_columns([(b"k", b"v", ())] * 20)).put(20)
@@ -283,7 +283,7 @@ def test_an_unknown_key_is_a_usage_error() -> None:
 def test_the_client_ends_with_the_last_reference(broker: EmbeddedBroker) -> None:
     count = producing_functions().rd_kafka_thread_cnt
     count.restype, before = ctypes.c_int, count()
-    producer = made(config_for(broker.bootstrap_servers, linger_ms=60_000))
+    producer = made(config_for(broker.bootstrap_servers, linger_ms=15_000))
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.pending(TOPIC, record_columns([(b"k", b"v", [("h", "i")])] * 20)).put(20)
