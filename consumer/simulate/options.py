@@ -22,6 +22,8 @@ class SimulateOptions:
 
     out: str | None = None
     """A file (.avro, .jsonl), "-" for JSON lines on stdout, or None for the input topic."""
+    force: bool = False
+    """Overwrite a file that exists."""
     seed: int = 1
     cast: Cast = field(default_factory=Cast)
     reports: ReportRules = field(default_factory=ReportRules)

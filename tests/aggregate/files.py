@@ -51,7 +51,9 @@ def write_json_lines(path: Path, events: Sequence[Event]) -> Path:
                 "stream_id": event.stream_id,
                 "viewer_id": event.viewer_id,
                 "timestamp_ms": event.timestamp_ms,
-                "type": KINDS[event.kind] if len(event.kind) == 1 else [KINDS[letter] for letter in event.kind],
+                "type": [KINDS[letter] for letter in event.kind.upper()]
+                if len(event.kind) > 1
+                else KINDS[event.kind.upper()],
             }
             line |= numbers_of(event)
             file.write(json.dumps(line) + "\n")
@@ -65,7 +67,7 @@ def write_avro(path: Path, events: Sequence[Event], codec: str = "deflate") -> P
             "stream_id": event.stream_id,
             "viewer_id": event.viewer_id,
             "timestamp_ms": event.timestamp_ms,
-            "event": (names[_RECORDS[event.kind]], numbers_of(event)),
+            "event": (names[_RECORDS[event.kind.upper()]], numbers_of(event)),
         }
         for event in events
     ]

@@ -12,6 +12,16 @@ from tests.reference import events_counting
 from tests.reference.sessions_counting import Closed, Event, Reference, Rules
 
 
+def varied(event: Event) -> Event:
+    """The event, or a heartbeat, a sample that is no number, or two samples in its place.
+
+    By its time alone, so that what a seed means does not change.
+    """
+    others = {"B": ("B", "B", "H", "b", "BS"), "S": ("S", "S", "bS")}.get(event.kind, (event.kind,))
+    kind = others[event.timestamp_ms % len(others)]
+    return event._replace(kind=kind, stall_ms=event.timestamp_ms % 10 if kind == "BS" else 0)
+
+
 def encoded(event: Event) -> bytes:
     """Return the value of a record."""
     stream_id, viewer_id, timestamp_ms, kind, value, stall_ms = event

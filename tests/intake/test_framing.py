@@ -1,5 +1,6 @@
 """What precedes a payload in each format, and in headers."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,16 @@ def test_without_registry_and_files_payloads_that_fastavro_writes_are_read_with_
         Event("Zürich", f"v{kind}", -1 - kind, FACTS[kind], value, event["duration_ms"] if len(event) == 2 else 0)
         for kind, (_, event, value) in enumerate(KINDS_AND_VALUES)
     ]
+
+
+def test_records_of_the_built_in_schema_of_earlier_releases_are_read() -> None:
+    schema = load_builtin_schema("viewer_event")
+    (event,) = [field for field in schema["fields"] if field["name"] == "event"]
+    event["type"] = event["type"][:4]
+    assert fastavro.schemaless_reader(io.BytesIO(join()), schema, load_builtin_schema("viewer_event"))
+    head = b"\xc3\x01" + fingerprint_by_fastavro(schema)
+    source = load_settings(None, ["input.format=single-object"], {}).input
+    assert events(Intake(source, SchemaCache(source)), [head + join()]) == [Event("s", "v", 1_000)]
 
 
 def fingerprint_by_fastavro(schema: Any) -> bytes:

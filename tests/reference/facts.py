@@ -6,6 +6,8 @@ or s is a sample that is no number: nothing is counted of it, but its event is.
 
 from typing import NamedTuple, Protocol
 
+NO_NUMBER = -1
+
 
 class Telling(Protocol):
     @property
@@ -31,6 +33,8 @@ def samples_of(event: Telling) -> Samples:
 
 
 def numbers_of(event: Telling) -> dict[str, int]:
-    """An event's samples by the names of their fields."""
+    """An event's samples by the names of their fields; one that is no number is below 0."""
     bitrates, stalls_ms = samples_of(event)
+    bitrates += [NO_NUMBER] * event.kind.count("b")
+    stalls_ms += [NO_NUMBER] * event.kind.count("s")
     return dict([*(("bitrate_bps", each) for each in bitrates), *(("duration_ms", each) for each in stalls_ms)])

@@ -51,11 +51,9 @@ class Feed:
         step_ms = dice.randint(-1_500, 1_500) if dice.random() < 0.97 else JUMP_MS
         at_ms = self._newest_ms[partition] + step_ms
         self._newest_ms[partition] = max(at_ms, self._newest_ms[partition])
-        stream_id, viewer_id = dice.choice("abc"), dice.choice("vwxyz")
-        kind = dice.choice(("J", "J", "L", "B", "S", "H", "BS"))
-        value, stall_ms = (dice.randint(0, 9) if is_there else 0 for is_there in (kind in "BS", kind == "BS"))
-        event = sessions_counting.Event(stream_id, viewer_id, at_ms, kind, value, stall_ms)
-        return NewRecord(stream_id.encode(), viewings.encoded(event), None, self._stamp_ms())
+        stream_id, viewer_id, kind = dice.choice("abc"), dice.choice("vwxyz"), dice.choice("JJLBS")
+        event = sessions_counting.Event(stream_id, viewer_id, at_ms, kind, dice.randint(0, 9) if kind in "BS" else 0)
+        return NewRecord(stream_id.encode(), viewings.encoded(viewings.varied(event)), None, self._stamp_ms())
 
 
 def event_of(record: Message) -> sessions_counting.Event | None:

@@ -40,8 +40,8 @@ _DEFAULT_NAMES = {
     "heartbeat": ("ViewerHeartbeat", "heartbeat"),
 }
 _LATER_NAMES = frozenset({"PlaybackReport", "ViewerHeartbeat", "heartbeat"})
-"""Built-in names that earlier releases did not know. A field with older names is still preferred, so that a schema
-means what it did when the records of a replay were counted."""
+"""Built-in names that earlier releases did not know. Where they are not listed, a field with other names is preferred,
+and they need no field: so a schema means what it did when the records of a replay were counted."""
 
 
 class FieldSource(NamedTuple):
@@ -85,6 +85,8 @@ class Mapping(NamedTuple):
     """By field."""
     kinds: dict[str, int]
     """What an event says by the name of its type, as bits of `EventColumns.facts`; `IGNORE_KIND` for ignored ones."""
+    later_names: frozenset[str]
+    """Of the built-in names in effect."""
     kafka_time: bool
     """The Kafka timestamp is the event's, so schemas need no `timestamp_ms`."""
 
@@ -97,17 +99,18 @@ class Mapping(NamedTuple):
         """The facts of event types that are whole numbers, by number; their names are its decimal text."""
         return {int(name): kind for name, kind in self.kinds.items() if _is_whole(name)}
 
-    def is_known(self, name: str, *, of_old: bool) -> bool:
-        """Whether an event type is known; `of_old`: by a name that is not one of the later built-in ones."""
-        later = name.rsplit(".", 1)[-1] in _LATER_NAMES
-        return not (of_old and later) and self.kind_of(name) != UNKNOWN_KIND
+    def is_later(self, name: str) -> bool:
+        """Whether an event type is known only by a later built-in name."""
+        return (name if name in self.kinds else name.rsplit(".", 1)[-1]) in self.later_names
 
 
 def mapping_from(source: InputSettings) -> Mapping:
     """The mapping by the settings, with built-in defaults."""
+    listed = _listed(source)
     return Mapping(
         places=tuple(_place(source, field) for field in range(len(FIELDS))),
-        kinds=_kinds(source),
+        kinds=_kinds(source, listed),
+        later_names=_LATER_NAMES - listed,
         kafka_time=source.time == "kafka",
     )
 
@@ -129,12 +132,15 @@ def _part(chosen: ChosenPart) -> FieldPart:
     return FieldPart(tuple(sources), chosen.default)
 
 
-def _kinds(source: InputSettings) -> dict[str, int]:
+def _listed(source: InputSettings) -> frozenset[str]:
+    """Names of event types that the settings list."""
+    return frozenset(name for kind in (*KINDS, "ignore") for name in getattr(source.events, kind))
+
+
+def _kinds(source: InputSettings, listed: frozenset[str]) -> dict[str, int]:
     """A name in several lists has the facts of all; one that is listed loses its built-in meaning."""
-    chosen: dict[str, tuple[str, ...]] = {kind: getattr(source.events, kind) for kind in KINDS}
-    listed = {*source.events.ignore, *(name for names in chosen.values() for name in names)}
     kinds = dict.fromkeys(source.events.ignore, IGNORE_KIND)
     for kind, fact in KINDS.items():
-        for name in chosen[kind] or [each for each in _DEFAULT_NAMES[kind] if each not in listed]:
+        for name in getattr(source.events, kind) or [each for each in _DEFAULT_NAMES[kind] if each not in listed]:
             kinds[name] = kinds.get(name, 0) | fact
     return kinds

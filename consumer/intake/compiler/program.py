@@ -239,7 +239,8 @@ class _Compiler:
         names = [name for schema in found for name in _names_in(schema)]
         kinds = {type_of(schema) for schema in found}
         is_any = "string" in kinds or (not kinds.isdisjoint(_WHOLE) and bool(self._mapping.numbers()))
-        return is_any or any(self._mapping.is_known(name, of_old=of_old) for name in names)
+        known = [name for name in names if self._mapping.kind_of(name) != UNKNOWN_KIND]
+        return is_any or any(not (of_old and self._mapping.is_later(name)) for name in known)
 
     # One method per group of types. Each emits code that ends behind the value.
 
@@ -508,10 +509,10 @@ class _Compiler:
             )
 
     def _check_found(self, fields: list[int]) -> None:
-        kinds = set(self._type_names.values())
+        needing = {kind for name, kind in self._type_names.items() if not self._mapping.is_later(name)}
         for field in fields:
             needed = field in {STREAM_ID, VIEWER_ID, TIMESTAMP_MS, TYPE} or any(
-                field == of_fact and any(kind & fact for kind in kinds) for fact, of_fact in _NEEDED_FOR.items()
+                field == of_fact and any(kind & fact for kind in needing) for fact, of_fact in _NEEDED_FOR.items()
             )
             for number, part in enumerate(self._mapping.places[field].parts):
                 if (field, number) not in self._found and (needed or (field, number) in self._unfit):
