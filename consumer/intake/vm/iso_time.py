@@ -4,7 +4,7 @@
  2024-02-29  20240229  2024-W09-4  2024W094  2024-W09     a day
  any one character, as T or a space
  17  17:45  1745  17:45:30  174530  17:45:30.25           a time of day, with any number of digits behind . or ,
- Z  +02  -0330  +05:45                                    the offset from UTC, written as a time of day is, maybe behind a space
+ Z  +02  -0330  +05:45                                    the offset from UTC, as a time of day, maybe behind a space
 ```
 """
 

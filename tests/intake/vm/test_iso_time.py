@@ -86,7 +86,8 @@ def test_a_time_without_an_offset_is_no_time_unless_all_are_utc(text: str) -> No
         "2026-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z",
         "2026-11-31T00:00:00Z", "0000-01-01T00:00:00Z", "2026-11-28T24:00:00Z", "2026-11-28T17:60:00Z",
         "2026-11-28T17:20:60Z", "2026-11-28T17:20:17.Z", "2026-11-28T17:20:17Z ", " 2026-11-28T17:20:17Z",
-        "2026-11-28T17:20:17+24:00", "2026-11-28T17:20:17+2", "2026-11-28T17:20:17+02:60", "2026-11-28T17:20:17  +02:00",
+        "2026-11-28T17:20:17+24:00", "2026-11-28T17:20:17+2", "2026-11-28T17:20:17+02:60",
+        "2026-11-28T17:20:17  +02:00",
         "2026-11-28T17:2017Z", "2026-1128T17:20Z", "202611-28T17:20Z", "2026-11-28T17:20:17 UTC", "2026-W54-1T00Z",
         "2026-W00-1T00Z", "2026-W48-8T00Z", "2025-W53-1T00Z", "9999-W52-6T00Z", "+2026-11-28T17:20:17Z",
     ],
@@ -136,9 +137,7 @@ times = st.one_of(dates, st.tuples(dates, separators, clocks, offsets).map("".jo
 @example("2020W011010Z", True)
 def test_what_the_standard_library_reads_is_read_the_same(text: str, utc: bool) -> None:
     found = read(text, utc=utc)
-    if FORM.fullmatch(text) and not BY_ACCIDENT.search(text):
-        assert found == expected(text, utc=utc)
-    elif found is not Reject.BAD_TIME and not BY_ACCIDENT.search(text):
+    if (found is not Reject.BAD_TIME or FORM.fullmatch(text)) and not BY_ACCIDENT.search(text):
         assert found == expected(text, utc=utc)
 
 
