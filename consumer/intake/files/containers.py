@@ -55,9 +55,12 @@ def _opened(file: BinaryIO, name: str) -> Any:
 
 def _program(schema: object, name: str, source: InputSettings) -> Program:
     try:
-        return compile_program(parse_schema_json(schema), mapping_from(source))
+        program = compile_program(parse_schema_json(schema), mapping_from(source))
     except SchemaRefused as refusal:
         raise ContainerError(f"{name}: {refusal}") from None
+    if program.needs_keys:
+        raise ContainerError(f'{name}: records of a file have no keys, so no id can be "@key"; set input.fields for it')
+    return program
 
 
 def _blocks(blocks: Any, file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
