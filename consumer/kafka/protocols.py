@@ -81,7 +81,10 @@ class PartitionReader(Protocol[Place]):
     """Committed records of partitions, from offsets that the caller sets; for live reading, restores and replays."""
 
     def poll(self, max_records: int, timeout_s: float) -> Batch:
-        """The next records of all partitions that were begun; valid until the next poll."""
+        """The next records of all partitions that were begun; valid until the next poll.
+
+        An error that does not heal is raised by the poll behind, so that no record is lost to it.
+        """
 
     def begin(self, place: Place, offset: int) -> None:
         """Return the records from that offset on, and none that were fetched before.
@@ -90,7 +93,7 @@ class PartitionReader(Protocol[Place]):
         """
 
     def pause(self, places: Iterable[Place]) -> None:
-        """Return no more records of these until `begin`; does nothing for one that is not read."""
+        """Return no more records of these until `begin`, or `LiveReader.resume`; nothing for one that is not read."""
 
     def last_seen_end(self, place: Place) -> int:
         """The end when it was last read to its end since `begin`, hidden records included; 0 before."""

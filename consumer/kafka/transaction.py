@@ -435,12 +435,15 @@ class TransactionOwner:
         if outcome is not Outcome.ABORT:
             self._lose_transaction(error)
         self._abort()
+        what = error.str()
+        if error.code() == KafkaError._MSG_TIMED_OUT:  # noqa: SLF001  # the library's name
+            what += f": not all records to {', '.join(sorted(self._topics))} could be written, a leader may be missing"
         if error.code() not in MOVED_ON:
             # After such an abort the client library's next transaction would fail with OUT_OF_ORDER_SEQUENCE_NUMBER.
             self._drop_producer()
             self._failure_budget.refused(error)
         self._listener.aborted(error.name())
-        raise TransactionAborted(error.name(), error.str())
+        raise TransactionAborted(error.name(), what)
 
     def _fatal_error(self, error: KafkaError) -> KafkaError:
         """The error behind a general fatal one: without it a fence could not be counted as such."""

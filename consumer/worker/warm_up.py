@@ -1,4 +1,4 @@
-"""Compile every kernel, or load it from the cache: before a worker joins its group, and when an image is built."""
+"""Call every kernel with the types that a worker uses, so that it is compiled or loaded from the cache."""
 
 import numpy as np
 
@@ -61,12 +61,10 @@ def _events(start_ms: int) -> EventColumns:
         viewer_start=starts,
         viewer_size=sizes,
         timestamp_ms=np.arange(start_ms, start_ms + _STREAMS, dtype=np.int64),
-        kind=zeros,
-        value=np.zeros(_STREAMS, np.int64),
+        facts=zeros,
+        bitrate_bps=np.zeros(_STREAMS, np.int64),
+        duration_ms=np.zeros(_STREAMS, np.int64),
         clamped_ms=np.zeros(_STREAMS, np.int64),
         reject=zeros,
+        reject_field=zeros,
     )
-
-
-if __name__ == "__main__":
-    warm_up()

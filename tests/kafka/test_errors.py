@@ -413,6 +413,17 @@ def test_records_that_are_refused_repeatedly_stop_the_worker(producers: Scripted
         publish(owner)
 
 
+def test_records_that_no_leader_takes_are_sent_again_for_as_long_as_it_takes(producers: ScriptedProducers) -> None:
+    owner = producers.owner()
+    for _ in range(3 * REFUSALS_ALLOWED):
+        producers.undelivered = bare(KafkaError._MSG_TIMED_OUT)
+        producers.fail("commit", abortable())
+        with pytest.raises(TransactionAborted, match="not all records to output could be written"):
+            publish(owner)
+    publish(owner)
+    assert producers.outcomes.entries[-1] == ("committed", "")
+
+
 def test_rare_fences_are_survived_but_many_at_once_mean_a_duplicate_instance_id(producers: ScriptedProducers) -> None:
     owner = producers.owner()
     for _ in range(3 * FENCES_ALLOWED):

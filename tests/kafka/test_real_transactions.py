@@ -93,8 +93,9 @@ def test_without_brokers_a_start_fails_in_time_with_the_reason(kafka_stage: Kafk
     nowhere = settings.model_copy(
         update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})}
     )
-    owner = TransactionOwner(producer_config(nowhere, "one"), OutcomeLog(), TimeLimits(start_s=1, end_s=1, room_s=1))
+    # On a busy machine the client needs more than a second for its first attempt.
+    owner = TransactionOwner(producer_config(nowhere, "one"), OutcomeLog(), TimeLimits(start_s=3, end_s=1, room_s=1))
     began = time.monotonic()
     with pytest.raises(ViewerConsumerError, match=r"can't begin transactions .* on 127\.0\.0\.1:1: .*refused"):
         owner.init()
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10
