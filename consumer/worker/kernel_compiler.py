@@ -22,7 +22,7 @@ from pathlib import Path
 
 import structlog
 
-from consumer.kafka.c_functions import reading_functions
+from consumer.kafka.c_functions import let_kernels_call
 from consumer.runtime import jit
 from consumer.runtime.jit import KernelCall, Progress
 from consumer.worker.kernel_process import COMPILE, RECORD
@@ -129,7 +129,7 @@ class KernelCompiler:
 def _missing() -> list[str]:
     """Return what the cache lacks, but for kernels that call C functions where these cannot be had."""
     try:
-        reading_functions()
+        let_kernels_call()
     except OSError:
         return [name for name in jit.uncached() if not name.startswith("consumer.kafka.")]
     return jit.uncached()
