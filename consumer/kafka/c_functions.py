@@ -156,16 +156,6 @@ def producing_functions() -> ctypes.CDLL:
     return _for_kernels(_declared(_PRODUCING), (*_OF_RECORDS, "rd_kafka_error_code", "rd_kafka_error_destroy"))
 
 
-def let_kernels_call() -> None:
-    """Let kernels call all of these functions that they name: before one is compiled or loaded from the cache.
-
-    Raises:
-        OSError: as `reading_functions`.
-    """
-    reading_functions()
-    producing_functions()
-
-
 @cache
 def mock_functions() -> ctypes.CDLL:
     """The functions of the mock cluster, and those that make its client.
