@@ -9,15 +9,9 @@ import typer
 
 from consumer.cli.main import app
 from consumer.settings.model import Settings, load_settings
-from tests.deploy.files import DEPLOY, ROOT, load_yaml
+from tests.deploy.files import DEPLOY, ROOT, compose, load_yaml
 
 SETTINGS_FILE = "/etc/viewer-consumer/viewer-consumer.toml"
-
-
-def compose() -> dict[str, Any]:
-    (loaded,) = load_yaml(DEPLOY / "compose.yaml")
-    assert isinstance(loaded, dict)
-    return loaded
 
 
 def kubernetes(kind: str) -> Any:
