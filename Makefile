@@ -10,7 +10,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format bench chaos fuzz workers image-test lock clean
+.PHONY: help run install test check format bench chaos fuzz workers image-test rules lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -52,6 +52,9 @@ workers: $(VENV)/.installed-dev ## Simulate workers and Kafka in one process, ma
 
 image-test: $(VENV)/.installed-dev ## Build the image, run it and the compose file on Docker, Podman or a private daemon
 	@$(BIN)/python -m tests.image $(ARGS)
+
+rules: $(VENV)/.installed-dev ## Copy the alert rules into the object of the Prometheus operator
+	@$(BIN)/python -m tests.deploy.prometheus_rule
 
 lock: ## Update the pinned dependencies; needs uv
 	$(COMPILE) -o requirements.lock pyproject.toml
