@@ -12,6 +12,7 @@ import time
 import uuid
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from tests.image.checks import (
@@ -28,12 +29,11 @@ from tests.image.checks import (
 from tests.image.composed import check_compose
 from tests.image.container import Launcher
 from tests.image.engine import Engine, EngineError, NoEngineError, labelled, running_engine
-from tests.image.images import kafka_image, prometheus_image, python_image
+from tests.image.images import IMAGE, kafka_image, made_images_removed, prometheus_image, python_image
 from tests.image.kafka_container import kafka_running
 from tests.image.private_daemon import private_daemon
 
 ROOT = Path(__file__).parents[2]
-IMAGE = "viewer-consumer:image-test"
 
 
 def main() -> int:
@@ -45,10 +45,14 @@ def main() -> int:
         try:
             engine = found or stack.enter_context(private_daemon())
         except NoEngineError as error:
-            _say(f"error: {error}")
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201  # for people
             return 1
         _say(f"engine: {engine.name}")
-        findings = list(_shown(_checks(engine, own=found is None)))
+        try:
+            findings = list(_shown(_checks(engine, own=found is None)))
+        except EngineError as error:
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201  # for people
+            return 1
     failed = sum(not finding.met for finding in findings)
     _say(f"{len(findings) - failed} passed, {failed} failed")
     return 1 if failed else 0
@@ -72,28 +76,30 @@ def _shown(findings: Iterator[Finding]) -> Iterator[Finding]:
 
 def _checks(engine: Engine, *, own: bool) -> Iterator[Finding]:
     label = f"viewer-consumer-image-test-{uuid.uuid4().hex[:8]}"
-    base = python_image(engine, own=own)
-    began_s = time.monotonic()
-    engine.build(IMAGE, ROOT, "--build-arg", f"BASE={base}", "--file", str(ROOT / "deploy/Dockerfile"))
-    yield Finding("build", f"{time.monotonic() - began_s:.0f} s on {base}")
-    kafka = kafka_image(engine, base, own=own)
-    with labelled(engine, label):
+    with made_images_removed(engine), labelled(engine, label):
+        base = python_image(engine, own=own)
+        began_s = time.monotonic()
+        engine.build(IMAGE, ROOT, "--build-arg", f"BASE={base}", "--file", str(ROOT / "deploy/Dockerfile"))
+        yield Finding("build", f"{time.monotonic() - began_s:.0f} s on {base}")
+        images = {
+            "VIEWER_CONSUMER_IMAGE": IMAGE,
+            "KAFKA_IMAGE": kafka_image(engine, base, own=own),
+            "PROMETHEUS_IMAGE": prometheus_image(engine, base, own=own),
+        }
         engine.call("network", "create", "--label", label, label)
         launcher = Launcher(engine, label, label, IMAGE)
         yield from _guarded("contents", lambda: check_contents(launcher, base))
-        with kafka_running(launcher._replace(image=kafka)):
-            fill_input(launcher)
-            for name, flags in FLAVOURS.items():
-                yield from _guarded(name, lambda: check_flavour(launcher, name, flags))  # noqa: B023  # called at once
-            for check in (check_little_cpu, check_early_stops, check_cold_stops, check_health):
-                yield from _guarded(check.__name__, lambda: check(launcher))  # noqa: B023  # as above
-        images = {
-            "VIEWER_CONSUMER_IMAGE": IMAGE,
-            "KAFKA_IMAGE": kafka,
-            "PROMETHEUS_IMAGE": prometheus_image(engine, base, own=own),
-        }
+        yield from _checks_with_kafka(launcher, images["KAFKA_IMAGE"] or "")
         yield from _guarded("compose", lambda: check_compose(engine, label, images))
-    engine.call("image", "rm", IMAGE)
+
+
+def _checks_with_kafka(launcher: Launcher, kafka: str) -> Iterator[Finding]:
+    with kafka_running(launcher._replace(image=kafka)):
+        fill_input(launcher)
+        for name, options in FLAVOURS.items():
+            yield from _guarded(name, partial(check_flavour, launcher, name, options))
+        for check in (check_little_cpu, check_early_stops, check_cold_stops, check_health):
+            yield from _guarded(check.__name__, partial(check, launcher))
 
 
 def _guarded(what: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

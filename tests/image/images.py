@@ -3,29 +3,45 @@
 A base with Python is made by debootstrap, and one with Kafka's jars and Debian's Java stands in for Kafka's image.
 """
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.image.engine import Engine, EngineError
 from tests.support.broker import CACHE, KAFKA_VERSION, fetching, kafka_jars
 
+IMAGE = "viewer-consumer:image-test"
 PYTHON_IMAGE = "python:3.11-slim-bookworm"
 KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
 PROMETHEUS_IMAGE = "prom/prometheus:v3.1.0"
 
+_OURS = "viewer-consumer-test-"
 _STAND_IN = Path(__file__).parent / "kafka"
 _SUITE = "bookworm"
 _INCLUDE = "python3.11,python3.11-venv,python3-distutils,ca-certificates"
 _DEBOOTSTRAP_TIMEOUT_S = 600.0
 
 
+@contextlib.contextmanager
+def made_images_removed(engine: Engine) -> Iterator[None]:
+    """Remove the images at the end that were made for these tests; those that were pulled stay."""
+    try:
+        yield
+    finally:
+        listed = engine.call("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").splitlines()
+        names = [name.removeprefix("localhost/") for name in listed]
+        for name in (one for one in names if one == IMAGE or one.startswith(_OURS)):
+            engine.call("image", "rm", name)
+
+
 def python_image(engine: Engine, *, own: bool) -> str:
     """Return the name of the image's base; `own`: made here, without a look at registries."""
     if not own and engine.has(PYTHON_IMAGE):
         return PYTHON_IMAGE
-    name = "viewer-consumer-test-python"
+    name = f"{_OURS}python"
     engine.call("import", str(_debian_with_python()), name)
     return name
 
@@ -34,7 +50,7 @@ def kafka_image(engine: Engine, base: str, *, own: bool) -> str:
     """Return the name of an image that starts Kafka as `apache/kafka` does."""
     if not own and engine.has(KAFKA_IMAGE):
         return KAFKA_IMAGE
-    name = f"viewer-consumer-test-kafka:{KAFKA_VERSION}"
+    name = f"{_OURS}kafka:{KAFKA_VERSION}"
     with tempfile.TemporaryDirectory() as directory:
         context = Path(directory) / "context"
         shutil.copytree(_STAND_IN, context)
@@ -50,7 +66,7 @@ def prometheus_image(engine: Engine, base: str, *, own: bool) -> str | None:
     program = shutil.which("prometheus")
     if program is None:
         return None
-    name = "viewer-consumer-test-prometheus"
+    name = f"{_OURS}prometheus"
     with tempfile.TemporaryDirectory() as context:
         shutil.copy(program, Path(context) / "prometheus")
         command = (
