@@ -7,14 +7,10 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from consumer.kafka.batch import Batch
 from consumer.kafka.record import Record
+from consumer.runtime.record_columns import Headers, RecordColumns
 
 GroupMetadata: TypeAlias = bytes
 """Member and generation of a consumer in its group, as the client library packs them."""
-
-Headers: TypeAlias = Sequence[tuple[str, str | bytes | None]]
-
-RecordWithHeaders: TypeAlias = tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]
-"""A record to publish: key, value and headers."""
 
 Place = TypeVar("Place")
 """What names a partition to its reader: its number, or topic and number."""
@@ -164,7 +160,7 @@ class Transactions(Protocol):
     ) -> None:
         """Add many, as (key, value)."""
 
-    def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
+    def produce_columns(self, topic: str, records: RecordColumns) -> None:
         """Add many records with headers."""
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:

@@ -205,9 +205,8 @@ class Publisher:
         if self._open_since_s is None and any(partition.outbox.unsent for partition in partitions):
             self._open_since_s = self._clocks.monotonic_s()
         for partition in partitions:
-            dead_letters = partition.outbox.pop_dead_letters(self._message_bytes)
-            if dead_letters is not None:
-                self._transactions.produce_with_headers(self._kafka.dead_letter_topic, dead_letters)
+            for dead_letters in partition.outbox.pop_dead_letters(self._message_bytes) or ():
+                self._transactions.produce_columns(self._kafka.dead_letter_topic, dead_letters)
             while until_s is None or self._clocks.monotonic_s() < until_s:
                 closed = partition.outbox.pop_closed(SEND_AT_ONCE)
                 if closed is None:

@@ -253,7 +253,8 @@ def _in_docker() -> Iterator[str]:
 
         try:
             container = DockerContainer(f"apache/kafka:{KAFKA_VERSION}").with_bind_ports(port, port)
-            servers = f"{container.get_container_host_ip()}:{port}"
+            # The container's own method needs a started one where the tests run in a container themselves.
+            servers = f"{container.get_docker_client().host()}:{port}"
             for key, value in _docker_environment(servers, port).items():
                 container.with_env(key, value)
             container.start()
