@@ -108,8 +108,8 @@ def check_early_stops(launcher: Launcher) -> Iterator[Finding]:
 
 
 def check_cold_stops(launcher: Launcher) -> Iterator[Finding]:
-    """A stop while kernels are compiled, as with changed code: by processes into a cache, and where none can be kept."""
-    for where, cache in (("into a cache", "/tmp/cache"), ("without a cache", "/nowhere")):  # noqa: S108  # in it
+    """A stop while kernels are compiled, by processes into a cache, or where none can be kept."""
+    for where, cache in (("into a cache", "/tmp/cache"), ("without a cache", "/nowhere")):  # noqa: S108  # a container's
         options = (f"--env=NUMBA_CACHE_DIR={cache}", *HARDENED, *_group("cold"))
         stops = [_stop_while_starting(launcher, options, delay_s) for delay_s in (0.0, 1.0, 4.0, 8.0)]
         yield _stop_finding(f"stop while compiling {where}", stops)
