@@ -22,6 +22,7 @@ from consumer.runtime.secret import new_hash_key
 from consumer.settings.model import InputSettings, Settings
 from consumer.settings.window_rules import window_rules
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.events import SAMPLES, count_facts
 from consumer.windows.layout import CLOSED
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
 from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
@@ -86,6 +87,8 @@ class _Counts:
         self.late: Counter[bytes] = Counter()
         self.past_limit: Counter[bytes] = Counter()
         self.faults: Counter[str] = Counter()
+        self.skipped = np.zeros(len(SAMPLES), np.int64)
+        """Samples that are no numbers, of events that count."""
 
     def add(self, batch: FileBatch, status: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         events = batch.events
@@ -96,6 +99,7 @@ class _Counts:
             counters = self.late if status[i] in {LATE, LATE_IDLE} else self.past_limit
             counters[stream_id] += 1
         self.faults.update(fault.reason.label for fault in batch.faults)
+        self.skipped += count_facts(events.facts[status == ACCEPTED]).skipped
 
     def named(self, file_name: str, faults: Sequence[Fault]) -> list[str]:
         """The first faults of the run, as lines; call before `add`."""
@@ -106,11 +110,13 @@ class _Counts:
         """The line that ends a run."""
         rejected = self.faults + Counter({STATUSES[STREAM_LIMIT]: self.past_limit.total()})
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
+        fields = ", ".join(f"{name} {n:,}" for name, n in zip(SAMPLES, self.skipped.tolist(), strict=True) if n)
         parts = [
             f"{self.accepted:,} events of {streams:,} streams",
             f"{summaries:,} summaries",
             f"{rejected.total():,} rejected{f' ({reasons})' if reasons else ''}",
             f"{self.late.total():,} late",
+            *([f"{self.skipped.sum():,} samples skipped that are no numbers ({fields})"] if fields else []),
             f"{seconds:.1f} s",
         ]
         return ", ".join(parts)
@@ -202,7 +208,7 @@ def _read_all(names: Sequence[str], source: InputSettings, run: _Run) -> None:
 
 
 def _process(batch: FileBatch, run: _Run) -> None:
-    count = len(batch.events.kind)
+    count = len(batch.events.facts)
     status = run.windows.apply(batch.events, 0, count, np.full(count, -1, np.int64))
     run.summaries.add(run.windows.pop_closed())
     run.counts.add(batch, status)

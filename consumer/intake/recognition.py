@@ -90,7 +90,7 @@ def recognize(values: Joined, reject: Bytes, rows: Ints, framing: int) -> Bytes:
     return found
 
 
-def sentence(looks: int) -> str:
+def looks_like(looks: int) -> str:
     """What to say to people; empty for 0."""
     return _SENTENCES[Looks(looks)] if looks else ""
 

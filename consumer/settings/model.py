@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from consumer.errors import UsageError
+from consumer.runtime.durations import read_span_ms
 from consumer.settings.command_line import command_line, options_of
 from consumer.settings.errors import CONFLICTS, Conflict, explain
 from consumer.settings.layers import read_layers
@@ -112,10 +113,17 @@ def _factor(value: object) -> object:
     return int(number) if number.is_integer() else number
 
 
+def _span(value: object) -> object:
+    span_ms = read_span_ms(value) if isinstance(value, str) else None
+    return value if span_ms is None else span_ms
+
+
 _Int = Annotated[int, BeforeValidator(_number_not_flag)]
+_Span = Annotated[_Int, BeforeValidator(_span)]
+"""Milliseconds, or a number with a unit."""
 _Count = Annotated[_Int, Field(ge=1, le=2**31 - 1)]
-_PositiveMs = Annotated[_Int, Field(ge=1, le=LONGEST_MS)]
-_Ms = Annotated[_Int, Field(ge=0, le=LONGEST_MS)]
+_PositiveMs = Annotated[_Span, Field(ge=1, le=LONGEST_MS)]
+_Ms = Annotated[_Span, Field(ge=0, le=LONGEST_MS)]
 _Text = Annotated[str, Field(min_length=1)]
 _Topic = Annotated[str, AfterValidator(_topic)]
 _ClientValue = Annotated[str | int | float | bool, BeforeValidator(_client_value)]
@@ -161,12 +169,16 @@ class FieldSettings(_Section):
 
 
 class EventNameSettings(_Section):
-    """The producers' names of event types, by kind; an empty list means the built-in names."""
+    """The producers' names of event types, by kind; an empty list means the built-in names.
+
+    A type whose records carry several facts is in several lists.
+    """
 
     join: _Names = ()
     leave: _Names = ()
     bitrate: _Names = ()
     buffer: _Names = ()
+    heartbeat: _Names = ()
     ignore: _Names = ()
 
 
@@ -215,8 +227,8 @@ class WindowSettings(_Section):
 class CommitSettings(_Section):
     """Intervals of commits and checkpoints."""
 
-    interval_ms: Annotated[_Int, Field(ge=10, le=60_000)] = 100
-    checkpoint_interval_ms: Annotated[_Int, Field(ge=10, le=86_400_000)] = 30_000
+    interval_ms: Annotated[_Span, Field(ge=10, le=60_000)] = 100
+    checkpoint_interval_ms: Annotated[_Span, Field(ge=10, le=86_400_000)] = 30_000
 
 
 class HttpSettings(_Section):
@@ -291,14 +303,19 @@ def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
         place: FieldPath | None = getattr(source.fields, name)
         if place is not None and place.scale != 1:
             yield Conflict((f"input.fields.{name}.scale",), "is for numbers only; leave it out")
-    yield from _twice(
-        [
-            (f"input.events.{kind}", name)
-            for kind in EventNameSettings.model_fields
-            for name in getattr(source.events, kind)
-        ],
-        "an event type is of one kind",
-    )
+    yield from _event_type_conflicts(source.events)
+
+
+def _event_type_conflicts(events: EventNameSettings) -> Iterator[Conflict]:
+    """A name may be in several lists, except where they contradict each other."""
+
+    def named(*kinds: str) -> list[tuple[str, str]]:
+        return [(f"input.events.{kind}", name) for kind in kinds for name in getattr(events, kind)]
+
+    yield from _twice(named("join", "leave"), "no event is both a join and a leave")
+    for kind in EventNameSettings.model_fields:
+        if kind != "ignore":
+            yield from _twice(named(kind, "ignore"), "an event type that is ignored is in no other list")
 
 
 def _log_in_conflicts(source: InputSettings) -> Iterator[Conflict]:

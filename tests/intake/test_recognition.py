@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.intake.intake import Intake
-from consumer.intake.recognition import Looks, recognize, sentence
+from consumer.intake.recognition import Looks, looks_like, recognize
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.cache import SchemaCache
 from consumer.runtime.joined import joined
@@ -106,9 +106,9 @@ def test_rejects_for_what_an_event_says_have_nothing_to_do_with_framing() -> Non
 
 def test_every_look_has_a_sentence_of_one_line() -> None:
     for looks in Looks:
-        assert sentence(looks).startswith("it looks like ")
-        assert "\n" not in sentence(looks)
-    assert sentence(0) == ""
+        assert looks_like(looks).startswith("it looks like ")
+        assert "\n" not in looks_like(looks)
+    assert looks_like(0) == ""
 
 
 @settings(max_examples=200, deadline=None)

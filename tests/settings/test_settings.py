@@ -27,6 +27,20 @@ def errors_of(
     return str(caught.value).splitlines()
 
 
+@pytest.mark.parametrize("name", ["windows.grace_ms", "commit.interval_ms", "input.max_future_ms"])
+@pytest.mark.parametrize(("text", "span_ms"), [("250", 250), ("1.5s", 1_500), ("500ms", 500), ("10s", 10_000)])
+def test_a_span_may_have_a_unit(tmp_path: Path, name: str, text: str, span_ms: int) -> None:
+    section, _, key = name.partition(".")
+    config = written(tmp_path, f'[{section}]\n{key} = "{text}"\n')
+    for settings in (load_settings(config, [], {}), load_settings(None, [f"{name}={text}"], {})):
+        assert getattr(getattr(settings, section), key) == span_ms
+
+
+def test_a_span_in_an_unknown_unit_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r'windows\.grace_ms: must be .*"10 seconds"'):
+        load_settings(None, ["windows.grace_ms=10 seconds"], {})
+
+
 def test_without_any_layer_the_defaults_are_in_force() -> None:
     settings = load_settings(None, [], {})
     assert settings == Settings()
@@ -156,11 +170,26 @@ def test_what_is_not_allowed_is_said_in_one_line(override: str, message: str) ->
     assert message in text
 
 
-def test_an_event_type_is_of_one_kind(tmp_path: Path) -> None:
-    config = written(tmp_path, '[input.events]\njoin = ["Started", "Beat"]\nignore = "Beat"\n')
+def test_an_ignored_event_type_is_in_no_other_list(tmp_path: Path) -> None:
+    config = written(tmp_path, '[input.events]\njoin = ["Started", "Beat"]\nheartbeat = "Beat"\nignore = "Beat"\n')
+    sentence = "an event type that is ignored is in no other list"
     assert errors_of(config) == [
-        f'{config}: input.events.ignore: is "Beat", as input.events.join is; an event type is of one kind'
+        f'{config}: input.events.ignore: is "Beat", as input.events.{kind} is; {sentence}'
+        for kind in ("join", "heartbeat")
     ]
+
+
+def test_no_event_type_is_both_a_join_and_a_leave(tmp_path: Path) -> None:
+    config = written(tmp_path, '[input.events]\njoin = ["Started", "Seen"]\nleave = "Seen"\nbitrate = "Seen"\n')
+    assert errors_of(config) == [
+        f'{config}: input.events.leave: is "Seen", as input.events.join is; no event is both a join and a leave'
+    ]
+
+
+def test_an_event_type_may_say_several_things(tmp_path: Path) -> None:
+    lists = 'leave = "Ended"\nbitrate = ["Beat", "Ended"]\nbuffer = ["Beat", "Ended"]\nheartbeat = "Beat"\n'
+    events = load_settings(written(tmp_path, f"[input.events]\n{lists}")).input.events
+    assert (events.bitrate, events.buffer, events.heartbeat) == (("Beat", "Ended"), ("Beat", "Ended"), ("Beat",))
 
 
 @pytest.mark.parametrize("literal", ["true", '"x"', "[]", "1.5"])

@@ -24,6 +24,9 @@ from consumer.settings.model import InputSettings
 BUILTIN_ID = 1
 """The id of the built-in schema if neither a registry nor files are set."""
 
+EARLIER_FINGERPRINTS = (bytes.fromhex("da3c4d2aa511d900"),)
+"""Of the built-in schema before branches were appended to its union; records of it have the same bytes."""
+
 
 class Pinned(NamedTuple):
     """Programs known from the start."""
@@ -64,12 +67,20 @@ def load_pinned(source: InputSettings, mapping: Mapping) -> Pinned:
     files = _read_in_order(source.schemas)
     if source.format in NAMED_BY_ID:
         return _by_id(source, mapping, files)
-    records = [(each.parsed, _compiled(each, mapping)) for each in _of_records(files)] or [_builtin(mapping)]
+    if not files:
+        parsed, program = _builtin(mapping)
+        known = [parsed.fingerprint(), *EARLIER_FINGERPRINTS]
+        return Pinned({0: program} if source.format == "raw" else {_reference(each): program for each in known})
+    records = [(each.parsed, _compiled(each, mapping)) for each in _of_records(files)]
     if source.format == "raw":
         if len(records) > 1:
             raise UsageError(f'input.schemas: {_not_one(files)} where input.format = "raw"')
         return Pinned({0: records[0][1]})
-    return Pinned({int.from_bytes(parsed.fingerprint(), "little", signed=True): each for parsed, each in records})
+    return Pinned({_reference(parsed.fingerprint()): program for parsed, program in records})
+
+
+def _reference(fingerprint: bytes) -> int:
+    return int.from_bytes(fingerprint, "little", signed=True)
 
 
 def _by_id(source: InputSettings, mapping: Mapping, files: Sequence[_File]) -> Pinned:
