@@ -155,7 +155,7 @@ class EventNameSettings(_Section):
 class InputSettings(_Section):
     """Framing, schemas and limits of the input topic's records."""
 
-    format: Literal["confluent", "single-object", "raw"] = "confluent"
+    format: Literal["confluent", "apicurio", "single-object", "raw"] = "confluent"
     schema_registry_url: Annotated[str, AfterValidator(_registry_url)] = ""
     schema_registry_user: Annotated[str, AfterValidator(_user)] = ""
     schema_registry_password: SecretStr = SecretStr("")
@@ -264,13 +264,6 @@ def _window_conflicts(windows: WindowSettings) -> Iterator[Conflict]:
 
 def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
     source = settings.input
-    if source.format == "raw" and len(source.schemas) > 1:
-        yield Conflict(
-            ("input.schemas", "input.format"), f'must be one file where input.format = "raw", not {len(source.schemas)}'
-        )
-    told_apart = source.schema_registry_url or source.ids
-    if source.format == "confluent" and len(source.schemas) > 1 and not told_apart:
-        yield Conflict(("input.schemas", "input.ids"), "with several files input.ids must name the file of each id")
     if settings.output.format == "confluent" and not source.schema_registry_url:
         yield Conflict(
             ("output.format", "input.schema_registry_url"),
