@@ -91,6 +91,25 @@ _MOCK: _Signatures = {
 """Of the mock cluster; a library may be built without."""
 
 
+_CONFIGURING: _Signatures = {
+    "rd_kafka_conf_new": (_pointer, []),
+    "rd_kafka_conf_set": (_int, [_pointer, _text, _text, _text, ctypes.c_size_t]),
+    "rd_kafka_conf_destroy": (None, [_pointer]),
+    "rd_kafka_conf_properties_show": (None, [_pointer]),
+}
+"""To ask for keys and values without a client."""
+
+
+@cache
+def configuring_functions() -> ctypes.CDLL:
+    """The functions that check configurations.
+
+    Raises:
+        OSError: the library, or one of the functions, is not there.
+    """
+    return _declared(_CONFIGURING)
+
+
 @cache
 def reading_functions() -> ctypes.CDLL:
     """The functions of the reader; kernels may call those of messages from then on.
