@@ -24,7 +24,7 @@ endif
 install: $(VENV)/.installed ## Set up .venv with the command viewer-consumer
 
 test: $(VENV)/.installed-dev ## Run the tests (ARGS: for pytest; JOBS: test processes, 4)
-	@$(BIN)/python -m consumer.worker.warm_up # once, before the test processes would each compile the same kernels
+	@$(BIN)/python -m consumer.worker.compiling # once, before the test processes would each compile the same kernels
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, unused code
@@ -64,6 +64,7 @@ $(VENV)/.installed: $(VENV)/bin/python requirements.lock pyproject.toml
 	@echo "setting up $(VENV) (once)" >&2
 	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements.lock
 	@$(PIP) install --no-compile --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m consumer.worker.compiling
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock

@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from consumer.errors import UsageError
+from consumer.runtime.durations import read_span_ms
 from consumer.settings.addresses import broker_addresses, listen_host, registry_url
 from consumer.settings.command_line import command_line, options_of
 from consumer.settings.errors import Check, Conflict, explain_conflicts, explain_values
@@ -96,10 +97,17 @@ def _factor(value: object) -> object:
     return int(number) if number.is_integer() else number
 
 
+def _span(value: object) -> object:
+    span_ms = read_span_ms(value) if isinstance(value, str) else None
+    return value if span_ms is None else span_ms
+
+
 _Int = Annotated[int, BeforeValidator(_number_not_flag)]
+_Span = Annotated[_Int, BeforeValidator(_span)]
+"""Milliseconds, or a number with a unit."""
 _Count = Annotated[_Int, Field(ge=1, le=2**31 - 1)]
-_PositiveMs = Annotated[_Int, Field(ge=1, le=LONGEST_MS)]
-_Ms = Annotated[_Int, Field(ge=0, le=LONGEST_MS)]
+_PositiveMs = Annotated[_Span, Field(ge=1, le=LONGEST_MS)]
+_Ms = Annotated[_Span, Field(ge=0, le=LONGEST_MS)]
 _Text = Annotated[str, Field(min_length=1)]
 _Topic = Annotated[str, AfterValidator(_topic)]
 _ClientValue = Annotated[str | int | float | bool, BeforeValidator(_client_value)]
@@ -250,9 +258,9 @@ class WindowSettings(_Section):
 class CommitSettings(_Section):
     """Intervals of commits and checkpoints."""
 
-    interval_ms: Annotated[_Int, Field(ge=10, le=60_000)] = 100
+    interval_ms: Annotated[_Span, Field(ge=10, le=60_000)] = 100
     """How often a transaction commits while there is something to publish; offsets alone are committed every second."""
-    checkpoint_interval_ms: Annotated[_Int, Field(ge=10, le=86_400_000)] = 30_000
+    checkpoint_interval_ms: Annotated[_Span, Field(ge=10, le=86_400_000)] = 30_000
     """How often changed state is stored; after a crash, records since then are replayed."""
 
 

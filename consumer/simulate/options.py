@@ -21,6 +21,8 @@ class SimulateOptions:
 
     out: str | None = None
     """A file (.avro, .jsonl), "-" for JSON lines on stdout, or None for the input topic."""
+    force: bool = False
+    """Overwrite a file that exists."""
     seed: int = 1
     cast: Cast = field(default_factory=Cast)
     noise: NoiseRules = field(default_factory=NoiseRules)

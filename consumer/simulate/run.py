@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from consumer.errors import ViewerConsumerError
+from consumer.runtime.files import check_overwrite
 from consumer.runtime.signals import StopRequest
 from consumer.settings.model import InputSettings, Settings
 from consumer.simulate.audience import Audience
@@ -80,6 +81,7 @@ def open_sink(options: SimulateOptions, settings: Settings, stream_ids: tuple[st
         yield JsonLinesSink(sys.stdout, encoder)
         return
     path = Path(options.out or "")
+    check_overwrite(path, force=options.force)
     try:
         if options.target == "json-lines":
             with path.open("w", encoding="utf-8") as text:

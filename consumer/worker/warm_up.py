@@ -1,4 +1,4 @@
-"""Compile every kernel, or load it from the cache: before a worker joins its group, and when an image is built."""
+"""Call every kernel with the types that a worker uses, so that it is compiled or loaded from the cache."""
 
 import numpy as np
 
@@ -65,7 +65,3 @@ def _events(start_ms: int) -> EventColumns:
         clamped_ms=np.zeros(_STREAMS, np.int64),
         reject=zeros,
     )
-
-
-if __name__ == "__main__":
-    warm_up()

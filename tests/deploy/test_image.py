@@ -90,9 +90,9 @@ def test_kernels_compiled_at_build_time_are_found_at_run_time() -> None:
         assert build[name] == run[name]
     cache = run["NUMBA_CACHE_DIR"]
     assert f"--from=build {cache} {cache}" in values(final_stage(), "COPY")
-    warm_up = next(json.loads(value) for value in values(dockerfile(), "RUN") if "warm_up" in value)
-    assert warm_up[:2] == ["python", "-m"]
-    assert importlib.util.find_spec(warm_up[2]) is not None
+    compiling = next(json.loads(value) for value in values(dockerfile(), "RUN") if "compiling" in value)
+    assert compiling[:2] == ["python", "-m"]
+    assert importlib.util.find_spec(compiling[2]) is not None
 
 
 def health_check() -> list[str]:

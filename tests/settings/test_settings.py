@@ -27,6 +27,20 @@ def errors_of(
     return str(caught.value).splitlines()
 
 
+@pytest.mark.parametrize("name", ["windows.grace_ms", "commit.interval_ms", "input.max_future_ms"])
+@pytest.mark.parametrize(("text", "span_ms"), [("250", 250), ("1.5s", 1_500), ("500ms", 500), ("10s", 10_000)])
+def test_a_span_may_have_a_unit(tmp_path: Path, name: str, text: str, span_ms: int) -> None:
+    section, _, key = name.partition(".")
+    config = written(tmp_path, f'[{section}]\n{key} = "{text}"\n')
+    for settings in (load_settings(config, [], {}), load_settings(None, [f"{name}={text}"], {})):
+        assert getattr(getattr(settings, section), key) == span_ms
+
+
+def test_a_span_in_an_unknown_unit_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r'windows\.grace_ms: must be .*"10 seconds"'):
+        load_settings(None, ["windows.grace_ms=10 seconds"], {})
+
+
 def test_without_any_layer_the_defaults_are_in_force() -> None:
     settings = load_settings(None, [], {})
     assert settings == Settings()

@@ -109,7 +109,7 @@ def test_events_in_transit_at_the_end_still_arrive(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     simulate(replace(SMALL, out=str(path)), Settings(), TestClock())
     whole = len(json_records(path))
-    simulate(replace(SMALL, out=str(path), noise=late), Settings(), TestClock())
+    simulate(replace(SMALL, out=str(path), noise=late, force=True), Settings(), TestClock())
     assert len(json_records(path)) == whole
 
 
@@ -148,7 +148,7 @@ def test_the_closing_line_counts_events_by_kind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("most", [500, None])
 def test_progress_is_shown_on_a_terminal_and_not_on_a_pipe(tmp_path: Path, most: int | None) -> None:
-    options = replace(SMALL, out=str(tmp_path / "events.jsonl"), max_events=most)
+    options = replace(SMALL, out=str(tmp_path / "events.jsonl"), force=True, max_events=most)
     terminal, pipe = io.StringIO(), io.StringIO()
     report = simulate(options, Settings(), TestClock(), Console(file=terminal, force_terminal=True, width=100))
     simulate(options, Settings(), TestClock(), Console(file=pipe, force_terminal=False, width=100))
