@@ -43,6 +43,18 @@ Speed = Annotated[
         show_default="1, or 0 to a file",
     ),
 ]
+Heartbeats = Annotated[
+    float,
+    typer.Option(
+        "--heartbeats", metavar="SHARE", min=0, max=1, help="Share of bitrate reports sent as heartbeats instead."
+    ),
+]
+Combined = Annotated[
+    float,
+    typer.Option(
+        "--combined", metavar="SHARE", min=0, max=1, help="Share of stalls reported in one record with a bitrate."
+    ),
+]
 Loss = Annotated[float, typer.Option("--loss", metavar="SHARE", min=0, max=1, help="Share of events that are lost.")]
 LeaveLoss = Annotated[
     float,
@@ -72,6 +84,8 @@ def simulate(
     duration: Duration = None,
     events: Events = None,
     speed: Speed = None,
+    heartbeats: Heartbeats = 0.0,
+    combined: Combined = 0.0,
     loss: Loss = 0.0,
     leave_loss: LeaveLoss = 0.0,
     duplicates: Duplicates = 0.0,
@@ -87,12 +101,14 @@ def simulate(
     from consumer.simulate.noise import NoiseRules
     from consumer.simulate.options import SimulateOptions
     from consumer.simulate.programme import Cast
+    from consumer.simulate.reports import ReportRules
 
     options = SimulateOptions(
         out=to,
         force=force,
         seed=seed,
         cast=Cast(streams=streams, viewers=viewers),
+        reports=ReportRules(heartbeats=heartbeats, combined=combined),
         noise=NoiseRules(
             loss,
             leave_loss,

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.intake.ahead import compare_with_clock
+from consumer.intake.compiler.mapping import FIELDS_AT_FAULT
 from consumer.intake.framing import CONFLUENT, FORMATS, find_programs, header_reference, read_frames
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.intake.schemas.cache import SchemaCache
@@ -63,21 +64,29 @@ class Decoded(NamedTuple):
         reference = int(self.references[row])
         schema = self.schemas.describe(reference) if self.named and reason not in _NO_SCHEMA else ""
         refused = self.schemas.refusal(reference) if reason is Reject.SCHEMA_REFUSED else ""
-        return RejectDetail(reason, refused or reason.sentence, schema)
+        sentence = reason.sentence_about(field_at_fault(self.events, row))
+        return RejectDetail(reason, refused or sentence, schema)
 
     def waiting_reason(self, row: int) -> str:
         """Why a record waits, for messages; empty while its look-up is only beginning."""
         return self.schemas.waiting_reason(int(self.references[row]))
 
     def kinds(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Group rejects by reason and schema: one row per group for `explain`, and the group of each reject."""
-        reasons, references = self.events.reject[rows], self.references[rows]
+        """Group rejects by reason, field and schema: one row a group for `explain`, and the group of each reject."""
+        reasons = np.int64(256) * self.events.reject_field[rows] + self.events.reject[rows]
+        references = self.references[rows]
         order = np.lexsort((reasons, references))
         changes = np.flatnonzero(np.diff(reasons[order]) | np.diff(references[order])) + 1
         kinds = np.zeros(len(rows), np.int64)
         kinds[order[changes]] = 1
         kinds[order] = np.cumsum(kinds[order])
         return rows[order[np.append(0, changes)]], kinds
+
+
+def field_at_fault(events: EventColumns, row: int) -> str:
+    """The field that a reject is about, for messages; empty if it is about none."""
+    number = int(events.reject_field[row])
+    return FIELDS_AT_FAULT[number - 1] if number else ""
 
 
 def reads_headers(source: InputSettings) -> bool:
@@ -115,6 +124,7 @@ class Intake:
         schema_headers: Joined | None = None,
         *,
         clamps: bool = True,
+        skips_negative: bool = True,
     ) -> Decoded:
         """Decode the values of records, in order.
 
@@ -126,6 +136,7 @@ class Intake:
             wall_clock_ms: now, in milliseconds since 1970.
             schema_headers: the content of each record's `SCHEMA_HEADER`, if headers can name schemas; else None.
             clamps: whether events ahead of their records are taken at the records' Kafka timestamps.
+            skips_negative: whether samples below 0 that are rounded to 0 are skipped, as all others below 0.
         """
         schemas = self._schemas
         schemas.refresh()
@@ -147,7 +158,14 @@ class Intake:
         if schemas.needs_scratch:
             events = events._replace(text=_with_room(values))
         time = TimeRules(self._time_rule(clamps=clamps), self._source.max_future_ms)
-        self._columns.decode(schemas.program_code, frames, events, time, scratch_at=len(values.text))
+        self._columns.decode(
+            schemas.program_code,
+            frames,
+            events,
+            time,
+            scratch_at=len(values.text),
+            skips_negative=skips_negative,
+        )
         return self._decoded(events, frames, waiting, wall_clock_ms)
 
     def _time_rule(self, *, clamps: bool) -> int:

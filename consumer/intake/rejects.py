@@ -38,6 +38,10 @@ class Reject(IntEnum):
         """A sentence that says what is wrong."""
         return _SENTENCES[self]
 
+    def sentence_about(self, field: str) -> str:
+        """The same, naming the field at fault; `field` is empty if there is none."""
+        return _ABOUT[self].format(field) if field and self in _ABOUT else self.sentence
+
 
 WAITING = 254
 """In `EventColumns.reject`: the schema is not available yet; the record must be decoded again later."""
@@ -59,12 +63,20 @@ _SENTENCES = {
     Reject.BAD_TEXT: "stream_id or viewer_id is not UTF-8",
     Reject.EMPTY_ID: "stream_id or viewer_id is empty",
     Reject.ID_TOO_LONG: "stream_id or viewer_id has more than 1024 bytes",
-    Reject.MISSING_VALUE: "a field that this event needs is null or not in this branch",
+    Reject.MISSING_VALUE: "stream_id, viewer_id, timestamp_ms or type is null or missing",
     Reject.UNKNOWN_EVENT_TYPE: "the event type is not in input.events",
-    Reject.OUT_OF_RANGE: "bitrate_bps is outside 0 to 2^41, or duration_ms outside 0 to 2^32-1",
-    Reject.NOT_FINITE: "a number is NaN or infinite",
+    Reject.OUT_OF_RANGE: "bitrate_bps is above 2^41, or duration_ms above 2^32-1",
+    Reject.NOT_FINITE: "the timestamp is NaN or infinite",
     Reject.TIMESTAMP_OUT_OF_RANGE: "the timestamp is outside -2^52 to 2^52 ms",
     Reject.FUTURE: "the event is more than input.max_future_ms ahead of its record, or the record of the clock",
     Reject.STREAM_LIMIT: "the partition holds windows.max_streams streams, and this is one more",
     Reject.MALFORMED: "the line is not a JSON object of an event",
+}
+
+_ABOUT = {
+    Reject.BAD_TEXT: "{} is not UTF-8",
+    Reject.EMPTY_ID: "{} is empty",
+    Reject.ID_TOO_LONG: "{} has more than 1024 bytes",
+    Reject.MISSING_VALUE: "{} is null or missing",
+    Reject.OUT_OF_RANGE: "{} is above its limit: 2^41 for bitrate_bps, 2^32-1 for duration_ms",
 }

@@ -169,7 +169,10 @@ class FieldSettings(_Section):
 
 
 class EventNameSettings(_Section):
-    """The producers' names of event types, by kind; an empty list means the built-in names."""
+    """The producers' names of event types, by kind; an empty list means the built-in names.
+
+    A type whose records carry several facts is in several lists.
+    """
 
     join: _Names = ()
     """Names of types by which a viewer joins."""
@@ -179,6 +182,8 @@ class EventNameSettings(_Section):
     """Names of types that carry a bitrate."""
     buffer: _Names = ()
     """Names of types that carry the duration of a stall."""
+    heartbeat: _Names = ()
+    """Names of types that only say that the viewer is there."""
     ignore: _Names = ()
     """Names of types that are skipped, and not rejected."""
 
@@ -356,14 +361,19 @@ def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
         place: FieldPath | None = getattr(source.fields, name)
         if place is not None and place.scale != 1:
             yield Conflict((f"input.fields.{name}.scale",), "is for numbers only; leave it out")
-    yield from _twice(
-        [
-            (f"input.events.{kind}", name)
-            for kind in EventNameSettings.model_fields
-            for name in getattr(source.events, kind)
-        ],
-        "an event type is of one kind",
-    )
+    yield from _event_type_conflicts(source.events)
+
+
+def _event_type_conflicts(events: EventNameSettings) -> Iterator[Conflict]:
+    """A name may be in several lists, except where they contradict each other."""
+
+    def named(*kinds: str) -> list[tuple[str, str]]:
+        return [(f"input.events.{kind}", name) for kind in kinds for name in getattr(events, kind)]
+
+    yield from _twice(named("join", "leave"), "no event is both a join and a leave")
+    for kind in EventNameSettings.model_fields:
+        if kind != "ignore":
+            yield from _twice(named(kind, "ignore"), "an event type that is ignored is in no other list")
 
 
 def _schema_source_conflicts(settings: Settings) -> Iterator[Conflict]:

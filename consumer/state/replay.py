@@ -45,6 +45,7 @@ class Replay:
         *,
         reads_headers: bool,
         clamps: bool,
+        skips_negative: bool,
     ) -> None:
         self.windows = windows
         self.next_offset = next_offset
@@ -60,6 +61,7 @@ class Replay:
         self._steps = list(journal.journal.steps)
         self._reads_headers = reads_headers
         self._clamps = clamps
+        self._skips_negative = skips_negative
 
     @property
     def complete(self) -> bool:
@@ -98,7 +100,14 @@ class Replay:
         if begin == end or self.waits:
             return
         headers = batch.header(SCHEMA_HEADER) if self._reads_headers else None
-        decoded = self._intake.decode(batch.values, batch.timestamps_ms, NO_CLOCK_MS, headers, clamps=self._clamps)
+        decoded = self._intake.decode(
+            batch.values,
+            batch.timestamps_ms,
+            NO_CLOCK_MS,
+            headers,
+            clamps=self._clamps,
+            skips_negative=self._skips_negative,
+        )
         reject = decoded.events.reject
         reject[self.journal.journal.rejects.among(batch.offsets)] = _JOURNALLED
         end = self._until_it_waits(decoded, begin, end)

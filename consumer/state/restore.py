@@ -308,6 +308,7 @@ class Restore:
             journal,
             reads_headers=reads_headers(self._context.settings.input),
             clamps=checkpoints.clamps(checkpoint.rules_version),
+            skips_negative=checkpoints.skips_negative(checkpoint.rules_version),
         )
 
     def _replayed(self) -> Restored | None:

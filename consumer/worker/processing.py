@@ -19,7 +19,7 @@ from consumer.observe.metrics import WorkerMetrics
 from consumer.output.dead_letter import Cause, Rejected
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
-from consumer.windows.events import KINDS
+from consumer.windows.events import count_facts
 from consumer.windows.process import ACCEPTED, LATE, LATE_CLAMPED, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
 from consumer.worker.holding import RecordHolder, behind_held
 from consumer.worker.reject_log import Example, RejectLog
@@ -121,7 +121,7 @@ class RecordProcessor:
         partition.journal.add_records(int(batch.offsets[run.begin]), end - run.begin)
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
         partition.processed_bytes += len(batch.values.text) * (end - run.begin) // len(batch)
-        self._count(decoded.events.kind[run.begin : end], status, partition)
+        self._count(decoded.events.facts[run.begin : end], status, partition)
         self._count_clamped(decoded.events.clamped_ms[run.begin : end], status)
         if decoded.ignored:  # records behind a waiting one are decoded and counted later
             self._metrics.count_ignored(int(np.count_nonzero(decoded.events.reject[run.begin : end] == IGNORED)))
@@ -172,10 +172,10 @@ class RecordProcessor:
         _log.error("breaker opened", partition=partition.number, reason=self.tripped[partition.number])
         return True
 
-    def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
+    def _count(self, facts: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
         by_status = np.bincount(status, minlength=len(STATUSES)).tolist()
-        accepted = kinds if by_status[ACCEPTED] == len(status) else kinds[status == ACCEPTED]
-        self._metrics.count_events(np.bincount(accepted, minlength=len(KINDS)))
+        accepted = facts if by_status[ACCEPTED] == len(status) else facts[status == ACCEPTED]
+        self._metrics.count_events(count_facts(accepted))
         self._metrics.count_presence(*partition.new_session_counts())
         for code, reason in ((LATE, "stream_time"), (LATE_IDLE, "stream_idle"), (LATE_CLAMPED, "clamped")):
             if by_status[code]:

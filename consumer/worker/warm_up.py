@@ -60,8 +60,10 @@ def _events(start_ms: int) -> EventColumns:
         viewer_start=starts,
         viewer_size=sizes,
         timestamp_ms=np.arange(start_ms, start_ms + _STREAMS, dtype=np.int64),
-        kind=zeros,
-        value=np.zeros(_STREAMS, np.int64),
+        facts=zeros,
+        bitrate_bps=np.zeros(_STREAMS, np.int64),
+        duration_ms=np.zeros(_STREAMS, np.int64),
         clamped_ms=np.zeros(_STREAMS, np.int64),
         reject=zeros,
+        reject_field=zeros,
     )

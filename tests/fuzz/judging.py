@@ -10,6 +10,8 @@ from tests.fuzz.feeds import Feed
 from tests.intake.reference import Event, row
 
 UNREADABLE = frozenset({"truncated", "trailing_bytes", "bad_number", "bad_length", "unknown_branch"})
+NAMING = frozenset({Reject.BAD_TEXT, Reject.EMPTY_ID, Reject.ID_TOO_LONG, Reject.MISSING_VALUE, Reject.OUT_OF_RANGE})
+"""Reasons whose message names the field at fault."""
 LOWEST = b"\xff" * 9 + b"\x01"
 
 
@@ -46,6 +48,8 @@ def judge_batch(
             found[_label(code)] += 1
         if 0 < code < WAITING and not decoded.explain(i).message:
             raise Wrong(f"a reject without a reason: {code}")
+        if code in NAMING and i % one_in == 0 and feed.judge.field_at_fault not in decoded.explain(i).message:
+            raise Wrong(f"about {feed.judge.field_at_fault}: {decoded.explain(i).message}")
     return found
 
 

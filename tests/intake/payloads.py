@@ -48,6 +48,10 @@ def buffer(duration_ms: int, timestamp_ms: int = 1_000) -> bytes:
     return text("s") + text("v") + number(timestamp_ms) + number(3) + number(duration_ms)
 
 
+def heartbeat(stream_id: str = "s", viewer_id: str = "v", timestamp_ms: int = 1_000) -> bytes:
+    return text(stream_id) + text(viewer_id) + number(timestamp_ms) + number(4)
+
+
 def confluent(payload: bytes, schema_id: int = 1) -> bytes:
     return b"\0" + schema_id.to_bytes(4, "big") + payload
 

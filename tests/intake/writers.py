@@ -9,7 +9,24 @@ from consumer.settings.model import InputSettings
 
 Schema = Any
 TIMES = [f"{prefix}timestamp-{unit}" for prefix in ("", "local-") for unit in ("millis", "micros", "nanos")]
-TYPE_NAMES = ("ViewerJoin", "ViewerLeave", "BitrateReport", "BufferEvent", "Paused", "Seeked")
+TYPE_NAMES = (
+    *("ViewerJoin", "ViewerLeave", "BitrateReport", "BufferEvent", "ViewerHeartbeat", "PlaybackReport"),
+    *("Beat", "Ended", "Paused", "Seeked"),
+)
+SAMPLES_OF = {
+    "BitrateReport": ["bitrate_bps"],
+    "BufferEvent": ["duration_ms"],
+    "PlaybackReport": ["bitrate_bps", "duration_ms"],
+    "Beat": ["bitrate_bps", "duration_ms"],
+    "Ended": ["duration_ms"],
+}
+EVENTS: dict[str, list[str]] = {
+    "leave": ["ViewerLeave", "Ended"],
+    "bitrate": ["BitrateReport", "PlaybackReport", "Beat"],
+    "buffer": ["BufferEvent", "PlaybackReport", "Beat", "Ended"],
+    "ignore": ["Paused"],
+}
+"""Some say several things at once; heartbeats and joins have their built-in names."""
 TEXTS = ("", "a", "stream-17", "Zürich", "日本", "🎥" * 3, "x" * 300)
 RANGES = {"timestamp_ms": (-(2**52), 2**52), "bitrate_bps": (0, 2**41), "duration_ms": (0, 2**32 - 1)}
 
@@ -45,7 +62,7 @@ class WriterMaker:
         else:
             self._plant_flat(tree, fields)
         source = InputSettings.model_validate(
-            {"fields": fields, "events": {"ignore": ["Paused"]}, "max_payload_bytes": 2**20}
+            {"fields": fields, "events": rng.choice([EVENTS, {"ignore": ["Paused"]}]), "max_payload_bytes": 2**20}
         )
         schema = dict(cast("dict[str, Any]", fastavro.parse_schema(self._grown(tree))))  # full names
         return Writer({key: part for key, part in schema.items() if not key.startswith("__")}, source)
@@ -62,14 +79,13 @@ class WriterMaker:
     def _plant_union(self, tree: dict[str, Any], fields: dict[str, Any]) -> None:
         bitrate, bitrate_scale = self._leaf("bitrate_bps")
         duration, duration_scale = self._leaf("duration_ms")
-        ours: dict[str, list[Schema]] = {"BitrateReport": [bitrate], "BufferEvent": [duration]}
+        ours: dict[str, Schema] = {"bitrate_bps": bitrate, "duration_ms": duration}
         branches: list[Schema] = []
         for name in TYPE_NAMES:
-            inner = {
-                "BitrateReport": {"bitrate_bps": ours["BitrateReport"]},
-                "BufferEvent": {"duration_ms": ours["BufferEvent"]},
-            }
-            record = self._grown(inner.get(name, {}))
+            # One branch of each field is enough for a schema; the others may lack theirs.
+            is_needed = name in {"BitrateReport", "BufferEvent"}
+            fields_here = [f for f in SAMPLES_OF.get(name, []) if is_needed or self._rng.random() < 0.7]
+            record = self._grown({field: [ours[field]] for field in fields_here})
             branches.append({**record, "name": name, "namespace": self._rng.choice(["", "com.example"])})
         if self._rng.random() < 0.3:
             branches.append("null")

@@ -176,11 +176,26 @@ def test_records_that_name_no_schema_have_one() -> None:
     assert line == '--set: input.schemas: must be one file where input.format = "raw", not 2'
 
 
-def test_an_event_type_is_of_one_kind(tmp_path: Path) -> None:
-    config = written(tmp_path, '[input.events]\njoin = ["Started", "Beat"]\nignore = "Beat"\n')
+def test_an_ignored_event_type_is_in_no_other_list(tmp_path: Path) -> None:
+    config = written(tmp_path, '[input.events]\njoin = ["Started", "Beat"]\nheartbeat = "Beat"\nignore = "Beat"\n')
+    sentence = "an event type that is ignored is in no other list"
     assert errors_of(config) == [
-        f'{config}: input.events.ignore: is "Beat", as input.events.join is; an event type is of one kind'
+        f'{config}: input.events.ignore: is "Beat", as input.events.{kind} is; {sentence}'
+        for kind in ("join", "heartbeat")
     ]
+
+
+def test_no_event_type_is_both_a_join_and_a_leave(tmp_path: Path) -> None:
+    config = written(tmp_path, '[input.events]\njoin = ["Started", "Seen"]\nleave = "Seen"\nbitrate = "Seen"\n')
+    assert errors_of(config) == [
+        f'{config}: input.events.leave: is "Seen", as input.events.join is; no event is both a join and a leave'
+    ]
+
+
+def test_an_event_type_may_say_several_things(tmp_path: Path) -> None:
+    lists = 'leave = "Ended"\nbitrate = ["Beat", "Ended"]\nbuffer = ["Beat", "Ended"]\nheartbeat = "Beat"\n'
+    events = load_settings(written(tmp_path, f"[input.events]\n{lists}")).input.events
+    assert (events.bitrate, events.buffer, events.heartbeat) == (("Beat", "Ended"), ("Beat", "Ended"), ("Beat",))
 
 
 @pytest.mark.parametrize("literal", ["true", '"x"', "[]", "1.5"])

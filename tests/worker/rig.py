@@ -20,6 +20,7 @@ from consumer.runtime.clocks import Clocks
 from consumer.settings.model import (
     CommitSettings,
     EventNameSettings,
+    FieldSettings,
     HttpSettings,
     InputSettings,
     Settings,
@@ -109,6 +110,7 @@ class Rig:
         max_stream_series: int = 2_000,
         max_future_ms: int = 60_000,
         names: EventNameSettings | None = None,
+        fields: FieldSettings | None = None,
         commit: CommitSettings | None = None,
         **windows: int | str,
     ) -> None:
@@ -119,6 +121,7 @@ class Rig:
                 unknown_schema_wait_ms=30_000,
                 max_future_ms=max_future_ms,
                 events=names,
+                fields=fields or FieldSettings(),
             ),
             windows=WINDOWS.model_copy(update=windows),
             commit=commit or CommitSettings(),

@@ -123,16 +123,18 @@ class _Compiler:
     def _choose(self, field: int, place: FieldSource) -> Path:
         """The first path that the schema has; for event types the first with known types; else any."""
         there = {path: found for path in place.paths if (found := leaves(self._parsed, path))}
-        for path, found in there.items():
-            if field != TYPE or self._tells_type(found):
-                return path
+        for of_old in (True, False):
+            for path, found in there.items():
+                if field != TYPE or self._tells_type(found, of_old=of_old):
+                    return path
         return next((path for path in there if path), place.paths[0])
 
-    def _tells_type(self, found: list[Schema]) -> bool:
+    def _tells_type(self, found: list[Schema], *, of_old: bool) -> bool:
         """Whether known event types can occur there."""
         names = [name for schema in found for name in _names_in(schema)]
         is_text = any(type_of(schema) == "string" for schema in found)
-        return is_text or any(self._mapping.kind_of(name) != UNKNOWN_KIND for name in names)
+        known = [name for name in names if self._mapping.kind_of(name) != UNKNOWN_KIND]
+        return is_text or any(not (of_old and self._mapping.is_later(name)) for name in known)
 
     # One method per group of types. Each emits code that ends behind the value.
 
@@ -334,9 +336,10 @@ class _Compiler:
             raise SchemaRefused(
                 f'none of its event types ({shown}) is known; list them in input.events, as join = ["{names[0]}"]'
             )
+        needing = {kind for name, kind in self._type_names.items() if not self._mapping.is_later(name)}
         for want in wants:
             needed = want.field in {STREAM_ID, VIEWER_ID, TIMESTAMP_MS, TYPE} or any(
-                kind in kinds and field == want.field for kind, field in _NEEDED_FOR.items()
+                want.field == field and any(kind & fact for kind in needing) for fact, field in _NEEDED_FOR.items()
             )
             if want.field not in self._found and (needed or want.field in self._unfit):
                 raise SchemaRefused(self._missing(want))

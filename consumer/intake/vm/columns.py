@@ -52,10 +52,12 @@ class Columns:
             viewer_start=np.zeros(capacity, np.int64),
             viewer_size=np.zeros(capacity, np.int32),
             timestamp_ms=np.zeros(capacity, np.int64),
-            kind=np.zeros(capacity, np.uint8),
-            value=np.zeros(capacity, np.int64),
+            facts=np.zeros(capacity, np.uint8),
+            bitrate_bps=np.zeros(capacity, np.int64),
+            duration_ms=np.zeros(capacity, np.int64),
             clamped_ms=np.zeros(capacity, np.int64),
             reject=np.zeros(capacity, np.uint8),
+            reject_field=np.zeros(capacity, np.uint8),
         )
 
     def of_size(self, text: Bytes, count: int) -> tuple[Frames, EventColumns]:
@@ -64,6 +66,7 @@ class Columns:
             self._grow(max(count, 2 * self._capacity))
         frames = Frames(*(column[:count] for column in self._frames))
         held = self._events
+        held.reject_field[:count] = 0
         return frames, EventColumns(
             text=text,
             stream_start=held.stream_start[:count],
@@ -71,10 +74,12 @@ class Columns:
             viewer_start=held.viewer_start[:count],
             viewer_size=held.viewer_size[:count],
             timestamp_ms=held.timestamp_ms[:count],
-            kind=held.kind[:count],
-            value=held.value[:count],
+            facts=held.facts[:count],
+            bitrate_bps=held.bitrate_bps[:count],
+            duration_ms=held.duration_ms[:count],
             clamped_ms=held.clamped_ms[:count],
             reject=held.reject[:count],
+            reject_field=held.reject_field[:count],
         )
 
     def decode(
@@ -86,6 +91,7 @@ class Columns:
         *,
         scratch_at: int,
         back_to_back: bool = False,
+        skips_negative: bool = True,
     ) -> int:
         """Run the interpreter over rows whose reject is 0; see `decode_rows`."""
         return decode_rows(
@@ -94,6 +100,7 @@ class Columns:
             frames.ends,
             frames.entries,
             back_to_back,
+            skips_negative,
             scratch_at,
             *program_code,
             frames.kafka_timestamps_ms,
@@ -108,10 +115,12 @@ class Columns:
             events.viewer_start,
             events.viewer_size,
             events.timestamp_ms,
-            events.kind,
-            events.value,
+            events.facts,
+            events.bitrate_bps,
+            events.duration_ms,
             events.clamped_ms,
             events.reject,
+            events.reject_field,
         )
 
 

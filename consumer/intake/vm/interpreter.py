@@ -5,7 +5,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from consumer.intake.compiler.mapping import BITRATE_BPS, IGNORE_KIND, STREAM_ID, TIMESTAMP_MS, UNKNOWN_KIND
+from consumer.intake.compiler.mapping import (
+    BITRATE_BPS,
+    DURATION_MS,
+    IGNORE_KIND,
+    KAFKA_TIMESTAMP,
+    STREAM_ID,
+    TIMESTAMP_MS,
+    TYPE,
+    UNKNOWN_KIND,
+    VIEWER_ID,
+)
 from consumer.intake.rejects import IGNORED, Reject
 from consumer.intake.vm.instructions import (
     BLOCK,
@@ -38,8 +48,8 @@ from consumer.intake.vm.instructions import (
     B,
 )
 from consumer.intake.vm.wire import id_fault, kind_of_text, read_bits, read_number, write_uuid
-from consumer.runtime.jit import compiled, inlined
-from consumer.windows.events import BITRATE, BUFFER, MAX_ABS_TIMESTAMP_MS
+from consumer.runtime.jit import called, compiled, inlined
+from consumer.windows.events import BITRATE, BUFFER, MAX_ABS_TIMESTAMP_MS, SKIPPED_SHIFT
 
 Ints = npt.NDArray[np.int64]
 ShortInts = npt.NDArray[np.int32]
@@ -67,6 +77,12 @@ _OUT_OF_RANGE = int(Reject.OUT_OF_RANGE)
 _NOT_FINITE = int(Reject.NOT_FINITE)
 _TIMESTAMP_OUT_OF_RANGE = int(Reject.TIMESTAMP_OUT_OF_RANGE)
 _FUTURE = int(Reject.FUTURE)
+_BAD_TEXT = int(Reject.BAD_TEXT)
+_EMPTY_ID = int(Reject.EMPTY_ID)
+_ID_TOO_LONG = int(Reject.ID_TOO_LONG)
+_TOO_SMALL = -1
+_NO_SAMPLE = -1
+_TOO_LARGE = -2
 
 
 class Workspace(NamedTuple):
@@ -87,24 +103,38 @@ def workspace() -> Workspace:
 
 
 @inlined
-def converted(code: Ints, scales: Floats, pc: int, integer: int, real: float) -> tuple[int, int]:
-    """The converted number, and 0 or the reject reason."""
+def converted(code: Ints, scales: Floats, pc: int, integer: int, real: float, skips_negative: bool) -> tuple[int, int]:
+    """The converted number, and 0 or what is wrong: `_TOO_SMALL`, or the reject reason of other numbers.
+
+    A sample is at least 0, and what is below 0 before it is scaled and rounded is too small: not so under rules
+    version 2, where `skips_negative` is false.
+    """
     way = code[pc, B]
     low = code[pc, LOW]
     high = code[pc, HIGH]
     if way == EXACT:
         if integer < low or integer > high:
-            return 0, _OUT_OF_RANGE
+            return 0, (_OUT_OF_RANGE if integer > high else _TOO_SMALL)
         number = integer * code[pc, TIMES]
         divisor = code[pc, DIVISOR]
         return (number if divisor == 1 else number // divisor), 0
-    scaled = (float(integer) if way == SCALED_INTEGER else real) * scales[pc]
-    if not np.isfinite(scaled):
+    unscaled = float(integer) if way == SCALED_INTEGER else real
+    if not np.isfinite(unscaled):
         return 0, _NOT_FINITE
-    rounded = np.rint(scaled)
-    if rounded < low or rounded > high:
+    rounded = np.rint(unscaled * scales[pc])
+    if rounded > high:
         return 0, _OUT_OF_RANGE
+    if rounded < low or (skips_negative and low == 0 and unscaled < 0):
+        return 0, _TOO_SMALL
     return int(rounded), 0
+
+
+@inlined
+def sample_of(number: int, fault: int) -> int:
+    """A bitrate or a duration; negative if there is none: `_TOO_LARGE`, which rejects, or `_NO_SAMPLE`."""
+    if fault == 0:
+        return number
+    return _TOO_LARGE if fault == _OUT_OF_RANGE else _NO_SAMPLE
 
 
 @inlined
@@ -132,17 +162,23 @@ def _kafka_time_fault(timestamp: int) -> int:
 
 
 @inlined
-def _fault_of_event(kind: int, stream_bytes: int, viewer_bytes: int, time_fault: int, value: int) -> int:
-    """0, or the reject reason of an event by what it lacks, or by a number that is out of range."""
-    if kind < 0:
+def _fault_of_event(facts: int, stream_bytes: int, viewer_bytes: int, time_fault: int) -> int:
+    """0, or the reject reason of an event by what it lacks, or by its time."""
+    if facts < 0:
         return _MISSING_VALUE
-    if kind == UNKNOWN_KIND:
+    if facts == UNKNOWN_KIND:
         return _UNKNOWN_EVENT_TYPE
     if stream_bytes < 0 or viewer_bytes < 0:
         return _MISSING_VALUE
-    if time_fault != 0:
-        return _TIMESTAMP_OUT_OF_RANGE if time_fault == _OUT_OF_RANGE else time_fault
-    return -value if value < 0 else 0
+    return _TIMESTAMP_OUT_OF_RANGE if time_fault in (_OUT_OF_RANGE, _TOO_SMALL) else time_fault
+
+
+@inlined
+def _without_samples(facts: int, missing: int, bitrate: int, duration: int) -> tuple[int, int]:
+    """Facts with the bits of missing samples moved to those of skipped ones, and 0; or a fault: one is too large."""
+    if (missing & BITRATE and bitrate == _TOO_LARGE) or (missing & BUFFER and duration == _TOO_LARGE):
+        return facts, _OUT_OF_RANGE
+    return facts - missing + (missing << SKIPPED_SHIFT), 0
 
 
 @inlined
@@ -155,6 +191,38 @@ def _fault_of_ids(text: Bytes, stream_at: int, stream_bytes: int, viewer_at: int
     return fault
 
 
+@called
+def _field_at_fault(
+    fault: int,
+    facts: int,
+    text: Bytes,
+    stream_at: int,
+    stream_bytes: int,
+    viewer_bytes: int,
+    bitrate: int,
+    time_rule: int,
+) -> int:
+    """The number of the field that a reject is about, from 1; 0 if it is about none."""
+    if fault == _MISSING_VALUE:
+        return 1 + _missing_field(facts, stream_bytes, viewer_bytes, time_rule)
+    if fault in (_BAD_TEXT, _EMPTY_ID, _ID_TOO_LONG):
+        return 1 + (VIEWER_ID if id_fault(text, stream_at, stream_bytes) == 0 else STREAM_ID)
+    if fault == _OUT_OF_RANGE:
+        return 1 + (BITRATE_BPS if facts & BITRATE and bitrate == _TOO_LARGE else DURATION_MS)
+    return 1 + TIMESTAMP_MS if fault in (_NOT_FINITE, _TIMESTAMP_OUT_OF_RANGE) else 0
+
+
+@inlined
+def _missing_field(facts: int, stream_bytes: int, viewer_bytes: int, time_rule: int) -> int:
+    if facts < 0:
+        return TYPE
+    if stream_bytes < 0:
+        return STREAM_ID
+    if viewer_bytes < 0:
+        return VIEWER_ID
+    return KAFKA_TIMESTAMP if time_rule == KAFKA_TIME else TIMESTAMP_MS
+
+
 @compiled
 def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop with a branch an operation
     # the records
@@ -163,6 +231,7 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     ends: Ints,
     entries: Ints,
     back_to_back: bool,
+    skips_negative: bool,
     scratch_at: int,
     # the program code
     code: Ints,
@@ -186,10 +255,12 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     viewer_start: Ints,
     viewer_size: ShortInts,
     timestamp_ms: Ints,
-    kind_column: Bytes,
-    value_column: Ints,
+    facts_column: Bytes,
+    bitrate_bps: Ints,
+    duration_ms: Ints,
     clamped_ms: Ints,
     reject: Bytes,
+    reject_field: Bytes,
 ) -> int:
     """Decode every row whose reject is 0; return the position behind the last record.
 
@@ -209,13 +280,13 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
         real = 0.0
         start = 0
         size = 0
-        # A missing field is an error only if the event needs it: -reason, or in time_fault.
-        stream_at, stream_bytes = 0, -_MISSING_VALUE
-        viewer_at, viewer_bytes = 0, -_MISSING_VALUE
+        # A missing id or type is negative, a missing time is in time_fault; a sample is missed only by its own events.
+        stream_at, stream_bytes = 0, -1
+        viewer_at, viewer_bytes = 0, -1
         timestamp, time_fault = 0, _MISSING_VALUE
-        bitrate = -_MISSING_VALUE
-        duration = -_MISSING_VALUE
-        kind = -1
+        bitrate = _NO_SAMPLE
+        duration = _NO_SAMPLE
+        facts = -1
 
         while True:
             op = code[pc, OP]
@@ -265,26 +336,26 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
                 else:
                     viewer_at, viewer_bytes = start, size
             elif op == STORE_NUMBER:
-                number, number_fault = converted(code, scales, pc, integer, real)
+                number, number_fault = converted(code, scales, pc, integer, real, skips_negative)
                 if code[pc, A] == TIMESTAMP_MS:
                     timestamp, time_fault = number, number_fault
                 elif code[pc, A] == BITRATE_BPS:
-                    bitrate = number if number_fault == 0 else -number_fault
+                    bitrate = sample_of(number, number_fault)
                 else:
-                    duration = number if number_fault == 0 else -number_fault
+                    duration = sample_of(number, number_fault)
             elif op == KIND:
-                kind = code[pc, A]
+                facts = code[pc, A]
             elif op == END:
                 break
             elif op == GO:
                 pc = code[pc, A]
                 continue
             elif op == KIND_OF_INDEX:
-                kind = kinds[code[pc, A] + integer]
+                facts = kinds[code[pc, A] + integer]
             elif op == KIND_OF_TEXT:
-                kind = kind_of_text(text, start, size, names, name_text, code[pc, A], code[pc, B])
-                if kind < 0:
-                    kind = UNKNOWN_KIND
+                facts = kind_of_text(text, start, size, names, name_text, code[pc, A], code[pc, B])
+                if facts < 0:
+                    facts = UNKNOWN_KIND
             elif op == NEXT_ITEM:
                 left[code[pc, A]] -= 1
                 pc = code[pc, B] if left[code[pc, A]] > 0 else code[pc, B] - 2
@@ -310,15 +381,18 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
                 return -1
             reject[row] = fault
             continue
-        if kind == IGNORE_KIND:
+        if facts == IGNORE_KIND:
             reject[row] = IGNORED
             continue
 
         if time_rule == KAFKA_TIME:
             timestamp = kafka_timestamps[row]
             time_fault = _kafka_time_fault(timestamp)
-        value = bitrate if kind == BITRATE else duration if kind == BUFFER else 0
-        fault = _fault_of_event(kind, stream_bytes, viewer_bytes, time_fault, value)
+        fault = _fault_of_event(facts, stream_bytes, viewer_bytes, time_fault)
+        if fault == 0:
+            missing = facts & ((BITRATE if bitrate < 0 else 0) | (BUFFER if duration < 0 else 0))
+            if missing:
+                facts, fault = _without_samples(facts, missing, bitrate, duration)
         if fault == 0:
             fault = _fault_of_ids(text, stream_at, stream_bytes, viewer_at, viewer_bytes)
         taken = timestamp
@@ -326,13 +400,17 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
             taken, fault = held_against_record(timestamp, kafka_timestamps[row], time_rule, max_future)
         if fault != 0:
             reject[row] = fault
+            reject_field[row] = _field_at_fault(
+                fault, facts, text, stream_at, stream_bytes, viewer_bytes, bitrate, time_rule
+            )
             continue
         stream_start[row] = stream_at
         stream_size[row] = stream_bytes
         viewer_start[row] = viewer_at
         viewer_size[row] = viewer_bytes
         timestamp_ms[row] = taken
-        kind_column[row] = kind
-        value_column[row] = value
+        facts_column[row] = facts
+        bitrate_bps[row] = bitrate
+        duration_ms[row] = duration
         clamped_ms[row] = timestamp - taken
     return at
