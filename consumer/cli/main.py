@@ -32,6 +32,7 @@ from consumer.cli.options import (
     read_worker_settings,
     timeouts_of,
 )
+from consumer.cli.schema import schema
 from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
 from consumer.errors import UsageError, ViewerConsumerError
@@ -172,6 +173,7 @@ def aggregate(
 
 
 app.command()(simulate)
+app.command()(schema)
 
 
 @app.command("config")

@@ -17,6 +17,7 @@ from consumer.intake.compiler.mapping import (
     Mapping,
     Path,
 )
+from consumer.intake.compiler.notes import Notes, conversion_text
 from consumer.intake.compiler.schema_json import ParsedSchema, Schema, SchemaRefused
 from consumer.intake.compiler.schema_walk import (
     described,
@@ -81,14 +82,14 @@ class _Wanted(NamedTuple):
     scale: int | float
 
 
-def compile_program(parsed: ParsedSchema, mapping: Mapping) -> Program:
-    """Compile a writer schema.
+def compile_program(parsed: ParsedSchema, mapping: Mapping, notes: Notes | None = None) -> Program:
+    """Compile a writer schema; `notes` are filled with what is found.
 
     Raises:
         SchemaRefused: a field is missing or unsupported, or a limit is exceeded; names the field and the reason.
     """
     try:
-        return _Compiler(parsed, mapping).run()
+        return _Compiler(parsed, mapping, notes or Notes()).run()
     except SchemaRefused as refusal:
         raise SchemaRefused(f'schema "{parsed.name}": {refusal}') from None
 
@@ -96,16 +97,14 @@ def compile_program(parsed: ParsedSchema, mapping: Mapping) -> Program:
 class _Compiler:
     """One compilation; call `run` once."""
 
-    def __init__(self, parsed: ParsedSchema, mapping: Mapping) -> None:
+    def __init__(self, parsed: ParsedSchema, mapping: Mapping, notes: Notes) -> None:
         self._parsed = parsed
         self._mapping = mapping
+        self._notes = notes
         self._out = Assembler(mapping.kinds)
         self._open: list[str] = []
         self._loops = 0
         self._types = 0
-        self._found: set[int] = set()
-        self._unfit: dict[int, str] = {}
-        self._type_names: dict[str, int] = {}
         self._needs_scratch = False
 
     def run(self) -> Program:
@@ -115,6 +114,7 @@ class _Compiler:
             for field, place in enumerate(places)
             if not (field == TIMESTAMP_MS and self._mapping.kafka_time)
         ]
+        self._notes.paths.update({want.field: want.path for want in wants})
         self._value(self._parsed.schema, wants, depth=0)
         self._out.add(END)
         self._check_found(wants)
@@ -166,6 +166,7 @@ class _Compiler:
                 continue
             if want.field == TYPE:
                 self._out.add(KIND, self._kind_of(name))
+                self._notes.add_read(TYPE, schema, "by its name")
             else:
                 self._note_unfit(want, f'the record "{name}"')
         for member, member_type in members(schema):
@@ -230,7 +231,7 @@ class _Compiler:
         here = [want for want in wants if not want.path]
         match type_of(schema):
             case "null":
-                return
+                self._notes.null.update(want.field for want in here)
             case "int" | "long" | "float" | "double":
                 self._number(schema, here)
             case "string" | "bytes":
@@ -262,7 +263,7 @@ class _Compiler:
         for want, way in kept:
             operands = (want.field, way.way, way.low, way.high, way.times, way.divisor)
             self._out.add(STORE_NUMBER, *operands, scale=way.scale)
-            self._found.add(want.field)
+            self._notes.add_read(want.field, schema, conversion_text(way))
 
     def _skip_number(self, name: str) -> None:
         if name in _FIXED_SIZES:
@@ -282,7 +283,7 @@ class _Compiler:
                 self._note_unfit(want, described(schema))
         self._out.add(TEXT if kept else SKIP_SIZED)
         for want in kept:
-            self._found.add(want.field)
+            self._notes.add_read(want.field, schema, "as text")
             if want.field == TYPE:
                 self._out.add(KIND_OF_TEXT, 0, self._out.type_name_count)
             else:
@@ -296,6 +297,8 @@ class _Compiler:
                 self._note_unfit(want, described(schema))
                 continue
             self._out.add(KIND_OF_INDEX, self._out.add_kinds(symbols, self._kind_of))
+            if symbols:
+                self._notes.add_read(TYPE, schema, "by its symbols")
 
     def _fixed(self, schema: Schema, wants: list[_Wanted]) -> None:
         size = schema["size"]
@@ -310,46 +313,45 @@ class _Compiler:
         self._needs_scratch = True
         self._out.add(RAW, size)
         for want in kept:
-            self._found.add(want.field)
+            self._notes.add_read(want.field, schema, "as text")
             self._out.add(STORE_ID, want.field, 1)
 
     # Check which fields were found.
 
     def _kind_of(self, name: str) -> int:
         kind = self._mapping.kind_of(name)
-        self._found.add(TYPE)
-        self._type_names[name] = kind
+        self._notes.type_names[name] = kind
         return kind
 
     def _note_unfit(self, want: _Wanted, what: str) -> None:
-        self._unfit.setdefault(want.field, what)
+        self._notes.add_unfit(want.field, what)
 
     def _refuse_all(self, wants: list[_Wanted], schema: Schema) -> None:
         for want in wants:
             self._note_unfit(want, described(schema))
 
     def _check_found(self, wants: list[_Wanted]) -> None:
-        kinds = set(self._type_names.values())
-        if self._type_names and kinds == {UNKNOWN_KIND}:
-            names = list(self._type_names)
+        kinds = set(self._notes.type_names.values())
+        if self._notes.type_names and kinds == {UNKNOWN_KIND}:
+            names = list(self._notes.type_names)
             shown = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
             raise SchemaRefused(
                 f'none of its event types ({shown}) is known; list them in input.events, as join = ["{names[0]}"]'
             )
-        needing = {kind for name, kind in self._type_names.items() if not self._mapping.is_later(name)}
+        needing = {kind for name, kind in self._notes.type_names.items() if not self._mapping.is_later(name)}
         for want in wants:
             needed = want.field in {STREAM_ID, VIEWER_ID, TIMESTAMP_MS, TYPE} or any(
                 want.field == field and any(kind & fact for kind in needing) for fact, field in _NEEDED_FOR.items()
             )
-            if want.field not in self._found and (needed or want.field in self._unfit):
+            if want.field not in self._notes.read and (needed or want.field in self._notes.unfit):
                 raise SchemaRefused(self._missing(want))
 
     def _missing(self, want: _Wanted) -> str:
         field = FIELDS[want.field]
         place = self._mapping.places[want.field]
-        if want.field in self._unfit:
+        if want.field in self._notes.unfit:
             return (
-                f'{field}: the field "{".".join(want.path)}" holds {self._unfit[want.field]}, but must hold '
+                f'{field}: the field "{".".join(want.path)}" holds {self._notes.unfit[want.field][0]}, but must hold '
                 f"{_EXPECTED[want.field]}; set input.fields.{field} to another field"
             )
         tried = " or ".join(f'"{".".join(path)}"' for path in place.paths if path)
