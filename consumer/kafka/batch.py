@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from consumer.kafka.record import Record, RecordHeaders
 from consumer.runtime.joined import Joined, joined
+from consumer.runtime.record_columns import HeaderColumns, header_columns
 
 
 class Run(NamedTuple):
@@ -34,10 +35,10 @@ class Run(NamedTuple):
 class Originals(Protocol):
     """What a batch was made of: keys and headers, by row."""
 
-    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
+    def keys(self, rows: Sequence[int]) -> Joined:
         """The keys of these rows."""
 
-    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
+    def headers(self, rows: Sequence[int]) -> HeaderColumns:
         """The headers of these rows; `UNREADABLE_HEADERS` instead if a name is not UTF-8."""
 
     def header(self, name: str) -> Joined:
@@ -69,9 +70,9 @@ class Batch:
         columns = zip(
             self.offsets[begin:end].tolist(),
             self.timestamps_ms[begin:end].tolist(),
-            self.originals.keys(rows),
+            self.originals.keys(rows).all(),
             self.values.some(rows),
-            self.originals.headers(rows),
+            [headers or () for headers in self.originals.headers(rows).lists()],
             strict=True,
         )
         return [Record(partition, *rest) for partition, rest in zip(self._partitions(begin, end), columns, strict=True)]
@@ -79,7 +80,7 @@ class Batch:
     def keys_and_values(self, run: Run) -> list[tuple[bytes | None, bytes | None]]:
         """Keys and values of a run as Python objects."""
         rows = range(run.begin, run.end)
-        return list(zip(self.originals.keys(rows), self.values.some(rows), strict=True))
+        return list(zip(self.originals.keys(rows).all(), self.values.some(rows), strict=True))
 
     def part(self, run: Run) -> "Batch":
         """One run as a batch of its own, without a copy."""
@@ -128,11 +129,11 @@ class _Records:
     def __init__(self, records: Sequence[Record]) -> None:
         self._records = records
 
-    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
-        return [self._records[row].key for row in rows]
+    def keys(self, rows: Sequence[int]) -> Joined:
+        return joined([self._records[row].key for row in rows])
 
-    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
-        return [self._records[row].headers for row in rows]
+    def headers(self, rows: Sequence[int]) -> HeaderColumns:
+        return header_columns([self._records[row].headers for row in rows])
 
     def header(self, name: str) -> Joined:
         return joined([first_header(record.headers, name) for record in self._records])
@@ -146,10 +147,10 @@ class _Shifted:
         self._begin = begin
         self._end = end
 
-    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
+    def keys(self, rows: Sequence[int]) -> Joined:
         return self._originals.keys([row + self._begin for row in rows])
 
-    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
+    def headers(self, rows: Sequence[int]) -> HeaderColumns:
         return self._originals.headers([row + self._begin for row in rows])
 
     def header(self, name: str) -> Joined:

@@ -332,9 +332,8 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     return metadata if generation > 0 and member else None
 
 
-_GONE = frozenset(
-    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001  # as above
-)
+# A single partition that the brokers do not know is told by the reader.
+_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001  # as above
 # A fatal error arrives as a message with another code, which is not marked as fatal.
 _FINAL = (
     _GONE | ACCESS_DENIED | {KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above

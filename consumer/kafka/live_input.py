@@ -90,7 +90,7 @@ class LiveInput:
         Raises:
             ViewerConsumerError: the topic is gone.
         """
-        return {place[1]: self._failure(place, error) for place, error in self._reader.pop_errors().items()}
+        return {place[1]: self._reason(place, error) for place, error in self._reader.pop_errors().items()}
 
     def end_offsets(self) -> Mapping[int, int]:
         """End offsets of owned partitions as of their last fetch; without those whose leader does not answer."""
@@ -117,14 +117,14 @@ class LiveInput:
     def _places(self, partitions: Iterable[int]) -> list[Place]:
         return [(self._topic, partition) for partition in partitions]
 
-    def _failure(self, place: Place, error: KafkaError) -> str:
-        if error.code() != KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
-            raise ViewerConsumerError(
-                f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
-            )
-        return (
-            f"{self._topic}-{place[1]}: the offset to read on from is not in it ({error.str()}), so some "
-            "records were never counted"
+    def _reason(self, place: Place, error: KafkaError) -> str:
+        name = f"{self._topic}-{place[1]}"
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
+            return f"{name}: the offset to read on from is not in it ({error.str()})"
+        if error.code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  # as above
+            return f"{name}: the brokers do not know this partition ({error.str()})"
+        raise ViewerConsumerError(
+            f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
         )
 
 

@@ -133,11 +133,11 @@ class Worker:
         """One turn of the loop."""
         self._look_at_topic()
         with_records = self._processor.process(self._poll(), self._tasks)
-        if self._publisher.outcome_unknown:
+        if self._publisher.outcome_unknown or self._may_lack_leaders():
             self._start_over()
         self._processor.process_held(self._tasks)
         self._step_over_markers()
-        self._stop_unreadable()
+        self._restore_unreadable()
         self._stop_broken()
         self._restore_some()
         self._idle_closing.turn(self._tasks, with_records)
@@ -243,13 +243,16 @@ class Worker:
             if not task.held and not task.paused and task.ahead.dropped_from is None:
                 task.next_offset = max(task.next_offset, self._input.last_seen_end(task.number))
 
-    def _stop_unreadable(self) -> None:
-        """Stop the partitions whose next offset is not in the input any more; what they counted is not lost."""
+    def _restore_unreadable(self) -> None:
+        """Drop the memory of partitions that cannot be read on, and restore them after a while.
+
+        A restore continues where that heals. Else it stops the partition: it compares the offsets, and names the
+        command that resolves what it finds.
+        """
         for number, reason in self._input.pop_failures().items():
             if number in self._tasks:
                 self._drop_uncommitted([number])
-                command = self._settings.command(f"state reset --partition {number} --from earliest")
-                self._restoring.stop(number, f"{reason}; continue without them with: {command}")
+                self._restoring.begin_later(number, reason)
 
     def _drop_uncommitted(self, numbers: Sequence[int]) -> None:
         """Abort, and drop the memory of these partitions; the others' output is sent again."""
@@ -281,6 +284,10 @@ class Worker:
         self._restoring.identify(self._state_writer.identity)
         self._publisher.abort(self._tasks.values())
         self._start_over()
+
+    def _may_lack_leaders(self) -> bool:
+        """Whether state partitions may have no leader: restores find which ones, and wait; the others continue."""
+        return self._publisher.pop_not_written() and not self._input.brokers.silence()
 
     def _start_over(self) -> None:
         """Drop all memory and restore from the committed state."""

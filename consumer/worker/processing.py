@@ -16,7 +16,7 @@ from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.kafka.batch import Batch, Run, batch_of_records
 from consumer.kafka.protocols import LiveReader
 from consumer.observe.metrics import WorkerMetrics
-from consumer.output.dead_letter import Cause, Rejected
+from consumer.output.dead_letter import Cause, rejected_records
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.windows.events import count_facts
@@ -220,20 +220,21 @@ class RecordProcessor:
     ) -> None:
         """Write dead letters for the rows in order; `kinds` is the index of each row's detail."""
         causes = [self._cause(partition, detail).headers() for detail in details]
-        places = rows.tolist()
-        rejected = Rejected(
-            offsets=batch.offsets[rows].tolist(),
-            timestamps_ms=batch.timestamps_ms[rows].tolist(),
+        places, offsets = rows.tolist(), batch.offsets[rows]
+        rejected = rejected_records(
+            offsets=offsets,
+            timestamps_ms=batch.timestamps_ms[rows],
             keys=batch.originals.keys(places),
-            values=batch.values.some(places),
+            values=batch.values.take(rows),
             headers=batch.originals.headers(places),
-            causes=[causes[kind] for kind in kinds.tolist()],
+            causes=causes,
+            kinds=kinds,
         )
         partition.outbox.add_rejected(rejected)
         _, firsts = np.unique(kinds, return_index=True)
         for detail, number, first in zip(details, np.bincount(kinds).tolist(), firsts.tolist(), strict=True):
             self._metrics.count_rejects(detail.reason.label, number)
-            example = Example(partition.number, rejected.offsets[first], detail.message, detail.schema)
+            example = Example(partition.number, int(offsets[first]), detail.message, detail.schema)
             self.reject_log.add(detail.reason.label, number, example)
 
     def _cause(self, partition: PartitionTask, detail: RejectDetail) -> Cause:

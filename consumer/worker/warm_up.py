@@ -3,7 +3,7 @@
 import numpy as np
 
 from consumer.intake import intake
-from consumer.kafka import column_reader
+from consumer.kafka import c_producer, column_reader
 from consumer.windows.events import EventColumns
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
@@ -19,6 +19,7 @@ _RULES = WindowRules(1, 1, 0, 0, _STREAMS, sessions=True, viewer_timeout_ms=1)
 def warm_up() -> None:
     """Run all compiled code once with the types a worker uses."""
     column_reader.warm_up()
+    c_producer.warm_up()
     intake.warm_up()
     without_sessions = PartitionWindows(_RULES._replace(sessions=False), (0, 0))
     without_sessions.apply(_events(0), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from consumer.errors import ViewerConsumerError
 from consumer.kafka.batch import Batch
 from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.config import member_config
@@ -203,6 +204,36 @@ def test_an_error_that_concerns_no_partition_stops_none(
     assert not len(member.input.poll(10, 0.0))
     assert member.input.pop_failures() == {}
     assert "group viewer-consumer: " in caplog.text
+
+
+def test_a_partition_that_the_brokers_do_not_know_fails_alone(handler: RecordingHandler) -> None:
+    """It may have been added a moment ago, or the topic made again with fewer."""
+    member = OnScript(handler)
+    member.change("assign", 0, 1)
+    member.client.messages = [message(1, 0, KafkaError._UNKNOWN_PARTITION)]
+    member.input.poll(10, 0.0)
+    for partition in (0, 1):
+        member.input.begin(partition, 0)
+    member.fetches.fetched = [message(1, 0, KafkaError._UNKNOWN_PARTITION), message(0, 0)]
+    assert places(member.input.poll(10, 0.0)) == [(0, 0)]
+    (reason,) = member.input.pop_failures().items()
+    assert reason[0] == 1
+    assert reason[1].startswith("viewer-events-1: the brokers do not know this partition")
+
+
+@pytest.mark.parametrize("code", [KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART])
+def test_without_its_topic_nothing_goes_on(handler: RecordingHandler, code: int) -> None:
+    member = OnScript(handler)
+    member.change("assign", 0)
+    member.input.poll(10, 0.0)
+    member.input.begin(0, 0)
+    member.fetches.fetched = [message(0, 0, code)]
+    member.input.poll(10, 0.0)
+    with pytest.raises(ViewerConsumerError, match="not there any more"):
+        member.input.pop_failures()
+    member.client.messages = [message(-1, 0, code)]
+    with pytest.raises(ViewerConsumerError, match="not there any more"):
+        member.input.poll(10, 0.0)
 
 
 class TestEpochs:

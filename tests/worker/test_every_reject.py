@@ -84,9 +84,9 @@ def test_each_reason_leads_from_bytes_to_a_dead_letter(reason: Reject, registry:
     (dead_letter,) = [each for each in rig.cluster.published if each.topic == rig.settings.kafka.dead_letter_topic]
     assert dead_letter.value == RECORDS[reason]
     headers = dict(dead_letter.headers)
-    assert headers["__streams.errors.exception"] == reason.label
+    assert headers["__streams.errors.exception"] == reason.label.encode()
     assert headers["__streams.errors.message"]
-    assert headers["__streams.errors.offset"] == "1"
+    assert headers["__streams.errors.offset"] == b"1"
     assert rig.counted("rejects_total", reason=reason.label) == 1
     assert rig.buckets() == [0], "the events before and after it count"
     assert rig.cluster.committed == {0: 3}
