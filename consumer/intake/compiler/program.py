@@ -98,13 +98,16 @@ class _Compiler:
     """One compilation; call `run` once."""
 
     def __init__(self, parsed: ParsedSchema, mapping: Mapping, notes: Notes) -> None:
+        self._notes = notes
         self._parsed = parsed
         self._mapping = mapping
-        self._notes = notes
         self._out = Assembler(mapping.kinds)
         self._open: list[str] = []
         self._loops = 0
         self._types = 0
+        self._found: set[int] = set()
+        self._unfit: dict[int, str] = {}
+        self._type_names: dict[str, int] = {}
         self._needs_scratch = False
 
     def run(self) -> Program:
@@ -264,6 +267,7 @@ class _Compiler:
             operands = (want.field, way.way, way.low, way.high, way.times, way.divisor)
             self._out.add(STORE_NUMBER, *operands, scale=way.scale)
             self._notes.add_read(want.field, schema, conversion_text(way))
+            self._found.add(want.field)
 
     def _skip_number(self, name: str) -> None:
         if name in _FIXED_SIZES:
@@ -283,6 +287,7 @@ class _Compiler:
                 self._note_unfit(want, described(schema))
         self._out.add(TEXT if kept else SKIP_SIZED)
         for want in kept:
+            self._found.add(want.field)
             self._notes.add_read(want.field, schema, "as text")
             if want.field == TYPE:
                 self._out.add(KIND_OF_TEXT, 0, self._out.type_name_count)
@@ -297,8 +302,7 @@ class _Compiler:
                 self._note_unfit(want, described(schema))
                 continue
             self._out.add(KIND_OF_INDEX, self._out.add_kinds(symbols, self._kind_of))
-            if symbols:
-                self._notes.add_read(TYPE, schema, "by its symbols")
+            self._notes.add_read(TYPE, schema, "by its symbols")
 
     def _fixed(self, schema: Schema, wants: list[_Wanted]) -> None:
         size = schema["size"]
@@ -313,17 +317,20 @@ class _Compiler:
         self._needs_scratch = True
         self._out.add(RAW, size)
         for want in kept:
-            self._notes.add_read(want.field, schema, "as text")
+            self._found.add(want.field)
             self._out.add(STORE_ID, want.field, 1)
+            self._notes.add_read(want.field, schema, "as text")
 
     # Check which fields were found.
 
     def _kind_of(self, name: str) -> int:
         kind = self._mapping.kind_of(name)
-        self._notes.type_names[name] = kind
+        self._found.add(TYPE)
+        self._type_names[name] = self._notes.type_names[name] = kind
         return kind
 
     def _note_unfit(self, want: _Wanted, what: str) -> None:
+        self._unfit.setdefault(want.field, what)
         self._notes.add_unfit(want.field, what)
 
     def _refuse_all(self, wants: list[_Wanted], schema: Schema) -> None:
@@ -331,27 +338,27 @@ class _Compiler:
             self._note_unfit(want, described(schema))
 
     def _check_found(self, wants: list[_Wanted]) -> None:
-        kinds = set(self._notes.type_names.values())
-        if self._notes.type_names and kinds == {UNKNOWN_KIND}:
-            names = list(self._notes.type_names)
+        kinds = set(self._type_names.values())
+        if self._type_names and kinds == {UNKNOWN_KIND}:
+            names = list(self._type_names)
             shown = ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
             raise SchemaRefused(
                 f'none of its event types ({shown}) is known; list them in input.events, as join = ["{names[0]}"]'
             )
-        needing = {kind for name, kind in self._notes.type_names.items() if not self._mapping.is_later(name)}
+        needing = {kind for name, kind in self._type_names.items() if not self._mapping.is_later(name)}
         for want in wants:
             needed = want.field in {STREAM_ID, VIEWER_ID, TIMESTAMP_MS, TYPE} or any(
                 want.field == field and any(kind & fact for kind in needing) for fact, field in _NEEDED_FOR.items()
             )
-            if want.field not in self._notes.read and (needed or want.field in self._notes.unfit):
+            if want.field not in self._found and (needed or want.field in self._unfit):
                 raise SchemaRefused(self._missing(want))
 
     def _missing(self, want: _Wanted) -> str:
         field = FIELDS[want.field]
         place = self._mapping.places[want.field]
-        if want.field in self._notes.unfit:
+        if want.field in self._unfit:
             return (
-                f'{field}: the field "{".".join(want.path)}" holds {self._notes.unfit[want.field][0]}, but must hold '
+                f'{field}: the field "{".".join(want.path)}" holds {self._unfit[want.field]}, but must hold '
                 f"{_EXPECTED[want.field]}; set input.fields.{field} to another field"
             )
         tried = " or ".join(f'"{".".join(path)}"' for path in place.paths if path)
