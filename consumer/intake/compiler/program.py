@@ -234,7 +234,7 @@ class _Compiler:
         here = [want for want in wants if not want.path]
         match type_of(schema):
             case "null":
-                self._notes.null.update(want.field for want in here)
+                self._notes.null.update(want.field for want in wants)
             case "int" | "long" | "float" | "double":
                 self._number(schema, here)
             case "string" | "bytes":
