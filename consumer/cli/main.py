@@ -73,6 +73,14 @@ class AtEnd(StrEnum):
     KEEP = "keep"
 
 
+class SummaryFormat(StrEnum):
+    """The format of summaries on stdout."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    TABLE = "table"
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"viewer-consumer {__version__}")
@@ -153,7 +161,11 @@ def _run(
 @app.command()
 def aggregate(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Avro containers or JSON lines; - is JSON lines from stdin.")
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Avro containers or JSON lines, also packed with gzip, Zstandard, bzip2 or xz; - is stdin.",
+        ),
     ],
     config: Config = None,
     overrides: Overrides = None,
@@ -164,12 +176,24 @@ def aggregate(
     at_end: Annotated[
         AtEnd, typer.Option("--at-end", help="What to do with buckets that are open at the end.")
     ] = AtEnd.CLOSE,
+    output_format: Annotated[
+        SummaryFormat, typer.Option("--output-format", help="JSON lines, CSV with a header, or a table for people.")
+    ] = SummaryFormat.JSONL,
 ) -> None:
-    """Compute summaries from files, without Kafka; one JSON object per line on stdout."""
+    """Compute summaries from files, without Kafka, and write them to stdout; exit code 1 if no event was accepted."""
     settings = read_settings(config, overrides)
     from consumer.aggregate import aggregate_files
+    from consumer.output.summary_text import OutputFormat
 
-    aggregate_files(settings, files, view_path=view, close_at_end=at_end is AtEnd.CLOSE)
+    any_accepted = aggregate_files(
+        settings,
+        files,
+        view_path=view,
+        close_at_end=at_end is AtEnd.CLOSE,
+        output_format=OutputFormat(output_format.value),
+    )
+    if not any_accepted:
+        raise typer.Exit(ViewerConsumerError.exit_code)
 
 
 app.command()(simulate)

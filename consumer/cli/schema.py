@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.cli.options import Config, Overrides, read_settings
-from consumer.errors import ViewerConsumerError
+from consumer.errors import UsageError, ViewerConsumerError
 
 if TYPE_CHECKING:
-    from consumer.intake.compiler.schema_json import ParsedSchema
     from consumer.intake.explain import SchemaReport
     from consumer.intake.samples import Sample, Samples
 
@@ -34,14 +33,18 @@ def schema(file: File, config: Config = None, overrides: Overrides = None, recor
     """Show what the settings find in a writer schema, and the first records as they read them."""
     settings = read_settings(config, overrides)
     from consumer.intake.explain import explain_schema
-    from consumer.intake.samples import is_container, read_samples
+    from consumer.intake.samples import read_samples, schema_of_container
+    from consumer.intake.schemas.pinned import parse_file
 
-    parsed = _parsed(file)
+    in_container = schema_of_container(file)
+    if record is not None and in_container is not None:
+        raise UsageError(f"--record: {file} is an Avro container, whose own records are decoded")
+    parsed = in_container or parse_file(file, settings.input)
     report = explain_schema(parsed, settings.input)
     _print(_report_lines(report))
     if report.refusal:
         raise ViewerConsumerError(f"{file}: {report.refusal}")
-    records = record or (file if is_container(file) else None)
+    records = record or (None if in_container is None else file)
     if records is not None:
         _print(_sample_lines(records, read_samples(records, file, parsed, settings.input)))
 
@@ -51,18 +54,6 @@ def _print(lines: Iterable[str]) -> None:
 
     for line in lines:
         typer.echo(escaped(line))
-
-
-def _parsed(file: Path) -> "ParsedSchema":
-    from consumer.intake.compiler.schema_json import SchemaRefused, parse_schema_json, read_schema_file
-    from consumer.intake.samples import container_schema, is_container
-
-    if not is_container(file):
-        return read_schema_file(file)
-    try:
-        return parse_schema_json(container_schema(file))
-    except SchemaRefused as refusal:
-        raise SchemaRefused(f"{file}: {refusal}") from None
 
 
 def _report_lines(report: "SchemaReport") -> Iterator[str]:

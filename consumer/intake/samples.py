@@ -10,7 +10,7 @@ import fastavro
 
 from consumer.errors import ViewerConsumerError
 from consumer.intake.compiler.schema_json import ParsedSchema
-from consumer.intake.files.containers import MAGIC, read_container
+from consumer.intake.files.open import open_event_file
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import IGNORED
 from consumer.intake.schemas.cache import SchemaCache
@@ -51,29 +51,14 @@ class Samples(NamedTuple):
     """What stood before the payload."""
 
 
-def is_container(path: Path) -> bool:
-    """Whether a file is an Avro container.
+def schema_of_container(path: Path) -> ParsedSchema | None:
+    """The writer schema of an Avro container; None for other files.
 
     Raises:
         ViewerConsumerError: it cannot be read.
     """
-    return _read(path, len(MAGIC)) == MAGIC
-
-
-def container_schema(path: Path) -> object:
-    """The writer schema of a container, as JSON values.
-
-    Raises:
-        ViewerConsumerError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            schema: object = fastavro.block_reader(file).writer_schema
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    except Exception as error:  # noqa: BLE001  # whatever fastavro stumbles over, it is the file's fault
-        raise ViewerConsumerError(f"{path}: the container cannot be opened: {error}") from None
-    return schema
+    with open_event_file(str(path), InputSettings()) as file:
+        return file.schema()
 
 
 def read_samples(path: Path, schema_file: Path, parsed: ParsedSchema, source: InputSettings) -> Samples:
@@ -88,9 +73,11 @@ def read_samples(path: Path, schema_file: Path, parsed: ParsedSchema, source: In
     Raises:
         ViewerConsumerError: the file cannot be read, or its records are not of the schema.
     """
-    if is_container(path):
+    if schema_of_container(path) is not None:
         return Samples(_of_container(path, source), "in an Avro container")
-    bare = source.model_copy(update={"format": "raw", "schemas": (schema_file,), "ids": {}, "schema_registry_url": ""})
+    others = tuple(each for each in source.schemas if each.absolute() != schema_file.absolute())
+    files = {"schemas": (*others, schema_file), "ids": {}, "schema_registry_url": ""}
+    bare = source.model_copy(update={"format": "raw", **files})
     if path.suffix.lower() in JSON_ENDINGS:
         return Samples(_decoded(_encoded(path, parsed), bare), "as JSON lines")
     record = _read(path, MAX_SAMPLE_BYTES + 1)
@@ -105,8 +92,8 @@ def read_samples(path: Path, schema_file: Path, parsed: ParsedSchema, source: In
 
 def _of_container(path: Path, source: InputSettings) -> list[Sample]:
     found: list[Sample] = []
-    with path.open("rb") as file:
-        for batch in read_container(file, str(path), source):
+    with open_event_file(str(path), source) as file:
+        for batch in file.batches():
             problems = {
                 fault.number - len(found) - 1: f"{fault.reason.label}: {fault.detail}" for fault in batch.faults
             }
@@ -120,12 +107,15 @@ def _of_container(path: Path, source: InputSettings) -> list[Sample]:
 
 def _encoded(path: Path, parsed: ParsedSchema) -> list[bytes]:
     """The first lines as Avro."""
-    payloads = []
+    payloads, schema = [], fastavro.parse_schema(_without_logical_types(parsed.inlined()))
     for number, line in islice(_lines(path), MOST_SAMPLES):
         out = io.BytesIO()
         try:
-            (record,) = fastavro.json_reader(io.StringIO(line), parsed.schema)
-            fastavro.schemaless_writer(out, parsed.schema, record)
+            reader = fastavro.json_reader(io.StringIO(line), schema)
+            # Else a record of a union may be written as another branch that has the same fields.
+            reader.options.update(return_record_name=True, return_named_type=True)
+            (record,) = reader
+            fastavro.schemaless_writer(out, schema, record)
         except Exception as error:  # noqa: BLE001  # whatever fastavro stumbles over, it is the record's fault
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise ViewerConsumerError(
@@ -135,6 +125,15 @@ def _encoded(path: Path, parsed: ParsedSchema) -> list[bytes]:
     if not payloads:
         raise ViewerConsumerError(f"{path}: holds no records")
     return payloads
+
+
+def _without_logical_types(schema: Any) -> Any:
+    """What is written is what stands in the text, not what Python has for it."""
+    if isinstance(schema, list):
+        return [_without_logical_types(part) for part in schema]
+    if isinstance(schema, dict):
+        return {key: _without_logical_types(part) for key, part in schema.items() if key != "logicalType"}
+    return schema
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

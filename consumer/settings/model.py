@@ -191,7 +191,7 @@ class EventNameSettings(_Section):
 class InputSettings(_Section):
     """Framing, schemas and limits of the input topic's records."""
 
-    format: Literal["confluent", "single-object", "raw"] = "confluent"
+    format: Literal["confluent", "apicurio", "single-object", "raw"] = "confluent"
     """What comes before the payload of a record."""
     schema_registry_url: Annotated[str, AfterValidator(registry_url)] = ""
     """http(s)://[user:password@]host of the schema registry; empty for none."""
@@ -204,7 +204,7 @@ class InputSettings(_Section):
     schema_registry_ca_file: Path | None = None
     """PEM file of the trusted authorities, instead of the system's."""
     schemas: Annotated[tuple[Path, ...], BeforeValidator(_list_of_one)] = ()
-    """Schema files; a list, or one."""
+    """Schema files; a list, or one. A file may name types of files before it."""
     ids: dict[Annotated[int, Field(ge=0, le=2**31 - 1)], Path] = {}
     """Registry ids pinned to schema files."""
     start: Literal["earliest", "latest"] = "earliest"
@@ -344,13 +344,6 @@ def _window_conflicts(windows: WindowSettings) -> Iterator[Conflict]:
 
 def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
     source = settings.input
-    if source.format == "raw" and len(source.schemas) > 1:
-        yield Conflict(
-            ("input.schemas", "input.format"), f'must be one file where input.format = "raw", not {len(source.schemas)}'
-        )
-    told_apart = source.schema_registry_url or source.ids
-    if source.format == "confluent" and len(source.schemas) > 1 and not told_apart:
-        yield Conflict(("input.schemas", "input.ids"), "with several files input.ids must name the file of each id")
     if settings.output.format == "confluent" and not source.schema_registry_url:
         yield Conflict(
             ("output.format", "input.schema_registry_url"),

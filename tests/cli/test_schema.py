@@ -189,6 +189,31 @@ def test_a_container_is_decoded_with_its_own_schema(
     assert [line.split()[0] for line in lines[-10:]] == [str(number) for number in range(1, 11)]
 
 
+def test_a_record_of_a_union_is_of_the_branch_that_its_line_names(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    fields = [{"name": name, "type": kind} for name, kind in (("stream_id", "string"), ("viewer_id", "string"))]
+    fields.append({"name": "timestamp_ms", "type": {"type": "long", "logicalType": "timestamp-millis"}})
+    branches = [{"type": "record", "name": name, "fields": fields} for name in ("join", "leave")]
+    (folder / "event.avsc").write_text(json.dumps(branches), encoding="utf-8")
+    (folder / "worker.toml").write_text("", encoding="utf-8")
+    event = {"leave": {"stream_id": "s", "viewer_id": "v", "timestamp_ms": -(2**52)}}
+    (folder / "events.jsonl").write_text(json.dumps(event), encoding="utf-8")
+    row = show(capsys, folder, "--record", str(folder / "events.jsonl")).out.splitlines()[-1]
+    assert row.split(maxsplit=3)[:3] == ["1", "s", "v"]
+    assert row.endswith(f"{-(2**52)} ms  leave")
+
+
+def test_a_container_has_its_own_records(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    with (folder / "events.avro").open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema(SCHEMA), records())
+    ran = show(capsys, folder, "--record", str(folder / "events.jsonl"), file="events.avro")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.error_lines == [
+        f"error: --record: {folder}/events.avro is an Avro container, whose own records are decoded"
+    ]
+
+
 @pytest.mark.parametrize(
     ("form", "prefix", "framing"),
     [
@@ -224,7 +249,7 @@ def test_a_binary_record_of_another_schema_is_a_row_with_the_reason(
         ("broken.jsonl", b"{\n", "is not a record of this schema in Avro's JSON encoding"),
         ("other.jsonl", b'{"a": 1}\n', "is not a record of this schema in Avro's JSON encoding"),
         ("bytes.jsonl", b"\xff\xfe", "is not UTF-8 text"),
-        ("cut.avro", b"Obj\x01\x02", "the container cannot be opened"),
+        ("cut.avro", b"Obj\x01\x02", "the container is cut off or damaged"),
         ("large.bin", b"\0" * (2**20 + 1), "is no single record: it has more than 1048576 bytes"),
     ],
 )

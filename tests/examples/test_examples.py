@@ -3,12 +3,12 @@
 import io
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import fastavro
 import pytest
 
-from consumer.intake.compiler.schema_json import ParsedSchema
+from consumer.intake.schemas.pinned import parse_file
 from consumer.settings.model import load_settings
 from tests.cli.command import Ran, run_here
 
@@ -82,20 +82,15 @@ def shown(capsys: pytest.CaptureFixture[str], name: str) -> Ran:
     return run_here(capsys, "schema", f"{folder}/event.avsc", "--config", settings_of(name), "--record", records)
 
 
-def parsed(name: str) -> ParsedSchema:
-    """The writer schema, with the types of the files before it."""
-    files = load_settings(Path(settings_of(name)), (), {}).input.schemas
-    named: dict[str, Any] = {}
-    schemas = [fastavro.parse_schema(json.loads(path.read_text(encoding="utf-8")), named) for path in files]
-    return ParsedSchema(schemas[-1], named)
-
-
 def container(name: str, path: Path) -> str:
     """Write the records of an example as an Avro container."""
     text = (EXAMPLES / name / "records.jsonl").read_text(encoding="utf-8")
-    schema = parsed(name).schema
+    source = load_settings(Path(settings_of(name)), (), {}).input
+    schema = fastavro.parse_schema(parse_file(source.schemas[-1], source).inlined())
+    reader = fastavro.json_reader(io.StringIO(text), schema)
+    reader.options.update(return_record_name=True)  # else a record of a union may be written as another branch
     with path.open("wb") as file:
-        fastavro.writer(file, schema, list(fastavro.json_reader(io.StringIO(text), schema)))
+        fastavro.writer(file, schema, list(reader))
     return str(path)
 
 
