@@ -20,6 +20,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "aggregate": (
         "viewer-consumer aggregate events.jsonl > summaries.jsonl",
         "viewer-consumer aggregate day-1.avro day-2.avro --config worker.toml",
+        "viewer-consumer aggregate events.jsonl.gz --output-format table",
         "viewer-consumer simulate --to - --duration 2m | viewer-consumer aggregate -",
     ),
     "simulate": (

@@ -118,4 +118,5 @@ def _looks(text: Bytes, begins: Ints, sizes: Ints) -> Bytes:
 
 def _heads(text: Bytes, begins: Ints, size: int) -> Bytes:
     """The first bytes of each record, a row each; behind the end of a short one is anything."""
-    return text[np.minimum(begins[:, np.newaxis] + np.arange(size), len(text) - 1)]
+    heads: Bytes = text[np.minimum(begins[:, np.newaxis] + np.arange(size), len(text) - 1)]
+    return heads

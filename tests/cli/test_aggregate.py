@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.intake.files.codecs import zstd
 from tests.aggregate.files import Event, write_avro, write_json_lines
 from tests.cli.command import command, environment, run, run_here
+from tests.support import zstandard
 
 CLOSING = r"{}, [0-9]+[.][0-9] s"
 
@@ -98,7 +98,7 @@ def test_late_events_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert re.fullmatch(CLOSING.format("4 events of 2 streams, 6 summaries, 0 rejected, 1 late"), done.err.rstrip())
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress, bytes], ids=["gzip", "Zstandard", "as it is"])
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.pack, bytes], ids=["gzip", "Zstandard", "as it is"])
 def test_stdin_may_be_packed(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     for written in (
         write_json_lines(tmp_path / "events.jsonl", EVENTS),

@@ -1,5 +1,6 @@
 """Rejected records of other framings: what they look like, and what to set."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ SAYS = {
 }
 
 
-def explained(values: list[bytes | None], **source: Any) -> list[tuple[Reject, str]]:
+def explained(values: Sequence[bytes | None], **source: Any) -> list[tuple[Reject, str]]:
     chosen = InputSettings.model_validate(source)
     decoded = Intake(chosen, SchemaCache(chosen)).decode(joined(values), np.full(len(values), -1), NO_CLOCK_MS)
     one_of_each, kinds = decoded.kinds(decoded.rejects)
@@ -123,7 +124,7 @@ def test_no_bytes_stop_it_and_the_columns_agree_with_one_at_a_time(values: list[
 
 def test_ids_of_eight_bytes_are_read_and_larger_ones_than_a_registry_gives_are_not() -> None:
     source = InputSettings.model_validate({"format": "apicurio", "ids": {2**31 - 1: "schemas/viewer_event.avsc"}})
-    values: list[bytes | None] = [
+    values = [
         b"\0" + number.to_bytes(8, "big") + join() for number in (2**31 - 1, 2**31, 2**63 + 1, 2**32 - 1, 2**32, 6)
     ] + [b"\0" + bytes(7), b"\1" + bytes(20)]
     decoded = Intake(source, SchemaCache(source)).decode(joined(values), np.full(len(values), -1), NO_CLOCK_MS)

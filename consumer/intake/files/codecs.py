@@ -50,6 +50,12 @@ def xz_unpacker() -> lzma.LZMADecompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_BYTES)
 
 
+def zstandard_unpacker() -> Unpacker:
+    """An unpacker of Zstandard; its own limit on memory is 128 MiB."""
+    unpacker: Unpacker = zstd.ZstdDecompressor()
+    return unpacker
+
+
 def unpack_block(codec: str, data: bytes, most_bytes: int) -> bytes:
     """The bytes of a block; at most `most_bytes` are ever in memory.
 
@@ -103,7 +109,7 @@ _CODECS: dict[str, Callable[[bytes, int], bytes]] = {
     "null": lambda data, _: data,
     "deflate": _deflate,
     "snappy": _snappy,
-    "zstandard": _streams_of(zstd.ZstdDecompressor),
+    "zstandard": _streams_of(zstandard_unpacker),
     "bzip2": _streams_of(bz2.BZ2Decompressor),
     "xz": _streams_of(xz_unpacker),
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
 from consumer.errors import ViewerConsumerError
-from consumer.intake.files.codecs import UNPACK_ERRORS, Unpacker, xz_unpacker, zstd
+from consumer.intake.files.codecs import UNPACK_ERRORS, Unpacker, xz_unpacker, zstandard_unpacker
 
 CHUNK_BYTES = 65_536
 
@@ -46,7 +46,7 @@ class _Gzip:
 
 PACKINGS = (
     Packing("gzip", b"\x1f\x8b", _Gzip),
-    Packing("Zstandard", b"\x28\xb5\x2f\xfd", zstd.ZstdDecompressor),
+    Packing("Zstandard", b"\x28\xb5\x2f\xfd", zstandard_unpacker),
     Packing("bzip2", b"BZh", bz2.BZ2Decompressor),
     Packing("xz", b"\xfd7zXZ\0", xz_unpacker),
 )
@@ -68,7 +68,6 @@ class PackedFile(io.RawIOBase):
         self._packing = packing
         self._name = name
         self._unpacker: Unpacker = packing.new()
-        self._members = 0
 
     def readable(self) -> bool:
         """Always."""

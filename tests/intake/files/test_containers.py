@@ -48,7 +48,7 @@ def container(schema: Any, records: list[dict[str, Any]], codec: str = "null") -
 
 
 def read(data: bytes, source: InputSettings = DEFAULT) -> tuple[list[Row], list[Fault]]:
-    batches = list(read_container(io.BufferedReader(io.BytesIO(data)), "a.avro", source))  # type: ignore[arg-type]  # it is raw enough
+    batches = list(read_container(io.BufferedReader(io.BytesIO(data)), "a.avro", source))
     return [row for batch in batches for row in rows_of(batch)], [fault for batch in batches for fault in batch.faults]
 
 

@@ -39,8 +39,7 @@ def event(name: str = "x.Event") -> dict[str, Any]:
 
 def whole(identity: dict[str, Any], name: str = "x.Event") -> dict[str, Any]:
     """The schema of events in one piece, as producers have it."""
-    stream, viewer = IDS["fields"]
-    ids = {**IDS, "fields": [{**stream, "type": identity}, viewer]}  # type: ignore[misc]  # written as JSON
+    ids = {**IDS, "fields": [{"name": "stream", "type": identity}, {"name": "viewer", "type": "Id"}]}
     first, *others = event(name)["fields"]
     return {**event(name), "fields": [{**first, "type": ids}, *others]}
 
