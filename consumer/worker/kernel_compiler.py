@@ -22,7 +22,7 @@ from pathlib import Path
 
 import structlog
 
-from consumer.kafka.c_functions import reading_functions
+from consumer.kafka.c_functions import producing_functions, reading_functions
 from consumer.runtime import jit
 from consumer.runtime.jit import KernelCall, Progress
 from consumer.worker.kernel_process import COMPILE, RECORD
@@ -36,6 +36,11 @@ _FAMILIES = (
 
 A process compiles a shared function once.
 """
+
+_CALLING_C = {
+    "consumer.kafka.message_columns": reading_functions,
+    "consumer.kafka.record_producing": producing_functions,
+}
 
 _FEWEST = 3
 """Below, processes cost more than they save: each imports for a second."""
@@ -128,11 +133,13 @@ class KernelCompiler:
 
 def _missing() -> list[str]:
     """Return what the cache lacks, but for kernels that call C functions where these cannot be had."""
-    try:
-        reading_functions()
-    except OSError:
-        return [name for name in jit.uncached() if not name.startswith("consumer.kafka.")]
-    return jit.uncached()
+    missing = jit.uncached()
+    for module, functions in _CALLING_C.items():
+        try:
+            functions()
+        except OSError:
+            missing = [name for name in missing if not name.startswith(module)]
+    return missing
 
 
 def families_of(calls: Sequence[KernelCall]) -> list[list[KernelCall]]:

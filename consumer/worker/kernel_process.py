@@ -10,7 +10,7 @@ import pickle
 import sys
 from collections.abc import Iterable
 
-from consumer.kafka.c_functions import reading_functions
+from consumer.kafka.c_functions import producing_functions, reading_functions
 from consumer.runtime.jit import KernelCall, record_calls
 
 RECORD, COMPILE = "record", "compile"
@@ -31,8 +31,9 @@ def _recorded() -> list[KernelCall]:
 
 
 def _compile(calls: Iterable[KernelCall]) -> None:
-    with contextlib.suppress(OSError):  # without them no kernel that calls them is among these
-        reading_functions()
+    for functions in (reading_functions, producing_functions):
+        with contextlib.suppress(OSError):  # without them no kernel that calls them is among these
+            functions()
     for call in calls:
         kernel = getattr(importlib.import_module(call.module), call.name)
         kernel.compile(call.types)
