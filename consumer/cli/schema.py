@@ -60,10 +60,13 @@ def _report_lines(report: "SchemaReport") -> Iterator[str]:
     yield f'schema "{report.name}"'
     yield ""
     yield from _table([("field", "path", "read"), *((each.field, each.path, each.read) for each in report.fields)])
-    if report.any_text or report.types:
+    if report.unlisted or report.types:
         yield ""
-    if report.any_text:
-        yield "event types are text: those that input.events does not name are rejected (unknown_event_type)"
+    if report.unlisted:
+        yield (
+            f"event types are {report.unlisted}: those that input.events does not name are rejected "
+            "(unknown_event_type)"
+        )
     elif report.types:
         yield from _table([("event type", "read as"), *report.types])
     if report.skipped:

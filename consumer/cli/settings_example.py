@@ -18,7 +18,7 @@ EXAMPLES = {
     "input.schema_registry_ca_file": ['schema_registry_ca_file = "/etc/ssl/registry.pem"'],
     "input.ids": ['ids = { 7 = "event.avsc" }'],
     "input.fields.stream_id": ['stream_id = "content.id"'],
-    "input.fields.viewer_id": ['viewer_id = "player.id"'],
+    "input.fields.viewer_id": ['viewer_id = ["user_id", { path = "device", default = "none" }]'],
     "input.fields.timestamp_ms": ['timestamp_ms = { path = "time_s", scale = 1000 }'],
     "input.fields.bitrate_bps": ['bitrate_bps = { path = "kbps", scale = 1000 }'],
     "input.fields.duration_ms": ['duration_ms = { path = "stalled_s", scale = 1000 }'],

@@ -27,9 +27,9 @@ from consumer.kafka.embedded import EmbeddedBroker
 from consumer.observe import catalogue
 from consumer.observe.logs import set_up_logs
 from consumer.runtime.signals import StopRequest
+from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import (
     EventNameSettings,
-    FieldSettings,
     HttpSettings,
     KafkaSettings,
     OutputSettings,

@@ -12,6 +12,7 @@ from consumer.intake.compiler.mapping import (
     TIMESTAMP_MS,
     TYPE,
     UNKNOWN_KIND,
+    FieldPart,
     Mapping,
     Path,
     mapping_from,
@@ -31,9 +32,10 @@ _RECORDS = frozenset({"record", "error"})
 
 
 class FieldReport(NamedTuple):
-    """One of our fields."""
+    """One of our fields, or a further place of it."""
 
     field: str
+    """Empty for a further place."""
     path: str
     """Where it is, or was looked for."""
     read: str
@@ -54,8 +56,8 @@ class SchemaReport(NamedTuple):
     name: str
     fields: list[FieldReport]
     types: list[TypeReport]
-    any_text: bool
-    """The event type is text, so that the schema does not list the event types."""
+    unlisted: str
+    """What event types are, as "text", if the schema does not list them; else empty."""
     skipped: list[str]
     """Fields of the schema that nothing reads, with their types."""
     unused: list[str]
@@ -71,37 +73,65 @@ def explain_schema(parsed: ParsedSchema, source: InputSettings) -> SchemaReport:
         compile_program(parsed, mapping, notes)
     except SchemaRefused as refused:
         refusal = str(refused)
-    any_text = any(each.startswith("a string") for each in notes.read.get(TYPE, []))
+    unlisted = _unlisted(notes)
     return SchemaReport(
         name=parsed.name,
-        fields=[_field_report(field, mapping, notes) for field in range(len(FIELDS))],
-        types=[_type_report(name, facts, parsed, mapping, notes) for name, facts in notes.type_names.items()],
-        any_text=any_text,
-        skipped=_skipped(parsed, set(notes.paths.values())),
-        unused=[] if any_text or not notes.type_names else _unused(source, notes),
+        fields=[row for field in range(len(FIELDS)) for row in _field_reports(field, mapping, notes)],
+        types=[_type_report(name, facts, parsed, notes) for name, facts in notes.type_names.items()],
+        unlisted=unlisted,
+        skipped=_skipped(parsed, {path for _, path in notes.wanted}),
+        unused=[] if unlisted or not notes.type_names else _unused(source, notes),
         refusal=refusal,
     )
 
 
-def _field_report(field: int, mapping: Mapping, notes: Notes) -> FieldReport:
+def _unlisted(notes: Notes) -> str:
+    read = [each for (field, _), types in notes.read.items() if field == TYPE for each in types]
+    if any(each.startswith("a string") for each in read):
+        return "text"
+    return "numbers" if any(each.endswith("by its number") for each in read) else ""
+
+
+def _field_reports(field: int, mapping: Mapping, notes: Notes) -> Iterator[FieldReport]:
+    """One row for each place of a field: parts that are joined, and what is taken where another is missing."""
     if field == TIMESTAMP_MS and mapping.kafka_time:
-        return FieldReport(FIELDS[field], "", 'the Kafka timestamp of the record (input.time = "kafka")')
-    path = notes.paths.get(field, mapping.places[field].paths[0])
-    parts = list(dict.fromkeys(notes.read.get(field, [])))
-    if field in notes.null:
-        parts.append(f"null: {_unread(field)}")
-    parts += [f"{what}: {_unread(field)}" for what in dict.fromkeys(notes.unfit.get(field, []))]
-    if not parts:
-        tried = " or ".join(f'"{_text(each)}"' for each in mapping.places[field].paths if each)
-        return FieldReport(FIELDS[field], "", f"missing: there is no field {tried}")
-    return FieldReport(FIELDS[field], _text(path) if path else "(the record)", "; ".join(parts))
+        yield FieldReport(FIELDS[field], "", 'the Kafka timestamp of the record (input.time = "kafka")')
+        return
+    for number, part in enumerate(mapping.places[field].parts):
+        for i, source in enumerate(part.sources):
+            path = next((each for each in source.paths if (field, each) in notes.wanted), source.paths[0])
+            name = "" if number or i else FIELDS[field]
+            sign = "else " if i else "and " if number else ""
+            is_last = i + 1 == len(part.sources)
+            otherwise = _otherwise(field, part, is_last=is_last)
+            if source.is_key:
+                yield FieldReport(name, f"{sign}{_text(path)}", f"the key of the record; none: {otherwise}")
+            elif read := _read(field, path, notes, otherwise):
+                yield FieldReport(name, f"{sign}{_text(path) or '(the record)'}", read)
+            else:
+                tried = " or ".join(f'"{_text(each)}"' for each in source.paths if each)
+                yield FieldReport(name, "", f"{sign}missing: there is no field {tried}")
 
 
-def _unread(field: int) -> str:
+def _otherwise(field: int, part: FieldPart, *, is_last: bool) -> str:
+    """What happens where nothing is read from a place."""
+    if not is_last:
+        return "the next"
+    if part.default is not None:
+        return f'"{part.default}"'
     return "skipped" if field in _SAMPLES.values() else "rejected (missing_value)"
 
 
-def _type_report(name: str, facts: int, parsed: ParsedSchema, mapping: Mapping, notes: Notes) -> TypeReport:
+def _read(field: int, path: Path, notes: Notes, otherwise: str) -> str:
+    """The types at a place; empty if there are none."""
+    place = field, path
+    parts = list(dict.fromkeys(notes.read.get(place, [])))
+    parts += [f"null: {otherwise}"] * (place in notes.null)
+    parts += [f"{what}: {otherwise}" for what in dict.fromkeys(notes.unfit.get(place, []))]
+    return "; ".join(parts)
+
+
+def _type_report(name: str, facts: int, parsed: ParsedSchema, notes: Notes) -> TypeReport:
     if facts == IGNORE_KIND:
         return TypeReport(name, "ignored")
     if facts == UNKNOWN_KIND:
@@ -110,21 +140,23 @@ def _type_report(name: str, facts: int, parsed: ParsedSchema, mapping: Mapping, 
     without = [
         f"{FIELDS[field]} is not in it, so it is skipped"
         for fact, field in _SAMPLES.items()
-        if fact & facts and not _has(name, field, parsed, mapping, notes)
+        if fact & facts and not _has(name, field, parsed, notes)
     ]
     return TypeReport(name, "; ".join([kinds, *without]))
 
 
-def _has(name: str, field: int, parsed: ParsedSchema, mapping: Mapping, notes: Notes) -> bool:
+def _has(name: str, field: int, parsed: ParsedSchema, notes: Notes) -> bool:
     """Whether records of an event type have a field; types that are branches of a union differ in that."""
-    if field not in notes.read:
-        return False
-    place, path = notes.paths[TYPE], notes.paths.get(field, mapping.places[field].paths[0])
-    found = leaves(parsed, place)
-    branch = next((each for each in found if type_of(each) in _RECORDS and each["name"] == name), None)
-    if branch is None or path[: len(place)] != place:
-        return True
-    return bool(leaves(ParsedSchema(branch, parsed.named), path[len(place) :]))
+    of_type = next(path for each, path in notes.wanted if each == TYPE)
+    branch = next(
+        (each for each in leaves(parsed, of_type) if type_of(each) in _RECORDS and each["name"] == name), None
+    )
+    for path in (path for each, path in notes.read if each == field):
+        if branch is None or path[: len(of_type)] != of_type:
+            return True
+        if leaves(ParsedSchema(branch, parsed.named), path[len(of_type) :]):
+            return True
+    return False
 
 
 def _unused(source: InputSettings, notes: Notes) -> list[str]:

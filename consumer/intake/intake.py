@@ -9,12 +9,13 @@ import numpy.typing as npt
 from consumer.intake.ahead import compare_with_clock
 from consumer.intake.compiler.mapping import FIELDS_AT_FAULT
 from consumer.intake.framing import CONFLUENT, FORMATS, RAW_PAYLOAD, find_programs, header_reference, read_frames
+from consumer.intake.keys import KEY_FORMATS, read_keys
 from consumer.intake.recognition import looks_like, recognize
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import Bytes, Columns, Frames, Ints, TimeRules
 from consumer.intake.vm.instructions import SCRATCH_BYTES
-from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, UNCLAMPED_TIME
+from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, NO_KEY, UNCLAMPED_TIME
 from consumer.runtime.joined import NULL_SIZE, Joined, joined
 from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
@@ -104,6 +105,11 @@ def reads_headers(source: InputSettings) -> bool:
     return source.format == "confluent" and bool(source.schema_registry_url)
 
 
+def reads_keys(source: InputSettings) -> bool:
+    """Whether an id is, or may be, the key of a record; most inputs do not need keys."""
+    return source.fields.need_keys()
+
+
 class Intake:
     """Decodes batches by the settings, with the schemas of a cache."""
 
@@ -132,6 +138,7 @@ class Intake:
         kafka_timestamps_ms: Ints | Sequence[int],
         wall_clock_ms: int,
         schema_headers: Joined | None = None,
+        keys: Joined | None = None,
         *,
         clamps: bool = True,
         skips_negative: bool = True,
@@ -145,6 +152,7 @@ class Intake:
             kafka_timestamps_ms: one per record, -1 if it has none.
             wall_clock_ms: now, in milliseconds since 1970.
             schema_headers: the content of each record's `SCHEMA_HEADER`, if headers can name schemas; else None.
+            keys: the records' keys, if ids can be keys; else None.
             clamps: whether events ahead of their records are taken at the records' Kafka timestamps.
             skips_negative: whether samples below 0 that are rounded to 0 are skipped, as all others below 0.
         """
@@ -165,18 +173,32 @@ class Intake:
         if schema_headers is not None and self._framing == CONFLUENT:
             self._read_headers(schema_headers, values.sizes, frames, events.reject)
         waiting = self._find_programs(frames, events.reject)
-        if schemas.needs_scratch:
-            events = events._replace(text=_with_room(values))
+        text, scratch_at = self._with_room(values, keys, frames)
         time = TimeRules(self._time_rule(clamps=clamps), self._source.max_future_ms)
-        self._columns.decode(
+        _, text = self._columns.decode(
             schemas.program_code,
             frames,
-            events,
+            events._replace(text=text),
             time,
-            scratch_at=len(values.text),
+            scratch_at=scratch_at,
             skips_negative=skips_negative,
         )
-        return self._decoded(values, events, frames, waiting, wall_clock_ms)
+        return self._decoded(values, events._replace(text=text), frames, waiting, wall_clock_ms)
+
+    def _with_room(self, values: Joined, keys: Joined | None, frames: Frames) -> tuple[Bytes, int]:
+        """The text of the values, behind it that of the keys and room for ids; and where this room begins."""
+        if not self._schemas.needs_scratch:
+            return values.text, len(values.text)
+        frames.key_sizes[:] = NO_KEY
+        of_keys = joined([]).text if keys is None else keys.text
+        scratch_at = len(values.text) + len(of_keys)
+        text = np.empty(scratch_at + len(values) * SCRATCH_BYTES, np.uint8)
+        text[: len(values.text)] = values.text
+        text[len(values.text) : scratch_at] = of_keys
+        if keys is not None:
+            key_format = KEY_FORMATS[self._source.key_format]
+            read_keys(text, keys.sizes, len(values.text), key_format, frames.key_begins, frames.key_sizes)
+        return text, scratch_at
 
     def _time_rule(self, *, clamps: bool) -> int:
         if self._source.time == "kafka":
@@ -249,13 +271,12 @@ class Intake:
 def warm_up() -> None:
     """Compile the decoding kernels, or load them from the cache, before the first batch."""
     source = InputSettings()
-    Intake(source, SchemaCache(source)).decode(joined([b"\0\0\0\0\1"]), [0], 0)
+    keys = joined([b""])
+    intake = Intake(source, SchemaCache(source))
+    intake.decode(joined([b"\0\0\0\0\1"]), [0], 0)
+    read_keys(keys.text, keys.sizes, 0, KEY_FORMATS[source.key_format], np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
 def _rejects(reject: Bytes) -> npt.NDArray[np.int64]:
     rows = np.flatnonzero(reject)
     return rows[reject[rows] < WAITING]
-
-
-def _with_room(values: Joined) -> Bytes:
-    return np.concatenate([values.text, np.zeros(len(values) * SCRATCH_BYTES, np.uint8)])

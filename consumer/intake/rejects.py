@@ -27,6 +27,9 @@ class Reject(IntEnum):
     FUTURE = 19
     STREAM_LIMIT = 20
     MALFORMED = 21
+    BAD_KEY = 22
+    BAD_TIME = 23
+    TIME_WITHOUT_OFFSET = 24
 
     @property
     def label(self) -> str:
@@ -71,6 +74,10 @@ _SENTENCES = {
     Reject.FUTURE: "the event is more than input.max_future_ms ahead of its record, or the record of the clock",
     Reject.STREAM_LIMIT: "the partition holds windows.max_streams streams, and this is one more",
     Reject.MALFORMED: "the line is not a JSON object of an event",
+    Reject.BAD_KEY: "stream_id or viewer_id is the record's key, which is not as input.key_format says",
+    Reject.BAD_TIME: "timestamp_ms is not a time of ISO 8601",
+    Reject.TIME_WITHOUT_OFFSET: "timestamp_ms is a time without an offset from UTC; if all of them are UTC, set "
+    'text_without_offset = "utc" in input.fields.timestamp_ms',
 }
 
 _ABOUT = {
@@ -78,5 +85,6 @@ _ABOUT = {
     Reject.EMPTY_ID: "{} is empty",
     Reject.ID_TOO_LONG: "{} has more than 1024 bytes",
     Reject.MISSING_VALUE: "{} is null or missing",
+    Reject.BAD_KEY: "{} is the record's key, which is not as input.key_format says",
     Reject.OUT_OF_RANGE: "{} is above its limit: 2^41 for bitrate_bps, 2^32-1 for duration_ms",
 }

@@ -6,7 +6,8 @@
  offsets     70   71   73 │  12   13
  run         partition 0  │  partition 4
 ```
-Columns hold what every record needs. Keys and headers are asked for by row, because few records need them.
+Columns hold what every record needs. Keys and headers are asked for by row, because few records need them; where the
+settings say that all do, as a column.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,10 @@ class Batch:
     def header(self, name: str) -> Joined:
         """The value of the first header by that name, of all rows."""
         return self.originals.header(name)
+
+    def key_column(self) -> Joined:
+        """The keys of all rows; `NULL_SIZE` for those without."""
+        return self.originals.keys(range(len(self)))
 
     def records(self, begin: int, end: int) -> list[Record]:
         """These rows as Python objects, which outlast the batch."""

@@ -197,7 +197,8 @@ class _Held:
 
     def _rows(self, rows: Sequence[int]) -> _Ints:
         self._check()
-        wanted = np.array(rows, np.int64)
+        # A range of all rows, where the settings need every key, is not worth an object a row.
+        wanted = np.arange(rows.start, rows.stop) if isinstance(rows, range) else np.array(rows, np.int64)
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self._count):
             raise IndexError(f"no rows {rows} of {self._count}")
         return wanted

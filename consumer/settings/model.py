@@ -5,7 +5,6 @@ and reports every error at once; `consumer.settings.layers` holds the origin of 
 """
 
 import contextlib
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from consumer.runtime.durations import read_span_ms
 from consumer.settings.addresses import broker_addresses, listen_host, registry_url
 from consumer.settings.command_line import command_line, options_of
 from consumer.settings.errors import Check, Conflict, explain_conflicts, explain_values
-from consumer.settings.field_paths import field_path
+from consumer.settings.field_sources import FieldSettings, field_conflicts
 from consumer.settings.layers import Layers, Location, read_layers
 
 LONGEST_MS = 2**40
@@ -56,8 +55,15 @@ def _list_of_one(value: object) -> object:
     return [value] if isinstance(value, str | Path) else value
 
 
-def _path_alone(value: object) -> object:
-    return {"path": value} if isinstance(value, str) else value
+def _names(value: object) -> object:
+    """A name, or a list of them; numbers and true or false are the texts of such event types."""
+    return [_as_text(each) for each in value] if isinstance(value, list | tuple) else [_as_text(value)]
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
 
 
 def _topic(name: str) -> str:
@@ -87,16 +93,6 @@ def _client_value(value: object) -> object:
     return value
 
 
-def _factor(value: object) -> object:
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= 1e12:
-        raise ValueError("must be a number above 0 and up to 1e12")
-    return int(number) if number.is_integer() else number
-
-
 def _span(value: object) -> object:
     span_ms = read_span_ms(value) if isinstance(value, str) else None
     return value if span_ms is None else span_ms
@@ -111,7 +107,7 @@ _Ms = Annotated[_Span, Field(ge=0, le=LONGEST_MS)]
 _Text = Annotated[str, Field(min_length=1)]
 _Topic = Annotated[str, AfterValidator(_topic)]
 _ClientValue = Annotated[str | int | float | bool, BeforeValidator(_client_value)]
-_Names = Annotated[tuple[_Text, ...], BeforeValidator(_list_of_one)]
+_Names = Annotated[tuple[_Text, ...], BeforeValidator(_names)]
 
 
 class _Section(BaseModel):
@@ -139,33 +135,6 @@ class KafkaSettings(_Section):
     """Settings of librdkafka, as TLS and SASL. Each key goes to the clients that know it; keys that would break
     exactly-once are refused.
     """
-
-
-class FieldPath(_Section):
-    """The path of a field in the writer schema, and a factor that converts its number to the field's unit."""
-
-    path: Annotated[str, AfterValidator(field_path)]
-    scale: Annotated[int | float, BeforeValidator(_factor)] = 1
-
-
-_FieldPath = Annotated[FieldPath, BeforeValidator(_path_alone)]
-
-
-class FieldSettings(_Section):
-    """Paths of the fields in the producers' schemas; one that is left out has the path in our own schema."""
-
-    stream_id: _FieldPath | None = None
-    """The stream. Text, bytes or a uuid."""
-    viewer_id: _FieldPath | None = None
-    """The viewer, unique in its stream. Text, bytes or a uuid."""
-    timestamp_ms: _FieldPath | None = None
-    """When it happened. Logical types are converted; a plain number may need a scale."""
-    bitrate_bps: _FieldPath | None = None
-    """The bitrate of a bitrate report, in bits per second: a number, with a scale if its unit is another."""
-    duration_ms: _FieldPath | None = None
-    """The duration of a stall, in milliseconds: a number, with a scale if its unit is another."""
-    type: _FieldPath | None = None
-    """The event type: an enum, a string, or a union of records."""
 
 
 class EventNameSettings(_Section):
@@ -219,6 +188,8 @@ class InputSettings(_Section):
     """Larger records are rejected."""
     unknown_schema_wait_ms: _Ms = 30_000
     """How long the worker keeps asking for an id that the registry does not know."""
+    key_format: Literal["text", "confluent"] = "text"
+    """How the key of a record begins, where an id is "@key": UTF-8 text, or an Avro string behind a registry id."""
     breaker: bool = True
     """Stop a partition when nearly all of its records are rejected; false sends all of them to the dead-letter topic.
     """
@@ -350,10 +321,7 @@ def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
             'needs input.schema_registry_url where it is "confluent"',
         )
     yield from _log_in_conflicts(source)
-    for name in ("stream_id", "viewer_id", "type"):
-        place: FieldPath | None = getattr(source.fields, name)
-        if place is not None and place.scale != 1:
-            yield Conflict((f"input.fields.{name}.scale",), "is for numbers only; leave it out")
+    yield from field_conflicts(source.fields)
     yield from _event_type_conflicts(source.events)
 
 

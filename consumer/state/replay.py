@@ -44,6 +44,7 @@ class Replay:
         journal: JournalRecord,
         *,
         reads_headers: bool,
+        reads_keys: bool,
         clamps: bool,
         skips_negative: bool,
     ) -> None:
@@ -60,6 +61,7 @@ class Replay:
         self._first_offset: int | None = None
         self._steps = list(journal.journal.steps)
         self._reads_headers = reads_headers
+        self._reads_keys = reads_keys
         self._clamps = clamps
         self._skips_negative = skips_negative
 
@@ -100,11 +102,13 @@ class Replay:
         if begin == end or self.waits:
             return
         headers = batch.header(SCHEMA_HEADER) if self._reads_headers else None
+        keys = batch.key_column() if self._reads_keys else None
         decoded = self._intake.decode(
             batch.values,
             batch.timestamps_ms,
             NO_CLOCK_MS,
             headers,
+            keys,
             clamps=self._clamps,
             skips_negative=self._skips_negative,
         )

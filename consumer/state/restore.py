@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
-from consumer.intake.intake import Intake, reads_headers
+from consumer.intake.intake import Intake, reads_headers, reads_keys
 from consumer.kafka.batch import Batch, Run
 from consumer.kafka.protocols import Bounds, LookUp, RestoreReader
 from consumer.runtime.secret import new_hash_key
@@ -299,14 +299,15 @@ class Restore:
             raise StateInconsistent(self.partition, str(error)) from None
 
     def _replay_of(self, checkpoint: Checkpoint, journal: JournalRecord) -> Replay:
-        intake = self._context.make_intake(self._settings_of(checkpoint).input)
+        source = self._settings_of(checkpoint).input
         return Replay(
             self.partition,
-            intake,
+            self._context.make_intake(source),
             self._windows,
             checkpoint.next_offset,
             journal,
             reads_headers=reads_headers(self._context.settings.input),
+            reads_keys=reads_keys(source),
             clamps=checkpoints.clamps(checkpoint.rules_version),
             skips_negative=checkpoints.skips_negative(checkpoint.rules_version),
         )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import structlog
 
 from consumer.intake.framing import SCHEMA_HEADER
-from consumer.intake.intake import Decoded, Intake, RejectDetail, reads_headers
+from consumer.intake.intake import Decoded, Intake, RejectDetail, reads_headers, reads_keys
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.kafka.batch import Batch, Run, batch_of_records
 from consumer.kafka.protocols import LiveReader
@@ -44,6 +44,7 @@ class RecordProcessor:
     ) -> None:
         self._kafka = settings.kafka
         self._reads_headers = reads_headers(settings.input)
+        self._reads_keys = reads_keys(settings.input)
         self._intake = intake
         self._input = source
         self._metrics = metrics
@@ -67,7 +68,8 @@ class RecordProcessor:
             return frozenset()
         batch = behind_held(batch, tasks)
         headers = batch.header(SCHEMA_HEADER) if self._reads_headers else None
-        decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers)
+        keys = batch.key_column() if self._reads_keys else None
+        decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers, keys)
         for run in batch.runs:
             partition = tasks.get(run.partition)
             if partition is None or run.partition in self.tripped:

@@ -10,7 +10,8 @@ from uuid import UUID
 import fastavro
 
 from consumer.intake.rejects import Reject
-from consumer.settings.model import FieldPath, InputSettings
+from consumer.settings.field_sources import FieldPath
+from consumer.settings.model import InputSettings
 from consumer.windows.events import BITRATE, BUFFER, JOIN, KINDS, EventColumns
 
 Schema = Any

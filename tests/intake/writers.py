@@ -201,7 +201,8 @@ class WriterMaker:
                 return raw if rng.random() < 0.9 else rng.randbytes(rng.randrange(6))
             case "float" | "double":
                 small = rng.uniform(-10, 1e5) if rng.random() < 0.8 else rng.choice([0.5, 1.5, 2.5, -0.5])
-                return small if rng.random() < 0.9 else rng.choice([float("nan"), float("inf"), 1e30, -1e30])
+                usual = 0.7 if field == "timestamp_ms" else 0.9
+                return small if rng.random() < usual else rng.choice([float("nan"), float("inf"), 1e30, -1e30])
             case _:
                 return self._whole_number(kind, schema, field)
 

@@ -1,7 +1,10 @@
 """The mapping of producers' schemas: paths of fields and names of event types, from the settings."""
 
+import re
 from typing import NamedTuple
 
+from consumer.settings.field_sources import KEY, FieldPath
+from consumer.settings.field_sources import FieldPart as ChosenPart
 from consumer.settings.model import InputSettings
 from consumer.windows.events import KINDS
 
@@ -42,16 +45,43 @@ and they need no field: so a schema means what it did when the records of a repl
 
 
 class FieldSource(NamedTuple):
-    """The source of a field: the first of `paths` that a schema has."""
+    """One source of a field: the first of `paths` that a schema has."""
 
     paths: tuple[Path, ...]
     scale: int | float = 1
+
+    @property
+    def is_key(self) -> bool:
+        """Whether it is the record's key."""
+        return self.paths == ((KEY,),)
+
+
+class FieldPart(NamedTuple):
+    """A field, or a part of an id: the first of its sources that is there in a record, else a default."""
+
+    sources: tuple[FieldSource, ...]
+    default: str | None = None
+
+
+class FieldPlace(NamedTuple):
+    """Where a field comes from."""
+
+    parts: tuple[FieldPart, ...]
+    """Several are joined."""
+    utc: bool = False
+    """Whether times as text without an offset are UTC."""
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether there is nothing to choose or to join in a record."""
+        first = self.parts[0]
+        return len(self.parts) == len(first.sources) == 1 and first.default is None and not first.sources[0].is_key
 
 
 class Mapping(NamedTuple):
     """How writer schemas are mapped to events."""
 
-    places: tuple[FieldSource, ...]
+    places: tuple[FieldPlace, ...]
     """By field."""
     kinds: dict[str, int]
     """What an event says by the name of its type, as bits of `EventColumns.facts`; `IGNORE_KIND` for ignored ones."""
@@ -64,6 +94,10 @@ class Mapping(NamedTuple):
         """The facts of an event type, by its full name, else by its name without the namespace."""
         found = self.kinds.get(name)
         return self.kinds.get(name.rsplit(".", 1)[-1], UNKNOWN_KIND) if found is None else found
+
+    def numbers(self) -> dict[int, int]:
+        """The facts of event types that are whole numbers, by number; their names are its decimal text."""
+        return {int(name): kind for name, kind in self.kinds.items() if _is_whole(name)}
 
     def is_later(self, name: str) -> bool:
         """Whether an event type is known only by a later built-in name."""
@@ -81,11 +115,21 @@ def mapping_from(source: InputSettings) -> Mapping:
     )
 
 
-def _place(source: InputSettings, field: int) -> FieldSource:
-    chosen = getattr(source.fields, FIELDS[field])
+def _is_whole(name: str) -> bool:
+    """Whether a name is the text of a long."""
+    return re.fullmatch("0|-?[1-9][0-9]{0,18}", name) is not None and -(2**63) <= int(name) < 2**63
+
+
+def _place(source: InputSettings, field: int) -> FieldPlace:
+    chosen: FieldPath | None = getattr(source.fields, FIELDS[field])
     if chosen is None:
-        return FieldSource(_DEFAULT_PLACES[field])
-    return FieldSource((tuple(chosen.path.split(".")),), chosen.scale)
+        return FieldPlace((FieldPart((FieldSource(_DEFAULT_PLACES[field]),)),))
+    return FieldPlace(tuple(map(_part, chosen.joined)), chosen.text_without_offset == "utc")
+
+
+def _part(chosen: ChosenPart) -> FieldPart:
+    sources = [FieldSource((tuple(each.path.split(".")),), chosen.scale_of(each)) for each in chosen.alternatives]
+    return FieldPart(tuple(sources), chosen.default)
 
 
 def _listed(source: InputSettings) -> frozenset[str]:

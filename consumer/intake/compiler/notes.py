@@ -6,29 +6,32 @@ from consumer.intake.compiler.schema_json import Schema
 from consumer.intake.compiler.schema_walk import described
 from consumer.intake.vm.instructions import EXACT
 
+Place = tuple[int, Path]
+"""A field, and a path at which it is looked for."""
+
 
 class Notes:
     """Filled by one compilation; of a refused schema it holds what was found until then."""
 
     def __init__(self) -> None:
-        self.paths: dict[int, Path] = {}
-        """The path of each field that was looked for."""
-        self.read: dict[int, list[str]] = {}
-        """By field: the types that are read, and how."""
-        self.unfit: dict[int, list[str]] = {}
-        """By field: the types that cannot be read; values of them are missing."""
-        self.null: set[int] = set()
-        """Fields that may be null."""
+        self.wanted: set[Place] = set()
+        """All that was looked for."""
+        self.read: dict[Place, list[str]] = {}
+        """The types that are read, and how."""
+        self.unfit: dict[Place, list[str]] = {}
+        """The types that cannot be read; values of them are missing."""
+        self.null: set[Place] = set()
+        """What may be null."""
         self.type_names: dict[str, int] = {}
         """Event types that the schema names, with their facts."""
 
-    def add_read(self, field: int, schema: Schema, how: str) -> None:
+    def add_read(self, place: Place, schema: Schema, how: str) -> None:
         """A type at the end of a field's path is read."""
-        self.read.setdefault(field, []).append(f"{described(schema)}, {how}")
+        self.read.setdefault(place, []).append(f"{described(schema)}, {how}")
 
-    def add_unfit(self, field: int, what: str) -> None:
+    def add_unfit(self, place: Place, what: str) -> None:
         """A type at the end of a field's path is not read."""
-        self.unfit.setdefault(field, []).append(what)
+        self.unfit.setdefault(place, []).append(what)
 
 
 def conversion_text(conversion: Conversion) -> str:

@@ -151,9 +151,12 @@ def _schema(text: str, name: str) -> ParsedSchema:
 
 def _program(schema: str, name: str, source: InputSettings) -> Program:
     try:
-        return compile_program(_schema(schema, name), mapping_from(source))
+        program = compile_program(_schema(schema, name), mapping_from(source))
     except SchemaRefused as refusal:
         raise ContainerError(f"{name}: {refusal}") from None
+    if program.needs_keys:
+        raise ContainerError(f'{name}: records of a file have no keys, so no id can be "@key"; set input.fields for it')
+    return program
 
 
 def _blocks(reader: _Reader, header: _Header) -> Iterator[tuple[int, bytes]]:

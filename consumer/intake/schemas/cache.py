@@ -79,7 +79,7 @@ class SchemaCache:
     fallback: int
     """The entry of unknown references."""
     needs_scratch: bool
-    """Whether a program writes UUIDs as text."""
+    """Whether a program makes texts of ids."""
 
     # Called by the intake.
 
@@ -227,4 +227,4 @@ def _steps_of(learned: Program | Refusal) -> int:
     if isinstance(learned, Refusal):
         return 0
     program_code = learned.program_code
-    return len(program_code.instructions) + len(program_code.jumps) + len(program_code.kinds)
+    return sum(map(len, (program_code.instructions, program_code.jumps, program_code.kinds, program_code.names)))

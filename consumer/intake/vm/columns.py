@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.intake.vm.instructions import SCRATCH_BYTES, Program, ProgramCode
-from consumer.intake.vm.interpreter import PAYLOAD_TIME, Workspace, decode_rows, workspace
+from consumer.intake.vm.interpreter import NO_KEY, NO_ROOM, PAYLOAD_TIME, Workspace, decode_rows, workspace
 from consumer.windows.events import EventColumns
 
 Ints = npt.NDArray[np.int64]
@@ -21,6 +21,9 @@ class Frames(NamedTuple):
     references: Ints
     entries: Ints
     kafka_timestamps_ms: Ints
+    key_begins: Ints
+    key_sizes: Ints
+    """`NO_KEY` for records without a key, or where keys are not read."""
 
 
 class TimeRules(NamedTuple):
@@ -34,6 +37,9 @@ NO_GUARD = TimeRules(PAYLOAD_TIME, 0)
 """Files have neither Kafka timestamps nor a guard against the future."""
 
 
+_LEAST_ROOM = 1 << 12
+
+
 class Columns:
     """Buffers for a batch: reused, and grown when a batch is larger."""
 
@@ -44,6 +50,7 @@ class Columns:
     def _grow(self, capacity: int) -> None:
         self._capacity = capacity
         self._frames = Frames(*(np.zeros(capacity, np.int64) for _ in Frames._fields))
+        self._frames.key_sizes[:] = NO_KEY
         no_text = np.zeros(0, np.uint8)
         self._events = EventColumns(
             text=no_text,
@@ -92,8 +99,28 @@ class Columns:
         scratch_at: int,
         back_to_back: bool = False,
         skips_negative: bool = True,
+    ) -> tuple[int, Bytes]:
+        """Run the interpreter over rows whose reject is 0; see `decode_rows`.
+
+        Returns its position, and the text, which is a larger copy if ids needed more room than it had.
+        """
+        text = events.text
+        self._work.progress[:] = (0, 0, scratch_at)
+        while True:
+            end = self._decode(program_code, frames, events._replace(text=text), time, back_to_back, skips_negative)
+            if end != NO_ROOM:
+                return end, text
+            text = np.concatenate([text, np.empty(max(len(text) // 2, _LEAST_ROOM), np.uint8)])
+
+    def _decode(
+        self,
+        program_code: ProgramCode,
+        frames: Frames,
+        events: EventColumns,
+        time: TimeRules,
+        back_to_back: bool,
+        skips_negative: bool,
     ) -> int:
-        """Run the interpreter over rows whose reject is 0; see `decode_rows`."""
         return decode_rows(
             events.text,
             frames.begins,
@@ -101,7 +128,8 @@ class Columns:
             frames.entries,
             back_to_back,
             skips_negative,
-            scratch_at,
+            frames.key_begins,
+            frames.key_sizes,
             *program_code,
             frames.kafka_timestamps_ms,
             time.rule,
@@ -110,6 +138,10 @@ class Columns:
             self._work.bits,
             self._work.single,
             self._work.double,
+            self._work.progress,
+            self._work.slot_form,
+            self._work.slot_at,
+            self._work.slot_size,
             events.stream_start,
             events.stream_size,
             events.viewer_start,
@@ -137,7 +169,10 @@ def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count
     columns = Columns(count)
     frames, events = columns.of_size(text, count)
     frames.ends[:] = len(buffer)
-    end = columns.decode(program.program_code, frames, events, NO_GUARD, scratch_at=len(buffer), back_to_back=True)
+    frames.entries[:] = program.entry
+    end, text = columns.decode(
+        program.program_code, frames, events, NO_GUARD, scratch_at=len(buffer), back_to_back=True
+    )
     if 0 <= end < len(buffer):
         raise ValueError(f"{len(buffer) - end} bytes are left behind the last of {count} records")
-    return events
+    return events._replace(text=text)

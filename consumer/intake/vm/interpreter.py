@@ -17,37 +17,55 @@ from consumer.intake.compiler.mapping import (
     VIEWER_ID,
 )
 from consumer.intake.rejects import IGNORED, Reject
+from consumer.intake.vm.ids import KEY_FAULT, UNCHANGED, make_id
 from consumer.intake.vm.instructions import (
+    BAD_KEY,
     BLOCK,
+    CLEAR_FIELD,
+    CLEAR_SLOTS,
+    DECIMAL,
     DIVISOR,
     DOUBLE,
+    EMPTY,
     END,
     EXACT,
     FLOAT,
     GO,
+    HELD,
     HIGH,
+    HOLD,
+    IF_KEY,
     INDEX,
+    KEY,
     KIND,
+    KIND_OF_BOOLEAN,
     KIND_OF_INDEX,
+    KIND_OF_NUMBER,
     KIND_OF_TEXT,
     LAST_WITH_NUMBER,
+    LITERAL,
     LOW,
+    MAKE_ID,
     MAX_LOOP_DEPTH,
     NEXT_ITEM,
     OP,
+    PICK,
+    PLAIN_TEXT,
     SCALED_INTEGER,
-    SCRATCH_BYTES,
     SKIP_SIZED,
+    SLOTS,
     STORE_ID,
     STORE_NUMBER,
+    STORE_PART,
+    STORE_TIME,
     TEXT,
     TIMES,
     UNION,
-    UUID_TEXT_BYTES,
     A,
     B,
 )
-from consumer.intake.vm.wire import id_fault, kind_of_text, read_bits, read_number, write_uuid
+from consumer.intake.vm.iso_time import read_time
+from consumer.intake.vm.wire import MAX_ID_BYTES, id_fault, is_named, kind_of_text, read_bits, read_number
 from consumer.runtime.jit import called, compiled, inlined
 from consumer.windows.events import BITRATE, BUFFER, MAX_ABS_TIMESTAMP_MS, SKIPPED_SHIFT
 
@@ -80,9 +98,23 @@ _FUTURE = int(Reject.FUTURE)
 _BAD_TEXT = int(Reject.BAD_TEXT)
 _EMPTY_ID = int(Reject.EMPTY_ID)
 _ID_TOO_LONG = int(Reject.ID_TOO_LONG)
+_BAD_KEY = int(Reject.BAD_KEY)
+_BAD_TIME = int(Reject.BAD_TIME)
+_TIME_WITHOUT_OFFSET = int(Reject.TIME_WITHOUT_OFFSET)
 _TOO_SMALL = -1
 _NO_SAMPLE = -1
 _TOO_LARGE = -2
+
+
+NO_ROOM = -2
+"""Instead of a position: there is no room for the ids of a row."""
+
+NO_KEY = -1
+UNREADABLE_KEY = -2
+"""Instead of the size of a record's key."""
+
+ROW, POSITION, SCRATCH = range(3)
+"""Entries of `Workspace.progress`."""
 
 
 class Workspace(NamedTuple):
@@ -94,12 +126,27 @@ class Workspace(NamedTuple):
     """The bytes of a float or a double; the next two are views of it."""
     single: npt.NDArray[np.float32]
     double: Floats
+    progress: Ints
+    """Where to begin: row, position and the first free byte for ids; where there was no room, to go on from there."""
+    slot_form: Ints
+    """What slots hold; `EMPTY` and so on."""
+    slot_at: Ints
+    slot_size: Ints
+    """A text of the record; or a number, a literal's row, or a value and its fault."""
 
 
 def workspace() -> Workspace:
     """Allocate scratch space."""
     bits = np.zeros(1, np.uint64)
-    return Workspace(np.zeros(MAX_LOOP_DEPTH, np.int64), bits, bits.view(np.float32), bits.view(np.float64))
+    slots = (np.zeros(SLOTS, np.int64) for _ in range(3))
+    return Workspace(
+        np.zeros(MAX_LOOP_DEPTH, np.int64),
+        bits,
+        bits.view(np.float32),
+        bits.view(np.float64),
+        np.zeros(3, np.int64),
+        *slots,
+    )
 
 
 @inlined
@@ -169,7 +216,7 @@ def _fault_of_event(facts: int, stream_bytes: int, viewer_bytes: int, time_fault
     if facts == UNKNOWN_KIND:
         return _UNKNOWN_EVENT_TYPE
     if stream_bytes < 0 or viewer_bytes < 0:
-        return _MISSING_VALUE
+        return _BAD_KEY if (stream_bytes if stream_bytes < 0 else viewer_bytes) == KEY_FAULT else _MISSING_VALUE
     return _TIMESTAMP_OUT_OF_RANGE if time_fault in (_OUT_OF_RANGE, _TOO_SMALL) else time_fault
 
 
@@ -205,11 +252,14 @@ def _field_at_fault(
     """The number of the field that a reject is about, from 1; 0 if it is about none."""
     if fault == _MISSING_VALUE:
         return 1 + _missing_field(facts, stream_bytes, viewer_bytes, time_rule)
+    if fault == _BAD_KEY:
+        return 1 + (STREAM_ID if stream_bytes < 0 else VIEWER_ID)
     if fault in (_BAD_TEXT, _EMPTY_ID, _ID_TOO_LONG):
         return 1 + (VIEWER_ID if id_fault(text, stream_at, stream_bytes) == 0 else STREAM_ID)
     if fault == _OUT_OF_RANGE:
         return 1 + (BITRATE_BPS if facts & BITRATE and bitrate == _TOO_LARGE else DURATION_MS)
-    return 1 + TIMESTAMP_MS if fault in (_NOT_FINITE, _TIMESTAMP_OUT_OF_RANGE) else 0
+    of_time = (_NOT_FINITE, _TIMESTAMP_OUT_OF_RANGE, _BAD_TIME, _TIME_WITHOUT_OFFSET)
+    return 1 + TIMESTAMP_MS if fault in of_time else 0
 
 
 @inlined
@@ -223,6 +273,24 @@ def _missing_field(facts: int, stream_bytes: int, viewer_bytes: int, time_rule: 
     return KAFKA_TIMESTAMP if time_rule == KAFKA_TIME else TIMESTAMP_MS
 
 
+@inlined
+def kind_of_number(number: int, kinds: Ints, first: int, count: int) -> int:
+    """The facts of the event type with this number."""
+    for i in range(count):
+        if kinds[first + 2 * i] == number:
+            return int(kinds[first + 2 * i + 1])
+    return UNKNOWN_KIND
+
+
+@inlined
+def first_held(slot_form: Ints, first: int, count: int) -> int:
+    """The first of these slots that holds something, or -1."""
+    for slot in range(first, first + count):
+        if slot_form[slot] != EMPTY:
+            return slot
+    return -1
+
+
 @compiled
 def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop with a branch an operation
     # the records
@@ -232,7 +300,8 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     entries: Ints,
     back_to_back: bool,
     skips_negative: bool,
-    scratch_at: int,
+    key_begins: Ints,
+    key_sizes: Ints,
     # the program code
     code: Ints,
     scales: Floats,
@@ -249,6 +318,10 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     bits: npt.NDArray[np.uint64],
     single: npt.NDArray[np.float32],
     double: Floats,
+    progress: Ints,
+    slot_form: Ints,
+    slot_at: Ints,
+    slot_size: Ints,
     # the columns
     stream_start: Ints,
     stream_size: ShortInts,
@@ -262,17 +335,21 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
     reject: Bytes,
     reject_field: Bytes,
 ) -> int:
-    """Decode every row whose reject is 0; return the position behind the last record.
+    """Decode every row whose reject is 0; return the position behind the last record, or `NO_ROOM`.
+
+    It begins where `progress` says. If there is no room for ids, `progress` says where, to go on with a longer `text`.
 
     `back_to_back`: a record begins where the one before it ends, not at `begins`; where one can't be walked to its
     end, it and all behind it get that reason.
     """
-    at = 0
-    for row in range(len(reject)):
+    at = int(progress[POSITION])
+    free = int(progress[SCRATCH])
+    for row in range(progress[ROW], len(reject)):
         if reject[row] != 0:
             continue
         if not back_to_back:
             at = begins[row]
+        begin = at
         end = ends[row]
         pc = entries[row]
         fault = 0
@@ -326,11 +403,6 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
                     pc += 1 if integer < 0 else 2
                     continue
             elif op == STORE_ID:
-                if code[pc, B] != 0:
-                    where = scratch_at + row * SCRATCH_BYTES + code[pc, A] * UUID_TEXT_BYTES
-                    write_uuid(text, start, where)
-                    start = where
-                    size = UUID_TEXT_BYTES
                 if code[pc, A] == STREAM_ID:
                     stream_at, stream_bytes = start, size
                 else:
@@ -360,6 +432,79 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
                 left[code[pc, A]] -= 1
                 pc = code[pc, B] if left[code[pc, A]] > 0 else code[pc, B] - 2
                 continue
+            elif op > END:
+                arg = code[pc, A]
+                if op == STORE_PART:
+                    form = code[pc, B]
+                    slot_form[arg] = form
+                    slot_at[arg] = integer if form == DECIMAL else code[pc, LOW] + integer if form == LITERAL else start
+                    slot_size[arg] = size
+                elif op == MAKE_ID:
+                    if free + MAX_ID_BYTES > len(text):
+                        fault = NO_ROOM
+                        break
+                    made_at, made_bytes = make_id(text, free, code, pc, names, name_text, slot_form, slot_at, slot_size)
+                    if made_at == free:
+                        free += max(made_bytes, 0)
+                    if made_bytes != UNCHANGED:
+                        if arg == STREAM_ID:
+                            stream_at, stream_bytes = made_at, made_bytes
+                        else:
+                            viewer_at, viewer_bytes = made_at, made_bytes
+                    pc += code[pc, B]
+                elif op == CLEAR_SLOTS:
+                    for slot in range(arg, arg + code[pc, B]):
+                        slot_form[slot] = EMPTY
+                elif op == STORE_TIME:
+                    timestamp, time_fault = read_time(text, start, size, arg)
+                elif op == IF_KEY:
+                    if not is_named(text, start, size, names, name_text, arg):
+                        pc = code[pc, B]
+                        continue
+                elif op == KEY:
+                    key_bytes = key_sizes[row]
+                    slot_form[arg] = EMPTY if key_bytes == NO_KEY else BAD_KEY if key_bytes < 0 else PLAIN_TEXT
+                    slot_at[arg] = key_begins[row]
+                    slot_size[arg] = key_bytes
+                elif op == KIND_OF_BOOLEAN:
+                    facts = kinds[arg + (1 if text[start] != 0 else 0)]
+                elif op == KIND_OF_NUMBER:
+                    facts = kind_of_number(integer, kinds, arg, code[pc, B])
+                elif op == HOLD:
+                    slot_form[arg] = HELD
+                    field = code[pc, B]
+                    if field == TIMESTAMP_MS:
+                        slot_at[arg], slot_size[arg] = timestamp, time_fault
+                        time_fault = _MISSING_VALUE
+                    elif field == BITRATE_BPS:
+                        slot_at[arg] = bitrate
+                        bitrate = _NO_SAMPLE
+                    elif field == DURATION_MS:
+                        slot_at[arg] = duration
+                        duration = _NO_SAMPLE
+                    else:
+                        slot_at[arg] = facts
+                        facts = -1
+                elif op == PICK:
+                    slot = first_held(slot_form, code[pc, B], code[pc, LOW])
+                    if slot >= 0:
+                        if arg == TIMESTAMP_MS:
+                            timestamp, time_fault = slot_at[slot], slot_size[slot]
+                        elif arg == BITRATE_BPS:
+                            bitrate = slot_at[slot]
+                        elif arg == DURATION_MS:
+                            duration = slot_at[slot]
+                        else:
+                            facts = slot_at[slot]
+                elif op == CLEAR_FIELD:
+                    if arg == TIMESTAMP_MS:
+                        time_fault = _MISSING_VALUE
+                    elif arg == BITRATE_BPS:
+                        bitrate = _NO_SAMPLE
+                    elif arg == DURATION_MS:
+                        duration = _NO_SAMPLE
+                    else:
+                        facts = -1
             else:  # bytes of a number of fixed size
                 size = 4 if op == FLOAT else 8 if op == DOUBLE else code[pc, A]
                 if size > end - at:
@@ -372,6 +517,11 @@ def decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop w
                 at += size
             pc += 1
 
+        if fault == NO_ROOM:
+            progress[ROW] = row
+            progress[POSITION] = begin
+            progress[SCRATCH] = free
+            return NO_ROOM
         if fault == 0 and not back_to_back and at != end:
             fault = _TRAILING_BYTES
         if fault != 0:

@@ -28,6 +28,7 @@ from tests.intake.reference import SKIPPED_BITRATE, SKIPPED_STALL, Event, encode
 IDS = [{"name": "stream_id", "type": "string"}, {"name": "viewer_id", "type": "string"}]
 TIME = [{"name": "timestamp_ms", "type": "long"}]
 TYPE = [{"name": "type", "type": "string"}]
+MONEY = {"type": "fixed", "name": "F", "size": 16, "logicalType": "decimal", "precision": 9, "scale": 2}
 
 
 def record(*fields: dict[str, Any], name: str = "E") -> dict[str, Any]:
@@ -64,11 +65,11 @@ def with_types(*names: str) -> dict[str, Any]:
             'viewer_id: there is no field "user.id"',
         ),
         (
-            record({"name": "stream_id", "type": "int"}, IDS[1], *TIME, *TYPE),
+            record({"name": "stream_id", "type": "double"}, IDS[1], *TIME, *TYPE),
             {},
             (
-                'stream_id: the field "stream_id" holds an int, but must hold a string, bytes or a uuid; set '
-                "input.fields.stream_id to another field"
+                'stream_id: the field "stream_id" holds a double, but must hold a string, bytes, a uuid, a fixed, an '
+                "enum, an int or a long; set input.fields.stream_id to another field"
             ),
         ),
         (
@@ -84,14 +85,14 @@ def with_types(*names: str) -> dict[str, Any]:
         (
             record(IDS[0], {"name": "u", "type": {"type": "map", "values": record(IDS[1], name="V")}}, *TIME, *TYPE),
             {"fields": {"viewer_id": "u.viewer_id"}},
-            "something inside a map",
+            'the field "u.viewer_id" holds the record "V"',
         ),
         (
-            record({"name": "stream_id", "type": {"type": "fixed", "name": "F", "size": 16}}, IDS[1], *TIME, *TYPE),
+            record({"name": "stream_id", "type": MONEY}, IDS[1], *TIME, *TYPE),
             {},
-            'the field "stream_id" holds a fixed',
+            'the field "stream_id" holds a fixed (decimal)',
         ),
-        (record(*IDS, {"name": "timestamp_ms", "type": "string"}, *TYPE), {}, "a timestamp or a number"),
+        (record(*IDS, {"name": "timestamp_ms", "type": "bytes"}, *TYPE), {}, "a number or a text of ISO 8601"),
         (
             record(*IDS, {"name": "timestamp_ms", "type": {"type": "int", "logicalType": "date"}}, *TYPE),
             {},
@@ -103,7 +104,7 @@ def with_types(*names: str) -> dict[str, Any]:
             "a timestamp-micros, which needs no scale",
         ),
         (record(*IDS, *TIME), {}, 'type: there is no field "event" or "type"'),
-        (record(*IDS, *TIME, {"name": "type", "type": "int"}), {}, 'type: the field "type" holds an int'),
+        (record(*IDS, *TIME, {"name": "type", "type": "int"}), {}, 'type: the field "type" holds an int (input'),
         (
             record(*IDS, *TIME, *TYPE, {"name": "bitrate_bps", "type": "string"}),
             {},
