@@ -16,6 +16,7 @@ from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import Bytes, Columns, Frames, Ints, TimeRules
 from consumer.intake.vm.instructions import SCRATCH_BYTES
 from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, NO_KEY, UNCLAMPED_TIME
+from consumer.intake.vm.iso_time import time_of
 from consumer.runtime.joined import NULL_SIZE, Joined, joined
 from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
@@ -274,6 +275,7 @@ def warm_up() -> None:
     keys = joined([b""])
     intake = Intake(source, SchemaCache(source))
     intake.decode(joined([b"\0\0\0\0\1"]), [0], 0)
+    time_of(keys.text, 0)
     read_keys(keys.text, keys.sizes, 0, KEY_FORMATS[source.key_format], np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 

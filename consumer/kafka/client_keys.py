@@ -5,11 +5,23 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from consumer.kafka.c_functions import REASON_BYTES, configuring_functions
+from consumer.kafka.c_library import Signatures, declared
 from consumer.kafka.config import is_refused
 from consumer.runtime.secret import is_secret
 from consumer.settings.errors import Conflict
 from consumer.settings.model import Settings
+
+_pointer, _text = ctypes.c_void_p, ctypes.c_char_p
+
+_FUNCTIONS: Signatures = {
+    "rd_kafka_conf_new": (_pointer, []),
+    "rd_kafka_conf_set": (ctypes.c_int, [_pointer, _text, _text, _text, ctypes.c_size_t]),
+    "rd_kafka_conf_destroy": (None, [_pointer]),
+    "rd_kafka_conf_properties_show": (None, [_pointer]),
+}
+
+_REASON_BYTES = 512
+"""Room for the text of an error."""
 
 _UNKNOWN = -2
 """RD_KAFKA_CONF_UNKNOWN."""
@@ -27,7 +39,7 @@ def key_conflicts(settings: Settings) -> Iterator[Conflict]:
     if not client:
         return
     try:
-        library = configuring_functions()
+        library = declared(_FUNCTIONS)
     except OSError:
         return
     for key, value in client.items():
@@ -38,9 +50,9 @@ def key_conflicts(settings: Settings) -> Iterator[Conflict]:
 
 def _fault(library: ctypes.CDLL, key: str, value: str) -> str:
     """What librdkafka says against one key; empty if nothing."""
-    made, reason = library.rd_kafka_conf_new(), ctypes.create_string_buffer(REASON_BYTES)
+    made, reason = library.rd_kafka_conf_new(), ctypes.create_string_buffer(_REASON_BYTES)
     try:
-        outcome = library.rd_kafka_conf_set(made, key.encode(), value.encode(), reason, REASON_BYTES)
+        outcome = library.rd_kafka_conf_set(made, key.encode(), value.encode(), reason, _REASON_BYTES)
     finally:
         library.rd_kafka_conf_destroy(made)
     if outcome == 0:

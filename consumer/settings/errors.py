@@ -80,8 +80,6 @@ _MESSAGES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "string_too_short": lambda *_: "must not be empty",
     "string_": lambda _, shown: f"must be text{shown}",
     "path_": lambda _, shown: f"must be the path of a file{shown}",
-    "too_short": lambda *_: "must not be empty",
-    "too_long": lambda context, _: f"must be a list of at most {context['max_length']}",
     "tuple_": lambda _, shown: f"must be a list{shown}",
     "model_": lambda *_: "must be a table",
     "dict_": lambda *_: "must be a table",

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -17,6 +16,8 @@ from pydantic import (
 
 from consumer.settings.errors import Conflict
 from consumer.settings.field_paths import field_path
+
+_T = TypeVar("_T")
 
 KEY = "@key"
 """Instead of a path: the key of the Kafka record."""
@@ -59,6 +60,14 @@ def _path_table_or_list(value: object) -> object:
     return _path_or_table(value)
 
 
+def _some_but_few(paths: tuple[_T, ...]) -> tuple[_T, ...]:
+    if not paths:
+        raise ValueError("must not be empty")
+    if len(paths) > MAX_PARTS:
+        raise ValueError(f"must be a list of at most {MAX_PARTS}, not {len(paths)}")
+    return paths
+
+
 class PathAlone(BaseModel):
     """A path in the writer schema, or `KEY`, and a factor that converts its number to the unit of the field."""
 
@@ -88,7 +97,7 @@ class PathAlone(BaseModel):
 
 
 _Alternatives = Annotated[
-    tuple[Annotated[PathAlone, BeforeValidator(_path_or_table)], ...], Field(min_length=1, max_length=MAX_PARTS)
+    tuple[Annotated[PathAlone, BeforeValidator(_path_or_table)], ...], AfterValidator(_some_but_few)
 ]
 
 
@@ -109,9 +118,7 @@ class FieldPart(PathAlone):
         return alternative.scale if "scale" in alternative.model_fields_set else self.scale
 
 
-_Parts = Annotated[
-    tuple[Annotated[FieldPart, BeforeValidator(_path_or_table)], ...], Field(min_length=1, max_length=MAX_PARTS)
-]
+_Parts = Annotated[tuple[Annotated[FieldPart, BeforeValidator(_path_or_table)], ...], AfterValidator(_some_but_few)]
 
 
 class FieldPath(FieldPart):

@@ -56,6 +56,11 @@ def confluent(payload: bytes, schema_id: int = 1) -> bytes:
     return b"\0" + schema_id.to_bytes(4, "big") + payload
 
 
+def framed_key(key: str | bytes, schema_id: int = 1) -> bytes:
+    """Return a key as the registry's serializers write strings."""
+    return confluent(text(key), schema_id)
+
+
 def schema_headers(headers: Sequence[Sequence[tuple[str, bytes | None]] | None] | None) -> Joined | None:
     """Return what records with such headers hand to an intake."""
     return None if headers is None else joined([first_header(each or (), SCHEMA_HEADER) for each in headers])

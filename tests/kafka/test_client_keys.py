@@ -63,10 +63,10 @@ def test_usual_settings_pass_and_refused_keys_are_left_to_those_who_refuse_them(
 
 
 def test_without_the_librarys_functions_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> ctypes.CDLL:
+    def missing(_functions: object) -> ctypes.CDLL:
         raise OSError("not there")
 
-    monkeypatch.setattr(client_keys, "configuring_functions", missing)
+    monkeypatch.setattr(client_keys, "declared", missing)
     assert not list(key_conflicts(settings({"sesion.timeout.ms": 1})))
 
 

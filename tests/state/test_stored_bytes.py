@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from consumer.settings.model import CommitSettings, FieldPath, FieldSettings
+from consumer.settings.field_sources import FieldPath, FieldSettings
+from consumer.settings.model import CommitSettings
 from consumer.state import checkpoint
 from consumer.state.checkpoint import RULES_VERSION
 from consumer.state.keys import CHECKPOINT, JOURNAL

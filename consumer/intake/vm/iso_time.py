@@ -4,7 +4,7 @@
  2024-02-29  20240229  2024-W09-4  2024W094  2024-W09     a day
  any one character, as T or a space
  17  17:45  1745  17:45:30  174530  17:45:30.25           a time of day, with any number of digits behind . or ,
- Z  +02  -0330  +05:45                                    the offset from UTC, written as a time of day is, maybe behind a space
+ Z  +02  -0330  +05:45                                    the offset from UTC, as a time of day, maybe behind a space
 ```
 """
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from consumer.intake.rejects import Reject
 from consumer.intake.vm.wire import is_utf8
-from consumer.runtime.jit import called, inlined
+from consumer.runtime.jit import called, compiled, inlined
 
 Text = npt.NDArray[np.uint8]
 
@@ -63,6 +63,12 @@ def read_time(text: Text, start: int, size: int, utc: int) -> tuple[int, int]:
     if not has_offset and utc == 0:
         return 0, _NO_OFFSET
     return (day * _MICROS_A_DAY + clock - offset) // 1_000, 0
+
+
+@compiled
+def time_of(text: Text, utc: int) -> tuple[int, int]:
+    """As `read_time`, of all of a text, for callers that are no kernels."""
+    return read_time(text, 0, len(text), utc)
 
 
 @inlined
