@@ -42,6 +42,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "viewer-consumer topics --config worker.toml",
         "viewer-consumer topics --config worker.toml --check --json",
     ),
+    "health": (
+        "viewer-consumer health",
+        "viewer-consumer health --config worker.toml --set http.port=9465",
+    ),
     "help": ("viewer-consumer help", "viewer-consumer help state reset"),
     "dlq": (
         "viewer-consumer dlq list --config worker.toml --count",

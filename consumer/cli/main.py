@@ -22,6 +22,7 @@ from typer.exceptions import TyperException
 
 from consumer import __version__
 from consumer.cli.dead_letters import dlq_app
+from consumer.cli.health import health
 from consumer.cli.help import HELP_OPTIONS, help_of, with_help, with_help_for_bare_groups
 from consumer.cli.options import (
     INTERRUPTED,
@@ -198,6 +199,7 @@ def aggregate(
 
 app.command()(simulate)
 app.command()(schema)
+app.command()(health)
 
 
 @app.command("config")

@@ -1,4 +1,4 @@
-"""Load librdkafka for ctypes, without kernels: through the extension module of the Python binding, which uses the same."""
+"""Load librdkafka for ctypes, without kernels: through the extension module of the binding, which uses the same one."""
 
 import ctypes
 from collections.abc import Mapping

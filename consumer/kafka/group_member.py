@@ -260,7 +260,7 @@ class GroupMember:
     def _look_at(self, error: KafkaError) -> None:
         if self._next_join is not None or self._may_join_later(error):
             return
-        if error.fatal() or error.code() in _FINAL:
+        if error.fatal() or (error.code() in _FINAL and _NO_BEGINNING not in error.str()):
             self._raise_final(error)
         _log.warning("group %s: %s", self._group, error.str())
 
@@ -331,6 +331,10 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     _group, member, *_ = metadata[generation_end:].split(b"\0")
     return metadata if generation > 0 and member else None
 
+
+_NO_BEGINNING = "Failed to query logical offset"
+"""Where a member would begin to read does not matter. A broker that was just made a leader may not know, nor one whose
+topic is being created again."""
 
 # A single partition that the brokers do not know is told by the reader.
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001  # as above

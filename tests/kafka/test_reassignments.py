@@ -236,6 +236,19 @@ def test_without_its_topic_nothing_goes_on(handler: RecordingHandler, code: int)
         member.input.poll(10, 0.0)
 
 
+def test_a_member_goes_on_where_a_broker_does_not_know_the_beginning_of_a_partition(handler: RecordingHandler) -> None:
+    member = OnScript(handler)
+    member.change("assign", 0)
+    unknown = KafkaError(
+        KafkaError.UNKNOWN_TOPIC_OR_PART, "Failed to query logical offset BEGINNING: Broker: Unknown topic or partition"
+    )
+    member.client.messages = [Message(topic=TOPIC, partition=0, error=unknown)]
+    member.input.poll(10, 0.0)
+    member.input.begin(0, 0)
+    member.fetched(0, 0)
+    assert places(member.input.poll(10, 0.0)) == [(0, 0)]
+
+
 class TestEpochs:
     """A member's epoch, which comes with a callback or, under KIP-848, without one."""
 
