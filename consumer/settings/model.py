@@ -338,7 +338,7 @@ def _event_type_conflicts(events: EventNameSettings) -> Iterator[Conflict]:
 
 
 def _schema_source_conflicts(settings: Settings) -> Iterator[Conflict]:
-    """Where schemas are said to come from, if nothing would be looked for there."""
+    """Where schemas and keys are said to come from, if nothing would be looked for there."""
     source = settings.input
     if source.format in _NAME_NO_ID:
         why = f'has no effect where input.format = "{source.format}": its records name no id'
@@ -351,6 +351,8 @@ def _schema_source_conflicts(settings: Settings) -> Iterator[Conflict]:
             ("input.schemas", "input.schema_registry_url"),
             "has no effect: the schemas are those of input.schema_registry_url; leave out one of them",
         )
+    if source.key_format != "text" and not source.fields.need_keys():
+        yield Conflict(("input.key_format", "input.fields"), 'has no effect: no id of input.fields is "@key"')
     if source.schema_registry_ca_file and source.schema_registry_url.lower().startswith("http:"):
         yield Conflict(
             ("input.schema_registry_ca_file", "input.schema_registry_url"),

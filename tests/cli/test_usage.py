@@ -17,8 +17,9 @@ def test_the_version_goes_to_stdout() -> None:
     assert done == (0, f"viewer-consumer {__version__}\n", "")
 
 
-def test_help_and_config_import_no_heavy_module() -> None:
-    done = run("config", PYTHONPROFILEIMPORTTIME="1")
+@pytest.mark.parametrize("flags", [(), ("--set", "kafka.client.linger.ms=5"), ("--example",)], ids=" ".join)
+def test_help_and_config_import_no_heavy_module(flags: tuple[str, ...]) -> None:
+    done = run("config", *flags, PYTHONPROFILEIMPORTTIME="1")
     assert done.code == 0
     loaded = {line.rpartition("|")[2].strip() for line in done.error_lines}
     assert loaded.isdisjoint({"numba", "numpy", "fastavro"})

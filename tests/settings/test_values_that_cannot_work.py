@@ -123,6 +123,7 @@ def test_hosts_of_metrics(host: str) -> None:
             ["input.schema_registry_url=http://my host"],
             "input.schema_registry_url: must be an http:// or https:// address",
         ),
+        (["input.key_format=confluent"], 'input.key_format: has no effect: no id of input.fields is "@key"'),
         (["kafka.output_topic=__consumer_offsets"], "kafka.output_topic: must not be a topic that Kafka itself uses"),
         (
             ["kafka.input_topic=v.e", "kafka.output_topic=v_e"],
