@@ -7,7 +7,8 @@ from pathlib import Path
 
 from consumer.errors import ViewerConsumerError
 from consumer.settings.errors import Conflict
-from consumer.settings.model import EventNameSettings, FieldSettings, InputSettings, Settings
+from consumer.settings.field_sources import FieldSettings
+from consumer.settings.model import EventNameSettings, InputSettings, Settings
 
 _SYSTEM_CERTIFICATES = "probe"
 """What `ssl.ca.location` may be instead of a path."""

@@ -192,7 +192,7 @@ def test_a_container_is_decoded_with_its_own_schema(
 def test_a_record_of_a_union_is_of_the_branch_that_its_line_names(
     capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
-    fields = [{"name": name, "type": kind} for name, kind in (("stream_id", "string"), ("viewer_id", "string"))]
+    fields: list[dict[str, Any]] = [{"name": name, "type": "string"} for name in ("stream_id", "viewer_id")]
     fields.append({"name": "timestamp_ms", "type": {"type": "long", "logicalType": "timestamp-millis"}})
     branches = [{"type": "record", "name": name, "fields": fields} for name in ("join", "leave")]
     (folder / "event.avsc").write_text(json.dumps(branches), encoding="utf-8")
