@@ -27,6 +27,7 @@ from consumer.cli.help import HELP_OPTIONS, help_of, with_help, with_help_for_ba
 from consumer.cli.options import INTERRUPTED, Config, Overrides, read_kafka_settings, read_settings, timeouts_of
 from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
+from consumer.cli.top import top
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
@@ -166,6 +167,7 @@ def aggregate(
 
 app.command()(simulate)
 app.command()(health)
+app.command()(top)
 
 
 @app.command("config")
