@@ -175,12 +175,15 @@ class Intake:
         if schema_headers is not None and self._framing == CONFLUENT:
             self._read_headers(schema_headers, values.sizes, frames, events.reject)
         waiting = self._find_programs(frames, events.reject)
-        text, scratch_at = self._with_room(values, keys, frames)
+        scratch_at = len(values.text)
+        if schemas.needs_scratch:
+            text, scratch_at = self._with_room(values, keys, frames)
+            events = events._replace(text=text)
         time = TimeRules(self._time_rule(clamps=clamps), self._source.max_future_ms)
         _, events = self._columns.decode(
             schemas.program_code,
             frames,
-            events._replace(text=text),
+            events,
             time,
             scratch_at=scratch_at,
             makes_more=schemas.makes_more,
@@ -190,8 +193,6 @@ class Intake:
 
     def _with_room(self, values: Joined, keys: Joined | None, frames: Frames) -> tuple[Bytes, int]:
         """The text of the values, behind it that of the keys and room for ids; and where this room begins."""
-        if not self._schemas.needs_scratch:
-            return values.text, len(values.text)
         frames.key_sizes[:] = NO_KEY
         of_keys = joined([]).text if keys is None else keys.text
         scratch_at = len(values.text) + len(of_keys)

@@ -289,30 +289,121 @@ def first_held(slot_form: Ints, first: int, count: int) -> int:
     return -1
 
 
+# Python hands columns to kernels one by one: it would take microseconds to find the type of tuples of them.
+
+
 @compiled
 def decode_rows(
-    frames: Frames,
-    events: EventColumns,
-    program_code: ProgramCode,
-    work: Workspace,
+    # where the records are, as in Frames
+    begins: Ints,
+    ends: Ints,
+    references: Ints,
+    entries: Ints,
+    kafka_timestamps_ms: Ints,
+    key_begins: Ints,
+    key_sizes: Ints,
+    # the columns, as in EventColumns
+    text: Bytes,
+    stream_start: Ints,
+    stream_size: ShortInts,
+    viewer_start: Ints,
+    viewer_size: ShortInts,
+    timestamp_ms: Ints,
+    facts: Bytes,
+    bitrate_bps: Ints,
+    duration_ms: Ints,
+    clamped_ms: Ints,
+    reject: Bytes,
+    reject_field: Bytes,
+    # the programs, as in ProgramCode
+    instructions: Ints,
+    scales: Floats,
+    jumps: Ints,
+    kinds: Ints,
+    names: Ints,
+    name_text: Bytes,
+    # scratch space, as in Workspace
+    left: Ints,
+    bits: npt.NDArray[np.uint64],
+    single: npt.NDArray[np.float32],
+    double: Floats,
+    progress: Ints,
+    slot_form: Ints,
+    slot_at: Ints,
+    slot_size: Ints,
+    # rules
     time_rule: int,
     max_future: int,
     back_to_back: bool,
     skips_negative: bool,
 ) -> int:
-    """Decode rows by programs that have no operation above `END`: for others see `decode_any_rows`, which is slower.
-
-    Its machine code has no trace of those operations.
-    """
-    return _decode_rows(frames, events, program_code, work, time_rule, max_future, back_to_back, skips_negative, False)
+    """As `decode_any_rows`, for programs without operations above `END`, of which its machine code has no trace."""
+    return _decode_rows(
+        Frames(begins, ends, references, entries, kafka_timestamps_ms, key_begins, key_sizes),
+        EventColumns(
+            text,
+            stream_start,
+            stream_size,
+            viewer_start,
+            viewer_size,
+            timestamp_ms,
+            facts,
+            bitrate_bps,
+            duration_ms,
+            clamped_ms,
+            reject,
+            reject_field,
+        ),
+        ProgramCode(instructions, scales, jumps, kinds, names, name_text),
+        Workspace(left, bits, single, double, progress, slot_form, slot_at, slot_size),
+        time_rule,
+        max_future,
+        back_to_back,
+        skips_negative,
+        False,
+    )
 
 
 @compiled
 def decode_any_rows(
-    frames: Frames,
-    events: EventColumns,
-    program_code: ProgramCode,
-    work: Workspace,
+    # where the records are, as in Frames
+    begins: Ints,
+    ends: Ints,
+    references: Ints,
+    entries: Ints,
+    kafka_timestamps_ms: Ints,
+    key_begins: Ints,
+    key_sizes: Ints,
+    # the columns, as in EventColumns
+    text: Bytes,
+    stream_start: Ints,
+    stream_size: ShortInts,
+    viewer_start: Ints,
+    viewer_size: ShortInts,
+    timestamp_ms: Ints,
+    facts: Bytes,
+    bitrate_bps: Ints,
+    duration_ms: Ints,
+    clamped_ms: Ints,
+    reject: Bytes,
+    reject_field: Bytes,
+    # the programs, as in ProgramCode
+    instructions: Ints,
+    scales: Floats,
+    jumps: Ints,
+    kinds: Ints,
+    names: Ints,
+    name_text: Bytes,
+    # scratch space, as in Workspace
+    left: Ints,
+    bits: npt.NDArray[np.uint64],
+    single: npt.NDArray[np.float32],
+    double: Floats,
+    progress: Ints,
+    slot_form: Ints,
+    slot_at: Ints,
+    slot_size: Ints,
+    # rules
     time_rule: int,
     max_future: int,
     back_to_back: bool,
@@ -320,11 +411,34 @@ def decode_any_rows(
 ) -> int:
     """Decode every row whose reject is 0; return the position behind the last record, or `NO_ROOM`.
 
-    It begins where `work.progress` says. If there is no room for ids, that says where, to go on with a longer text.
+    It begins where `progress` says. If there is no room for ids, that says where, to go on with a longer text.
     `back_to_back`: a record begins where the one before it ends, not at `begins`; where one can't be walked to its
     end, it and all behind it get that reason.
     """
-    return _decode_rows(frames, events, program_code, work, time_rule, max_future, back_to_back, skips_negative, True)
+    return _decode_rows(
+        Frames(begins, ends, references, entries, kafka_timestamps_ms, key_begins, key_sizes),
+        EventColumns(
+            text,
+            stream_start,
+            stream_size,
+            viewer_start,
+            viewer_size,
+            timestamp_ms,
+            facts,
+            bitrate_bps,
+            duration_ms,
+            clamped_ms,
+            reject,
+            reject_field,
+        ),
+        ProgramCode(instructions, scales, jumps, kinds, names, name_text),
+        Workspace(left, bits, single, double, progress, slot_form, slot_at, slot_size),
+        time_rule,
+        max_future,
+        back_to_back,
+        skips_negative,
+        True,
+    )
 
 
 @inlined
