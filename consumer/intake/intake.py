@@ -19,6 +19,7 @@ from consumer.intake.vm.instructions import SCRATCH_BYTES
 from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, UNCLAMPED_TIME
 from consumer.intake.vm.iso_time import time_of
 from consumer.runtime.joined import NULL_SIZE, Joined, joined
+from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
 
@@ -274,12 +275,11 @@ class Intake:
 
 def warm_up() -> None:
     """Compile the decoding kernels, or load them from the cache, before the first batch."""
-    source = InputSettings()
-    keys = joined([b""])
-    intake = Intake(source, SchemaCache(source))
-    intake.decode(joined([b"\0\0\0\0\1"]), [0], 0)
+    values, keys = joined([b"\0\0\0\0\1"]), joined([b""])
+    for fields in (FieldSettings(), FieldSettings.model_validate({"stream_id": ["@key", "stream_id"]})):
+        source = InputSettings(fields=fields)
+        Intake(source, SchemaCache(source)).decode(values, [0], 0, keys=keys)
     time_of(keys.text, 0)
-    read_keys(keys.text, keys.sizes, 0, KEY_FORMATS[source.key_format], np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
 def _rejects(reject: Bytes) -> npt.NDArray[np.int64]:
