@@ -60,10 +60,11 @@ from consumer.intake.vm.instructions import (
     RAW,
     SKIP_NUMBER,
     SKIP_SIZED,
-    STORE_ID,
     STORE_NUMBER,
     STORE_PART,
+    STORE_STREAM_ID,
     STORE_TIME,
+    STORE_VIEWER_ID,
     TEXT,
     UNION,
     UUID,
@@ -374,7 +375,7 @@ class _Compiler:
     def _keep_id(self, want: _Wanted, form: int, literals: int = 0) -> None:
         self._found.add((want.field, want.part))
         if form == PLAIN_TEXT and want.slot == _NO_SLOT:
-            self._out.add(STORE_ID, want.field)
+            self._out.add(STORE_STREAM_ID if want.field == STREAM_ID else STORE_VIEWER_ID)
         else:
             self._out.add(STORE_PART, self._in_slot(want).slot, form, literals)
 

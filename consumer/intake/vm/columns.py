@@ -99,11 +99,19 @@ class Columns:
 
         Returns its position, and the events: their text is a larger copy if ids needed more room than it had.
         """
-        rest: tuple[Any, ...] = (*program_code, *self._work, *time, back_to_back, skips_negative)
+        rest: tuple[Any, ...] = (
+            *frames,
+            *program_code,
+            *self._work,
+            *_any(events)[1:],
+            *time,
+            back_to_back,
+            skips_negative,
+        )
         if not makes_more:
-            return decode_rows(*frames, *_any(events), *rest), events
+            return decode_rows(events.text, *rest), events
         self._work.progress[:] = (0, 0, scratch_at)
-        while (end := decode_any_rows(*frames, *_any(events), *rest)) == NO_ROOM:
+        while (end := decode_any_rows(events.text, *rest)) == NO_ROOM:
             more = np.empty(max(len(events.text) // 2, _LEAST_ROOM), np.uint8)
             events = events._replace(text=np.concatenate([events.text, more]))
         self._work.progress[:] = 0

@@ -36,42 +36,44 @@ NEXT_ITEM = 11
 """At loop depth A: go to B for one more item, or back to the head of the block, which is two rows before B."""
 GO = 12
 """Go to A."""
-STORE_ID = 13
-"""Keep the text as field A."""
-STORE_NUMBER = 14
+STORE_STREAM_ID = 13
+"""Keep the text."""
+STORE_VIEWER_ID = 14
+"""Keep the text. An operation for each id: to choose between two would cost each event a nanosecond."""
+STORE_NUMBER = 15
 """Convert the number, in the way B, and keep it as field A."""
-KIND = 15
+KIND = 16
 """The event is of kind A."""
-KIND_OF_INDEX = 16
+KIND_OF_INDEX = 17
 """The event is of kind `kinds[A + index]`."""
-KIND_OF_TEXT = 17
+KIND_OF_TEXT = 18
 """The event's kind is that of its name among the B rows of `names` from row A."""
-END = 18
+END = 19
 
 # Operations of programs that choose, join or convert what ids and times are made of.
-STORE_PART = 19
+STORE_PART = 20
 """Keep what was read in slot A, in the form B; a literal's row in `names` is LOW + index."""
-HOLD = 20
+HOLD = 21
 """Move field B to slot A."""
-PICK = 21
+PICK = 22
 """Field A is that of the first slot that holds one, among LOW from B."""
-MAKE_ID = 22
+MAKE_ID = 23
 """Field A is the text of its parts, which are the B rows that follow."""
-PART = 23
+PART = 24
 """Data: the first slot that holds something among B from A, else the literal in row LOW if it is at least 0."""
-KEY = 24
+KEY = 25
 """Keep the record's key in slot A."""
-IF_KEY = 25
+IF_KEY = 26
 """Go to B unless the text is the literal in row A."""
-CLEAR_SLOTS = 26
+CLEAR_SLOTS = 27
 """B slots from A hold nothing."""
-CLEAR_FIELD = 27
+CLEAR_FIELD = 28
 """Field A is missing."""
-STORE_TIME = 28
+STORE_TIME = 29
 """Read the text as a time, which is UTC without an offset where A is set, and keep it as the timestamp."""
-KIND_OF_NUMBER = 29
+KIND_OF_NUMBER = 30
 """The event's kind is that of its number among the B pairs in `kinds` from A."""
-KIND_OF_BOOLEAN = 30
+KIND_OF_BOOLEAN = 31
 """The event's kind is `kinds[A]`, or the next if the byte is not 0."""
 
 # Forms of slots. Those of ids are turned into text when all of a record is read.

@@ -55,10 +55,11 @@ from consumer.intake.vm.instructions import (
     SCALED_INTEGER,
     SKIP_SIZED,
     SLOTS,
-    STORE_ID,
     STORE_NUMBER,
     STORE_PART,
+    STORE_STREAM_ID,
     STORE_TIME,
+    STORE_VIEWER_ID,
     TEXT,
     TIMES,
     UNION,
@@ -299,6 +300,7 @@ _ANY_OPERATION = True
 
 
 def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop with a branch an operation
+    text: Bytes,
     # where the records are, as in Frames
     begins: Ints,
     ends: Ints,
@@ -307,19 +309,6 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
     kafka_timestamps_ms: Ints,
     key_begins: Ints,
     key_sizes: Ints,
-    # the columns, as in EventColumns
-    text: Bytes,
-    stream_start: Ints,
-    stream_size: ShortInts,
-    viewer_start: Ints,
-    viewer_size: ShortInts,
-    timestamp_ms: Ints,
-    facts_column: Bytes,
-    bitrate_bps: Ints,
-    duration_ms: Ints,
-    clamped_ms: Ints,
-    reject: Bytes,
-    reject_field: Bytes,
     # the programs, as in ProgramCode
     code: Ints,
     scales: Floats,
@@ -336,6 +325,18 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
     slot_form: Ints,
     slot_at: Ints,
     slot_size: Ints,
+    # the columns, as in EventColumns
+    stream_start: Ints,
+    stream_size: ShortInts,
+    viewer_start: Ints,
+    viewer_size: ShortInts,
+    timestamp_ms: Ints,
+    facts_column: Bytes,
+    bitrate_bps: Ints,
+    duration_ms: Ints,
+    clamped_ms: Ints,
+    reject: Bytes,
+    reject_field: Bytes,
     # rules
     time_rule: int,
     max_future: int,
@@ -408,11 +409,10 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
                     left[code[pc, A]] = abs(integer)
                     pc += 1 if integer < 0 else 2
                     continue
-            elif op == STORE_ID:
-                if code[pc, A] == STREAM_ID:
-                    stream_at, stream_bytes = start, size
-                else:
-                    viewer_at, viewer_bytes = start, size
+            elif op == STORE_STREAM_ID:
+                stream_at, stream_bytes = start, size
+            elif op == STORE_VIEWER_ID:
+                viewer_at, viewer_bytes = start, size
             elif op == STORE_NUMBER:
                 number, number_fault = converted(code, scales, pc, integer, real, skips_negative)
                 if code[pc, A] == TIMESTAMP_MS:
