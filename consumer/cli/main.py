@@ -24,9 +24,19 @@ from consumer import __version__
 from consumer.cli.dead_letters import dlq_app
 from consumer.cli.health import health
 from consumer.cli.help import HELP_OPTIONS, help_of, with_help, with_help_for_bare_groups
-from consumer.cli.options import INTERRUPTED, Config, Overrides, read_kafka_settings, read_settings, timeouts_of
+from consumer.cli.options import (
+    INTERRUPTED,
+    Config,
+    Overrides,
+    read_kafka_settings,
+    read_settings,
+    read_worker_settings,
+    timeouts_of,
+)
+from consumer.cli.schema import schema
 from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
+from consumer.cli.top import top
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
@@ -129,7 +139,7 @@ def _run(
     log_level: LogLevel,
     timeouts: Timeouts,
 ) -> None:
-    settings = read_kafka_settings(config, overrides)
+    settings = read_worker_settings(config, overrides)
     from consumer.runtime.durations import parse_span_ms
 
     duration_s = None if duration is None else parse_span_ms("--duration", duration) / 1000
@@ -189,7 +199,9 @@ def aggregate(
 
 
 app.command()(simulate)
+app.command()(schema)
 app.command()(health)
+app.command()(top)
 
 
 @app.command("config")
@@ -197,9 +209,19 @@ def show_config(
     config: Config = None,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON rather than TOML.")] = False,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a file with all settings, their defaults and what they mean.")
+    ] = False,
 ) -> None:
     """Check the settings and print them, with secrets hidden."""
-    settings = read_kafka_settings(config, overrides)
+    if example:
+        if config or overrides or as_json:
+            raise UsageError("--example: prints the defaults as TOML, so it goes with no other option")
+        from consumer.cli.settings_example import example_toml
+
+        typer.echo(example_toml(), nl=False)
+        return
+    settings = read_worker_settings(config, overrides)
     from consumer.cli.settings_text import shown, to_toml
 
     values = shown(settings)

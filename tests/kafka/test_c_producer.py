@@ -88,7 +88,7 @@ def odd_records() -> RecordColumns:
 
 def read_all(bootstrap_servers: str, topic: str) -> list[Read]:
     """By partition: only within one they have an order."""
-    read = [
+    read: list[Read] = [
         (each.partition() or 0, each.key(), each.value(), list(each.headers() or ()))  # type: ignore[arg-type]  # its stub allows texts
         for each in read_committed(bootstrap_servers, topic)
     ]

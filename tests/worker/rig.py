@@ -17,10 +17,10 @@ from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.output.summary import json_records
 from consumer.runtime.clocks import Clocks
+from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import (
     CommitSettings,
     EventNameSettings,
-    FieldSettings,
     HttpSettings,
     InputSettings,
     Settings,

@@ -67,8 +67,11 @@ class ParsedSchema(NamedTuple):
 
     def fingerprint(self) -> bytes:
         """Its CRC-64-AVRO in the byte order of single-object encoding."""
-        whole = _inlined(self.schema, self.named, set())
-        return bytes.fromhex(fingerprint(to_parsing_canonical_form(whole), "CRC-64-AVRO"))
+        return bytes.fromhex(fingerprint(to_parsing_canonical_form(self.inlined()), "CRC-64-AVRO"))
+
+    def inlined(self) -> Schema:
+        """The schema with each type defined where it is named first, as those who write by it need it."""
+        return _inlined(self.schema, self.named, set())
 
 
 def parse_schema_text(text: str, references: Sequence[str] = ()) -> ParsedSchema:

@@ -8,7 +8,7 @@ import numpy as np
 from consumer.errors import ViewerConsumerError
 from consumer.intake.compiler.mapping import mapping_from
 from consumer.intake.compiler.program import compile_program
-from consumer.intake.compiler.schema_json import SchemaRefused, parse_schema_text
+from consumer.intake.compiler.schema_json import ParsedSchema, SchemaRefused, parse_schema_text
 from consumer.intake.files.codecs import CODECS, CodecError, unpack_block
 from consumer.intake.files.json_lines import Fault, FileBatch
 from consumer.intake.intake import field_at_fault
@@ -59,6 +59,15 @@ def read_container(file: BinaryIO, name: str, source: InputSettings) -> Iterator
             raise ContainerError(f"{name}: the container is damaged: {error}") from None
         yield FileBatch(events, _faults(events, done))
         done += count
+
+
+def container_schema(file: BinaryIO, name: str) -> ParsedSchema:
+    """The writer schema of a container; `name` is for messages.
+
+    Raises:
+        ContainerError: its header cannot be read, or has no Avro schema.
+    """
+    return _schema(_header(_Reader(file, name)).schema, name)
 
 
 class _Reader:
@@ -133,9 +142,16 @@ def _header(reader: _Reader) -> _Header:
     return _Header(found[b"avro.schema"].decode("utf-8", "replace"), codec, sync)
 
 
+def _schema(text: str, name: str) -> ParsedSchema:
+    try:
+        return parse_schema_text(text)
+    except SchemaRefused as refusal:
+        raise ContainerError(f"{name}: {refusal}") from None
+
+
 def _program(schema: str, name: str, source: InputSettings) -> Program:
     try:
-        program = compile_program(parse_schema_text(schema), mapping_from(source))
+        program = compile_program(_schema(schema, name), mapping_from(source))
     except SchemaRefused as refusal:
         raise ContainerError(f"{name}: {refusal}") from None
     if program.needs_keys:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from consumer.errors import ViewerConsumerError
-from consumer.intake.files.containers import MAGIC, read_container
+from consumer.intake.compiler.schema_json import ParsedSchema
+from consumer.intake.files.containers import MAGIC, container_schema, read_container
 from consumer.intake.files.json_lines import FileBatch, read_json_lines
 from consumer.intake.files.kinds import other_kind
 from consumer.intake.files.packed import CHUNK_BYTES, PackedFile, packing_of
@@ -56,6 +57,18 @@ class EventFile:
                 raise ViewerConsumerError(f"{self.name}: {what.replace('FILE', self.name)}")
             else:
                 yield from read_json_lines(content, self._source.max_payload_bytes)
+        except OSError as error:
+            raise ViewerConsumerError(f"{self.name}: cannot be read: {error.strerror or error}") from None
+
+    def schema(self) -> ParsedSchema | None:
+        """The writer schema of a container; None for other files. Call it instead of `batches`.
+
+        Raises:
+            ViewerConsumerError: it cannot be read.
+        """
+        try:
+            content, head = self._content()
+            return container_schema(content, self.name) if head.startswith(MAGIC) else None
         except OSError as error:
             raise ViewerConsumerError(f"{self.name}: cannot be read: {error.strerror or error}") from None
 

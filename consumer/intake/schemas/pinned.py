@@ -79,6 +79,17 @@ def load_pinned(source: InputSettings, mapping: Mapping) -> Pinned:
     return Pinned({_reference(parsed.fingerprint()): program for parsed, program in records})
 
 
+def parse_file(path: Path, source: InputSettings) -> ParsedSchema:
+    """Parse a schema file, which may name types of the files of `schemas`: of those before it, if it is one of them.
+
+    Raises:
+        ViewerConsumerError: it, or one of the others, cannot be read or is not a schema.
+    """
+    places = [place.absolute() for place in source.schemas]
+    before = source.schemas[: places.index(path.absolute())] if path.absolute() in places else source.schemas
+    return _parsed(path, read_schema_file(path), _read_in_order(before)).parsed
+
+
 def _reference(fingerprint: bytes) -> int:
     return int.from_bytes(fingerprint, "little", signed=True)
 
