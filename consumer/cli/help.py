@@ -46,6 +46,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "viewer-consumer health",
         "viewer-consumer health --config worker.toml --set http.port=9465",
     ),
+    "top": (
+        "viewer-consumer top",
+        "viewer-consumer top --url http://worker-0:9464 --url http://worker-1:9464",
+    ),
     "help": ("viewer-consumer help", "viewer-consumer help state reset"),
     "dlq": (
         "viewer-consumer dlq list --config worker.toml --count",

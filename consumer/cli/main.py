@@ -36,6 +36,7 @@ from consumer.cli.options import (
 from consumer.cli.schema import schema
 from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
+from consumer.cli.top import top
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
@@ -200,6 +201,7 @@ def aggregate(
 app.command()(simulate)
 app.command()(schema)
 app.command()(health)
+app.command()(top)
 
 
 @app.command("config")

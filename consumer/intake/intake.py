@@ -13,9 +13,10 @@ from consumer.intake.keys import KEY_FORMATS, read_keys
 from consumer.intake.recognition import looks_like, recognize
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.intake.schemas.cache import SchemaCache
-from consumer.intake.vm.columns import Bytes, Columns, Frames, Ints, TimeRules
+from consumer.intake.vm.columns import Bytes, Columns, TimeRules
+from consumer.intake.vm.frames import NO_KEY, Frames, Ints
 from consumer.intake.vm.instructions import SCRATCH_BYTES
-from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, NO_KEY, UNCLAMPED_TIME
+from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, UNCLAMPED_TIME
 from consumer.intake.vm.iso_time import time_of
 from consumer.runtime.joined import NULL_SIZE, Joined, joined
 from consumer.settings.model import InputSettings
@@ -176,15 +177,16 @@ class Intake:
         waiting = self._find_programs(frames, events.reject)
         text, scratch_at = self._with_room(values, keys, frames)
         time = TimeRules(self._time_rule(clamps=clamps), self._source.max_future_ms)
-        _, text = self._columns.decode(
+        _, events = self._columns.decode(
             schemas.program_code,
             frames,
             events._replace(text=text),
             time,
             scratch_at=scratch_at,
+            makes_more=schemas.makes_more,
             skips_negative=skips_negative,
         )
-        return self._decoded(values, events._replace(text=text), frames, waiting, wall_clock_ms)
+        return self._decoded(values, events, frames, waiting, wall_clock_ms)
 
     def _with_room(self, values: Joined, keys: Joined | None, frames: Frames) -> tuple[Bytes, int]:
         """The text of the values, behind it that of the keys and room for ids; and where this room begins."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from consumer.intake.intake import Intake
+from consumer.intake.intakes import MakeIntake
 from consumer.kafka.batch import Batch
 from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, RestoreReader, TopicIds, Transactions
 from consumer.observe.metrics import WorkerMetrics
@@ -23,7 +24,7 @@ from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
 from consumer.runtime.signals import STOP_WITHIN_S
-from consumer.settings.model import InputSettings, Settings
+from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.state.restore import RestoreContext
 from consumer.worker.backpressure import Backpressure
@@ -67,7 +68,7 @@ class WorkerDependencies(NamedTuple):
     ends: EndQuery
     topic_ids: TopicIds
     intake: Intake
-    make_intake: Callable[[InputSettings], Intake]
+    make_intake: MakeIntake
     """Creates an intake for the settings stored in a checkpoint."""
     identity: Identity
     encode: Encoder

@@ -81,6 +81,8 @@ NAMES_SHOWN = 10
 _READ_NUMBER = {"int": INTEGER, "long": INTEGER, "float": FLOAT, "double": DOUBLE}
 _FIXED_SIZES = {"float": 4, "double": 8}
 _WHOLE = frozenset({"int", "long"})
+_LATER_TYPES = _WHOLE | {"boolean"}
+"""Types of the event type that earlier releases did not read: another field is preferred, as for names."""
 _BOOLEANS = ("false", "true")
 """Event types that are a boolean, by its value."""
 _IDS = (STREAM_ID, VIEWER_ID)
@@ -244,6 +246,8 @@ class _Compiler:
 
     def _tells_type(self, found: list[Schema], *, of_old: bool) -> bool:
         """Whether known event types can occur there."""
+        if of_old:
+            found = [schema for schema in found if type_of(schema) not in _LATER_TYPES]
         names = [name for schema in found for name in _names_in(schema)]
         kinds = {type_of(schema) for schema in found}
         is_any = "string" in kinds or (not kinds.isdisjoint(_WHOLE) and bool(self._mapping.numbers()))
@@ -514,7 +518,7 @@ class _Compiler:
 
     def _check_types(self) -> None:
         for short, full in self._record_types.items():
-            if len(full) > 1:
+            if len(full) > 1 and not self._mapping.takes_unclear:
                 raise SchemaRefused(
                     f'the event type "{short}" is short for {" and ".join(_shown(full))}; name them in full in '
                     f'input.events, as join = ["{next(iter(full))}"]'
