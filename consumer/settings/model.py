@@ -220,11 +220,12 @@ class CommitSettings(_Section):
 
 
 class HttpSettings(_Section):
-    """The address of metrics and health."""
+    """The address of metrics, health and page."""
 
     host: _Text = "0.0.0.0"  # noqa: S104  # metrics are scraped from other hosts; set another where that is not wanted
     port: Annotated[_Int, Field(ge=0, le=65_535)] = 9464
     max_stream_series: Annotated[_Int, Field(ge=0, le=1_000_000)] = 2_000
+    page: bool = True
 
 
 class Settings(_Section):
