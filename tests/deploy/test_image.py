@@ -13,6 +13,7 @@ import pytest
 from consumer.intake.schemas.builtin import load_builtin_schema
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
+from consumer.observe.site import FILES
 from consumer.observe.snapshot import SnapshotBoard
 from tests.deploy.files import DEPLOY, ROOT, dockerfile
 from tests.observe.samples import Clock, worker_metrics
@@ -52,7 +53,7 @@ def test_dependencies_are_locked_with_hashes() -> None:
     )
 
 
-def test_the_package_installs_as_in_the_image_and_contains_its_schemas(tmp_path: Path) -> None:
+def test_the_package_installs_as_in_the_image_and_contains_its_schemas_and_its_page(tmp_path: Path) -> None:
     command = next(json.loads(value) for value in values(dockerfile(), "RUN") if '"--no-deps"' in value)
     program, *arguments = command
     assert program == "pip"
@@ -63,6 +64,7 @@ def test_the_package_installs_as_in_the_image_and_contains_its_schemas(tmp_path:
         check=True,
         timeout=120,
     )
+    assert all((target / "consumer/observe/page" / name).is_file() for name, _ in FILES.values())
     look = (
         "import consumer.intake.schemas.builtin as b; print(b.__file__); print(b.builtin_schema_text('bucket_summary'))"
     )

@@ -38,8 +38,8 @@ FACTS = WorkerFacts(
 class Worker:
     """What HTTP sees of a worker."""
 
-    def __init__(self, counting: str = "sessions", history_size: int = 1_000) -> None:
-        self.clock = Clock(1_000.0)
+    def __init__(self, counting: str = "sessions", history_size: int = 1_000, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock(1_000.0)
         self.board = SnapshotBoard(self.clock())
         self.metrics = worker_metrics(self.board, self.clock)
         self.history = BucketHistory(CLOSED, history_size)

@@ -40,13 +40,14 @@ function bandPath(starts, lower, upper, bucketMs, x, y) {
   return path;
 }
 
-/** One rectangle a value; `down` draws below the line of zero. */
-function barsPath(starts, values, width, x, y, down) {
+/** One rectangle a value, from `bases` on; with a `sign` of -1 below the line of zero. */
+function barsPath(starts, values, width, x, y, sign = 1, bases = null) {
   let path = "";
   starts.forEach((start, i) => {
     if (!values[i]) return;
-    const top = round(y(down ? -values[i] : values[i]));
-    path += `M${round(x(start) - width / 2)} ${round(y(0))}V${top}h${round(width)}V${round(y(0))}Z`;
+    const base = bases ? bases[i] : 0;
+    const from = round(y(sign * base)), to = round(y(sign * (base + values[i])));
+    path += `M${round(x(start) - width / 2)} ${from}V${to}h${round(width)}V${from}Z`;
   });
   return path;
 }
@@ -54,7 +55,7 @@ function barsPath(starts, values, width, x, y, down) {
 /** A small curve without axes; `update` redraws it where its numbers have changed. */
 export function sparkline(kind, width = 96, height = 22) {
   const path = svg("path", { class: `spark ${kind}` });
-  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" }, path);
+  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, preserveAspectRatio: "none", "aria-hidden": "true" }, path);
   let drawn = "";
   return {
     root,
@@ -68,18 +69,19 @@ export function sparkline(kind, width = 96, height = 22) {
   };
 }
 
-const LEFT = 64, RIGHT = 10, TOP = 8, BOTTOM = 20, HEIGHT = 150;
+const LEFT = 76, RIGHT = 10, TOP = 8, BOTTOM = 20, HEIGHT = 150;
 
 /** A round number at or above a value, for the top of an axis. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value || 1));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value) || 1;
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= value) || 1;
 }
 
 /**
  * A chart with axes. The line below its title has the figures of the newest bucket, or of the one pointed at.
  * @param title what it shows
- * @param series [{ name, kind: "line" | "bars" | "down" | "band", tone, column, lower }]; a band lies between two columns
+ * @param series [{ name, kind: "line" | "bars" | "down" | "band", tone, column, lower, below }]; a band lies between two
+ *   columns, and bars may be put below those of another column
  * @param format text of a value
  */
 export function chart(title, series, format) {
@@ -102,7 +104,8 @@ export function chart(title, series, format) {
   function draw(width) {
     const { columns, bucketMs } = shown;
     const starts = columns.bucket_start_ms;
-    const sides = (down) => series.filter((one) => (one.kind === "down") === down).flatMap((one) => columns[one.column]);
+    const values = ({ column, below }) => (below ? columns[column].map((value, i) => value + columns[below][i]) : columns[column]);
+    const sides = (down) => series.filter((one) => (one.kind === "down") === down).flatMap(values);
     const top = roundUp(Math.max(0, ...sides(false)));
     const low = series.some((one) => one.kind === "down") ? -roundUp(Math.max(0, ...sides(true))) : 0;
     const first = starts[0], last = starts[starts.length - 1];
@@ -113,7 +116,7 @@ export function chart(title, series, format) {
     for (const value of low ? [top, 0, low] : [top, top / 2, 0]) {
       root.append(
         svg("path", { class: value ? "grid" : "zero", d: `M${LEFT} ${round(y(value))}H${width - RIGHT}` }),
-        svg("text", { class: "axis", x: LEFT - 6, y: round(y(value)) + 4, "text-anchor": "end" }, format(Math.abs(value))),
+        svg("text", { class: "axis", x: LEFT - 6, y: round(y(value)) + 4, "text-anchor": "end" }, value ? format(Math.abs(value)) : "0"),
       );
     }
     const labels = Math.max(1, Math.min(starts.length, Math.floor((width - LEFT) / 110)));
@@ -121,12 +124,11 @@ export function chart(title, series, format) {
       const start = first + Math.round((((last - first) / bucketMs) * (i + 0.5)) / labels) * bucketMs;
       root.append(svg("text", { class: "axis", x: round(x(start)), y: HEIGHT - 5, "text-anchor": "middle" }, time(start)));
     }
-    for (const { kind, tone, column, lower } of series) {
-      const values = columns[column];
+    for (const { kind, tone, column, lower, below } of series) {
       let d;
-      if (kind === "line") d = linePath(starts, values, bucketMs, x, y);
-      else if (kind === "band") d = bandPath(starts, columns[lower], values, bucketMs, x, y);
-      else d = barsPath(starts, values, Math.max(1, step * 0.7), x, y, kind === "down");
+      if (kind === "line") d = linePath(starts, columns[column], bucketMs, x, y);
+      else if (kind === "band") d = bandPath(starts, columns[lower], columns[column], bucketMs, x, y);
+      else d = barsPath(starts, columns[column], Math.max(1, step * 0.7), x, y, kind === "down" ? -1 : 1, columns[below]);
       root.append(svg("path", { class: `${kind} ${tone}`, d }));
     }
     const cursor = svg("path", { class: "cursor", d: "" });

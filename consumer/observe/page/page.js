@@ -44,11 +44,19 @@ function decoded(text) {
   try { return decodeURIComponent(text); } catch { return text; }
 }
 
-/** Put the list's search, order and place into the fragment, so that a link leads back to it. */
+/** The list with its search, order and place, so that a link leads back to it. */
+function listUrl() {
+  return `#/streams?${new URLSearchParams(Object.entries(list).filter(([, value]) => value))}`;
+}
+
 function go() {
-  const given = new URLSearchParams(Object.entries(list).filter(([, value]) => value));
-  history.replaceState(null, "", `#/streams?${given}`);
+  history.replaceState(null, "", listUrl());
   poll();
+}
+
+function clearSearch() {
+  list.search = streams.search.value = "";
+  go();
 }
 
 function show() {
@@ -199,12 +207,18 @@ function storedTheme() {
 const nextTheme = () => setTheme(THEMES[(THEMES.indexOf(themeButton.textContent) + 1) % THEMES.length]);
 const help = document.getElementById("keys");
 
+function toList() {
+  if (view.name === "streams") return;
+  location.hash = listUrl();
+  show();
+}
+
 const KEYS = {
   w: () => { location.hash = "#/worker"; },
   t: nextTheme,
   "?": () => (help.open ? help.close() : help.showModal()),
-  "/": () => { location.hash = "#/streams"; show(); streams.search.focus(); streams.search.select(); },
-  Escape: () => { if (view.name !== "streams") history.length > 1 ? history.back() : (location.hash = "#/streams"); else if (list.search) { list.search = ""; streams.search.value = ""; go(); } },
+  "/": () => { toList(); streams.search.focus(); streams.search.select(); },
+  Escape: () => (view.name === "streams" ? clearSearch() : toList()),
 };
 const LIST_KEYS = {
   j: () => streams.move(1), ArrowDown: () => streams.move(1), k: () => streams.move(-1), ArrowUp: () => streams.move(-1),
@@ -215,7 +229,7 @@ const LIST_KEYS = {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.target === streams.search) {
-    if (event.key === "Escape") { streams.search.blur(); if (!streams.search.value) return; list.search = ""; streams.search.value = ""; go(); }
+    if (event.key === "Escape") { streams.search.blur(); clearSearch(); }
     if (event.key === "Enter" || event.key === "ArrowDown") { streams.search.blur(); streams.move(1); event.preventDefault(); }
     return;
   }

@@ -41,7 +41,12 @@ export function rate(perSecond) {
 export function bitrate(bps) {
   if (bps === null || bps === undefined) return NONE;
   if (bps >= 1e6) return `${(bps / 1e6).toFixed(2)} Mbit/s`;
-  return `${(bps / 1e3).toFixed(bps >= 1e4 ? 0 : 1)} kbit/s`;
+  return `${(bps / 1e3).toFixed(bps >= 1e4 || !bps ? 0 : 1)} kbit/s`;
+}
+
+/** Two bitrates in the unit of the larger one. */
+export function bitrateRange(least, most) {
+  return most >= 1e6 ? `${(least / 1e6).toFixed(2)} – ${bitrate(most)}` : `${bitrate(least)} – ${bitrate(most)}`;
 }
 
 /** A duration in milliseconds, as people say it. */
@@ -49,9 +54,14 @@ export function duration(ms) {
   if (ms === null || ms === undefined) return NONE;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${tenths.format(ms / 1000)} s`;
-  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
-  if (ms < 48 * 3_600_000) return `${Math.floor(ms / 3_600_000)} h ${Math.floor((ms % 3_600_000) / 60_000)} min`;
+  if (ms < 3_600_000) return parts(Math.floor(ms / 1000), 60, "min", "s");
+  if (ms < 48 * 3_600_000) return parts(Math.floor(ms / 60_000), 60, "h", "min");
   return `${whole.format(ms / 86_400_000)} days`;
+}
+
+function parts(number, inOne, large, small) {
+  const rest = number % inOne;
+  return `${Math.floor(number / inOne)} ${large}${rest ? ` ${rest} ${small}` : ""}`;
 }
 
 export function bytes(size) {

@@ -1,7 +1,7 @@
 // What the page shows: the list of streams, one stream, the worker. Each view keeps its elements and updates their texts.
 
 import { chart, sparkline } from "./charts.js";
-import { NONE, average, bitrate, bytes, count, duration, el, rate, setText, time, utc } from "./text.js";
+import { NONE, average, bitrate, bitrateRange, bytes, count, duration, el, rate, setText, time, utc } from "./text.js";
 
 export const CURVE_BUCKETS = 30;
 
@@ -211,7 +211,7 @@ function chartsOf(columns) {
     { name: "joins", kind: "bars", tone: "good", column: "joins" },
     { name: "leaves", kind: "down", tone: "viewers", column: "leaves" },
   ];
-  if (sessions) moves.push({ name: "timeouts", kind: "down", tone: "bad", column: "timeouts" });
+  if (sessions) moves.push({ name: "timeouts", kind: "down", tone: "second", column: "timeouts", below: "leaves" });
   return [
     chart("Viewers", viewers, average),
     chart("Joins and leaves", moves, count),
@@ -248,7 +248,7 @@ function liveOf(live) {
     Viewers: count(live.concurrent_viewers),
     "Window peak": count(live.window_peak_concurrent_viewers),
     "Bitrate average": sampled ? bitrate(live.window_bitrate_avg_bps) : NONE,
-    "Bitrate range": sampled ? `${bitrate(live.window_bitrate_min_bps)} to ${bitrate(live.window_bitrate_max_bps)}` : NONE,
+    "Bitrate range": sampled ? bitrateRange(live.window_bitrate_min_bps, live.window_bitrate_max_bps) : NONE,
     Stalls: count(live.window_buffer_events),
     "Stall time": duration(live.window_stall_ms),
   };
@@ -286,7 +286,7 @@ const COUNTERS = [
 
 /** The worker. */
 export function workerView() {
-  const ready = el("p", { class: "ready" });
+  const ready = el("p", { class: "conditions" });
   const work = tiles(["Events", "Summaries", "Commits", "Late", "Rejected", "Last commit", "Pending output", "Open transaction"]);
   const partitions = el("tbody");
   const counters = el("div", { class: "counters" });
