@@ -20,6 +20,7 @@ let timer = 0;
 let asked = 0;
 let failures = 0;
 let lastAnswer = null;
+let lastError = null;
 let workerAnswer = null;
 let workerAskedMs = -Infinity;
 
@@ -83,6 +84,7 @@ function rowsThatFit() {
 
 async function ask(path) {
   const answer = await fetch(`api/v1/${path}`, { signal: AbortSignal.timeout(GIVE_UP_MS), cache: "no-store" });
+  if (!answer.headers.get("Content-Type")?.startsWith("application/json")) throw new Error(`It answered ${answer.status}.`);
   const content = await answer.json();
   if (!answer.ok && answer.status !== 404) throw new Error(content.error ?? `HTTP ${answer.status}`);
   return { content, found: answer.ok };
@@ -114,8 +116,6 @@ async function poll() {
   state();
   timer = setTimeout(poll, Math.min(POLL_MS * (1 + failures), SLOWEST_POLL_MS));
 }
-
-let lastError = null;
 
 async function update(at, number) {
   if (at.name === "streams") {
@@ -244,6 +244,6 @@ setTheme(storedTheme());
 themeButton.addEventListener("click", nextTheme);
 document.getElementById("help").addEventListener("click", KEYS["?"]);
 addEventListener("hashchange", show);
-addEventListener("resize", poll);
+addEventListener("resize", () => { clearTimeout(timer); timer = setTimeout(poll, 200); });
 document.addEventListener("visibilitychange", poll);
 show();

@@ -35,6 +35,12 @@ export function nextSort(now, place) {
 
 export const streamUrl = (id) => `#/streams/${encodeURIComponent(id)}`;
 
+/** Where a curve ends: with those of all, so that gaps show; a stream of a partition far behind has its own end. */
+function endOf(starts, { end, bucketMs }) {
+  const own = (starts.at(-1) ?? end - bucketMs) + bucketMs;
+  return end - own < CURVE_BUCKETS * bucketMs ? end : own;
+}
+
 /** One row of the list, used again for whichever stream is in its place. */
 function streamRow() {
   const link = el("a");
@@ -58,7 +64,7 @@ function streamRow() {
         if (!curve) continue;
         const { bucket_start_ms: starts, [CURVE_COLUMNS[column.curve]]: values } = one.history;
         const most = column.curve === "stall" ? axis.stall : Math.max(...values, 0);
-        curve.update(starts, values, axis.bucketMs, axis.end, CURVE_BUCKETS, most);
+        curve.update(starts, values, axis.bucketMs, endOf(starts, axis), CURVE_BUCKETS, most);
       }
     },
   };
