@@ -5,14 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Most of what is installed is never imported: bytecode is made when it is.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url
 ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format bench chaos fuzz workers lock clean
+.PHONY: help run install test check format bench chaos fuzz workers image-test rules lock clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: $(VENV)/.installed ## Show the worker: embedded broker, simulated audience, live table (KAFKA=host:port: on your broker)
 ifdef KAFKA
@@ -24,7 +25,7 @@ endif
 install: $(VENV)/.installed ## Set up .venv with the command viewer-consumer
 
 test: $(VENV)/.installed-dev ## Run the tests (ARGS: for pytest; JOBS: test processes, 4)
-	@$(BIN)/python -m consumer.worker.warm_up # once, before the test processes would each compile the same kernels
+	@$(BIN)/python -m consumer.worker.compiling # once, before the test processes would each compile the same kernels
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, unused code
@@ -49,9 +50,16 @@ chaos: $(VENV)/.installed-dev ## Kill workers and brokers, cut the network; judg
 workers: $(VENV)/.installed-dev ## Simulate workers and Kafka in one process, many seeds (ARGS: see tests/simulation)
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
+image-test: $(VENV)/.installed-dev ## Build the image, run it and the compose file on Docker, Podman or a private daemon
+	@$(BIN)/python -m tests.image $(ARGS)
+
+rules: $(VENV)/.installed-dev ## Copy the alert rules into the object of the Prometheus operator
+	@$(BIN)/python -m tests.deploy.prometheus_rule
+
 lock: ## Update the pinned dependencies; needs uv
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --group build -o requirements.lock pyproject.toml
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --group dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) -o requirements.lock pyproject.toml
+	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
+	$(COMPILE) --group dev -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 
 clean: ## Remove what the other targets have made
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
@@ -60,10 +68,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one as PYTHON=...")'
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python requirements.lock pyproject.toml
+$(VENV)/.installed: $(VENV)/bin/python requirements.lock requirements-build.lock pyproject.toml
 	@echo "setting up $(VENV) (once)" >&2
-	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements.lock -r requirements-build.lock
 	@$(PIP) install --no-compile --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m consumer.worker.compiling
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock

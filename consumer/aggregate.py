@@ -20,6 +20,7 @@ from consumer.runtime.secret import new_hash_key
 from consumer.settings.model import InputSettings, Settings
 from consumer.settings.window_rules import window_rules
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.events import SAMPLES, count_facts
 from consumer.windows.layout import CLOSED
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
 from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
@@ -83,6 +84,8 @@ class _Dropped:
         self.late: Counter[bytes] = Counter()
         self.past_limit: Counter[bytes] = Counter()
         self.faults: Counter[str] = Counter()
+        self.skipped = np.zeros(len(SAMPLES), np.int64)
+        """Samples that are no numbers, of events that count."""
 
     def add(self, batch: FileBatch, status: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         events = batch.events
@@ -92,6 +95,7 @@ class _Dropped:
             counters = self.late if status[i] in {LATE, LATE_IDLE} else self.past_limit
             counters[stream_id] += 1
         self.faults.update(fault.reason.label for fault in batch.faults)
+        self.skipped += count_facts(events.facts[status == ACCEPTED]).skipped
 
     def named(self, file_name: str, faults: Sequence[Fault]) -> list[str]:
         """The first faults of the run, as lines; call before `add`."""
@@ -109,6 +113,9 @@ class _Dropped:
             lines.append(
                 f"late: {self.late.total():,} events of {len(self.late):,} streams came after their bucket closed"
             )
+        if self.skipped.any():
+            fields = ", ".join(f"{name} {n:,}" for name, n in zip(SAMPLES, self.skipped.tolist(), strict=True) if n)
+            lines.append(f"skipped: {self.skipped.sum():,} samples that are no numbers; their events count: {fields}")
         return lines
 
 
@@ -187,7 +194,7 @@ def _read_all(names: Sequence[str], source: InputSettings, run: _Run) -> None:
 
 
 def _process(batch: FileBatch, run: _Run) -> None:
-    count = len(batch.events.kind)
+    count = len(batch.events.facts)
     status = run.windows.apply(batch.events, 0, count, np.full(count, -1, np.int64))
     run.summaries.add(run.windows.pop_closed())
     run.dropped.add(batch, status)

@@ -20,14 +20,15 @@ def list_dead_letters(
         list[str] | None, typer.Option("--reason", metavar="REASON", help="Of this reason; may be repeated.")
     ] = None,
     partitions: Annotated[
-        list[int] | None, typer.Option("--partition", min=0, help="From this input partition; may be repeated.")
+        list[int] | None,
+        typer.Option("--partition", min=0, metavar="N", help="From this input partition; may be repeated."),
     ] = None,
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="TIME", help="Written from then on, as 2026-01-31T20:15:00Z or in ms."),
     ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Written before then.")] = None,
-    most: Annotated[int | None, typer.Option("--most", min=1, help="End after so many.")] = None,
+    most: Annotated[int | None, typer.Option("--most", min=1, metavar="N", help="End after so many.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Count them by reason and partition instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON lines rather than text.")] = False,
 ) -> None:

@@ -22,6 +22,8 @@ from typer.exceptions import TyperException
 
 from consumer import __version__
 from consumer.cli.dead_letters import dlq_app
+from consumer.cli.health import health
+from consumer.cli.help import HELP_OPTIONS, help_of, with_help, with_help_for_bare_groups
 from consumer.cli.options import INTERRUPTED, Config, Overrides, read_kafka_settings, read_settings, timeouts_of
 from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
@@ -34,13 +36,12 @@ if TYPE_CHECKING:
 _CANNOT_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EBADF}
 """Errors of writing that the machine's owner can resolve, as a full disk."""
 
-EXIT_READER_GONE = 1
-"""The exit code if the reader of stdout is gone, as in typer."""
-
 app = typer.Typer(
     name="viewer-consumer",
     help="Count viewers of live video: read viewer events from Kafka, publish one summary per closed bucket.",
     add_completion=False,
+    rich_markup_mode=None,
+    context_settings=HELP_OPTIONS,
     pretty_exceptions_enable=False,
 )
 
@@ -164,6 +165,7 @@ def aggregate(
 
 
 app.command()(simulate)
+app.command()(health)
 
 
 @app.command("config")
@@ -204,11 +206,29 @@ def topics(
             typer.echo(f"warning: {warning}", err=True)
 
 
+@app.command("help")
+def show_help(
+    context: typer.Context,
+    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Such as: dlq list.")] = None,
+) -> None:
+    """Show the help of a command."""
+    root = context.find_root()
+    text = help_of(root.command, root, words or ())
+    if text is None:
+        raise UsageError(f"there is no command {' '.join(words or ())}; see viewer-consumer help")
+    typer.echo(text)
+
+
 def run_command(arguments: Sequence[str], timeouts: Timeouts = TIMEOUTS) -> int:
     """Run one command line and return its exit code; errors are lines on stderr."""
-    command = typer.main.get_command(app)
+    command = with_help(typer.main.get_command(app))
     try:
-        code = command.main(list(arguments), prog_name="viewer-consumer", standalone_mode=False, obj=timeouts)
+        code = command.main(
+            with_help_for_bare_groups(command, arguments),
+            prog_name="viewer-consumer",
+            standalone_mode=False,
+            obj=timeouts,
+        )
         sys.stdout.flush()
     except ViewerConsumerError as error:
         _print_error(str(error))
@@ -218,9 +238,9 @@ def run_command(arguments: Sequence[str], timeouts: Timeouts = TIMEOUTS) -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer makes the one of the other
         _give_up_stdout()
-        return EXIT_READER_GONE
+        return 0  # whoever reads stdout has enough, as `| head -1`
     except OSError as error:
         if error.errno not in _CANNOT_BE_WRITTEN:
             raise

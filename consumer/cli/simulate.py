@@ -16,9 +16,12 @@ To = Annotated[
     str | None,
     typer.Option("--to", metavar="FILE", help="A file (.avro, .jsonl), or - for stdout.", show_default="input topic"),
 ]
-Streams = Annotated[int, typer.Option("--streams", min=1, help="Number of streams.")]
-Viewers = Annotated[int, typer.Option("--viewers", min=1, help="Approximate number of concurrent viewers.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same events.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")]
+Streams = Annotated[int, typer.Option("--streams", metavar="N", min=1, help="Number of streams.")]
+Viewers = Annotated[
+    int, typer.Option("--viewers", metavar="N", min=1, help="Approximate number of concurrent viewers.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed gives the same events.")]
 Start = Annotated[
     str | None,
     typer.Option("--start", metavar="TIME", help="Event time of the start, as 2026-01-31T20:15:00Z or in ms."),
@@ -29,31 +32,50 @@ History = Annotated[
 Duration = Annotated[
     str | None, typer.Option("--duration", metavar="SPAN", help="Length in event time, as 90s, 10m, 2h.")
 ]
-Events = Annotated[int | None, typer.Option("--events", min=1, help="End after this number of events.")]
+Events = Annotated[int | None, typer.Option("--events", metavar="N", min=1, help="End after this number of events.")]
 Speed = Annotated[
     float | None,
     typer.Option(
         "--speed",
+        metavar="FACTOR",
         min=0,
         help="Speed relative to real time; 0 is as fast as possible.",
         show_default="1, or 0 to a file",
     ),
 ]
-Loss = Annotated[float, typer.Option("--loss", min=0, max=1, help="Share of events that are lost.")]
-LeaveLoss = Annotated[
-    float, typer.Option("--leave-loss", min=0, max=1, help="Share of leaves that are lost in addition.")
+Heartbeats = Annotated[
+    float,
+    typer.Option(
+        "--heartbeats", metavar="SHARE", min=0, max=1, help="Share of bitrate reports sent as heartbeats instead."
+    ),
 ]
-Duplicates = Annotated[float, typer.Option("--duplicates", min=0, max=1, help="Share of events that arrive twice.")]
-Disorder = Annotated[float, typer.Option("--disorder", min=0, max=1, help="Share of events that are delayed.")]
-DisorderMs = Annotated[int, typer.Option("--disorder-ms", min=0, help="The longest delay.")]
-ClockSkewMs = Annotated[int, typer.Option("--clock-skew-ms", min=0, help="Largest error of the viewers' clocks.")]
-SchemaId = Annotated[int, typer.Option("--schema-id", min=0, help="Registry id before each record.")]
+Combined = Annotated[
+    float,
+    typer.Option(
+        "--combined", metavar="SHARE", min=0, max=1, help="Share of stalls reported in one record with a bitrate."
+    ),
+]
+Loss = Annotated[float, typer.Option("--loss", metavar="SHARE", min=0, max=1, help="Share of events that are lost.")]
+LeaveLoss = Annotated[
+    float,
+    typer.Option("--leave-loss", metavar="SHARE", min=0, max=1, help="Share of leaves that are lost in addition."),
+]
+Duplicates = Annotated[
+    float, typer.Option("--duplicates", metavar="SHARE", min=0, max=1, help="Share of events that arrive twice.")
+]
+Disorder = Annotated[
+    float, typer.Option("--disorder", metavar="SHARE", min=0, max=1, help="Share of events that are delayed.")
+]
+MaxDelay = Annotated[str, typer.Option("--max-delay", metavar="SPAN", help="The longest delay.")]
+ClockSkew = Annotated[str, typer.Option("--clock-skew", metavar="SPAN", help="Largest error of the viewers' clocks.")]
+SchemaId = Annotated[int, typer.Option("--schema-id", metavar="N", min=0, help="Registry id before each record.")]
 
 
 def simulate(
     config: Config = None,
     overrides: Overrides = None,
     to: To = None,
+    force: Force = False,
     streams: Streams = 300,
     viewers: Viewers = 10_000,
     seed: Seed = 1,
@@ -62,12 +84,14 @@ def simulate(
     duration: Duration = None,
     events: Events = None,
     speed: Speed = None,
+    heartbeats: Heartbeats = 0.0,
+    combined: Combined = 0.0,
     loss: Loss = 0.0,
     leave_loss: LeaveLoss = 0.0,
     duplicates: Duplicates = 0.0,
     disorder: Disorder = 0.0,
-    disorder_ms: DisorderMs = 5_000,
-    clock_skew_ms: ClockSkewMs = 0,
+    max_delay: MaxDelay = "5s",
+    clock_skew: ClockSkew = "0s",
     schema_id: SchemaId = 1,
 ) -> None:
     """Send events of a simulated audience to the input topic or to a file."""
@@ -76,12 +100,22 @@ def simulate(
     from consumer.simulate.noise import NoiseRules
     from consumer.simulate.options import SimulateOptions
     from consumer.simulate.programme import Cast
+    from consumer.simulate.reports import ReportRules
 
     options = SimulateOptions(
         out=to,
+        force=force,
         seed=seed,
         cast=Cast(streams=streams, viewers=viewers),
-        noise=NoiseRules(loss, leave_loss, duplicates, disorder, max_delay_ms=disorder_ms, max_skew_ms=clock_skew_ms),
+        reports=ReportRules(heartbeats=heartbeats, combined=combined),
+        noise=NoiseRules(
+            loss,
+            leave_loss,
+            duplicates,
+            disorder,
+            max_delay_ms=parse_span_ms("--max-delay", max_delay),
+            max_skew_ms=parse_span_ms("--clock-skew", clock_skew),
+        ),
         start_ms=None if start is None else parse_time_ms("--start", start),
         history_ms=parse_span_ms("--history", history),
         duration_ms=None if duration is None else parse_span_ms("--duration", duration),

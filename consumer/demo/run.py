@@ -21,15 +21,15 @@ from rich.console import Console
 from rich.file_proxy import FileProxy
 from rich.live import Live
 
-from consumer.demo.view import Screen, Totals, closing_line, dashboard, log_fields
+from consumer.demo.view import Screen, Totals, closing_line, dashboard, text_line
 from consumer.kafka.admin.input_topic import ensure_input_topic
 from consumer.kafka.embedded import EmbeddedBroker
 from consumer.observe import catalogue
 from consumer.observe.logs import set_up_logs
 from consumer.runtime.signals import StopRequest
+from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import (
     EventNameSettings,
-    FieldSettings,
     HttpSettings,
     KafkaSettings,
     OutputSettings,
@@ -39,13 +39,14 @@ from consumer.simulate.noise import NoiseRules
 from consumer.simulate.options import SimulateOptions
 from consumer.simulate.programme import Cast
 from consumer.simulate.run import WallClock, simulate
+from consumer.worker.compiling import compile_kernels
 from consumer.worker.service import Service
 
 PREFIX = "demo-"
 """Prefix of topics and group on a real broker, so that simulated events never mix with real ones."""
 
 REFRESH_S = 0.33
-LOG_EVERY_S = 3.0
+LINE_EVERY_S = 3.0
 RATE_OVER_S = 5.0
 JOIN_TIMEOUT_S = 10.0
 
@@ -73,7 +74,7 @@ def run_demo(
     Args:
         settings: the settings; cluster and framing of the input are replaced.
         stop: set by signals; set here when a part fails or the time is up.
-        console: stderr; a dashboard if it is a terminal, else log lines.
+        console: stderr; a dashboard if it is a terminal, else lines of text.
         duration_s: run time after the worker is ready; None is until stopped.
         embedded: use a broker in this process; else that of the settings, with separate topics and group.
 
@@ -81,7 +82,9 @@ def run_demo(
         ViewerConsumerError: a part failed, for example a port is not available.
     """
     began_s, over = time.monotonic(), threading.Event()
-    with _terminal_for_the_dashboard(console), _broker(settings.kafka, embedded=embedded) as kafka:
+    if not compile_kernels(console, lambda: not stop.is_set()):
+        return
+    with _logs_for_people(console), _broker(settings.kafka, embedded=embedded) as kafka:
         aimed = demo_settings(settings, kafka)
         service = Service(aimed)
         sources = _DisplaySources(
@@ -98,8 +101,7 @@ def run_demo(
             show.wait()
         show.raise_failure()
         audience.raise_failure()
-    totals = read_totals(service.metrics.registry)
-    _close(console, totals, time.monotonic() - began_s)
+    _print(console, closing_line(read_totals(service.metrics.registry), time.monotonic() - began_s))
 
 
 @contextmanager
@@ -203,11 +205,11 @@ class _DisplaySources(NamedTuple):
 
 
 def _show(sources: _DisplaySources, stop: StopRequest, over: threading.Event) -> None:
-    """Show the dashboard, or log lines, until the end."""
+    """Show the dashboard, or lines of text, until the end."""
     if sources.console.is_terminal:
         _draw(sources, stop, over)
     else:
-        _log_lines(sources, stop)
+        _print_lines(sources, stop)
 
 
 def _draw(sources: _DisplaySources, stop: StopRequest, over: threading.Event) -> None:
@@ -219,14 +221,15 @@ def _draw(sources: _DisplaySources, stop: StopRequest, over: threading.Event) ->
         over.wait()
 
 
-def _log_lines(sources: _DisplaySources, stop: StopRequest) -> None:
-    """Log a line at the first snapshot, then at intervals."""
-    seen, due_s = False, LOG_EVERY_S
+def _print_lines(sources: _DisplaySources, stop: StopRequest) -> None:
+    """Print the address, then a line at the first streams and at intervals."""
+    seen, due_s = False, 0.0
+    _print(sources.console, f"{sources.broker}, simulated audience; metrics {sources.service.address}/metrics")
     for screen in _screens(sources, stop, REFRESH_S):
         first = bool(screen.snapshot.streams) and not seen
         if first or screen.run_s >= due_s:
-            _log.info("demo", **log_fields(screen))
-            seen, due_s = seen or first, screen.run_s + LOG_EVERY_S
+            _print(sources.console, text_line(screen))
+            seen, due_s = seen or first, screen.run_s + LINE_EVERY_S
 
 
 def _screens(sources: _DisplaySources, stop: StopRequest, every_s: float) -> Iterator[Screen]:
@@ -254,24 +257,18 @@ def _screens(sources: _DisplaySources, stop: StopRequest, every_s: float) -> Ite
 
 
 @contextmanager
-def _terminal_for_the_dashboard(console: Console) -> Iterator[None]:
-    """While the dashboard is drawn, log only warnings, above it."""
-    if not console.is_terminal:
-        yield
-        return
-    above = cast("TextIO", FileProxy(console, console.file))  # the same object for all users of logging
-    set_up_logs("warning", above, os.environ)
+def _logs_for_people(console: Console) -> Iterator[None]:
+    """Log only warnings, as text; above the dashboard while it is drawn."""
+    above = cast("TextIO", FileProxy(console, console.file)) if console.is_terminal else console.file
+    set_up_logs("warning", cast("TextIO", above), os.environ, as_text=True)  # the same object for all users of logging
     try:
         yield
     finally:
         set_up_logs("info", sys.stderr, os.environ)
 
 
-def _close(console: Console, totals: Totals, run_s: float) -> None:
-    if console.is_terminal:
-        console.print(closing_line(totals, run_s), highlight=False)
-    else:
-        _log.info(closing_line(totals, run_s), run_s=round(run_s, 1), **totals._asdict())
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _free_http(http: HttpSettings) -> HttpSettings:

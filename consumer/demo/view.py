@@ -1,4 +1,4 @@
-"""The dashboard of a demo: pure functions from totals and snapshots to rich objects or a log line."""
+"""The dashboard of a demo: pure functions from totals and snapshots to rich objects or a line of text."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ MOST_ROWS = 20
 _LINES_AROUND = 8
 """Lines of the dashboard that are not streams."""
 _BAR_WIDTH = 24
-_USUAL_START_S = 4.0
 
 
 class Totals(NamedTuple):
@@ -54,21 +53,17 @@ def dashboard(screen: Screen, width: int, height: int) -> RenderableType:
     return Group(_heading(screen), _totals(screen), Text(), _streams(screen, width, height), Text(), _footer(screen))
 
 
-def log_fields(screen: Screen) -> dict[str, object]:
-    """The same totals for a log line."""
-    snapshot = screen.snapshot
-    return {
-        "events": screen.totals.events,
-        "events_per_s": round(screen.events_per_s),
-        "summaries": screen.totals.summaries,
-        "late": screen.totals.late,
-        "rejects": screen.totals.rejects,
-        "lag": lag(snapshot),
-        "streams": sum(one.streams for one in snapshot.partitions),
-        "viewers": sum(one.viewers for one in snapshot.partitions),
-        "busiest": [f"{escaped(one.stream_id)}={one.concurrent_viewers}" for one in snapshot.streams[:3]],
-        "metrics": screen.metrics_url,
-    }
+def text_line(screen: Screen) -> str:
+    """The same totals in one line, where nothing can be drawn."""
+    snapshot, totals = screen.snapshot, screen.totals
+    behind = lag(snapshot)
+    busiest = ", ".join(f"{escaped(one.stream_id)} {one.concurrent_viewers:,}" for one in snapshot.streams[:3])
+    viewers, streams = (sum(getattr(one, name) for one in snapshot.partitions) for name in ("viewers", "streams"))
+    return (
+        f"{_time(screen.run_s)}  {viewers:,} viewers of {streams:,} streams ({busiest or _waiting_reason(screen)})  "
+        f"events {totals.events:,} ({screen.events_per_s:,.0f}/s)  summaries {totals.summaries:,}  "
+        f"lag {'?' if behind is None else f'{behind:,}'}  late {totals.late:,}  rejects {totals.rejects:,}"
+    )
 
 
 def closing_line(totals: Totals, run_s: float) -> str:
@@ -87,13 +82,12 @@ def lag(snapshot: Snapshot) -> int | None:
 
 
 def _heading(screen: Screen) -> Text:
-    minutes, seconds = divmod(int(screen.run_s), 60)
     ready = screen.snapshot.health.ready
     state = "running" if ready else "starting"
     return Text.assemble(
         ("viewer-consumer", "bold"),
         f"  {screen.broker}, simulated audience  ",
-        (f"{state} {minutes}:{seconds:02d}", "green" if ready else "yellow"),
+        (f"{state} {_time(screen.run_s)}", "green" if ready else "yellow"),
         no_wrap=True,
         overflow="ellipsis",
     )
@@ -134,10 +128,12 @@ def _streams(screen: Screen, width: int, height: int) -> RenderableType:
 
 
 def _waiting_reason(screen: Screen) -> str:
-    health = screen.snapshot.health
-    if not health.assigned and screen.run_s > _USUAL_START_S:
-        return "the first start compiles for this machine, up to a minute; later starts take seconds"
-    return health.reason or "waiting for the first events"
+    return screen.snapshot.health.reason or "waiting for the first events"
+
+
+def _time(run_s: float) -> str:
+    minutes, seconds = divmod(int(run_s), 60)
+    return f"{minutes}:{seconds:02d}"
 
 
 def _footer(screen: Screen) -> Text:

@@ -7,12 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.intake.ahead import compare_with_clock
+from consumer.intake.compiler.mapping import FIELDS_AT_FAULT
 from consumer.intake.framing import CONFLUENT, FORMATS, find_programs, header_reference, read_frames
+from consumer.intake.keys import KEY_FORMATS, read_keys
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.intake.schemas.cache import SchemaCache
-from consumer.intake.vm.columns import Bytes, Columns, Frames, Ints, TimeRules
+from consumer.intake.vm.columns import Bytes, Columns, TimeRules
+from consumer.intake.vm.frames import NO_KEY, Frames, Ints
 from consumer.intake.vm.instructions import SCRATCH_BYTES
 from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, UNCLAMPED_TIME
+from consumer.intake.vm.iso_time import time_of
 from consumer.runtime.joined import NULL_SIZE, Joined, joined
 from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
@@ -63,15 +67,17 @@ class Decoded(NamedTuple):
         reference = int(self.references[row])
         schema = self.schemas.describe(reference) if self.named and reason not in _NO_SCHEMA else ""
         refused = self.schemas.refusal(reference) if reason is Reject.SCHEMA_REFUSED else ""
-        return RejectDetail(reason, refused or reason.sentence, schema)
+        sentence = reason.sentence_about(field_at_fault(self.events, row))
+        return RejectDetail(reason, refused or sentence, schema)
 
     def waiting_reason(self, row: int) -> str:
         """Why a record waits, for messages; empty while its look-up is only beginning."""
         return self.schemas.waiting_reason(int(self.references[row]))
 
     def kinds(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Group rejects by reason and schema: one row per group for `explain`, and the group of each reject."""
-        reasons, references = self.events.reject[rows], self.references[rows]
+        """Group rejects by reason, field and schema: one row a group for `explain`, and the group of each reject."""
+        reasons = np.int64(256) * self.events.reject_field[rows] + self.events.reject[rows]
+        references = self.references[rows]
         order = np.lexsort((reasons, references))
         changes = np.flatnonzero(np.diff(reasons[order]) | np.diff(references[order])) + 1
         kinds = np.zeros(len(rows), np.int64)
@@ -80,9 +86,20 @@ class Decoded(NamedTuple):
         return rows[order[np.append(0, changes)]], kinds
 
 
+def field_at_fault(events: EventColumns, row: int) -> str:
+    """The field that a reject is about, for messages; empty if it is about none."""
+    number = int(events.reject_field[row])
+    return FIELDS_AT_FAULT[number - 1] if number else ""
+
+
 def reads_headers(source: InputSettings) -> bool:
     """Whether headers can name a schema; most inputs do not need them."""
     return source.format == "confluent" and bool(source.schema_registry_url)
+
+
+def reads_keys(source: InputSettings) -> bool:
+    """Whether an id is, or may be, the key of a record; most inputs do not need keys."""
+    return source.fields.need_keys()
 
 
 class Intake:
@@ -113,8 +130,10 @@ class Intake:
         kafka_timestamps_ms: Ints | Sequence[int],
         wall_clock_ms: int,
         schema_headers: Joined | None = None,
+        keys: Joined | None = None,
         *,
         clamps: bool = True,
+        skips_negative: bool = True,
     ) -> Decoded:
         """Decode the values of records, in order.
 
@@ -125,7 +144,9 @@ class Intake:
             kafka_timestamps_ms: one per record, -1 if it has none.
             wall_clock_ms: now, in milliseconds since 1970.
             schema_headers: the content of each record's `SCHEMA_HEADER`, if headers can name schemas; else None.
+            keys: the records' keys, if ids can be keys; else None.
             clamps: whether events ahead of their records are taken at the records' Kafka timestamps.
+            skips_negative: whether samples below 0 that are rounded to 0 are skipped, as all others below 0.
         """
         schemas = self._schemas
         schemas.refresh()
@@ -144,11 +165,33 @@ class Intake:
         if schema_headers is not None and self._framing == CONFLUENT:
             self._read_headers(schema_headers, values.sizes, frames, events.reject)
         waiting = self._find_programs(frames, events.reject)
-        if schemas.needs_scratch:
-            events = events._replace(text=_with_room(values))
+        text, scratch_at = self._with_room(values, keys, frames)
         time = TimeRules(self._time_rule(clamps=clamps), self._source.max_future_ms)
-        self._columns.decode(schemas.program_code, frames, events, time, scratch_at=len(values.text))
+        _, events = self._columns.decode(
+            schemas.program_code,
+            frames,
+            events._replace(text=text),
+            time,
+            scratch_at=scratch_at,
+            makes_more=schemas.makes_more,
+            skips_negative=skips_negative,
+        )
         return self._decoded(events, frames, waiting, wall_clock_ms)
+
+    def _with_room(self, values: Joined, keys: Joined | None, frames: Frames) -> tuple[Bytes, int]:
+        """The text of the values, behind it that of the keys and room for ids; and where this room begins."""
+        if not self._schemas.needs_scratch:
+            return values.text, len(values.text)
+        frames.key_sizes[:] = NO_KEY
+        of_keys = joined([]).text if keys is None else keys.text
+        scratch_at = len(values.text) + len(of_keys)
+        text = np.empty(scratch_at + len(values) * SCRATCH_BYTES, np.uint8)
+        text[: len(values.text)] = values.text
+        text[len(values.text) : scratch_at] = of_keys
+        if keys is not None:
+            key_format = KEY_FORMATS[self._source.key_format]
+            read_keys(text, keys.sizes, len(values.text), key_format, frames.key_begins, frames.key_sizes)
+        return text, scratch_at
 
     def _time_rule(self, *, clamps: bool) -> int:
         if self._source.time == "kafka":
@@ -218,13 +261,13 @@ class Intake:
 def warm_up() -> None:
     """Compile the decoding kernels, or load them from the cache, before the first batch."""
     source = InputSettings()
-    Intake(source, SchemaCache(source)).decode(joined([b"\0\0\0\0\1"]), [0], 0)
+    keys = joined([b""])
+    intake = Intake(source, SchemaCache(source))
+    intake.decode(joined([b"\0\0\0\0\1"]), [0], 0)
+    time_of(keys.text, 0)
+    read_keys(keys.text, keys.sizes, 0, KEY_FORMATS[source.key_format], np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
 def _rejects(reject: Bytes) -> npt.NDArray[np.int64]:
     rows = np.flatnonzero(reject)
     return rows[reject[rows] < WAITING]
-
-
-def _with_room(values: Joined) -> Bytes:
-    return np.concatenate([values.text, np.zeros(len(values) * SCRATCH_BYTES, np.uint8)])

@@ -27,6 +27,9 @@ class Reject(IntEnum):
     FUTURE = 19
     STREAM_LIMIT = 20
     MALFORMED = 21
+    BAD_KEY = 22
+    BAD_TIME = 23
+    TIME_WITHOUT_OFFSET = 24
 
     @property
     def label(self) -> str:
@@ -37,6 +40,10 @@ class Reject(IntEnum):
     def sentence(self) -> str:
         """A sentence that says what is wrong."""
         return _SENTENCES[self]
+
+    def sentence_about(self, field: str) -> str:
+        """The same, naming the field at fault; `field` is empty if there is none."""
+        return _ABOUT[self].format(field) if field and self in _ABOUT else self.sentence
 
 
 WAITING = 254
@@ -59,12 +66,25 @@ _SENTENCES = {
     Reject.BAD_TEXT: "stream_id or viewer_id is not UTF-8",
     Reject.EMPTY_ID: "stream_id or viewer_id is empty",
     Reject.ID_TOO_LONG: "stream_id or viewer_id has more than 1024 bytes",
-    Reject.MISSING_VALUE: "a field that this event needs is null or not in this branch",
+    Reject.MISSING_VALUE: "stream_id, viewer_id, timestamp_ms or type is null or missing",
     Reject.UNKNOWN_EVENT_TYPE: "the event type is not in input.events",
-    Reject.OUT_OF_RANGE: "bitrate_bps is outside 0 to 2^41, or duration_ms outside 0 to 2^32-1",
-    Reject.NOT_FINITE: "a number is NaN or infinite",
+    Reject.OUT_OF_RANGE: "bitrate_bps is above 2^41, or duration_ms above 2^32-1",
+    Reject.NOT_FINITE: "the timestamp is NaN or infinite",
     Reject.TIMESTAMP_OUT_OF_RANGE: "the timestamp is outside -2^52 to 2^52 ms",
     Reject.FUTURE: "the event is more than input.max_future_ms ahead of its record, or the record of the clock",
     Reject.STREAM_LIMIT: "the partition holds windows.max_streams streams, and this is one more",
     Reject.MALFORMED: "the line is not a JSON object of an event",
+    Reject.BAD_KEY: "stream_id or viewer_id is the record's key, which is not as input.key_format says",
+    Reject.BAD_TIME: "timestamp_ms is not a time of ISO 8601",
+    Reject.TIME_WITHOUT_OFFSET: "timestamp_ms is a time without an offset from UTC; if all of them are UTC, set "
+    'text_without_offset = "utc" in input.fields.timestamp_ms',
+}
+
+_ABOUT = {
+    Reject.BAD_TEXT: "{} is not UTF-8",
+    Reject.EMPTY_ID: "{} is empty",
+    Reject.ID_TOO_LONG: "{} has more than 1024 bytes",
+    Reject.MISSING_VALUE: "{} is null or missing",
+    Reject.BAD_KEY: "{} is the record's key, which is not as input.key_format says",
+    Reject.OUT_OF_RANGE: "{} is above its limit: 2^41 for bitrate_bps, 2^32-1 for duration_ms",
 }

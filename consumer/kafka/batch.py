@@ -6,7 +6,8 @@
  offsets     70   71   73 │  12   13
  run         partition 0  │  partition 4
 ```
-Columns hold what every record needs. Keys and headers are asked for by row, because few records need them.
+Columns hold what every record needs. Keys and headers are asked for by row, because few records need them; where the
+settings say that all do, as a column.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from consumer.kafka.record import Record, RecordHeaders
 from consumer.runtime.joined import Joined, joined
+from consumer.runtime.record_columns import HeaderColumns, header_columns
 
 
 class Run(NamedTuple):
@@ -34,10 +36,10 @@ class Run(NamedTuple):
 class Originals(Protocol):
     """What a batch was made of: keys and headers, by row."""
 
-    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
+    def keys(self, rows: Sequence[int]) -> Joined:
         """The keys of these rows."""
 
-    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
+    def headers(self, rows: Sequence[int]) -> HeaderColumns:
         """The headers of these rows; `UNREADABLE_HEADERS` instead if a name is not UTF-8."""
 
     def header(self, name: str) -> Joined:
@@ -63,15 +65,19 @@ class Batch:
         """The value of the first header by that name, of all rows."""
         return self.originals.header(name)
 
+    def key_column(self) -> Joined:
+        """The keys of all rows; `NULL_SIZE` for those without."""
+        return self.originals.keys(range(len(self)))
+
     def records(self, begin: int, end: int) -> list[Record]:
         """These rows as Python objects, which outlast the batch."""
         rows = range(begin, end)
         columns = zip(
             self.offsets[begin:end].tolist(),
             self.timestamps_ms[begin:end].tolist(),
-            self.originals.keys(rows),
+            self.originals.keys(rows).all(),
             self.values.some(rows),
-            self.originals.headers(rows),
+            [headers or () for headers in self.originals.headers(rows).lists()],
             strict=True,
         )
         return [Record(partition, *rest) for partition, rest in zip(self._partitions(begin, end), columns, strict=True)]
@@ -79,7 +85,7 @@ class Batch:
     def keys_and_values(self, run: Run) -> list[tuple[bytes | None, bytes | None]]:
         """Keys and values of a run as Python objects."""
         rows = range(run.begin, run.end)
-        return list(zip(self.originals.keys(rows), self.values.some(rows), strict=True))
+        return list(zip(self.originals.keys(rows).all(), self.values.some(rows), strict=True))
 
     def part(self, run: Run) -> "Batch":
         """One run as a batch of its own, without a copy."""
@@ -128,11 +134,11 @@ class _Records:
     def __init__(self, records: Sequence[Record]) -> None:
         self._records = records
 
-    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
-        return [self._records[row].key for row in rows]
+    def keys(self, rows: Sequence[int]) -> Joined:
+        return joined([self._records[row].key for row in rows])
 
-    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
-        return [self._records[row].headers for row in rows]
+    def headers(self, rows: Sequence[int]) -> HeaderColumns:
+        return header_columns([self._records[row].headers for row in rows])
 
     def header(self, name: str) -> Joined:
         return joined([first_header(record.headers, name) for record in self._records])
@@ -146,10 +152,10 @@ class _Shifted:
         self._begin = begin
         self._end = end
 
-    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
+    def keys(self, rows: Sequence[int]) -> Joined:
         return self._originals.keys([row + self._begin for row in rows])
 
-    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
+    def headers(self, rows: Sequence[int]) -> HeaderColumns:
         return self._originals.headers([row + self._begin for row in rows])
 
     def header(self, name: str) -> Joined:

@@ -4,12 +4,11 @@ Logs, errors and statistics come as events of a queue that the caller polls: the
 """
 
 import ctypes
-import logging
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError
 
 from consumer.errors import UsageError
 from consumer.kafka.brokers import ClientWatch
@@ -18,18 +17,15 @@ from consumer.kafka.c_functions import (
     EVENT_ERROR,
     EVENT_LOG,
     EVENT_STATISTICS,
-    REASON_BYTES,
     reading_functions,
 )
-from consumer.kafka.clients import LOGGER, LastClientError
+from consumer.kafka.c_handle import log_line, new_client, new_configuration, raise_error
+from consumer.kafka.clients import LastClientError
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.reading import NO_OFFSET, Place
 
 _MOST_EVENTS = 100
 """Events that one call serves."""
-
-_LEVELS = (*[logging.CRITICAL] * 3, logging.ERROR, *[logging.WARNING] * 2, logging.INFO, logging.DEBUG)
-"""By syslog's numbers."""
 
 
 class CClient:
@@ -47,7 +43,7 @@ class CClient:
     def __init__(self, config: ClientConfig, watch: LastClientError) -> None:
         self._library = reading_functions()
         self._watch = watch
-        self._client = self._made({**config, "log.queue": True})
+        self._client = self._made(config)
         self._is_open = True
         self._name = self._library.rd_kafka_name(self._client).decode()
         self._main = self._library.rd_kafka_queue_get_main(self._client)
@@ -57,7 +53,6 @@ class CClient:
             self._library.rd_kafka_queue_destroy(self._main)
             self._library.rd_kafka_destroy(self._client)
             raise UsageError("kafka.client: a client without group.id has no queue of records")
-        self._refresh_tokens()
 
     def fetch(self, messages: npt.NDArray[np.int64], timeout_s: float) -> int:
         """Write the addresses of the next messages; return their number. The caller destroys each.
@@ -117,26 +112,9 @@ class CClient:
         library.rd_kafka_destroy(self._client)
 
     def _made(self, config: ClientConfig) -> int:
-        library, reason = self._library, ctypes.create_string_buffer(REASON_BYTES)
-        made = library.rd_kafka_conf_new()
-        for key, value in config.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            if library.rd_kafka_conf_set(made, key.encode(), text.encode(), reason, REASON_BYTES):
-                library.rd_kafka_conf_destroy(made)
-                raise UsageError(f"kafka.client: {reason.value.decode()}")
-        library.rd_kafka_conf_enable_sasl_queue(made, 1)
-        library.rd_kafka_conf_set_events(made, EVENT_LOG | EVENT_ERROR | EVENT_STATISTICS)
-        client = library.rd_kafka_new(CONSUMER, made, reason, REASON_BYTES)
-        if not client:
-            library.rd_kafka_conf_destroy(made)
-            raise UsageError(f"kafka.client: {reason.value.decode()}")
-        return int(client)
-
-    def _refresh_tokens(self) -> None:
-        """Leave it to a thread of the library: the main queue has it as an event, and to take that does nothing."""
-        error = self._library.rd_kafka_sasl_background_callbacks_enable(self._client)
-        if error:  # no mechanism that needs it is configured
-            self._library.rd_kafka_error_destroy(error)
+        made = new_configuration(self._library, config)
+        self._library.rd_kafka_conf_set_events(made, EVENT_LOG | EVENT_ERROR | EVENT_STATISTICS)
+        return new_client(self._library, CONSUMER, made)
 
     def _check(self) -> None:
         """The library would read memory that it has given back."""
@@ -153,10 +131,7 @@ class CClient:
             error = function(self._client, places)
         finally:
             library.rd_kafka_topic_partition_list_destroy(places)
-        if error:
-            code, text = library.rd_kafka_error_code(error), library.rd_kafka_error_string(error).decode()
-            library.rd_kafka_error_destroy(error)
-            raise KafkaException(KafkaError(code, text))
+        raise_error(library, error)
 
     def _hand_on(self, event: int) -> None:
         kind, library = self._library.rd_kafka_event_type(event), self._library
@@ -173,6 +148,4 @@ class CClient:
         kind, text, level = ctypes.c_char_p(), ctypes.c_char_p(), ctypes.c_int()
         addresses: Iterator[int] = (ctypes.addressof(each) for each in (kind, text, level))
         if self._library.rd_kafka_event_log(event, *addresses) == 0:
-            words = ((each.value or b"").decode(errors="replace") for each in (kind, text))
-            facility, line = words
-            LOGGER.log(_LEVELS[level.value & 7], "%s [%s] %s", facility, self._name, line)
+            log_line(self._name, level.value, kind.value, text.value)

@@ -5,12 +5,15 @@ system's: both use the same one.
 """
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
 from confluent_kafka import cimpl
 from llvmlite import binding
+from numba import types
+
+from consumer.runtime.memory import DISABLED
 
 OLDEST_VERSION = 0x02000000
 """2.0: the structures below are those of all 2.x releases."""
@@ -40,17 +43,34 @@ _OF_MESSAGES: _Signatures = {
 }
 """Called from kernels."""
 
-_READING: _Signatures = {
+_MAKING: _Signatures = {
     "rd_kafka_version": (_int, []),
     "rd_kafka_conf_new": (_pointer, []),
     "rd_kafka_conf_set": (_int, [_pointer, _text, _text, _text, ctypes.c_size_t]),
-    "rd_kafka_conf_set_events": (None, [_pointer, _int]),
     "rd_kafka_conf_enable_sasl_queue": (None, [_pointer, _int]),
     "rd_kafka_conf_destroy": (None, [_pointer]),
     "rd_kafka_new": (_pointer, [_int, _pointer, _text, ctypes.c_size_t]),
     "rd_kafka_destroy": (None, [_pointer]),
     "rd_kafka_sasl_background_callbacks_enable": (_pointer, [_pointer]),
     "rd_kafka_set_log_queue": (_int, [_pointer, _pointer]),
+    "rd_kafka_name": (_text, [_pointer]),
+    "rd_kafka_topic_partition_list_new": (_pointer, [_int]),
+    "rd_kafka_topic_partition_list_add": (_pointer, [_pointer, _text, ctypes.c_int32]),
+    "rd_kafka_topic_partition_list_set_offset": (_int, [_pointer, _text, ctypes.c_int32, _long]),
+    "rd_kafka_topic_partition_list_destroy": (None, [_pointer]),
+    "rd_kafka_error_code": (_int, [_pointer]),
+    "rd_kafka_error_string": (_text, [_pointer]),
+    "rd_kafka_error_is_fatal": (_int, [_pointer]),
+    "rd_kafka_error_is_retriable": (_int, [_pointer]),
+    "rd_kafka_error_txn_requires_abort": (_int, [_pointer]),
+    "rd_kafka_error_destroy": (None, [_pointer]),
+    "rd_kafka_err2str": (_text, [_int]),
+}
+"""Of all clients."""
+
+_READING: _Signatures = {
+    **_MAKING,
+    "rd_kafka_conf_set_events": (None, [_pointer, _int]),
     "rd_kafka_queue_get_main": (_pointer, [_pointer]),
     "rd_kafka_queue_get_consumer": (_pointer, [_pointer]),
     "rd_kafka_queue_destroy": (None, [_pointer]),
@@ -62,24 +82,49 @@ _READING: _Signatures = {
     "rd_kafka_event_log": (_int, [_pointer, _pointer, _pointer, _pointer]),
     "rd_kafka_event_stats": (_text, [_pointer]),
     "rd_kafka_event_destroy": (None, [_pointer]),
-    "rd_kafka_name": (_text, [_pointer]),
     "rd_kafka_topic_name": (_text, [_pointer]),
-    "rd_kafka_topic_partition_list_new": (_pointer, [_int]),
-    "rd_kafka_topic_partition_list_add": (_pointer, [_pointer, _text, ctypes.c_int32]),
-    "rd_kafka_topic_partition_list_set_offset": (_int, [_pointer, _text, ctypes.c_int32, _long]),
-    "rd_kafka_topic_partition_list_destroy": (None, [_pointer]),
     "rd_kafka_incremental_assign": (_pointer, [_pointer, _pointer]),
     "rd_kafka_incremental_unassign": (_pointer, [_pointer, _pointer]),
-    "rd_kafka_error_code": (_int, [_pointer]),
-    "rd_kafka_error_string": (_text, [_pointer]),
-    "rd_kafka_error_destroy": (None, [_pointer]),
     "rd_kafka_get_watermark_offsets": (_int, [_pointer, _text, ctypes.c_int32, _pointer, _pointer]),
     "rd_kafka_consume_batch_queue": (ctypes.c_ssize_t, [_pointer, _int, _pointer, ctypes.c_size_t]),
     "rd_kafka_consumer_close": (_int, [_pointer]),
-    "rd_kafka_err2str": (_text, [_int]),
     **_OF_MESSAGES,
 }
 """Of the reader."""
+
+_OF_RECORDS: _Signatures = {
+    "rd_kafka_produceva": (_pointer, [_pointer, _pointer, ctypes.c_size_t]),
+    "rd_kafka_headers_new": (_pointer, [ctypes.c_size_t]),
+    "rd_kafka_header_add": (_int, [_pointer, _pointer, ctypes.c_ssize_t, _pointer, ctypes.c_ssize_t]),
+    "rd_kafka_headers_destroy": (None, [_pointer]),
+}
+"""Called from kernels, with `rd_kafka_error_code` and `rd_kafka_error_destroy`."""
+
+_PRODUCING: _Signatures = {
+    **_MAKING,
+    **_OF_RECORDS,
+    "rd_kafka_conf_set_dr_msg_cb": (None, [_pointer, _pointer]),
+    "rd_kafka_conf_set_error_cb": (None, [_pointer, _pointer]),
+    "rd_kafka_conf_set_log_cb": (None, [_pointer, _pointer]),
+    "rd_kafka_poll": (_int, [_pointer, _int]),
+    "rd_kafka_topic_new": (_pointer, [_pointer, _text, _pointer]),
+    "rd_kafka_topic_destroy": (None, [_pointer]),
+    "rd_kafka_produce": (
+        _int,
+        [_pointer, ctypes.c_int32, _int, _text, ctypes.c_size_t, _text, ctypes.c_size_t, _pointer],
+    ),
+    "rd_kafka_last_error": (_int, []),
+    "rd_kafka_clusterid": (_pointer, [_pointer, _int]),
+    "rd_kafka_mem_free": (None, [_pointer, _pointer]),
+    "rd_kafka_init_transactions": (_pointer, [_pointer, _int]),
+    "rd_kafka_begin_transaction": (_pointer, [_pointer]),
+    "rd_kafka_send_offsets_to_transaction": (_pointer, [_pointer, _pointer, _pointer, _int]),
+    "rd_kafka_commit_transaction": (_pointer, [_pointer, _int]),
+    "rd_kafka_abort_transaction": (_pointer, [_pointer, _int]),
+    "rd_kafka_consumer_group_metadata_read": (_pointer, [_pointer, _text, ctypes.c_size_t]),
+    "rd_kafka_consumer_group_metadata_destroy": (None, [_pointer]),
+}
+"""Of the producer."""
 
 _MOCK: _Signatures = {
     "rd_kafka_mock_cluster_new": (_pointer, [_pointer, _int]),
@@ -98,15 +143,17 @@ def reading_functions() -> ctypes.CDLL:
     Raises:
         OSError: the library, or one of the functions, is not there, or it is of another major release.
     """
-    library = _declared(_READING)
-    if ctypes.sizeof(_pointer) != _POINTER_BYTES:
-        raise OSError("messages are read as those of a library of 64 bits")
-    version = library.rd_kafka_version()
-    if version < OLDEST_VERSION or version >> 24 != OLDEST_VERSION >> 24:
-        raise OSError(f"librdkafka {version >> 24}.{version >> 16 & 0xFF} is not a release of 2.x")
-    for name in _OF_MESSAGES:
-        binding.add_symbol(name, ctypes.cast(getattr(library, name), _pointer).value)
-    return library
+    return _for_kernels(_declared(_READING), _OF_MESSAGES)
+
+
+@cache
+def producing_functions() -> ctypes.CDLL:
+    """The functions of the producer; kernels may call those of records from then on.
+
+    Raises:
+        OSError: as `reading_functions`.
+    """
+    return _for_kernels(_declared(_PRODUCING), (*_OF_RECORDS, "rd_kafka_error_code", "rd_kafka_error_destroy"))
 
 
 @cache
@@ -117,6 +164,30 @@ def mock_functions() -> ctypes.CDLL:
         OSError: as `reading_functions`.
     """
     return _declared({**_READING, **_MOCK})
+
+
+def external(functions: Callable[[], ctypes.CDLL], name: str, result: Any, *arguments: Any) -> Any:
+    """One of these functions as kernels call it, by numba's types; addresses are passed as numbers."""
+    if not DISABLED:
+        return types.ExternalFunction(name, result(*arguments))
+
+    def call(*given: int) -> Any:
+        # ctypes takes no numbers of numpy, and returns None for the address 0.
+        return getattr(functions(), name)(*map(int, given)) or 0
+
+    return call
+
+
+def _for_kernels(library: ctypes.CDLL, names: Iterable[str]) -> ctypes.CDLL:
+    """Check the library, and let kernels call these functions."""
+    if ctypes.sizeof(_pointer) != _POINTER_BYTES:
+        raise OSError("messages are read as those of a library of 64 bits")
+    version = library.rd_kafka_version()
+    if version < OLDEST_VERSION or version >> 24 != OLDEST_VERSION >> 24:
+        raise OSError(f"librdkafka {version >> 24}.{version >> 16 & 0xFF} is not a release of 2.x")
+    for name in names:
+        binding.add_symbol(name, ctypes.cast(getattr(library, name), _pointer).value)
+    return library
 
 
 def _declared(signatures: _Signatures) -> ctypes.CDLL:

@@ -22,8 +22,9 @@ from consumer.kafka.c_functions import reading_functions
 from consumer.kafka.clients import LastClientError
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.reading import Place, ReadEvent, RecordReader
-from consumer.kafka.record import UNREADABLE_HEADERS, RecordHeaders
+from consumer.kafka.record import UNREADABLE_HEADERS
 from consumer.runtime.joined import Joined
+from consumer.runtime.record_columns import HeaderColumns, header_columns
 
 _Ints = npt.NDArray[np.int64]
 _Bytes = npt.NDArray[np.uint8]
@@ -152,14 +153,14 @@ class _Held:
         for address in self._buffers.with_errors[: self._errors].tolist():
             yield _event_at(address)
 
-    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
+    def keys(self, rows: Sequence[int]) -> Joined:
         """The keys of these rows."""
         wanted = self._rows(rows)
         sizes = np.empty(len(wanted), np.int64)
         text = _filled(
             lambda text: kernels.read_field(self.messages, wanted, kernels.KEY, text, sizes), 64 * len(wanted)
         )
-        return Joined(text, sizes).some(range(len(wanted)))
+        return Joined(text, sizes)
 
     def header(self, name: str) -> Joined:
         """The value of the first header by that name, of all rows."""
@@ -175,7 +176,7 @@ class _Held:
         )
         return Joined(text, sizes)
 
-    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
+    def headers(self, rows: Sequence[int]) -> HeaderColumns:
         """The headers of these rows."""
         wanted = self._rows(rows)
         counts, room, needed = np.empty(len(wanted), np.int64), np.empty(4, np.int64), np.zeros(2, np.int64)
@@ -184,11 +185,8 @@ class _Held:
         if needed[0] > len(text) or needed[1] > len(sizes):
             text, sizes = np.empty(needed[0], np.uint8), np.empty(needed[1], np.int64)
             kernels.read_headers(self.messages, wanted, room, counts, text, sizes, needed)
-        if not needed[1]:  # the usual case
-            return [()] * len(wanted)
-        fields = Joined(text[: needed[0]], sizes[: needed[1]]).some(range(int(needed[1])))
-        edges = [0, *(2 * np.cumsum(counts)).tolist()]
-        return [_headers_of(fields[begin:end]) for begin, end in pairwise(edges)]
+        fields = Joined(text[: needed[0]], sizes[: needed[1]])
+        return _readable(HeaderColumns(fields, np.append(0, 2 * np.cumsum(counts))))
 
     def _runs(self, number: int) -> Iterator[Run]:
         buffers = self._buffers
@@ -199,7 +197,8 @@ class _Held:
 
     def _rows(self, rows: Sequence[int]) -> _Ints:
         self._check()
-        wanted = np.array(rows, np.int64)
+        # A range of all rows, where the settings need every key, is not worth an object a row.
+        wanted = np.arange(rows.start, rows.stop) if isinstance(rows, range) else np.array(rows, np.int64)
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self._count):
             raise IndexError(f"no rows {rows} of {self._count}")
         return wanted
@@ -234,12 +233,27 @@ def _filled(read: Callable[[_Bytes], int], usual_bytes: int) -> _Bytes:
     return text[:needed]
 
 
-def _headers_of(fields: Sequence[bytes | None]) -> RecordHeaders:
+def _readable(headers: HeaderColumns) -> HeaderColumns:
+    """The same, but for lists with a name that is not UTF-8."""
+    names = headers.fields.some(range(0, len(headers.fields), 2))
+    if all(map(_is_utf_8, set(names))):
+        return headers
+    places = pairwise((headers.edges // 2).tolist())
+    parts = (headers.part(row, row + 1) for row in range(len(headers)))
+    return header_columns(
+        [
+            part.lists()[0] if all(map(_is_utf_8, names[begin:end])) else [(UNREADABLE_HEADERS, None)]
+            for part, (begin, end) in zip(parts, places, strict=True)
+        ]
+    )
+
+
+def _is_utf_8(name: bytes | None) -> bool:
     try:
-        names = [(name or b"").decode() for name in fields[::2]]
+        (name or b"").decode()
     except UnicodeDecodeError:
-        return [(UNREADABLE_HEADERS, None)]
-    return list(zip(names, fields[1::2], strict=True)) or ()
+        return False
+    return True
 
 
 class _Message(ctypes.Structure):

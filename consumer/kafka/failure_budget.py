@@ -36,11 +36,15 @@ class FailureBudget:
         self._refused_in_a_row = 0
 
     def refused(self, error: KafkaError) -> None:
-        """Call after an abort because records were refused.
+        """Call after an abort because records were refused, or not written in time.
+
+        Where time ran out, brokers refused nothing: the partition may have no leader, which passes.
 
         Raises:
             ViewerConsumerError: too many in a row.
         """
+        if error.code() == KafkaError._MSG_TIMED_OUT:  # noqa: SLF001  # the library's name
+            return
         self._refused_in_a_row += 1
         if self._refused_in_a_row > REFUSALS_ALLOWED:
             raise ViewerConsumerError(

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from confluent_kafka import KafkaError
 
-from consumer.errors import ViewerConsumerError
 from consumer.kafka.batch import Batch
 from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import explain
@@ -87,10 +86,9 @@ class LiveInput:
     def pop_failures(self) -> Mapping[int, str]:
         """Owned partitions that cannot be read on, each with the reason; returned once.
 
-        Raises:
-            ViewerConsumerError: the topic is gone.
+        If the topic is gone, the member of the group says so.
         """
-        return {place[1]: self._failure(place, error) for place, error in self._reader.pop_errors().items()}
+        return {place[1]: self._reason(place, error) for place, error in self._reader.pop_errors().items()}
 
     def end_offsets(self) -> Mapping[int, int]:
         """End offsets of owned partitions as of their last fetch; without those whose leader does not answer."""
@@ -117,15 +115,11 @@ class LiveInput:
     def _places(self, partitions: Iterable[int]) -> list[Place]:
         return [(self._topic, partition) for partition in partitions]
 
-    def _failure(self, place: Place, error: KafkaError) -> str:
-        if error.code() != KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
-            raise ViewerConsumerError(
-                f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
-            )
-        return (
-            f"{self._topic}-{place[1]}: the offset to read on from is not in it ({error.str()}), so some "
-            "records were never counted"
-        )
+    def _reason(self, place: Place, error: KafkaError) -> str:
+        name = f"{self._topic}-{place[1]}"
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
+            return f"{name}: the offset to read on from is not in it ({error.str()})"
+        return f"{name}: the brokers do not know this partition ({error.str()})"
 
 
 class ReadingHandler:

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from consumer.kafka.c_functions import reading_functions
+from consumer.kafka.c_functions import external, reading_functions
 from consumer.runtime.jit import compiled, inlined
 from consumer.runtime.joined import NULL_SIZE
-from consumer.runtime.memory import DISABLED, copy_bytes, int32_at, int64_at, uint8_at
+from consumer.runtime.memory import copy_bytes, int32_at, int64_at, uint8_at
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -35,14 +35,7 @@ GOOD, ERRORS, TEXT_BYTES = range(3)
 
 
 def _external(name: str, result: Any, *arguments: Any) -> Any:
-    """A C function as kernels call it; addresses are passed as numbers."""
-    if not DISABLED:
-        return types.ExternalFunction(name, result(*arguments))
-
-    def call(*given: int) -> Any:
-        return getattr(reading_functions(), name)(*map(int, given))  # ctypes takes no numbers of numpy
-
-    return call
+    return external(reading_functions, name, result, *arguments)
 
 
 _message_timestamp = _external("rd_kafka_message_timestamp", types.int64, types.intp, types.intp)

@@ -10,6 +10,7 @@ from confluent_kafka import Message
 from consumer.kafka.batch import Batch, first_header, runs_of
 from consumer.kafka.record import UNREADABLE_HEADERS, RecordHeaders
 from consumer.runtime.joined import Joined, joined
+from consumer.runtime.record_columns import HeaderColumns, header_columns
 
 _SECOND = itemgetter(1)
 
@@ -38,11 +39,11 @@ class _Messages:
     def __init__(self, messages: Sequence[Message]) -> None:
         self._messages = messages
 
-    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
-        return cast("list[bytes | None]", [self._messages[row].key() for row in rows])
+    def keys(self, rows: Sequence[int]) -> Joined:
+        return joined(cast("list[bytes | None]", [self._messages[row].key() for row in rows]))
 
-    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
-        return headers_of_all([self._messages[row] for row in rows])
+    def headers(self, rows: Sequence[int]) -> HeaderColumns:
+        return header_columns(headers_of_all([self._messages[row] for row in rows]))
 
     def header(self, name: str) -> Joined:
         return joined([first_header(headers, name) for headers in headers_of_all(self._messages)])

@@ -7,14 +7,10 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from consumer.kafka.batch import Batch
 from consumer.kafka.record import Record
+from consumer.runtime.record_columns import Headers, RecordColumns
 
 GroupMetadata: TypeAlias = bytes
 """Member and generation of a consumer in its group, as the client library packs them."""
-
-Headers: TypeAlias = Sequence[tuple[str, str | bytes | None]]
-
-RecordWithHeaders: TypeAlias = tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]
-"""A record to publish: key, value and headers."""
 
 Place = TypeVar("Place")
 """What names a partition to its reader: its number, or topic and number."""
@@ -85,7 +81,10 @@ class PartitionReader(Protocol[Place]):
     """Committed records of partitions, from offsets that the caller sets; for live reading, restores and replays."""
 
     def poll(self, max_records: int, timeout_s: float) -> Batch:
-        """The next records of all partitions that were begun; valid until the next poll."""
+        """The next records of all partitions that were begun; valid until the next poll.
+
+        An error that does not heal is raised by the poll behind, so that no record is lost to it.
+        """
 
     def begin(self, place: Place, offset: int) -> None:
         """Return the records from that offset on, and none that were fetched before.
@@ -94,7 +93,7 @@ class PartitionReader(Protocol[Place]):
         """
 
     def pause(self, places: Iterable[Place]) -> None:
-        """Return no more records of these until `begin`; does nothing for one that is not read."""
+        """Return no more records of these until `begin`, or `LiveReader.resume`; nothing for one that is not read."""
 
     def last_seen_end(self, place: Place) -> int:
         """The end when it was last read to its end since `begin`, hidden records included; 0 before."""
@@ -161,7 +160,7 @@ class Transactions(Protocol):
     ) -> None:
         """Add many, as (key, value)."""
 
-    def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
+    def produce_columns(self, topic: str, records: RecordColumns) -> None:
         """Add many records with headers."""
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:

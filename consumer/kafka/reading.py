@@ -67,6 +67,8 @@ class RecordReader(ABC):
         self._paused: set[Place] = set()
         self._ends_seen: dict[Place, int] = {}
         self._errors: dict[Place, KafkaError] = {}
+        self._failure: ReadError | None = None
+        """What the next poll raises."""
 
     def poll(self, max_records: int, timeout_s: float) -> Batch:
         """The next records of all partitions that are read; waits for the first until the time is up.
@@ -76,8 +78,11 @@ class RecordReader(ABC):
             timeout_s: limited to `LONGEST_POLL_S`.
 
         Raises:
-            ReadError: an error that does not heal.
+            ReadError: an error that does not heal. It came with the poll before, whose records are not lost.
         """
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
         # The client library takes a negative time as infinite.
         batch = self._fetch(max_records, min(max(0.0, timeout_s), LONGEST_POLL_S))
         for run in batch.runs:
@@ -167,7 +172,7 @@ class RecordReader(ABC):
         elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             pass  # a reader has the name of the group, but joins none; the member tells
         elif error.fatal() or error.code() in ACCESS_DENIED or error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
-            raise ReadError(error, place)
+            self._failure = self._failure or ReadError(error, place)
         elif error.code() in NOT_FOUND_OR_DENIED:
             if is_read and place is not None:
                 self._errors[place] = error

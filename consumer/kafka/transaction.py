@@ -17,12 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple, NoReturn
+from itertools import islice
+from typing import NamedTuple, NoReturn, Protocol, runtime_checkable
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.clients import DeliveryReport, LastClientError, explain, kafka_error, make_producer
+from consumer.kafka.clients import DeliveryReport, LastClientError, explain, kafka_error
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within, no_limit
 from consumer.kafka.errors import (
@@ -36,11 +37,15 @@ from consumer.kafka.errors import (
     outcome_of_record,
 )
 from consumer.kafka.failure_budget import FailureBudget
-from consumer.kafka.protocols import GroupMetadata, Headers, RecordWithHeaders, TransactionListener
+from consumer.kafka.producers import TransactionalProducer, make_transactional_producer
+from consumer.kafka.protocols import GroupMetadata, TransactionListener
+from consumer.runtime.record_columns import Headers, RecordColumns, record_columns
 
 _log = logging.getLogger(__name__)
 
 _SERVE_EVERY = 1_000
+_FEW = 30
+"""So few records are added one by one: columns of them would cost more."""
 _ROOM_POLL_S = 0.05
 _REPORT_WAIT_S = 1.0
 """How long to wait for the delivery report that names the reason of an error."""
@@ -70,6 +75,25 @@ class TimeLimits(NamedTuple):
 USUAL_LIMITS = TimeLimits()
 
 
+class PendingRecords(Protocol):
+    """Records in columns that are being added."""
+
+    @property
+    def left(self) -> int:
+        """How many are not added yet."""
+
+    def put(self, most: int) -> None:
+        """Add the next ones; raises what the binding's `produce` raises for the first that is not added."""
+
+
+@runtime_checkable
+class ColumnProducer(TransactionalProducer, Protocol):
+    """A producer that takes records in columns."""
+
+    def pending(self, topic: str, columns: RecordColumns, partition: int = -1) -> PendingRecords:
+        """Begin to add records."""
+
+
 class TransactionOwner:
     """Runs transactions with one producer at a time, and replaces a producer that failed.
 
@@ -88,7 +112,9 @@ class TransactionOwner:
         listener: TransactionListener,
         limits: TimeLimits = USUAL_LIMITS,
         clock: Clock = time.monotonic,
-        make: Callable[[ClientConfig, LastClientError, DeliveryReport], Producer] = make_producer,
+        make: Callable[
+            [ClientConfig, LastClientError, DeliveryReport], TransactionalProducer
+        ] = make_transactional_producer,
         stop_left_s: Callable[[], float] = no_limit,
     ) -> None:
         self._config = config
@@ -99,8 +125,8 @@ class TransactionOwner:
         self._make = make
         self._stop_left_s = stop_left_s
         self._last_error = LastClientError()
-        self._producer: Producer | None = None
-        self._dropped: list[Producer] = []
+        self._producer: TransactionalProducer | None = None
+        self._dropped: list[TransactionalProducer] = []
         self._open = False
         self._replace = False
         """The next transaction needs a new producer."""
@@ -151,9 +177,14 @@ class TransactionOwner:
         """
         producer = self._begun()
         self._topics.add(topic)
-        self._put_all(producer, topic, ((key, value, None) for key, value in records), partition)
+        waiting = iter(records)
+        while some := list(islice(waiting, _SERVE_EVERY)):
+            if len(some) > _FEW and isinstance(producer, ColumnProducer):
+                self._put_columns(producer, topic, record_columns([(*each, ()) for each in some]), partition)
+            else:
+                self._put_all(producer, topic, ((*each, None) for each in some), partition)
 
-    def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
+    def produce_columns(self, topic: str, records: RecordColumns) -> None:
         """Add many records with headers, in order; the partitioner chooses.
 
         Raises:
@@ -161,7 +192,10 @@ class TransactionOwner:
         """
         producer = self._begun()
         self._topics.add(topic)
-        self._put_all(producer, topic, records)
+        if isinstance(producer, ColumnProducer):
+            self._put_columns(producer, topic, records)
+        else:
+            self._put_all(producer, topic, records.records())
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
         """Commit the produced records together with the next offsets to read.
@@ -221,7 +255,7 @@ class TransactionOwner:
         left_s = seconds if self._hurry is None else min(seconds, self._hurry.left_s())
         return Deadline.after(left_s, self._clock, self._stop_left_s)
 
-    def _begun(self) -> Producer:
+    def _begun(self) -> TransactionalProducer:
         producer = self._ready_producer()
         if self._failed_delivery is not None:
             self._end_badly(self._failed_delivery, outcome_of_record(self._failed_delivery))
@@ -234,7 +268,7 @@ class TransactionOwner:
             self._topics.clear()
         return producer
 
-    def _ready_producer(self, first_start_s: float | None = None) -> Producer:
+    def _ready_producer(self, first_start_s: float | None = None) -> TransactionalProducer:
         """The producer, initialized; a time limit for the first one means that the worker starts."""
         if self._replace and not self._open:
             self._drop_producer()
@@ -249,7 +283,7 @@ class TransactionOwner:
             self._producer = producer
         return self._producer
 
-    def _start(self, producer: Producer, first_start_s: float | None) -> None:
+    def _start(self, producer: TransactionalProducer, first_start_s: float | None) -> None:
         deadline = self._deadline(self._limits.restart_s if first_start_s is None else first_start_s)
         while True:
             try:
@@ -273,7 +307,7 @@ class TransactionOwner:
 
     def _put_all(
         self,
-        producer: Producer,
+        producer: TransactionalProducer,
         topic: str,
         records: Iterable[tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]] | None]],
         partition: int = -1,
@@ -292,7 +326,19 @@ class TransactionOwner:
             if self._produced % _SERVE_EVERY == 0:
                 self._serve_reports(producer)
 
-    def _put_patiently(self, producer: Producer, put: Callable[[], None]) -> None:
+    def _put_columns(self, producer: "ColumnProducer", topic: str, records: RecordColumns, partition: int = -1) -> None:
+        pending = producer.pending(topic, records, partition)
+        while before := pending.left:
+            try:
+                pending.put(_SERVE_EVERY)
+            except BufferError:
+                self._put_patiently(producer, partial(pending.put, 1))
+            except KafkaException as error:
+                self._refuse(error)
+            self._produced += before - pending.left
+            self._serve_reports(producer)
+
+    def _put_patiently(self, producer: TransactionalProducer, put: Callable[[], None]) -> None:
         # Records already queued stay queued: committing later would publish a part of the batch.
         deadline = self._deadline(self._limits.room_s)
         while not deadline.passed:
@@ -309,7 +355,7 @@ class TransactionOwner:
     def _refuse(self, error: KafkaException) -> NoReturn:
         self._end_badly(kafka_error(error), outcome_of_record(kafka_error(error)))
 
-    def _serve_reports(self, producer: Producer) -> None:
+    def _serve_reports(self, producer: TransactionalProducer) -> None:
         """Serve delivery reports; the first failure ends the transaction."""
         _serve(producer, 0)
         if self._failed_delivery is not None:
@@ -329,7 +375,7 @@ class TransactionOwner:
 
     def _send_offsets(
         self,
-        producer: Producer,
+        producer: TransactionalProducer,
         positions: list[TopicPartition],
         group_metadata: GroupMetadata,
         deadline: Deadline,
@@ -389,12 +435,15 @@ class TransactionOwner:
         if outcome is not Outcome.ABORT:
             self._lose_transaction(error)
         self._abort()
+        what = error.str()
+        if error.code() == KafkaError._MSG_TIMED_OUT:  # noqa: SLF001  # the library's name
+            what += f": not all records to {', '.join(sorted(self._topics))} could be written, a leader may be missing"
         if error.code() not in MOVED_ON:
             # After such an abort the client library's next transaction would fail with OUT_OF_ORDER_SEQUENCE_NUMBER.
             self._drop_producer()
             self._failure_budget.refused(error)
         self._listener.aborted(error.name())
-        raise TransactionAborted(error.name(), error.str())
+        raise TransactionAborted(error.name(), what)
 
     def _fatal_error(self, error: KafkaError) -> KafkaError:
         """The error behind a general fatal one: without it a fence could not be counted as such."""
@@ -406,7 +455,7 @@ class TransactionOwner:
             return kafka_error(reason)
         return error
 
-    def _await_failed_delivery(self, producer: Producer) -> None:
+    def _await_failed_delivery(self, producer: TransactionalProducer) -> None:
         deadline = self._deadline(_REPORT_WAIT_S)
         while self._failed_delivery is None and not deadline.passed:
             _serve(producer, _RETRY_PAUSE_S)
@@ -448,7 +497,7 @@ class TransactionOwner:
             threading.Thread(target=dropped.clear, daemon=True, name="producer-release").start()
 
 
-def _wait_for_a_broker(producer: Producer, within_s: float) -> None:
+def _wait_for_a_broker(producer: TransactionalProducer, within_s: float) -> None:
     """Wait for a connection: without one the client looks for its coordinator only twice a second."""
     try:
         producer.cluster_id(within_s)
@@ -458,7 +507,7 @@ def _wait_for_a_broker(producer: Producer, within_s: float) -> None:
         raise KafkaException(no_answer) from None
 
 
-def _serve(producer: Producer, wait_s: float) -> None:
+def _serve(producer: TransactionalProducer, wait_s: float) -> None:
     """Serve callbacks. A fatal error may be raised here too; the next call reports its meaning."""
     with contextlib.suppress(KafkaException):
         producer.poll(wait_s)

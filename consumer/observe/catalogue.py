@@ -56,7 +56,9 @@ def _stream(name: str, text: str, unit: str = "") -> MetricSpec:
 
 
 # Counted by the loop.
-EVENTS = _counter("events", "Events processed into windows.", "type")
+EVENTS = _counter(
+    "events", "Events processed into windows: those that say several things at once are of type several.", "type"
+)
 REREAD_RECORDS = _counter(
     "reread_records",
     "Records read again because their transaction was lost or aborted; the other counters have them twice.",
@@ -74,6 +76,11 @@ UNTRACKED_EVENTS = _counter(
     "untracked_events", "Events beyond max_viewers or max_events_per_viewer_bucket; they do not change presence."
 )
 IGNORED_EVENTS = _counter("ignored_events", "Records whose event type is listed in input.events.ignore.")
+SKIPPED_SAMPLES = _counter(
+    "skipped_samples",
+    "Bitrates and durations that are no numbers (null, missing, NaN, infinite, negative); their events count.",
+    "field",
+)
 REJECTS = _counter("rejects", "Records sent to the dead-letter topic.", "reason")
 SUMMARIES = _counter("summaries", "Committed summaries of closed buckets.", "close_reason")
 COMMITS = _counter("commits", "Kafka transactions committed.")
@@ -190,6 +197,7 @@ CATALOGUE = (
     IMPLICIT_JOINS,
     UNTRACKED_EVENTS,
     IGNORED_EVENTS,
+    SKIPPED_SAMPLES,
     REJECTS,
     SUMMARIES,
     COMMITS,

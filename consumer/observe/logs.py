@@ -20,19 +20,23 @@ _ASSIGNED_SECRET = re.compile(
 )
 
 
-def set_up_logs(level: str, stream: TextIO, environ: Mapping[str, str]) -> None:
+def set_up_logs(level: str, stream: TextIO, environ: Mapping[str, str], *, as_text: bool = False) -> None:
     """Send this process's logs, structlog's and the stdlib's, to one stream.
 
     Args:
         level: "debug", "info", "warning" or "error".
         stream: stderr. On a terminal lines are text, in colour unless NO_COLOR is set; else JSON.
         environ: the source of NO_COLOR and TERM.
+        as_text: text in any case, for people who read a pipe.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_shared(),
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(stream, environ)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(stream, environ, as_text=as_text),
+            ],
         )
     )
     client = logging.getLogger(LOGGER_NAME)
@@ -73,10 +77,10 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _rendering(stream: TextIO, environ: Mapping[str, str]) -> list[Processor]:
+def _rendering(stream: TextIO, environ: Mapping[str, str], *, as_text: bool) -> list[Processor]:
     """Exceptions become text before secrets are hidden, so that a traceback hides them too."""
     text_and_hide: list[Processor] = [structlog.processors.format_exc_info, hide_secrets]
-    if not stream.isatty():
+    if not (as_text or stream.isatty()):
         return [*text_and_hide, structlog.processors.JSONRenderer(default=str)]
-    colours = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    colours = stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
     return [*text_and_hide, structlog.dev.ConsoleRenderer(colors=colours)]

@@ -1,6 +1,6 @@
 """Counters and histograms that the loop updates, in a separate registry."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 
 from consumer.observe import catalogue
 from consumer.observe.catalogue import MetricSpec
-from consumer.windows.events import KINDS
+from consumer.windows.events import EVENT_TYPES, SAMPLES, FactCounts
 
 LATE_REASONS = ("stream_time", "stream_idle", "clamped")
 """Closed by the stream's own time, or by the idle watermark that its partition's time sets; or closed at the record's
@@ -49,7 +49,8 @@ class WorkerMetrics:
         self._counters: dict[str, Counter] = {}
         """By name, without prefix and suffix."""
 
-        self._events = list(self._by_label(catalogue.EVENTS, KINDS).values())
+        self._events = list(self._by_label(catalogue.EVENTS, EVENT_TYPES).values())
+        self._skipped = list(self._by_label(catalogue.SKIPPED_SAMPLES, SAMPLES).values())
         self._reread = self._counter(catalogue.REREAD_RECORDS)
         self._late = self._by_label(catalogue.LATE_EVENTS, LATE_REASONS)
         self._rejects = self._by_label(catalogue.REJECTS, reject_reasons)
@@ -105,11 +106,12 @@ class WorkerMetrics:
         """The counters of these names, each summed over its label."""
         return {name: sum(by_label.values()) for name, by_label in self.counts(names).items()}
 
-    def count_events(self, by_kind: Sequence[int] | npt.NDArray[np.int64]) -> None:
-        """Add processed events, one number per kind, in the order of their codes."""
-        for child, number in zip(self._events, by_kind, strict=True):
-            if number:
-                child.inc(int(number))
+    def count_events(self, counts: FactCounts) -> None:
+        """Add processed events by type, and their skipped samples by field."""
+        for children, numbers in ((self._events, counts.by_type), (self._skipped, counts.skipped)):
+            for child, number in zip(children, numbers.tolist(), strict=True):
+                if number:
+                    child.inc(number)
 
     def count_late(self, reason: str, number: int, largest_lateness_ms: int) -> None:
         """Add late events of one of `LATE_REASONS`, with the largest distance behind stream time."""

@@ -6,16 +6,17 @@ Header names are those of Kafka Streams (KIP-1034), plus some of this project.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
-Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
+import numpy as np
+import numpy.typing as npt
+
+from consumer.runtime.joined import Joined, joined
+from consumer.runtime.record_columns import HeaderColumns, RecordColumns, header_columns, record_columns
 
 CauseHeaders: TypeAlias = Sequence[tuple[str, str]]
 """A `Cause` as headers."""
 
 MadeHeaders: TypeAlias = list[tuple[str, str | bytes | None]]
 """Headers as published."""
-
-DeadLetter: TypeAlias = tuple[bytes | None, bytes | None, MadeHeaders]
-"""A record to publish: key, value and headers."""
 
 EXCEPTION = "__streams.errors.exception"
 MESSAGE = "__streams.errors.message"
@@ -25,6 +26,8 @@ OFFSET = "__streams.errors.offset"
 APPLICATION = "viewer_consumer.application"
 TIMESTAMP_MS = "viewer_consumer.timestamp_ms"
 SCHEMA = "viewer_consumer.schema"
+NUMBERS = joined((OFFSET.encode(), TIMESTAMP_MS.encode()))
+"""Names of the headers that each dead letter has a number for."""
 
 _ROOM_FOR_OURS = 4_096
 """For added headers; a tenth of the limit is left for what the client library adds."""
@@ -64,42 +67,66 @@ class Cause(NamedTuple):
 class Rejected(NamedTuple):
     """Rejected records with their causes, as columns in record order."""
 
-    offsets: list[int]
-    timestamps_ms: list[int]
-    keys: Sequence[bytes | None]
-    values: Sequence[bytes | None]
-    headers: Sequence[Headers]
-    causes: Sequence[CauseHeaders]
+    columns: RecordColumns
+    """Their dead letters before any are cut: own headers, headers of the cause, and numbers as `NUMBERS`."""
+
+    def __len__(self) -> int:
+        return len(self.columns)
 
     @property
     def bytes_held(self) -> int:
         """Bytes in memory, approximately; headers are not counted one by one."""
-        contents = sum(len(content) for content in (*self.keys, *self.values) if content is not None)
-        return contents + _RECORD_BYTES * len(self.offsets)
+        keys, values, own, *_ = self.columns
+        contents = len(keys.text) + len(values.text) + len(own.fields.text)
+        return contents + _RECORD_BYTES * len(self)
 
-    def dead_letters(self, message_bytes: int) -> Iterator[DeadLetter]:
-        """Generate their dead letters lazily, each cut below that size: a larger one would abort its transaction."""
+    def dead_letters(self, message_bytes: int) -> Iterator[RecordColumns]:
+        """Their dead letters in order, each cut below that size: a larger one would abort its transaction."""
         room = message_bytes * 9 // 10 - _ROOM_FOR_OURS
-        # Pending rejects are columns, not a dozen objects per dead letter for the garbage collector to traverse.
-        places = zip(self.offsets, self.timestamps_ms, self.causes, strict=True)
-        records = zip(self.keys, self.values, self.headers, strict=True)
-        for (offset, timestamp_ms, cause), (key, value, headers) in zip(places, records, strict=True):
-            ours: MadeHeaders = [*cause, (OFFSET, str(offset)), (TIMESTAMP_MS, str(timestamp_ms))]
-            if headers or len(key or b"") + len(value or b"") > room:
-                yield _fitted(key, value, headers, ours, room)
-            else:  # the common case, inlined: a call would cost a fifth more
-                yield key, value, ours
+        begin = 0
+        for row in np.flatnonzero(self._sizes() > room).tolist():
+            if row > begin:
+                yield self.columns.part(begin, row)
+            yield _fitted(self.columns.part(row, row + 1), room)
+            begin = row + 1
+        if begin == 0:  # the common case
+            yield self.columns
+        elif begin < len(self):
+            yield self.columns.part(begin, len(self))
+
+    def _sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each: key, value, and headers that were there."""
+        keys, values, own, *_ = self.columns
+        contents = keys.sizes.clip(0) + values.sizes.clip(0)
+        sizes: npt.NDArray[np.int64] = contents + own.sizes() + _HEADER_BYTES * np.diff(own.edges) // 2
+        return sizes
 
 
-def _fitted(key: bytes | None, value: bytes | None, headers: Headers, ours: MadeHeaders, room: int) -> DeadLetter:
-    """A record with its own and added headers, cut to the size limit; added headers tell what was cut."""
+def rejected_records(
+    offsets: npt.NDArray[np.int64],
+    timestamps_ms: npt.NDArray[np.int64],
+    keys: Joined,
+    values: Joined,
+    headers: HeaderColumns,
+    causes: Sequence[CauseHeaders],
+    kinds: npt.NDArray[np.int64],
+) -> Rejected:
+    """Rejected records; `kinds` is the index of each one's cause."""
+    numbers = np.stack((offsets, timestamps_ms))
+    return Rejected(RecordColumns(keys, values, headers, header_columns(causes), kinds, NUMBERS, numbers))
+
+
+def _fitted(record: RecordColumns, room: int) -> RecordColumns:
+    """One record cut to the size limit; added headers tell what was cut."""
+    ((key, value, headers),) = record.records()
+    count = len(record.own.fields) // 2
+    theirs, ours = headers[:count], headers[count:]
     key, left = _cut("key", key, room, ours)
     value, left = _cut("value", value, left, ours)
-    theirs: MadeHeaders = list(headers)
-    if sum(len(name.encode()) + len(content or b"") + _HEADER_BYTES for name, content in theirs) > left:
-        ours.append(("viewer_consumer.headers_dropped", str(len(theirs))))
+    if int(record.own.sizes()[0]) + _HEADER_BYTES * count > left:
+        ours.append(("viewer_consumer.headers_dropped", str(count)))
         theirs = []
-    return key, value, [*theirs, *ours]
+    return record_columns([(key, value, [*theirs, *ours])])
 
 
 def _cut(what: str, content: bytes | None, left: int, ours: MadeHeaders) -> tuple[bytes | None, int]:

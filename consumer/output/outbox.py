@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from consumer.output.dead_letter import DeadLetter, Rejected
+from consumer.output.dead_letter import Rejected
+from consumer.runtime.record_columns import RecordColumns
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.windows.partition import ClosedBuckets
 
@@ -48,13 +49,13 @@ class Outbox:
     def add_rejected(self, rejected: Rejected) -> None:
         """Add rejects to publish as dead letters."""
         self._rejected.append(rejected)
-        self.unsent += len(rejected.offsets)
+        self.unsent += len(rejected)
         self.pending_bytes += rejected.bytes_held
 
     @property
     def pending(self) -> int:
         """Number of records that are not committed."""
-        return sum(map(len, self._closed)) + sum(len(rejected.offsets) for rejected in self._rejected)
+        return sum(map(len, self._closed)) + sum(len(rejected) for rejected in self._rejected)
 
     @property
     def empty(self) -> bool:
@@ -73,13 +74,13 @@ class Outbox:
         self.unsent -= end - begin
         return ClosedBuckets(stream_ids[begin:end], rows[begin:end])
 
-    def pop_dead_letters(self, message_bytes: int) -> Iterator[DeadLetter] | None:
-        """All remaining dead letters, generated lazily and cut to that size; None if all are sent."""
+    def pop_dead_letters(self, message_bytes: int) -> Iterator[RecordColumns] | None:
+        """All remaining dead letters, cut to that size; None if all are sent."""
         waiting = self._rejected[self._sent_rejected :]
         if not waiting:
             return None
         self._sent_rejected = len(self._rejected)
-        self.unsent -= sum(len(rejected.offsets) for rejected in waiting)
+        self.unsent -= sum(len(rejected) for rejected in waiting)
         return chain.from_iterable(rejected.dead_letters(message_bytes) for rejected in waiting)
 
     def send_again(self) -> None:

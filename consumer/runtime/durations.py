@@ -17,10 +17,16 @@ def parse_span_ms(option: str, text: str) -> int:
     Raises:
         UsageError: naming the option.
     """
-    match = _SPAN.fullmatch(text)
-    if match is None:
+    span_ms = read_span_ms(text)
+    if span_ms is None:
         raise UsageError(f'{option}: must be a number with a unit, as 500ms, 90s, 10m, 2h or 1d, not "{text}"')
-    return round(float(match[1]) * _UNITS_MS[match[2]])
+    return span_ms
+
+
+def read_span_ms(text: str) -> int | None:
+    """Milliseconds of `90s`, `1.5h` and the like; None if it is not such a text."""
+    match = _SPAN.fullmatch(text)
+    return None if match is None else round(float(match[1]) * _UNITS_MS[match[2]])
 
 
 def parse_time_ms(option: str, text: str) -> int:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
-from numba.core import config
+from numba.core import config, types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.core.typing.typeof import Purpose, typeof
 from numba.misc.appdirs import AppDirs
 
 P = ParamSpec("P")
@@ -34,7 +35,7 @@ _log = logging.getLogger(__name__)
 def kernel_sources() -> list[Path]:
     """Return every file whose code can end up in a compiled kernel; a change in any of them invalidates the cache."""
     package = Path(__file__).parents[1]
-    alone = (package / "runtime/memory.py", package / "kafka/message_columns.py")
+    alone = (package / name for name in ("runtime/memory.py", "kafka/message_columns.py", "kafka/record_producing.py"))
     return sorted([Path(__file__), *alone, *package.glob("windows/**/*.py"), *package.glob("intake/**/*.py")])
 
 
@@ -51,12 +52,25 @@ class Progress(NamedTuple):
     ready: int
     kernels: int
 
+    def __str__(self) -> str:
+        return f"compiling {self.ready} of {self.kernels}, once for this machine"
+
+
+class KernelCall(NamedTuple):
+    """A kernel and the types of its arguments, as one process tells another what to compile."""
+
+    module: str
+    name: str
+    types: tuple[Any, ...]
+
 
 class _Kernels:
     """The kernels of this process, and whether it was said that they cannot be kept."""
 
     def __init__(self) -> None:
         self.dispatchers: list[Any] = []
+        self.calls: dict[KernelCall, None] | None = None
+        """If calls are recorded: each kernel once for each types, in the order of the calls."""
         self._complained = False
 
     def complain(self, path: str, error: OSError) -> None:
@@ -80,11 +94,28 @@ def progress() -> Progress:
     return Progress(sum(bool(kernel.overloads) for kernel in kernels), len(kernels))
 
 
+def uncached() -> list[str]:
+    """Return the names of the kernels that are neither compiled nor in the cache, where they could be kept.
+
+    Call it before the kernels are used. A kernel that cannot be kept is left out: only this process can compile it.
+    """
+    return [_name(one) for one in _KERNELS.dispatchers if not one.overloads and one._cache.is_empty()]  # noqa: SLF001  # ours
+
+
+def record_calls() -> dict[KernelCall, None]:
+    """Return where the calls of kernels that are defined from now on are recorded, while they run as plain Python.
+
+    With `NUMBA_DISABLE_JIT=1` only. So the types for which a program compiles its kernels are known within a second.
+    """
+    _KERNELS.calls = {}
+    return _KERNELS.calls
+
+
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a kernel that Python calls; `NUMBA_DISABLE_JIT=1` leaves it plain Python for debugging and coverage."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]  # set while numba reads the environment
-        return _plain(function)
-    kernel: Any = numba.njit(**_OPTIONS)(function)
+        return _plain(function) if _KERNELS.calls is None else _recorded(function, _KERNELS.calls)
+    kernel: Any = _specialized_once(numba.njit(**_OPTIONS)(function))
     kernel._cache = _KernelCache(function)  # noqa: SLF001  # what numba's enable_caching() does, with its own cache
     _KERNELS.dispatchers.append(kernel)
     return cast("Callable[P, R]", kernel)
@@ -96,8 +127,9 @@ class _Place(_CacheLocator):
     Unlike numba it takes one that can only be read, and fails only where something is written.
     """
 
-    def __init__(self, directory: Path, line: int) -> None:
+    def __init__(self, directory: Path, source: str, line: int) -> None:
         self._directory = directory
+        self._py_file = source  # numba names it where it cannot keep code
         self._line = line
 
     @classmethod
@@ -105,7 +137,7 @@ class _Place(_CacheLocator):
         """Choose; the first directory of all if none will do."""
         line = py_func.__code__.co_firstlineno
         index = f"{Path(py_file).stem}.{py_func.__qualname__}-{line}.*.nbi"
-        places = [cls(directory, line) for directory in _directories(py_file)]
+        places = [cls(directory, py_file, line) for directory in _directories(py_file)]
         return next((place for place in places if place.holds(index) or place.is_writable()), places[0])
 
     def get_cache_path(self) -> str:
@@ -148,7 +180,7 @@ def _directories(source: str) -> Iterator[Path]:
 
 
 class _Implementation(CompileResultCacheImpl):
-    _locator_classes = [_Place]  # noqa: RUF012  # as numba has it
+    _locator_classes: list[Any] = [_Place]  # noqa: RUF012  # as numba has it
 
 
 class _CheckedFiles(IndexDataCacheFile):
@@ -182,6 +214,10 @@ class _KernelCache(FunctionCache):
         super().__init__(function)
         self._cache_file = _CheckedFiles(self._cache_path, self._impl.filename_base, _DIGEST)
 
+    def is_empty(self) -> bool:
+        """Whether no overload is kept though one could be."""
+        return not self._cache_file._load_index() and self._impl.locator.is_writable()  # noqa: SLF001  # as above
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled kernel, or None if it is not there or cannot be read."""
         try:
@@ -201,7 +237,7 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function that only kernels call; it is inlined and has no Python entry, which halves compile time."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]  # as above
         return _plain(function)
-    part: Callable[P, R] = numba.njit(**_OPTIONS_OF_PARTS)(function)
+    part: Callable[P, R] = _specialized_once(numba.njit(**_OPTIONS_OF_PARTS)(function))
     return part
 
 
@@ -209,8 +245,39 @@ def called(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a large, rarely called function that kernels share, so that it is not inlined into each of them."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]  # as above
         return _plain(function)
-    part: Callable[P, R] = numba.njit(**_OPTIONS_OF_CALLS)(function)
+    part: Callable[P, R] = _specialized_once(numba.njit(**_OPTIONS_OF_CALLS)(function))
     return part
+
+
+def _specialized_once(part: Any) -> Any:
+    """Compile for plain types only: numba would compile anew for each constant and each width of an integer."""
+    template_of = part.get_call_template
+
+    def template_of_plain_types(args: Any, kws: Any) -> Any:
+        return template_of(tuple(map(_plain_type, args)), {name: _plain_type(value) for name, value in kws.items()})
+
+    part.get_call_template = template_of_plain_types
+    return part
+
+
+def _plain_type(given: Any) -> Any:
+    plain = types.unliteral(given)
+    return types.int64 if plain in types.signed_domain else plain
+
+
+def _name(kernel: Any) -> str:
+    return f"{kernel.py_func.__module__}.{kernel.py_func.__name__}"
+
+
+def _recorded(function: Callable[P, R], calls: dict[KernelCall, None]) -> Callable[P, R]:
+    plain = _plain(function)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        of_arguments = tuple(typeof(argument, Purpose.argument) for argument in args)
+        calls[KernelCall(function.__module__, function.__name__, of_arguments)] = None
+        return plain(*args, **kwargs)
+
+    return call
 
 
 def _plain(function: Callable[P, R]) -> Callable[P, R]:

@@ -26,6 +26,19 @@ class Joined(NamedTuple):
         size = int(self.sizes[begin:end].clip(0).sum())
         return Joined(self.text[first : first + size], self.sizes[begin:end])
 
+    def take(self, rows: npt.NDArray[np.int64]) -> "Joined":
+        """Those of the given rows, which are in ascending order; a copy."""
+        if not len(rows):
+            return Joined(np.empty(0, np.uint8), np.empty(0, np.int64))
+        near = self.part(int(rows[0]), int(rows[-1]) + 1)
+        chosen = np.zeros(len(near), np.bool_)
+        chosen[rows - rows[0]] = True
+        return Joined(near.text[np.repeat(chosen, near.sizes.clip(0))], near.sizes[chosen])
+
+    def all(self) -> list[bytes | None]:
+        """All of them as Python objects."""
+        return self.some(range(len(self)))
+
     def some(self, rows: Sequence[int]) -> list[bytes | None]:
         """Those of the given rows as Python objects."""
         text = self.text.tobytes()

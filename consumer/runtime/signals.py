@@ -53,6 +53,17 @@ def hold_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
+def release_signals() -> None:
+    """Let SIGINT and SIGTERM end a command that does not handle them, wherever it runs.
+
+    Whoever started the process may have blocked them, and the kernel ignores a SIGTERM without a handler in the first
+    process of a container.
+    """
+    if os.getpid() == _INIT_PROCESS:
+        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
     """A request that SIGINT or SIGTERM makes while inside; only for the main thread.

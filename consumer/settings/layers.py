@@ -138,7 +138,7 @@ def unknown_key(location: Location, model: type[BaseModel], origin: str) -> str:
         return f"unknown key; did you mean {variable}?"
     siblings = _keys_of(model, path[:-1])
     close = difflib.get_close_matches(path[-1], siblings, n=1)
-    meant = ".".join([*path[:-1], close[0]]) if close else _anywhere(path, model)
+    meant = _dotted([*location[:-1], close[0]]) if close else _anywhere(path, model)
     if meant and origin.startswith(ENV_PREFIX):
         meant = variable_name(meant)
     return f"unknown key; did you mean {meant}?" if meant else f"unknown key; there are {', '.join(siblings)}"
@@ -239,7 +239,7 @@ def _path_of(location: Location) -> KeyPath:
 def _dotted(location: Location) -> str:
     text = ""
     for part in location:
-        if part != "[key]":
+        if part not in {"[key]", "parts"}:  # in settings the parts of a field are a list
             text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
 
@@ -250,6 +250,8 @@ def _line(origin: str, key: str, message: str) -> str:
 
 def _keys_of(model: type[BaseModel], path: KeyPath) -> list[str]:
     for part in path:
+        if part.isdigit():
+            continue  # of a list
         below = _model_in(model.model_fields[part].annotation) if part in model.model_fields else None
         if below is None:
             return []

@@ -4,7 +4,6 @@ Flags win over the environment, that over the TOML file, that over the defaults 
 and reports every error at once; `consumer.settings.layers` holds the origin of values.
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,8 +24,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from consumer.errors import UsageError
+from consumer.runtime.durations import read_span_ms
 from consumer.settings.command_line import command_line, options_of
 from consumer.settings.errors import CONFLICTS, Conflict, explain
+from consumer.settings.field_sources import FieldSettings, field_conflicts
 from consumer.settings.layers import read_layers
 
 LONGEST_MS = 2**40
@@ -48,8 +49,15 @@ def _list_of_one(value: object) -> object:
     return [value] if isinstance(value, str | Path) else value
 
 
-def _path_alone(value: object) -> object:
-    return {"path": value} if isinstance(value, str) else value
+def _names(value: object) -> object:
+    """A name, or a list of them; numbers and true or false are the texts of such event types."""
+    return [_as_text(each) for each in value] if isinstance(value, list | tuple) else [_as_text(value)]
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
 
 
 def _topic(name: str) -> str:
@@ -90,36 +98,27 @@ def _token(token: SecretStr) -> SecretStr:
     return token
 
 
-def _field_path(path: str) -> str:
-    if not all(path.split(".")):
-        raise ValueError('must be a field name, or several with dots between, as "content.id"')
-    return path
-
-
 def _client_value(value: object) -> object:
     if not isinstance(value, str | int | float):
         raise ValueError("must be text, a number, or true or false")  # noqa: TRY004  # as above
     return value
 
 
-def _factor(value: object) -> object:
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= 1e12:
-        raise ValueError("must be a number above 0 and up to 1e12")
-    return int(number) if number.is_integer() else number
+def _span(value: object) -> object:
+    span_ms = read_span_ms(value) if isinstance(value, str) else None
+    return value if span_ms is None else span_ms
 
 
 _Int = Annotated[int, BeforeValidator(_number_not_flag)]
+_Span = Annotated[_Int, BeforeValidator(_span)]
+"""Milliseconds, or a number with a unit."""
 _Count = Annotated[_Int, Field(ge=1, le=2**31 - 1)]
-_PositiveMs = Annotated[_Int, Field(ge=1, le=LONGEST_MS)]
-_Ms = Annotated[_Int, Field(ge=0, le=LONGEST_MS)]
+_PositiveMs = Annotated[_Span, Field(ge=1, le=LONGEST_MS)]
+_Ms = Annotated[_Span, Field(ge=0, le=LONGEST_MS)]
 _Text = Annotated[str, Field(min_length=1)]
 _Topic = Annotated[str, AfterValidator(_topic)]
 _ClientValue = Annotated[str | int | float | bool, BeforeValidator(_client_value)]
-_Names = Annotated[tuple[_Text, ...], BeforeValidator(_list_of_one)]
+_Names = Annotated[tuple[_Text, ...], BeforeValidator(_names)]
 
 
 class _Section(BaseModel):
@@ -139,34 +138,17 @@ class KafkaSettings(_Section):
     client: dict[str, _ClientValue] = {}
 
 
-class FieldPath(_Section):
-    """The path of a field in the writer schema, and a factor that converts its number to the field's unit."""
-
-    path: Annotated[str, AfterValidator(_field_path)]
-    scale: Annotated[int | float, BeforeValidator(_factor)] = 1
-
-
-_FieldPath = Annotated[FieldPath, BeforeValidator(_path_alone)]
-
-
-class FieldSettings(_Section):
-    """Paths of the fields in the producers' schemas; None is the built-in path."""
-
-    stream_id: _FieldPath | None = None
-    viewer_id: _FieldPath | None = None
-    timestamp_ms: _FieldPath | None = None
-    bitrate_bps: _FieldPath | None = None
-    duration_ms: _FieldPath | None = None
-    type: _FieldPath | None = None
-
-
 class EventNameSettings(_Section):
-    """The producers' names of event types, by kind; an empty list means the built-in names."""
+    """The producers' names of event types, by kind; an empty list means the built-in names.
+
+    A type whose records carry several facts is in several lists.
+    """
 
     join: _Names = ()
     leave: _Names = ()
     bitrate: _Names = ()
     buffer: _Names = ()
+    heartbeat: _Names = ()
     ignore: _Names = ()
 
 
@@ -186,6 +168,7 @@ class InputSettings(_Section):
     max_future_ms: _Ms = 60_000
     max_payload_bytes: Annotated[_Int, Field(ge=1, le=2**27)] = 65_536
     unknown_schema_wait_ms: _Ms = 30_000
+    key_format: Literal["text", "confluent"] = "text"
     breaker: bool = True
     fields: FieldSettings = FieldSettings()
     events: EventNameSettings = EventNameSettings()
@@ -215,8 +198,8 @@ class WindowSettings(_Section):
 class CommitSettings(_Section):
     """Intervals of commits and checkpoints."""
 
-    interval_ms: Annotated[_Int, Field(ge=10, le=60_000)] = 100
-    checkpoint_interval_ms: Annotated[_Int, Field(ge=10, le=86_400_000)] = 30_000
+    interval_ms: Annotated[_Span, Field(ge=10, le=60_000)] = 100
+    checkpoint_interval_ms: Annotated[_Span, Field(ge=10, le=86_400_000)] = 30_000
 
 
 class HttpSettings(_Section):
@@ -295,18 +278,20 @@ def _input_conflicts(settings: Settings) -> Iterator[Conflict]:
             'needs input.schema_registry_url where it is "confluent"',
         )
     yield from _log_in_conflicts(source)
-    for name in ("stream_id", "viewer_id", "type"):
-        place: FieldPath | None = getattr(source.fields, name)
-        if place is not None and place.scale != 1:
-            yield Conflict((f"input.fields.{name}.scale",), "is for numbers only; leave it out")
-    yield from _twice(
-        [
-            (f"input.events.{kind}", name)
-            for kind in EventNameSettings.model_fields
-            for name in getattr(source.events, kind)
-        ],
-        "an event type is of one kind",
-    )
+    yield from field_conflicts(source.fields)
+    yield from _event_type_conflicts(source.events)
+
+
+def _event_type_conflicts(events: EventNameSettings) -> Iterator[Conflict]:
+    """A name may be in several lists, except where they contradict each other."""
+
+    def named(*kinds: str) -> list[tuple[str, str]]:
+        return [(f"input.events.{kind}", name) for kind in kinds for name in getattr(events, kind)]
+
+    yield from _twice(named("join", "leave"), "no event is both a join and a leave")
+    for kind in EventNameSettings.model_fields:
+        if kind != "ignore":
+            yield from _twice(named(kind, "ignore"), "an event type that is ignored is in no other list")
 
 
 def _log_in_conflicts(source: InputSettings) -> Iterator[Conflict]:

@@ -22,8 +22,8 @@ LONGEST_STALL_MS = 30_000
 STALLS_PER_VIEWER_SECOND = 0.05
 """Rate at full congestion."""
 
-_GONE = 255
-"""Internal kind: a viewer left without an event; it keeps the true count correct."""
+_GONE = 128
+"""Internal fact: a viewer left without an event; it keeps the true count correct."""
 
 _PRESENT = np.dtype(
     [
@@ -79,7 +79,7 @@ class Audience:
         self._ahead = [drawn.take(slice(split, None))] if split < drawn.size else []
         now = drawn.take(slice(0, split))
         self._count(now)
-        return now.take(now.kind != _GONE)
+        return now.take(now.facts != _GONE)
 
     def present(self) -> npt.NDArray[np.int64]:
         """Return the true number of viewers of each stream at the end of the last step."""
@@ -87,8 +87,8 @@ class Audience:
 
     def _count(self, events: EventBatch) -> None:
         streams = len(self._counts)
-        came = events.stream[events.kind == JOIN]
-        went = events.stream[(events.kind == LEAVE) | (events.kind == _GONE)]
+        came = events.stream[events.facts == JOIN]
+        went = events.stream[(events.facts == LEAVE) | (events.facts == _GONE)]
         self._counts += np.bincount(came, minlength=streams) - np.bincount(went, minlength=streams)
 
     def _tick(self, at_ms: int) -> EventBatch:
@@ -169,7 +169,7 @@ class Audience:
         here[:kept][leaving[:kept]] = here[kept:][~leaving[kept:]]
         self._held = kept
         leaves = _events(gone, gone["leave_ms"], LEAVE)
-        leaves.kind[gone["silent"]] = _GONE
+        leaves.facts[gone["silent"]] = _GONE
         return leaves
 
     def _break_if_outage(self, at_ms: int) -> None:
@@ -194,15 +194,18 @@ class Audience:
 
 
 def _events(
-    rows: Rows, when_ms: npt.NDArray[np.int64], kind: int, value: npt.NDArray[np.int64] | None = None
+    rows: Rows, when_ms: npt.NDArray[np.int64], fact: int, sample: npt.NDArray[np.int64] | None = None
 ) -> EventBatch:
+    """Events that say one thing, with the sample that belongs to it."""
     count = len(rows)
     when = when_ms.astype(np.int64)
+    none = np.zeros(count, np.int64)
     return EventBatch(
         arrival_ms=when,
         timestamp_ms=when,
         stream=rows["stream"].copy(),
         viewer=rows["viewer"].copy(),
-        kind=np.full(count, kind, np.uint8),
-        value=np.zeros(count, np.int64) if value is None else value,
+        facts=np.full(count, fact, np.uint8),
+        bitrate_bps=none if sample is None or fact != BITRATE else sample,
+        duration_ms=none if sample is None or fact != BUFFER else sample,
     )

@@ -18,15 +18,17 @@ class EventBatch(NamedTuple):
     """Index of the stream; `Programme.stream_ids` has the names."""
     viewer: npt.NDArray[np.int64]
     """Number of the viewer; a returning viewer keeps it."""
-    kind: npt.NDArray[np.uint8]
-    """A kind of `consumer.windows.events`."""
-    value: npt.NDArray[np.int64]
-    """Bits per second of a bitrate report, milliseconds of a buffer event, else 0."""
+    facts: npt.NDArray[np.uint8]
+    """What the event says, as bits of `consumer.windows.events`."""
+    bitrate_bps: npt.NDArray[np.int64]
+    """0 without BITRATE."""
+    duration_ms: npt.NDArray[np.int64]
+    """0 without BUFFER."""
 
     @property
     def size(self) -> int:
         """The number of events."""
-        return len(self.kind)
+        return len(self.facts)
 
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice) -> "EventBatch":
         """Return the given rows, in the given order."""
@@ -35,8 +37,9 @@ class EventBatch(NamedTuple):
             self.timestamp_ms[rows],
             self.stream[rows],
             self.viewer[rows],
-            self.kind[rows],
-            self.value[rows],
+            self.facts[rows],
+            self.bitrate_bps[rows],
+            self.duration_ms[rows],
         )
 
 
@@ -46,6 +49,7 @@ EMPTY = EventBatch(
     np.empty(0, np.int32),
     np.empty(0, np.int64),
     np.empty(0, np.uint8),
+    np.empty(0, np.int64),
     np.empty(0, np.int64),
 )
 

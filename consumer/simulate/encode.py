@@ -13,12 +13,21 @@ import numpy.typing as npt
 
 from consumer.simulate.batch import EventBatch
 from consumer.simulate.scatter import salt, scatter
-from consumer.windows.events import BITRATE, BUFFER, KINDS
+from consumer.windows.events import BITRATE, BUFFER, HEARTBEAT, JOIN, KINDS, LEAVE
 
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 _VIEWER_ID_SIZE = 16
 _VIEWER_NAMES = 100
 """The purpose under which viewer ids are drawn from the seed."""
+
+_BRANCHES = (JOIN, LEAVE, BITRATE, BUFFER, HEARTBEAT, BITRATE | BUFFER)
+"""What the branches of the schema's union say, in order; batches hold no others."""
+_BRANCH_OF = np.zeros(max(_BRANCHES) + 1, np.uint8)
+_BRANCH_OF[list(_BRANCHES)] = np.arange(len(_BRANCHES))
+_TYPES = tuple(
+    [name for name, fact in KINDS.items() if facts == fact or facts & fact] for facts in range(len(_BRANCH_OF))
+)
+"""Names of what an event says, by its facts."""
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -58,8 +67,9 @@ class EventEncoder:
             _Text(self._streams.data[events.stream], self._streams.used[events.stream]),
             _all_used(np.hstack([np.full((count, 1), 2 * _VIEWER_ID_SIZE, np.uint8), self._viewer_ids(events.viewer)])),
             _varints(events.timestamp_ms),
-            _all_used((2 * events.kind)[:, np.newaxis]),
-            _values(events),
+            _all_used((2 * _BRANCH_OF[events.facts])[:, np.newaxis]),
+            _sample(events.bitrate_bps, events.facts & BITRATE != 0),
+            _sample(events.duration_ms, events.facts & BUFFER != 0),
         )
         data = np.hstack([field.data for field in fields])
         used = np.hstack([field.used for field in fields])
@@ -71,15 +81,16 @@ class EventEncoder:
         rows = zip(
             events.stream.tolist(),
             events.timestamp_ms.tolist(),
-            events.kind.tolist(),
-            events.value.tolist(),
+            events.facts.tolist(),
+            events.bitrate_bps.tolist(),
+            events.duration_ms.tolist(),
             strict=True,
         )
         return "".join(
             f'{{"stream_id": {self._json_streams[stream]}, '
             f'"viewer_id": "{names[i * _VIEWER_ID_SIZE : (i + 1) * _VIEWER_ID_SIZE]}", '
-            f'"timestamp_ms": {timestamp_ms}, "type": "{KINDS[kind]}"{_json_value(kind, value)}}}\n'
-            for i, (stream, timestamp_ms, kind, value) in enumerate(rows)
+            f'"timestamp_ms": {timestamp_ms}, {_json_facts(facts, bitrate_bps, duration_ms)}}}\n'
+            for i, (stream, timestamp_ms, facts, bitrate_bps, duration_ms) in enumerate(rows)
         )
 
     def _viewer_ids(self, viewer: npt.NDArray[np.int64]) -> Bytes:
@@ -94,17 +105,17 @@ def avro_long(number: int) -> bytes:
     return text.data[text.used].tobytes()
 
 
-def _json_value(kind: int, value: int) -> str:
-    if kind == BITRATE:
-        return f', "bitrate_bps": {value}'
-    return f', "duration_ms": {value}' if kind == BUFFER else ""
+def _json_facts(facts: int, bitrate_bps: int, duration_ms: int) -> str:
+    names = _TYPES[facts]
+    text = f'"type": {json.dumps(names[0] if len(names) == 1 else names)}'
+    text += f', "bitrate_bps": {bitrate_bps}' if facts & BITRATE else ""
+    return text + (f', "duration_ms": {duration_ms}' if facts & BUFFER else "")
 
 
-def _values(events: EventBatch) -> _Text:
-    """Return the encoded values of bitrate reports and buffer events; nothing for other events."""
-    text = _varints(events.value)
-    numbered = (events.kind == BITRATE) | (events.kind == BUFFER)
-    return _Text(text.data, text.used & numbered[:, np.newaxis])
+def _sample(numbers: npt.NDArray[np.int64], is_there: Mask) -> _Text:
+    """Return the encoded numbers of the events that have them."""
+    text = _varints(numbers)
+    return _Text(text.data, text.used & is_there[:, np.newaxis])
 
 
 def _varints(numbers: npt.NDArray[np.int64]) -> _Text:

@@ -9,8 +9,9 @@ from consumer.simulate.audience import Audience
 from consumer.simulate.batch import EventBatch
 from consumer.simulate.noise import Noise
 from consumer.simulate.pace import Pace
+from consumer.simulate.reports import Reports
 from consumer.simulate.sinks import Sink
-from consumer.windows.events import KINDS
+from consumer.windows.events import EVENT_TYPES, count_facts
 
 SLICE_MS = 1_000
 """The longest slice of event time."""
@@ -30,14 +31,15 @@ class Clock(Protocol):
 
 
 class Arrivals(NamedTuple):
-    """An audience, and the noise between it and the topic."""
+    """An audience, the way in which its players report, and the noise between them and the topic."""
 
     audience: Audience
+    reports: Reports
     noise: Noise
 
     def step(self, to_ms: int) -> EventBatch:
         """Return all events that arrive from the end of the last step up to `to_ms`, ordered by arrival."""
-        return self.noise.apply(self.audience.step(to_ms), to_ms)
+        return self.noise.apply(self.reports.apply(self.audience.step(to_ms)), to_ms)
 
 
 class End(NamedTuple):
@@ -51,21 +53,21 @@ class Sent(NamedTuple):
     """What a feed has sent so far."""
 
     events: int
-    by_kind: tuple[int, int, int, int]
+    by_type: tuple[int, ...]
+    """In the order of `EVENT_TYPES`."""
     to_ms: int
     """Event time reached."""
 
 
 def feed(arrivals: Arrivals, sink: Sink, pace: Pace, clock: Clock, end: End) -> Iterator[Sent]:
     """Send events slice by slice until the end or a stop, then close the sink; yield after each slice."""
-    counters = np.zeros(len(KINDS), np.int64)
+    counters = np.zeros(len(EVENT_TYPES), np.int64)
     for batch, at_ms in _slices(arrivals, pace, clock, end.at_ms):
         sent = batch if end.events is None else batch.take(slice(0, end.events - int(counters.sum())))
         if sent.size:
             sink.write(sent)
-        counters += np.bincount(sent.kind, minlength=len(KINDS))
-        joins, leaves, bitrates, buffers = counters.tolist()
-        yield Sent(int(counters.sum()), (joins, leaves, bitrates, buffers), at_ms)
+        counters += count_facts(sent.facts).by_type
+        yield Sent(int(counters.sum()), tuple(counters.tolist()), at_ms)
         if end.events is not None and counters.sum() >= end.events:
             break
     sink.close()

@@ -75,7 +75,7 @@ class Noise:
         rules = self._rules
         number = self._seen + np.arange(events.size)
         self._seen += events.size
-        lost_below = np.where(events.kind == LEAVE, rules.loss + (1 - rules.loss) * rules.leave_loss, rules.loss)
+        lost_below = np.where(events.facts == LEAVE, rules.loss + (1 - rules.loss) * rules.leave_loss, rules.loss)
         arrives = uniform(number, self._loss) >= lost_below
         number = number[arrives]
         sent = self._skewed(events.take(arrives))

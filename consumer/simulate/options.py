@@ -7,6 +7,7 @@ from typing import Literal
 from consumer.errors import UsageError
 from consumer.simulate.noise import NoiseRules
 from consumer.simulate.programme import Cast
+from consumer.simulate.reports import ReportRules
 
 Target = Literal["topic", "stdout", "avro", "json-lines"]
 
@@ -21,8 +22,11 @@ class SimulateOptions:
 
     out: str | None = None
     """A file (.avro, .jsonl), "-" for JSON lines on stdout, or None for the input topic."""
+    force: bool = False
+    """Overwrite a file that exists."""
     seed: int = 1
     cast: Cast = field(default_factory=Cast)
+    reports: ReportRules = field(default_factory=ReportRules)
     noise: NoiseRules = field(default_factory=NoiseRules)
     start_ms: int | None = None
     """Event time of the start; None means now, or, for a fast run, so long ago that it ends now."""
@@ -79,8 +83,8 @@ class SimulateReport:
 
     where: str
     events: int
-    by_kind: tuple[int, int, int, int]
-    """Joins, leaves, bitrate reports, buffer events; duplicates count."""
+    by_type: tuple[int, ...]
+    """In the order of `EVENT_TYPES`; duplicates count."""
     from_ms: int
     to_ms: int
     """Event time of the first and the last event."""
@@ -89,10 +93,12 @@ class SimulateReport:
     @property
     def line(self) -> str:
         """The closing line for people."""
-        joins, leaves, bitrates, buffers = self.by_kind
+        joins, leaves, bitrates, buffers, heartbeats, several = self.by_type
+        others = f", {heartbeats:,} heartbeats" if heartbeats else ""
+        others += f", {several:,} with several facts" if several else ""
         rate = self.events / self.seconds if self.seconds > 0 else 0.0
         return (
             f"{self.events:,} events to {self.where} in {self.seconds:.1f} s ({rate:,.0f}/s): {joins:,} joins, "
-            f"{leaves:,} leaves, {bitrates:,} bitrate reports, {buffers:,} buffer events; "
+            f"{leaves:,} leaves, {bitrates:,} bitrate reports, {buffers:,} buffer events{others}; "
             f"{(self.to_ms - self.from_ms) / 1000:,.0f} s of event time"
         )

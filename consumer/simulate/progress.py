@@ -6,11 +6,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from consumer.simulate.feed import End, Sent
+from consumer.windows.events import EVENT_TYPES
 
 
 def watch(slices: Iterable[Sent], start_ms: int, end: End, console: Console | None) -> Sent:
     """Run a feed to its end, with a progress bar if the console is a terminal; return what it has sent."""
-    last = Sent(0, (0, 0, 0, 0), start_ms)
+    last = Sent(0, (0,) * len(EVENT_TYPES), start_ms)
     columns = (TextColumn("simulating"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
     hidden = console is None or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:

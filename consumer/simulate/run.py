@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from consumer.errors import ViewerConsumerError
+from consumer.runtime.files import check_overwrite
 from consumer.runtime.signals import StopRequest
 from consumer.settings.model import InputSettings, Settings
 from consumer.simulate.audience import Audience
@@ -18,6 +19,7 @@ from consumer.simulate.noise import Noise
 from consumer.simulate.options import SimulateOptions, SimulateReport
 from consumer.simulate.pace import choose_pace
 from consumer.simulate.progress import watch
+from consumer.simulate.reports import Reports
 from consumer.simulate.schema import confluent_frame, event_schema, single_object_frame
 from consumer.simulate.sinks import AvroFileSink, JsonLinesSink, Sink
 from consumer.simulate.topic import TopicSink
@@ -54,14 +56,18 @@ def simulate(
     """
     began_ms = clock.now_ms()
     pace = choose_pace(options, began_ms)
-    arrivals = Arrivals(Audience(options.cast, pace.start_ms, options.seed), Noise(options.noise, options.seed))
+    arrivals = Arrivals(
+        Audience(options.cast, pace.start_ms, options.seed),
+        Reports(options.reports, options.seed),
+        Noise(options.noise, options.seed),
+    )
     end = End(None if options.duration_ms is None else pace.start_ms + options.duration_ms, options.max_events)
     with open_sink(options, settings, arrivals.audience.programme.stream_ids) as sink:
         sent = watch(feed(arrivals, sink, pace, clock, end), pace.start_ms, end, console)
     return SimulateReport(
         where=_where(options, settings),
         events=sent.events,
-        by_kind=sent.by_kind,
+        by_type=sent.by_type,
         from_ms=pace.start_ms,
         to_ms=sent.to_ms,
         seconds=(clock.now_ms() - began_ms) / 1000,
@@ -80,6 +86,7 @@ def open_sink(options: SimulateOptions, settings: Settings, stream_ids: tuple[st
         yield JsonLinesSink(sys.stdout, encoder)
         return
     path = Path(options.out or "")
+    check_overwrite(path, force=options.force)
     try:
         if options.target == "json-lines":
             with path.open("w", encoding="utf-8") as text:

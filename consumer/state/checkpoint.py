@@ -15,10 +15,10 @@ VERSION = 2
 READABLE_VERSIONS = frozenset({1, VERSION})
 """Version 1 holds no pending jump."""
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Version of the rules that shape results, as this release applies them to new records."""
 
-READABLE_RULES = frozenset({1, RULES_VERSION})
+READABLE_RULES = frozenset({1, 2, RULES_VERSION})
 """Rules versions that this release can replay: a replay runs under the version of its checkpoint."""
 
 _STORED_TIMES = ("partition_time_ms", "floor_ms", "closed_below_ms")
@@ -104,6 +104,16 @@ def decoded(value: bytes) -> Checkpoint:
 def clamps(rules_version: int) -> bool:
     """Whether events ahead of their records are taken at the records' Kafka timestamps: not under version 1."""
     return rules_version > 1
+
+
+def skips_negative(rules_version: int) -> bool:
+    """Whether a sample below 0 that is rounded to 0 is skipped: under versions 1 and 2 it is a sample of 0."""
+    return rules_version > 2
+
+
+def takes_unclear(rules_version: int) -> bool:
+    """Whether a name of an event type may fit two records: under versions 1 and 2 both are of that type."""
+    return rules_version < 3
 
 
 def _jump(stored: Mapping[str, Any] | None) -> Jump | None:

@@ -44,7 +44,9 @@ class Replay:
         journal: JournalRecord,
         *,
         reads_headers: bool,
+        reads_keys: bool,
         clamps: bool,
+        skips_negative: bool,
     ) -> None:
         self.windows = windows
         self.next_offset = next_offset
@@ -59,7 +61,9 @@ class Replay:
         self._first_offset: int | None = None
         self._steps = list(journal.journal.steps)
         self._reads_headers = reads_headers
+        self._reads_keys = reads_keys
         self._clamps = clamps
+        self._skips_negative = skips_negative
 
     @property
     def complete(self) -> bool:
@@ -98,7 +102,16 @@ class Replay:
         if begin == end or self.waits:
             return
         headers = batch.header(SCHEMA_HEADER) if self._reads_headers else None
-        decoded = self._intake.decode(batch.values, batch.timestamps_ms, NO_CLOCK_MS, headers, clamps=self._clamps)
+        keys = batch.key_column() if self._reads_keys else None
+        decoded = self._intake.decode(
+            batch.values,
+            batch.timestamps_ms,
+            NO_CLOCK_MS,
+            headers,
+            keys,
+            clamps=self._clamps,
+            skips_negative=self._skips_negative,
+        )
         reject = decoded.events.reject
         reject[self.journal.journal.rejects.among(batch.offsets)] = _JOURNALLED
         end = self._until_it_waits(decoded, begin, end)

@@ -10,15 +10,16 @@
 It never blocks: `advance` checks the progress, and `receive` takes messages as they arrive.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
-from consumer.intake.intake import Intake, reads_headers
+from consumer.intake.intake import reads_headers, reads_keys
+from consumer.intake.intakes import MakeIntake
 from consumer.kafka.batch import Batch, Run
 from consumer.kafka.protocols import Bounds, LookUp, RestoreReader
 from consumer.runtime.secret import new_hash_key
-from consumer.settings.model import InputSettings, Settings
+from consumer.settings.model import Settings
 from consumer.settings.window_rules import window_rules
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
@@ -41,7 +42,7 @@ class RestoreContext(NamedTuple):
 
     settings: Settings
     identity: Identity
-    make_intake: Callable[[InputSettings], Intake]
+    make_intake: MakeIntake
     """Creates an intake for the settings stored in a checkpoint."""
 
 
@@ -299,15 +300,17 @@ class Restore:
             raise StateInconsistent(self.partition, str(error)) from None
 
     def _replay_of(self, checkpoint: Checkpoint, journal: JournalRecord) -> Replay:
-        intake = self._context.make_intake(self._settings_of(checkpoint).input)
+        source = self._settings_of(checkpoint).input
         return Replay(
             self.partition,
-            intake,
+            self._context.make_intake(source, takes_unclear=checkpoints.takes_unclear(checkpoint.rules_version)),
             self._windows,
             checkpoint.next_offset,
             journal,
             reads_headers=reads_headers(self._context.settings.input),
+            reads_keys=reads_keys(source),
             clamps=checkpoints.clamps(checkpoint.rules_version),
+            skips_negative=checkpoints.skips_negative(checkpoint.rules_version),
         )
 
     def _replayed(self) -> Restored | None:

@@ -7,12 +7,25 @@ import numpy.typing as npt
 
 from consumer.runtime.jit import compiled
 
-JOIN = 0
-LEAVE = 1
-BITRATE = 2
-BUFFER = 3
-KINDS = ("join", "leave", "bitrate", "buffer")
-"""Names of the kinds, by code."""
+# What an event says: bits of `EventColumns.facts`. An event with none of them is a heartbeat.
+JOIN = 1
+LEAVE = 2
+BITRATE = 4
+BUFFER = 8
+HEARTBEAT = 0
+KINDS = {"join": JOIN, "leave": LEAVE, "bitrate": BITRATE, "buffer": BUFFER, "heartbeat": HEARTBEAT}
+"""The bit of each kind of event, by name."""
+
+SKIPPED_SHIFT = 2
+"""A sample that is no number was skipped: its bit stands this many bits higher in `facts` instead."""
+SAMPLES = {"bitrate_bps": BITRATE, "duration_ms": BUFFER}
+"""The fact that each sample belongs to, by the name of its field."""
+
+EVENT_TYPES = (*KINDS, "several")
+"""Kinds for counters; an event with several facts is of a type of its own, so that types add up to events."""
+
+_ALL = JOIN | LEAVE | BITRATE | BUFFER
+_COMBINATIONS = np.arange((_ALL + 1) << SKIPPED_SHIFT)
 
 MAX_ABS_TIMESTAMP_MS = 2**52
 MAX_BITRATE_BPS = 2**41
@@ -32,13 +45,44 @@ class EventColumns(NamedTuple):
     viewer_start: npt.NDArray[np.int64]
     viewer_size: npt.NDArray[np.int32]
     timestamp_ms: npt.NDArray[np.int64]
-    kind: npt.NDArray[np.uint8]
-    value: npt.NDArray[np.int64]
-    """Bits per second of a bitrate report, milliseconds of a buffer event, else 0."""
+    facts: npt.NDArray[np.uint8]
+    """Any of JOIN, LEAVE, BITRATE and BUFFER, but not both of the first two; and the bits of skipped samples."""
+    bitrate_bps: npt.NDArray[np.int64]
+    """Of events with BITRATE; undefined for others."""
+    duration_ms: npt.NDArray[np.int64]
+    """Of events with BUFFER; undefined for others."""
     clamped_ms: npt.NDArray[np.int64]
     """How far the event was ahead of its record, at whose Kafka timestamp it is taken; 0 if it was not."""
     reject: npt.NDArray[np.uint8]
     """0 for a valid event, else the code of the reason for its rejection."""
+    reject_field: npt.NDArray[np.uint8]
+    """The field at fault if the reason concerns one, as the intake numbers them from 1; else 0."""
+
+
+class FactCounts(NamedTuple):
+    """How many events of a batch say what."""
+
+    by_type: npt.NDArray[np.int64]
+    """In the order of `EVENT_TYPES`."""
+    skipped: npt.NDArray[np.int64]
+    """Skipped samples, in the order of `SAMPLES`."""
+
+
+def count_facts(facts: npt.NDArray[np.uint8]) -> FactCounts:
+    """Count accepted events by type, and their skipped samples by field."""
+    counts = np.bincount(facts, minlength=len(_COMBINATIONS))
+    return FactCounts(_IS_OF_TYPE @ counts, _HAS_SKIPPED @ counts)
+
+
+def _is_of_type() -> npt.NDArray[np.int64]:
+    """For each type and each value of `facts`, 1 if such an event is of the type, else 0."""
+    facts = _COMBINATIONS & _ALL
+    single = [facts == fact for fact in KINDS.values()]
+    return np.array([*single, ~np.any(single, axis=0)], np.int64)
+
+
+_IS_OF_TYPE = _is_of_type()
+_HAS_SKIPPED = np.array([_COMBINATIONS & (fact << SKIPPED_SHIFT) != 0 for fact in SAMPLES.values()], np.int64)
 
 
 @compiled

@@ -165,24 +165,24 @@ def _lateness(rules: WindowRules, state: State, row: int, timestamp_ms: int) -> 
 
 @inlined
 def _count(rules: WindowRules, state: State, row: int, slot: int, events: EventColumns, i: int, place: int) -> None:
-    kind = events.kind[i]
+    facts = events.facts[i]
     if rules.sessions:
         _see(rules, state, row, slot, events, i, place)
-    elif kind in (JOIN, LEAVE):
-        _count_without_sessions(state, row, slot, kind)
-    if kind == BITRATE:
-        _add_bitrate(state, slot, events.value[i])
-    elif kind == BUFFER:
+    elif facts & (JOIN | LEAVE):
+        _count_without_sessions(state, row, slot, facts)
+    if facts & BITRATE:
+        _add_bitrate(state, slot, events.bitrate_bps[i])
+    if facts & BUFFER:
         bucket = state.buckets[slot]
         bucket["buffer_events"] += 1
-        bucket["stall_ms"] += events.value[i]
+        bucket["stall_ms"] += events.duration_ms[i]
 
 
 @inlined
-def _count_without_sessions(state: State, row: int, slot: int, kind: int) -> None:
+def _count_without_sessions(state: State, row: int, slot: int, facts: int) -> None:
     """Count a join or a leave."""
     stream, bucket = state.streams[row], state.buckets[slot]
-    if kind == JOIN:
+    if facts & JOIN:
         stream["viewers"] += 1
         bucket["joins"] += 1
         bucket["peak"] = max(bucket["peak"], stream["viewers"])
@@ -202,7 +202,7 @@ def _see(rules: WindowRules, state: State, row: int, slot: int, events: EventCol
         viewer = find_viewer(viewer_arrays, row, tag, low, high)
     if viewer == NONE and counters["viewers_live"] < rules.max_viewers:
         viewer = add_viewer(viewer_arrays, row, tag, low, high)
-    if viewer == NONE or not add_activity(rules, state, row, slot, viewer, events.timestamp_ms[i], events.kind[i]):
+    if viewer == NONE or not add_activity(rules, state, row, slot, viewer, events.timestamp_ms[i], events.facts[i]):
         viewer_arrays.presence[slot]["untracked"] += 1
         counters["untracked"] += 1
 

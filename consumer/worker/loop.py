@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from consumer.intake.intake import Intake
+from consumer.intake.intakes import MakeIntake
 from consumer.kafka.batch import Batch
 from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, RestoreReader, TopicIds, Transactions
 from consumer.observe.history import BucketHistory
@@ -25,7 +26,7 @@ from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
 from consumer.runtime.signals import STOP_WITHIN_S
-from consumer.settings.model import InputSettings, Settings
+from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.state.restore import RestoreContext
 from consumer.worker.backpressure import Backpressure
@@ -72,7 +73,7 @@ class WorkerDependencies(NamedTuple):
     ends: EndQuery
     topic_ids: TopicIds
     intake: Intake
-    make_intake: Callable[[InputSettings], Intake]
+    make_intake: MakeIntake
     """Creates an intake for the settings stored in a checkpoint."""
     identity: Identity
     encode: Encoder
@@ -143,11 +144,11 @@ class Worker:
         """One turn of the loop."""
         self._look_at_topic()
         with_records = self._processor.process(self._poll(), self._tasks)
-        if self._publisher.outcome_unknown:
+        if self._publisher.outcome_unknown or self._may_lack_leaders():
             self._start_over()
         self._processor.process_held(self._tasks)
         self._step_over_markers()
-        self._stop_unreadable()
+        self._restore_unreadable()
         self._stop_broken()
         self._restore_some()
         self._idle_closing.turn(self._tasks, with_records)
@@ -253,13 +254,16 @@ class Worker:
             if not task.held and not task.paused and task.ahead.dropped_from is None:
                 task.next_offset = max(task.next_offset, self._input.last_seen_end(task.number))
 
-    def _stop_unreadable(self) -> None:
-        """Stop the partitions whose next offset is not in the input any more; what they counted is not lost."""
+    def _restore_unreadable(self) -> None:
+        """Drop the memory of partitions that cannot be read on, and restore them after a while.
+
+        A restore continues where that heals. Else it stops the partition: it compares the offsets, and names the
+        command that resolves what it finds.
+        """
         for number, reason in self._input.pop_failures().items():
             if number in self._tasks:
                 self._drop_uncommitted([number])
-                command = self._settings.command(f"state reset --partition {number} --from earliest")
-                self._restoring.stop(number, f"{reason}; continue without them with: {command}")
+                self._restoring.begin_later(number, reason)
 
     def _drop_uncommitted(self, numbers: Sequence[int]) -> None:
         """Abort, and drop the memory of these partitions; the others' output is sent again."""
@@ -291,6 +295,10 @@ class Worker:
         self._restoring.identify(self._state_writer.identity)
         self._publisher.abort(self._tasks.values())
         self._start_over()
+
+    def _may_lack_leaders(self) -> bool:
+        """Whether state partitions may have no leader: restores find which ones, and wait; the others continue."""
+        return self._publisher.pop_not_written() and not self._input.brokers.silence()
 
     def _start_over(self) -> None:
         """Drop all memory and restore from the committed state."""

@@ -11,15 +11,15 @@ import numpy.typing as npt
 import structlog
 
 from consumer.intake.framing import SCHEMA_HEADER
-from consumer.intake.intake import Decoded, Intake, RejectDetail, reads_headers
+from consumer.intake.intake import Decoded, Intake, RejectDetail, reads_headers, reads_keys
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.kafka.batch import Batch, Run, batch_of_records
 from consumer.kafka.protocols import LiveReader
 from consumer.observe.metrics import WorkerMetrics
-from consumer.output.dead_letter import Cause, Rejected
+from consumer.output.dead_letter import Cause, rejected_records
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
-from consumer.windows.events import KINDS
+from consumer.windows.events import count_facts
 from consumer.windows.process import ACCEPTED, LATE, LATE_CLAMPED, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
 from consumer.worker.holding import RecordHolder, behind_held
 from consumer.worker.reject_log import Example, RejectLog
@@ -44,6 +44,7 @@ class RecordProcessor:
     ) -> None:
         self._kafka = settings.kafka
         self._reads_headers = reads_headers(settings.input)
+        self._reads_keys = reads_keys(settings.input)
         self._intake = intake
         self._input = source
         self._metrics = metrics
@@ -67,7 +68,8 @@ class RecordProcessor:
             return frozenset()
         batch = behind_held(batch, tasks)
         headers = batch.header(SCHEMA_HEADER) if self._reads_headers else None
-        decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers)
+        keys = batch.key_column() if self._reads_keys else None
+        decoded = self._intake.decode(batch.values, batch.timestamps_ms, self._clocks.wall_ms(), headers, keys)
         for run in batch.runs:
             partition = tasks.get(run.partition)
             if partition is None or run.partition in self.tripped:
@@ -121,7 +123,7 @@ class RecordProcessor:
         partition.journal.add_records(int(batch.offsets[run.begin]), end - run.begin)
         partition.last_timestamp_ms = int(batch.timestamps_ms[end - 1])
         partition.processed_bytes += len(batch.values.text) * (end - run.begin) // len(batch)
-        self._count(decoded.events.kind[run.begin : end], status, partition)
+        self._count(decoded.events.facts[run.begin : end], status, partition)
         self._count_clamped(decoded.events.clamped_ms[run.begin : end], status)
         if decoded.ignored:  # records behind a waiting one are decoded and counted later
             self._metrics.count_ignored(int(np.count_nonzero(decoded.events.reject[run.begin : end] == IGNORED)))
@@ -172,10 +174,10 @@ class RecordProcessor:
         _log.error("breaker opened", partition=partition.number, reason=self.tripped[partition.number])
         return True
 
-    def _count(self, kinds: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
+    def _count(self, facts: npt.NDArray[np.uint8], status: npt.NDArray[np.uint8], partition: PartitionTask) -> None:
         by_status = np.bincount(status, minlength=len(STATUSES)).tolist()
-        accepted = kinds if by_status[ACCEPTED] == len(status) else kinds[status == ACCEPTED]
-        self._metrics.count_events(np.bincount(accepted, minlength=len(KINDS)))
+        accepted = facts if by_status[ACCEPTED] == len(status) else facts[status == ACCEPTED]
+        self._metrics.count_events(count_facts(accepted))
         self._metrics.count_presence(*partition.new_session_counts())
         for code, reason in ((LATE, "stream_time"), (LATE_IDLE, "stream_idle"), (LATE_CLAMPED, "clamped")):
             if by_status[code]:
@@ -220,20 +222,21 @@ class RecordProcessor:
     ) -> None:
         """Write dead letters for the rows in order; `kinds` is the index of each row's detail."""
         causes = [self._cause(partition, detail).headers() for detail in details]
-        places = rows.tolist()
-        rejected = Rejected(
-            offsets=batch.offsets[rows].tolist(),
-            timestamps_ms=batch.timestamps_ms[rows].tolist(),
+        places, offsets = rows.tolist(), batch.offsets[rows]
+        rejected = rejected_records(
+            offsets=offsets,
+            timestamps_ms=batch.timestamps_ms[rows],
             keys=batch.originals.keys(places),
-            values=batch.values.some(places),
+            values=batch.values.take(rows),
             headers=batch.originals.headers(places),
-            causes=[causes[kind] for kind in kinds.tolist()],
+            causes=causes,
+            kinds=kinds,
         )
         partition.outbox.add_rejected(rejected)
         _, firsts = np.unique(kinds, return_index=True)
         for detail, number, first in zip(details, np.bincount(kinds).tolist(), firsts.tolist(), strict=True):
             self._metrics.count_rejects(detail.reason.label, number)
-            example = Example(partition.number, rejected.offsets[first], detail.message, detail.schema)
+            example = Example(partition.number, int(offsets[first]), detail.message, detail.schema)
             self.reject_log.add(detail.reason.label, number, example)
 
     def _cause(self, partition: PartitionTask, detail: RejectDetail) -> Cause:

@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 
 from consumer.kafka.config import transaction_timeout_ms
-from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.kafka.errors import NOT_WRITTEN, TransactionAborted, TransactionLost
 from consumer.kafka.protocols import GroupMetadata, Transactions
 from consumer.observe.history import BucketHistory
 from consumer.observe.metrics import WorkerMetrics
@@ -78,6 +78,8 @@ class Publisher:
         self._open_since_s: float | None = None
         self._losses_in_a_row = 0
         self._last_loss = self._last_abort = ""
+        self._not_written = self._told_not_written = False
+        """Since the last commit."""
         self._waits_for = SENDING
         self._due_since_s: float | None = None
         """Since when a commit has been due."""
@@ -128,6 +130,12 @@ class Publisher:
     def is_overdue(self) -> bool:
         """Whether the open transaction has to be committed before more is added: half its time-out has passed."""
         return self.open_s > self._longest_open_s
+
+    def pop_not_written(self) -> bool:
+        """Whether records were not written in time since the last commit; told once."""
+        first = self._not_written and not self._told_not_written
+        self._told_not_written |= first
+        return first
 
     def wait_s(self, partitions: Partitions) -> float:
         """Seconds until a commit is due; infinite if there is nothing to commit."""
@@ -181,6 +189,7 @@ class Publisher:
         except TransactionAborted as error:
             self._tell_abort(str(error))
             self._send_again(partitions)
+            self._not_written |= error.error == NOT_WRITTEN
         except TransactionLost as error:
             _log.warning("it is not known what became of a transaction", error=str(error))
             self.outcome_unknown = True
@@ -199,9 +208,8 @@ class Publisher:
         if self._open_since_s is None and any(partition.outbox.unsent for partition in partitions):
             self._open_since_s = self._clocks.monotonic_s()
         for partition in partitions:
-            dead_letters = partition.outbox.pop_dead_letters(self._message_bytes)
-            if dead_letters is not None:
-                self._transactions.produce_with_headers(self._kafka.dead_letter_topic, dead_letters)
+            for dead_letters in partition.outbox.pop_dead_letters(self._message_bytes) or ():
+                self._transactions.produce_columns(self._kafka.dead_letter_topic, dead_letters)
             while until_s is None or self._clocks.monotonic_s() < until_s:
                 closed = partition.outbox.pop_closed(SEND_AT_ONCE)
                 if closed is None:
@@ -229,6 +237,7 @@ class Publisher:
         self._open_since_s = None
         self._losses_in_a_row = 0
         self._last_abort = ""
+        self._not_written = self._told_not_written = False
         self._last_commit_wall_s = self._clocks.wall_s()
         ended_s = self._clocks.monotonic_s()
         # From begin to begin, but half of the interval is left for reading however long a commit takes.

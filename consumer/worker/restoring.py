@@ -108,6 +108,11 @@ class PartitionRestorer:
         for partition in partitions:
             self._restores[partition] = Restore(partition, self._context, look_up, self._reader), now_s
 
+    def begin_later(self, partition: int, reason: str) -> None:
+        """Restore a partition that was live, after `TRY_AGAIN_S`: it cannot be read now."""
+        self._unavailable[partition] = reason, self._clocks.monotonic_s() + TRY_AGAIN_S
+        self._wait_log.note(partition, reason)
+
     def drop(self, partitions: Sequence[int]) -> None:
         """Drop these: they are no longer assigned."""
         for partition in partitions:
@@ -141,11 +146,6 @@ class PartitionRestorer:
             if not self._flowing or self._clocks.monotonic_s() >= end_s:
                 break
         return restored
-
-    def stop(self, partition: int, reason: str) -> None:
-        """Stop a partition that was live; it stays so until it is assigned again."""
-        self._stopped[partition] = reason
-        _log.error("partition stopped", partition=partition, reason=reason)
 
     def serve(self) -> None:
         """Hand on what the reader's clients say; called now and then."""
@@ -220,7 +220,9 @@ class PartitionRestorer:
         if finding is not None:
             self.findings[partition] = finding
         restore.drop()
-        self.stop(partition, error.message(self._context.settings.command))
+        reason = error.message(self._context.settings.command)
+        self._stopped[partition] = reason
+        _log.error("partition stopped", partition=partition, reason=reason)
 
     def _live(self, partition: int, restored: Restored, began_s: float) -> PartitionTask:
         now_s = self._clocks.monotonic_s()

@@ -48,9 +48,9 @@ from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.windows.layout import CLOSED
+from consumer.worker.kernel_compiler import KernelCompiler
 from consumer.worker.loop import Worker, WorkerDependencies
-from consumer.worker.start_progress import COMPILING, StartProgress
-from consumer.worker.warm_up import warm_up
+from consumer.worker.start_progress import LOADING, StartProgress
 
 GC_THRESHOLDS = (100_000, 50, 100)
 """Thresholds of the garbage collector: summaries, and messages of the fallback reader, are many and short-lived."""
@@ -74,7 +74,8 @@ class Service:
         self._timeouts = timeouts
         self._clocks = clocks or Clocks()
         self.board = SnapshotBoard(self._clocks.monotonic_s())
-        self._progress = StartProgress(self.board, self._clocks.monotonic_s)
+        self._compiler = KernelCompiler()
+        self._progress = StartProgress(self.board, self._clocks.monotonic_s, self._compiler)
         versions = {"version": __version__, "librdkafka": library_version()}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
         self.metrics.registry.register(SnapshotCollector(self.board, self._clocks.monotonic_s, self._clocks.wall_s))
@@ -136,7 +137,8 @@ class Service:
         try:
             worker = call_while(partial(self._is_starting, stop), partial(self._prepare, stop, intakes))
         except CallTimedOutError:
-            _log.info("stopped", while_doing=self._progress.doing)
+            self._compiler.stop()
+            _log.info("stopped", while_doing=self._progress.text())
             return
         try:
             worker.start()
@@ -170,8 +172,8 @@ class Service:
                 _log.warning(warning)
         check_group(self._settings.kafka, self._timeouts)
         encode = encoder_from(self._settings)
-        self._progress.doing = COMPILING
-        warm_up()
+        self._progress.doing = LOADING
+        self._compiler.run()
         identity = Identity(layout.identity.cluster_id, layout.identity.topic_id, self._settings.kafka.group_id)
         dependencies = self._dependencies(intake, intakes, encode, identity, layout.message_bytes, stop)
         _tune_garbage_collector()

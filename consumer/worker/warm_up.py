@@ -1,9 +1,9 @@
-"""Compile every kernel, or load it from the cache: before a worker joins its group, and when an image is built."""
+"""Call every kernel with the types that a worker uses, so that it is compiled or loaded from the cache."""
 
 import numpy as np
 
 from consumer.intake import intake
-from consumer.kafka import column_reader
+from consumer.kafka import c_producer, column_reader
 from consumer.windows.events import EventColumns
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
@@ -19,6 +19,7 @@ _RULES = WindowRules(1, 1, 0, 0, _STREAMS, sessions=True, viewer_timeout_ms=1)
 def warm_up() -> None:
     """Run all compiled code once with the types a worker uses."""
     column_reader.warm_up()
+    c_producer.warm_up()
     intake.warm_up()
     without_sessions = PartitionWindows(_RULES._replace(sessions=False), (0, 0))
     without_sessions.apply(_events(0), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
@@ -60,12 +61,10 @@ def _events(start_ms: int) -> EventColumns:
         viewer_start=starts,
         viewer_size=sizes,
         timestamp_ms=np.arange(start_ms, start_ms + _STREAMS, dtype=np.int64),
-        kind=zeros,
-        value=np.zeros(_STREAMS, np.int64),
+        facts=zeros,
+        bitrate_bps=np.zeros(_STREAMS, np.int64),
+        duration_ms=np.zeros(_STREAMS, np.int64),
         clamped_ms=np.zeros(_STREAMS, np.int64),
         reject=zeros,
+        reject_field=zeros,
     )
-
-
-if __name__ == "__main__":
-    warm_up()

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
-from consumer.kafka.protocols import GroupMetadata, Headers, RecordWithHeaders, Transactions
+from consumer.kafka.protocols import GroupMetadata, Transactions
 from consumer.observe.snapshot import SnapshotBoard
+from consumer.runtime.record_columns import Headers, RecordColumns
 
 CALL_LIMIT_S = 60.0
 """Every call ends within this: starting a producer, and then ending a transaction, with its retries."""
@@ -51,10 +52,10 @@ class WatchedTransactions:
         with self._during("sending to"):
             self._transactions.produce_all(topic, records, partition)
 
-    def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
+    def produce_columns(self, topic: str, records: RecordColumns) -> None:
         """Add many records with headers."""
         with self._during("sending to"):
-            self._transactions.produce_with_headers(topic, records)
+            self._transactions.produce_columns(topic, records)
 
     def commit(self, offsets: Mapping[tuple[str, int], int], group_metadata: GroupMetadata) -> None:
         """Publish, with next offsets by (topic, partition)."""

@@ -9,13 +9,20 @@ import fastavro
 import pytest
 
 from consumer.cli.main import run_command
+from tests.reference.facts import numbers_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "viewer_event.avsc").read_text(encoding="utf-8"))
 
-KINDS = {"J": "join", "L": "leave", "B": "bitrate", "S": "buffer"}
-_NUMBERS = {"B": "bitrate_bps", "S": "duration_ms"}
-_RECORDS = {"J": "ViewerJoin", "L": "ViewerLeave", "B": "BitrateReport", "S": "BufferEvent"}
+KINDS = {"J": "join", "L": "leave", "B": "bitrate", "S": "buffer", "H": "heartbeat"}
+_RECORDS = {
+    "J": "ViewerJoin",
+    "L": "ViewerLeave",
+    "B": "BitrateReport",
+    "S": "BufferEvent",
+    "H": "ViewerHeartbeat",
+    "BS": "PlaybackReport",
+}
 
 
 class Event(NamedTuple):
@@ -24,6 +31,7 @@ class Event(NamedTuple):
     timestamp_ms: int
     kind: str
     value: int = 0
+    stall_ms: int = 0
 
 
 class Aggregated(NamedTuple):
@@ -43,10 +51,11 @@ def write_json_lines(path: Path, events: Sequence[Event]) -> Path:
                 "stream_id": event.stream_id,
                 "viewer_id": event.viewer_id,
                 "timestamp_ms": event.timestamp_ms,
-                "type": KINDS[event.kind],
+                "type": [KINDS[letter] for letter in event.kind.upper()]
+                if len(event.kind) > 1
+                else KINDS[event.kind.upper()],
             }
-            if event.kind in _NUMBERS:
-                line[_NUMBERS[event.kind]] = event.value
+            line |= numbers_of(event)
             file.write(json.dumps(line) + "\n")
     return path
 
@@ -58,10 +67,7 @@ def write_avro(path: Path, events: Sequence[Event], codec: str = "deflate") -> P
             "stream_id": event.stream_id,
             "viewer_id": event.viewer_id,
             "timestamp_ms": event.timestamp_ms,
-            "event": (
-                names[_RECORDS[event.kind]],
-                {_NUMBERS[event.kind]: event.value} if event.kind in _NUMBERS else {},
-            ),
+            "event": (names[_RECORDS[event.kind.upper()]], numbers_of(event)),
         }
         for event in events
     ]

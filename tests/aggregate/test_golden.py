@@ -14,6 +14,7 @@ FORMATS = [pytest.param(write_json_lines, id="json-lines"), pytest.param(write_a
 
 SLIDING_WINDOW = golden("sliding_window.jsonl")
 SESSIONS = golden("sessions.jsonl")
+KINDS = golden("kinds.jsonl")
 FIELDS = list(SESSIONS[0]["expect"]["s0"]["summaries"][0])
 
 
@@ -88,6 +89,24 @@ def test_sessions(capsys: pytest.CaptureFixture[str], tmp_path: Path, number: in
         assert [summary["untracked_events"] for summary in summaries] == [0] * len(summaries)
         # Both sides round the exact quotient once.
         assert [{key: summary[key] for key in FIELDS} for summary in summaries] == expect["summaries"]
+
+
+@pytest.mark.parametrize("write", FORMATS)
+@pytest.mark.parametrize("number", range(len(KINDS)))
+def test_kinds(capsys: pytest.CaptureFixture[str], tmp_path: Path, number: int, write: Write) -> None:
+    case = KINDS[number]
+    events = [Event(*event) for event in case["events"]]
+    got = aggregate(capsys, tmp_path, [write(tmp_path / "events", events)], **case["settings"])
+    for stream_id, expect in case["expect"].items():
+        view = got.view[stream_id]
+        assert [view[key] for key in ("late", "time", "concurrent_viewers")] == [
+            expect[key] for key in ("late", "time", "live")
+        ]
+        summaries = [summary for summary in got.summaries if summary["stream_id"] == stream_id]
+        fields = expect["summaries"][0]
+        assert [{key: summary[key] for key in fields} for summary in summaries] == expect["summaries"]
+    skipped = sum(event.kind.count("b") + event.kind.count("s") for event in events)
+    assert f"skipped: {skipped} samples that are no numbers; their events count: bitrate_bps " in got.stderr
 
 
 @pytest.mark.parametrize("number", range(len(SESSIONS)))

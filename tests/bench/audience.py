@@ -33,7 +33,7 @@ MOST_MIB = 1.5e9 / 2**20
 class Visit(NamedTuple):
     """Visit every viewer once, in a fixed random order, evenly over a time span."""
 
-    kind: int
+    fact: int
     start_ms: int
     span_ms: int
 
@@ -59,10 +59,11 @@ class Heartbeats(NamedTuple):
             for begin in range(0, self.viewers, AT_ONCE):
                 viewer = order[begin : begin + AT_ONCE]
                 at_ms = visit.start_ms + (begin + np.arange(len(viewer))) * visit.span_ms // self.viewers
-                kind = np.full(len(viewer), visit.kind, np.uint8)
-                value = np.full(len(viewer), 3_000_000 if visit.kind == BITRATE else 0)
+                facts = np.full(len(viewer), visit.fact, np.uint8)
+                bitrate_bps = np.full(len(viewer), 3_000_000 if visit.fact == BITRATE else 0)
+                none = np.zeros(len(viewer), np.int64)
                 stream = (viewer % self.streams).astype(np.int32)
-                events = EventBatch(at_ms, at_ms, stream, viewer, kind, value)
+                events = EventBatch(at_ms, at_ms, stream, viewer, facts, bitrate_bps, none)
                 yield [keys[number] for number in stream.tolist()], encoder.avro(events), at_ms.tolist()
 
 

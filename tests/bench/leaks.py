@@ -1,22 +1,30 @@
-"""Read the same records again and again: memory must not grow behind the first time."""
+"""Read and write the same records again and again: memory must not grow behind the first time."""
 
+import contextlib
 import multiprocessing
 import os
+import sys
 from argparse import Namespace
 from pathlib import Path
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from consumer.intake.framing import SCHEMA_HEADER
 from consumer.kafka.brokers import ReaderWatch
+from consumer.kafka.c_producer import CProducer
+from consumer.kafka.clients import LastClientError
 from consumer.kafka.column_reader import ColumnReader
-from consumer.kafka.config import live_config
+from consumer.kafka.config import live_config, producer_config
+from consumer.runtime.record_columns import RecordColumns, record_columns
 from consumer.settings.model import KafkaSettings, Settings
 from consumer.worker.processing import BATCH
 from tests.bench.report import Goal, report_value, say
 from tests.support.topics import create_topic, delete_topics, unique
 
 PASSES = 4
+TRANSACTION = 5_000
+NOBODY = b"CGMDv2:" + (1).to_bytes(4, sys.byteorder) + b"group\0member\0\1"
+"""Metadata of a member that no group has."""
 BY_ROW = 5
 """Keys and headers of each such record are taken as Python objects, as those of rejects are."""
 
@@ -28,7 +36,7 @@ HEADERS: list[tuple[str, str | bytes | None]] = [
 
 
 def measure_leaks(bootstrap_servers: str, options: Namespace) -> None:
-    """Read `--events` records several times in this process, and compare its memory behind each time."""
+    """Read, then write `--events` records several times in this process; compare its memory behind each time."""
     topic = unique("leaks")
     create_topic(bootstrap_servers, topic, options.partitions)
     # Memory that a producer has freed here would hide a leak.
@@ -47,8 +55,47 @@ def measure_leaks(bootstrap_servers: str, options: Namespace) -> None:
         say(f"pass {number + 1}: {options.events:,} records, {rows:,} by row, resident {resident_mib[-1]:.1f} MiB")
     reader.close()
     delete_topics(bootstrap_servers, [topic])
-    grown = (resident_mib[-1] - resident_mib[0]) * 2**20 / (options.events * (PASSES - 1))
-    report_value("reading again: growth of memory in bytes per record", [grown], "", Goal("<", 1))
+    _report("reading", resident_mib, options.events)
+    _measure_writing(bootstrap_servers, options)
+
+
+def _measure_writing(bootstrap_servers: str, options: Namespace) -> None:
+    topic = unique("leaks")
+    create_topic(bootstrap_servers, topic, options.partitions)
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap_servers))
+    config = {**producer_config(settings, topic), "queue.buffering.max.messages": TRANSACTION // 2, "log_level": 2}
+    producer = CProducer(config, LastClientError(), lambda _error, _message: None)
+    producer.init_transactions(60)
+    columns = record_columns([(b"key %d" % i, b"value", HEADERS[: i % 4]) for i in range(TRANSACTION)])
+    resident_mib = []
+    for number in range(PASSES):
+        _write_all(producer, topic, columns, options.events)
+        resident_mib.append(_resident_mib())
+        say(f"pass {number + 1}: {options.events:,} records written, resident {resident_mib[-1]:.1f} MiB")
+    delete_topics(bootstrap_servers, [topic])
+    _report("writing", resident_mib, options.events)
+
+
+def _write_all(producer: CProducer, topic: str, columns: RecordColumns, count: int) -> None:
+    """Write in transactions; every third has offsets of a member that is unknown, and is aborted."""
+    for number in range(count // TRANSACTION):
+        producer.begin_transaction()
+        pending = producer.pending(topic, columns)
+        while pending.left:
+            with contextlib.suppress(BufferError):
+                pending.put(TRANSACTION)
+            producer.poll(0.001)
+        if number % 3:
+            producer.commit_transaction(-1)
+            continue
+        with contextlib.suppress(KafkaException):
+            producer.send_offsets_to_transaction([TopicPartition(topic, 0, 1)], NOBODY, 30)
+        producer.abort_transaction(-1)
+
+
+def _report(doing: str, resident_mib: list[float], events: int) -> None:
+    grown = (resident_mib[-1] - resident_mib[0]) * 2**20 / (events * (PASSES - 1))
+    report_value(f"{doing} again: growth of memory in bytes per record", [grown], "", Goal("<", 1))
 
 
 def _fill(bootstrap_servers: str, topic: str, options: Namespace) -> None:

@@ -45,10 +45,9 @@ class EventMaker:
             live: the streams that they are drawn from.
         """
         rng, count = self._rng, len(at_ms)
-        kinds = np.array(list(SHARES), np.uint8)
-        kind = rng.choice(kinds, count, p=list(SHARES.values()))
+        facts = rng.choice(np.array(list(SHARES), np.uint8), count, p=list(SHARES.values()))
         if not joins:
-            kind[kind == JOIN] = BITRATE
+            facts[facts == JOIN] = BITRATE
         bitrates = rng.choice(np.array([800_000, 1_500_000, 3_000_000, 6_000_000]), count)
         begin, end, _ = live.indices(len(self._keys))
         viewer = rng.integers(0, max(AUDIENCE, end - begin), count)
@@ -58,8 +57,9 @@ class EventMaker:
             timestamp_ms=at_ms - rng.integers(0, self._disorder_ms + 1, count),
             stream=(begin + watched).astype(np.int32),
             viewer=viewer,
-            kind=kind,
-            value=np.where(kind == BITRATE, bitrates, np.where(kind == BUFFER, rng.integers(1, 5_000, count), 0)),
+            facts=facts,
+            bitrate_bps=np.where(facts == BITRATE, bitrates, 0),
+            duration_ms=np.where(facts == BUFFER, rng.integers(1, 5_000, count), 0),
         )
         return [self._keys[stream] for stream in events.stream.tolist()], self._encoder.avro(events), at_ms.tolist()
 

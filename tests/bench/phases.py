@@ -44,7 +44,7 @@ def measure_phases(load: Load, batch: int, counting: str) -> PhaseCosts:
     def process_events() -> None:
         partition = PartitionWindows(window_rules(source.windows), (1, 2))
         for events in columns:
-            partition.apply(events, 0, len(events.kind), offsets)
+            partition.apply(events, 0, len(events.facts), offsets)
             partition.pop_closed()
 
     return PhaseCosts(_best_ns(decode, len(values)), _best_ns(process_events, len(values)))

@@ -7,15 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.kafka.brokers import ReaderWatch
+from consumer.kafka.c_producer import CProducer
+from consumer.kafka.clients import LastClientError
 from consumer.kafka.config import live_config, producer_config
 from consumer.kafka.readers import make_reader
 from consumer.observe.logs import set_up_logs
 from consumer.observe.metrics import WorkerMetrics
-from consumer.output.dead_letter import Cause, Rejected
+from consumer.output.dead_letter import Cause, rejected_records
+from consumer.runtime.joined import joined
+from consumer.runtime.record_columns import header_columns
 from consumer.runtime.signals import StopRequest, stop_on_signals
 from consumer.settings.model import Settings, load_settings
 from consumer.worker.processing import BATCH
@@ -119,26 +124,24 @@ def pass_through(settings: Settings, every: int) -> None:
 
 
 def write_dead_letters(settings: Settings, dead_letters: int) -> None:
-    """Write prepared dead letters in transactions with the client library alone, configured as the worker's."""
-    producer = Producer(producer_config(settings, "bench"))
+    """Write prepared dead letters in transactions with the client library's C functions alone."""
+    producer = CProducer(producer_config(settings, "bench"), LastClientError(), lambda _error, _message: None)
     producer.init_transactions(60)
     cause = Cause(settings.kafka.input_topic, 0, settings.kafka.group_id, "truncated", "it ends", "id 1").headers()
-    rejected = Rejected(
-        offsets=list(range(10**6, 10**6 + DEAD_LETTERS_MADE)),
-        timestamps_ms=[1_700_000_000_000] * DEAD_LETTERS_MADE,
-        keys=[b"channel/stream-%07d" % number for number in range(DEAD_LETTERS_MADE)],
-        values=[b"\0\0\0\0\1\xff\xff"] * DEAD_LETTERS_MADE,
-        headers=[()] * DEAD_LETTERS_MADE,
-        causes=[cause] * DEAD_LETTERS_MADE,
+    rejected = rejected_records(
+        offsets=np.arange(10**6, 10**6 + DEAD_LETTERS_MADE),
+        timestamps_ms=np.full(DEAD_LETTERS_MADE, 1_700_000_000_000),
+        keys=joined([b"channel/stream-%07d" % number for number in range(DEAD_LETTERS_MADE)]),
+        values=joined([b"\0\0\0\0\1\xff\xff"] * DEAD_LETTERS_MADE),
+        headers=header_columns([()] * DEAD_LETTERS_MADE),
+        causes=[cause],
+        kinds=np.zeros(DEAD_LETTERS_MADE, np.int64),
     )
-    made = list(rejected.dead_letters(1_000_000))
-    produce, topic = producer.produce, settings.kafka.dead_letter_topic
     write_mark("first")
     for _ in range(dead_letters // DEAD_LETTERS_PER_TRANSACTION):
         producer.begin_transaction()
         for _ in range(DEAD_LETTERS_PER_TRANSACTION // DEAD_LETTERS_MADE):
-            for key, value, headers in made:
-                produce(topic, value, key, -1, None, None, 0, headers)
+            producer.pending(settings.kafka.dead_letter_topic, rejected.columns).put(DEAD_LETTERS_MADE)
             producer.poll(0)
         producer.commit_transaction(60)
     write_mark("counted", events=dead_letters)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from tests.chaos.judge import (
 )
 from tests.chaos.producer import Flow
 from tests.chaos.reader import Reader, Seen
-from tests.chaos.waits import until_kafka
+from tests.chaos.waits import answer_of, until_kafka
 from tests.chaos.workers import Ending, WorkerProcess
 from tests.cli.command import Ran, run
 from tests.end_to_end.stage import Stage
@@ -149,20 +148,25 @@ class Deployment:
             restart: stop all workers first, so that every partition is restored once more.
         """
         self.flow.stop()
-        written = self.kafka.ends()
+        written = answer_of(self.kafka.ends)
         for worker in self.workers if restart else ():
             worker.thaw()
             worker.terminate()
-        deadline = time.monotonic() + within_s
-        while self.kafka.committed() != written and time.monotonic() < deadline:
-            self.start_missing()
-            time.sleep(0.1)
-        if self.kafka.committed() != written:
-            self._say_where_they_are()
+        self._let_commit(written, within_s)
         until_kafka(self._no_jump_is_pending, "every jump of time is finished", JUMP_TIMEOUT_S)
         for worker in self.workers:
             worker.thaw()
             worker.terminate()
+
+    def _let_commit(self, written: Mapping[int, int], within_s: float) -> None:
+        def all_is_committed() -> bool:
+            self.start_missing()
+            return self.kafka.committed() == written
+
+        try:
+            until_kafka(all_is_committed, "all is committed", within_s)
+        except AssertionError:
+            self._say_where_they_are()  # the judge finds what is not
 
     def _no_jump_is_pending(self) -> bool:
         """Offsets are behind a record from the first piece of its jump on."""
@@ -187,28 +191,32 @@ class Deployment:
         """Judge what was published of all that was written."""
         servers, kafka = self.kafka.kafka.bootstrap_servers, self.kafka.kafka
         self.wait_until_no_transaction_is_open(kafka.output_topic)
-        self.follow_growth()
-        self._reader.wait_until_at(ends(servers, kafka.output_topic, "read_committed"), READ_TIMEOUT_S)
+        answer_of(self.follow_growth)
+        output_ends = answer_of(lambda: ends(servers, kafka.output_topic, "read_committed"))
+        self._reader.wait_until_at(output_ends, READ_TIMEOUT_S)
         records = self._records()
         verdict = Verdict()
         seen = self._reader.seen
         expected = must_be_published(records, kafka.input_topic, self._counting.expect, self.interventions)
         published = (Published(each.partition, json.loads(each.value)) for each in seen)
         judge_summaries(verdict, expected, published, self.interventions)
-        dead_letters = read_committed(servers, kafka.dead_letter_topic, READ_TIMEOUT_S)
+        dead_letters = self._read(kafka.dead_letter_topic)
         judge_dead_letters(verdict, must_be_set_aside(records), map(dead_letter_of, dead_letters))
-        judge_offsets(verdict, self.kafka.ends(), self.kafka.committed())
+        judge_offsets(verdict, answer_of(self.kafka.ends), answer_of(self.kafka.committed))
         judge_stops(verdict, (stop for worker in self.workers for stop in worker.stops()), self.interventions)
         self._judge_stability(verdict, seen)
         return verdict
 
     def _records(self) -> Mapping[int, list[Message]]:
         """All that was ever written, in the order of offsets."""
-        kafka = self.kafka.kafka
         records: dict[int, list[Message]] = {partition: [] for partition in range(self.kafka.partitions)}
-        for record in read_committed(kafka.bootstrap_servers, kafka.input_topic, READ_TIMEOUT_S):
+        for record in self._read(self.kafka.kafka.input_topic):
             records[record.partition() or 0].append(record)
         return self.interventions.with_deleted(records)
+
+    def _read(self, topic: str) -> list[Message]:
+        servers = self.kafka.kafka.bootstrap_servers
+        return answer_of(lambda: read_committed(servers, topic, READ_TIMEOUT_S))
 
     def wait_until_no_transaction_is_open(self, topic: str) -> None:
         """Until the brokers have ended those of workers that were killed.
@@ -225,11 +233,8 @@ class Deployment:
 
     def _judge_stability(self, verdict: Verdict, seen: list[Seen]) -> None:
         """What downstream saw must still be there."""
-        kafka = self.kafka.kafka
-        now = {
-            (record.partition(), record.offset()): record.value()
-            for record in read_committed(kafka.bootstrap_servers, kafka.output_topic, READ_TIMEOUT_S)
-        }
+        output = self._read(self.kafka.kafka.output_topic)
+        now = {(record.partition(), record.offset()): record.value() for record in output}
         for each in seen:
             if now.pop((each.partition, each.offset), None) != each.value:
                 verdict.note(

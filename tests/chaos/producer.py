@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from tests.chaos.waits import until_kafka
 from tests.end_to_end.stage import Record
-from tests.end_to_end.viewings import encoded
+from tests.end_to_end.viewings import encoded, varied
 from tests.reference.sessions_counting import Event
 
 REASON = "reject"
@@ -65,7 +65,7 @@ class PartitionEvents:
     def _record(self, stream_id: str) -> Record:
         chance = self._random
         viewer_id, kind = self._deed(self._present[stream_id])
-        event = Event(stream_id, viewer_id, self._time_ms - self._delay_ms(), kind, chance.randrange(5_000_000))
+        event = varied(Event(stream_id, viewer_id, self._time_ms - self._delay_ms(), kind, chance.randrange(5_000_000)))
         if chance.randrange(_REJECTS_ONE_IN) == 0:
             reason, value = self._reject(event)
             return Record(stream_id.encode(), value, 0, self._partition, ((REASON, reason.encode()),))

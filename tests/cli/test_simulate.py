@@ -35,6 +35,33 @@ def test_the_same_seed_gives_the_same_file(capsys: pytest.CaptureFixture[str], t
     assert Path(first).read_bytes() != Path(other).read_bytes()
 
 
+@pytest.mark.parametrize("suffix", ["avro", "jsonl"])
+def test_a_file_that_exists_is_overwritten_only_by_force(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"events.{suffix}"
+    path.write_bytes(b"precious")
+    assert run_command(["simulate", "--to", str(path), *SMALL]) == 1
+    assert capsys.readouterr().err == f"error: {path}: exists already; --force overwrites it\n"
+    assert path.read_bytes() == b"precious"
+    assert run_command(["simulate", "--to", str(path), "--force", *SMALL]) == 0
+    assert path.stat().st_size > 1_000
+
+
+def test_a_device_is_written_without_force(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    link = tmp_path / "null.jsonl"
+    link.symlink_to("/dev/null")
+    assert run_command(["simulate", "--to", str(link), *SMALL]) == 0
+    assert "events to " in capsys.readouterr().err
+
+
+def test_delays_and_skews_are_spans(capsys: pytest.CaptureFixture[str]) -> None:
+    spans = ("--disorder", "0.5", "--max-delay", "2s", "--clock-skew", "1.5s")
+    assert run_command(["simulate", "--to", "-", *spans, *SMALL]) == 0
+    assert run_command(["simulate", "--to", "-", "--max-delay", "2000", *SMALL]) == 2
+    assert "error: --max-delay: must be a number with a unit" in capsys.readouterr().err
+
+
 def test_both_file_formats_hold_the_same_events_and_give_the_same_summaries(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

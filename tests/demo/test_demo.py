@@ -24,27 +24,47 @@ def scraped(url: str) -> dict[str, float]:
     return sums
 
 
-def test_without_a_terminal_it_logs_statistics_and_sigint_ends_it_cleanly() -> None:
-    with demo_on_a_pipe(*ANY_PORT) as demo:
-        demo.wait("buckets close", lambda: any(line["summaries"] > 300 for line in demo.lines("demo")))
-        seen = len(demo.lines("demo"))
-        demo.wait("the next log line", lambda: len(demo.lines("demo")) > seen)
-        first, last = demo.lines("demo")[seen - 1], demo.lines("demo")[-1]
-        assert last["events"] > first["events"]
-        assert last["viewers"] > 1_000
-        assert last["streams"] > 100
-        assert last["rejects"] == 0
-        assert last["busiest"][0].startswith("channel-0001=")
+LINE = re.compile(
+    r"\d+:\d\d  (?P<viewers>[\d,]+) viewers of (?P<streams>[\d,]+) streams \((?P<busiest>[^)]*)\)  "
+    r"events (?P<events>[\d,]+) \([\d,]+/s\)  summaries (?P<summaries>[\d,]+)  lag \S+  late [\d,]+  "
+    r"rejects (?P<rejects>[\d,]+)"
+)
+CLOSING = re.compile(r"(?P<events>[\d,]+) events read in .*, (?P<summaries>[\d,]+) summaries published")
 
-        metrics = scraped(last["metrics"])
-        assert metrics["viewer_consumer_events_total"] >= last["events"]
+
+def figure(found: re.Match[str], name: str) -> int:
+    return int(found[name].replace(",", ""))
+
+
+def test_on_a_pipe_it_prints_lines_for_people_and_sigint_ends_it_cleanly() -> None:
+    with demo_on_a_pipe(*ANY_PORT) as demo:
+
+        def lines() -> list[re.Match[str]]:
+            return list(LINE.finditer(demo.text()))
+
+        demo.wait("buckets close", lambda: any(figure(line, "summaries") > 300 for line in lines()))
+        seen = len(lines())
+        demo.wait("the next line", lambda: len(lines()) > seen)
+        first, last = lines()[seen - 1], lines()[-1]
+        assert figure(last, "events") > figure(first, "events")
+        assert figure(last, "viewers") > 1_000
+        assert figure(last, "streams") > 100
+        assert figure(last, "rejects") == 0
+        assert last["busiest"].startswith("channel-0001 ")
+
+        address = re.search(r"metrics (http://\S+)", demo.text())
+        assert address is not None
+        metrics = scraped(address[1])
+        assert metrics["viewer_consumer_events_total"] >= figure(last, "events")
         assert metrics["viewer_stream_concurrent_viewers"] > 1_000
         assert metrics["viewer_consumer_ready"] == 1
 
         assert demo.end(signal.SIGINT) < QUICK_END_S
-        (closing,) = [line for line in demo.lines("") if "summaries published" in line["event"]]
-        assert closing["events"] >= last["events"]
-        assert closing["summaries"] >= last["summaries"]
+        closing = CLOSING.match(demo.text().splitlines()[-1])
+        assert closing is not None
+        assert figure(closing, "events") >= figure(last, "events")
+        assert figure(closing, "summaries") >= figure(last, "summaries")
+        assert "{" not in demo.text(), "no JSON"
 
 
 def test_on_a_terminal_it_draws_the_busiest_streams_and_sigterm_ends_it_cleanly() -> None:
@@ -63,8 +83,9 @@ def test_on_a_terminal_it_draws_the_busiest_streams_and_sigterm_ends_it_cleanly(
 def test_it_ends_after_the_given_duration() -> None:
     with demo_on_a_pipe(*ANY_PORT, "--duration", "2s") as demo:
         demo.ended(within_s=START_TIMEOUT_S + END_TIMEOUT_S)
-        (closing,) = [line for line in demo.lines("") if "summaries published" in line["event"]]
-        assert closing["events"] > 10_000
+        closing = CLOSING.match(demo.text().splitlines()[-1])
+        assert closing is not None
+        assert figure(closing, "events") > 10_000
 
 
 def test_a_configured_port_that_is_in_use_is_a_one_line_error() -> None:

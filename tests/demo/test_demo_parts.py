@@ -2,12 +2,14 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from consumer.demo.run import PREFIX, Rate, demo_settings, read_totals
 from consumer.demo.view import Totals
 from consumer.observe.metrics import WorkerMetrics
 from consumer.settings.model import HttpSettings, InputSettings, KafkaSettings, Settings
+from consumer.windows.events import FactCounts
 
 ELSEWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 
@@ -34,7 +36,7 @@ def test_totals_are_the_workers_own_counters() -> None:
         {"version": "1", "librdkafka": "2"}, ["bad_framing", "oversized"], ["WATERMARK", "STREAM_IDLE"]
     )
     assert read_totals(metrics.registry) == Totals()
-    metrics.count_events([10, 20, 30, 40])
+    metrics.count_events(FactCounts(np.array([10, 20, 30, 40, 0, 0]), np.array([0, 0])))
     metrics.count_summaries("WATERMARK", 5)
     metrics.count_summaries("STREAM_IDLE", 2)
     metrics.count_late("stream_time", 3, 100)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from consumer.demo.view import Screen, Totals, closing_line, dashboard, lag, log_fields
+from consumer.demo.view import Screen, Totals, closing_line, dashboard, lag, text_line
 from consumer.observe.snapshot import Health, PartitionStatus, Snapshot, StreamStatus
 from consumer.runtime.text import clock_text
 
@@ -66,11 +66,6 @@ def test_before_the_first_snapshot_it_shows_what_it_waits_for() -> None:
     assert "lag ?" in text
 
 
-def test_a_slow_start_shows_the_reason() -> None:
-    slow = Screen(Snapshot(Health(reason="starting")), Totals(), 0.0, 9.0, "in-process broker", URL)
-    assert "the first start compiles" in drawn(slow)
-
-
 @pytest.mark.parametrize("width", [20, 40, 50, 66, 80, 110, 200])
 def test_no_line_is_wider_than_the_terminal_and_none_wraps(width: int) -> None:
     shown = screen(stream("event-" + "very-long-" * 30, 10), *(stream(f"channel-{i}", i) for i in range(30)))
@@ -110,14 +105,14 @@ def test_lag_is_unknown_without_end_offsets_and_never_negative() -> None:
     assert lag(screen(end_offset=90).snapshot) == 0
 
 
-def test_log_fields_hold_the_same_totals_as_the_dashboard() -> None:
-    fields = log_fields(screen())
-    assert fields["events"] == 98_765
-    assert fields["events_per_s"] == 1_500
-    assert fields["summaries"] == 432
-    assert fields["lag"] == 50
-    assert fields["busiest"] == ["channel-0001=1234"]
-    assert fields["metrics"] == URL
+def test_a_line_of_text_has_the_same_totals_as_the_dashboard() -> None:
+    assert text_line(screen()) == (
+        "1:23  5,678 viewers of 7 streams (channel-0001 1,234)  events 98,765 (1,500/s)  summaries 432  lag 50  "
+        "late 3  rejects 1"
+    )
+    empty = Screen(Snapshot(Health(reason="joining the group")), Totals(), 0.0, 0.0, "in-process broker", URL)
+    assert "(joining the group)" in text_line(empty)
+    assert "lag ?" in text_line(empty)
 
 
 def test_the_closing_line_has_the_totals() -> None:

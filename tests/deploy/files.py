@@ -17,6 +17,12 @@ def load_yaml(path: Path) -> list[Any]:
     return list(yaml.safe_load_all(path.read_text()))
 
 
+def compose() -> dict[str, Any]:
+    (loaded,) = load_yaml(DEPLOY / "compose.yaml")
+    assert isinstance(loaded, dict)
+    return loaded
+
+
 def dashboard() -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(DASHBOARD.read_text())
     return loaded

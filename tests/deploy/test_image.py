@@ -5,18 +5,16 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from consumer.cli.health import ANSWERS_WITHIN_S
 from consumer.intake.schemas.builtin import load_builtin_schema
-from consumer.observe.routes import Routes
-from consumer.observe.server import StatusServer
 from consumer.observe.site import FILES
-from consumer.observe.snapshot import SnapshotBoard
+from consumer.settings.model import Settings
+from tests.deploy.command_lines import check_command_line
 from tests.deploy.files import DEPLOY, ROOT, dockerfile
-from tests.observe.samples import Clock, worker_metrics
 
 
 def final_stage() -> list[tuple[str, str]]:
@@ -48,22 +46,57 @@ def test_copied_files_exist_and_are_not_ignored() -> None:
 
 
 def test_dependencies_are_locked_with_hashes() -> None:
-    assert any(
-        '"--require-hashes"' in value and '"requirements.lock"' in value for value in values(dockerfile(), "RUN")
-    )
+    for lock in ("requirements.lock", "requirements-build.lock"):
+        assert {"--require-hashes", "--only-binary=:all:"} <= set(command_with(lock))
+
+
+def test_what_builds_is_not_in_the_image() -> None:
+    """It has a virtual environment of its own; the one that runs has no pip."""
+    runs = "/opt/viewer-consumer"
+    assert command_with("venv", runs) == ["python", "-m", "venv", "--without-pip", runs]
+    assert command_with("requirements.lock")[:3] == ["pip", "--python", f"{runs}/bin/python"]
+    assert "--python" not in command_with("requirements-build.lock")
+    assert f"--from=build {runs} {runs}" in values(final_stage(), "COPY")
+    assert "hatchling" not in (ROOT / "requirements.lock").read_text()
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Path:
+    """An installation with what can go and what must stay."""
+    packages = tmp_path / "lib/python3.11/site-packages"
+    kept = ("numba/core/a.py", "numba/cudadrv.py", "testsuite/a.py", "waitress/b.so", "consumer/schemas/a.avsc")
+    gone = ("numba/cuda/a.py", "numba/tests/x.py", "waitress/c.h", "waitress/tests/deep/tests/x.py", "a/b.pyi")
+    for name in (*kept, *gone):
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).write_text("x")
+    return tmp_path
+
+
+def test_what_a_worker_never_imports_is_removed(installation: Path) -> None:
+    subprocess.run([sys.executable, str(DEPLOY / "slim.py"), str(installation)], check=True, timeout=60)
+    left = {path.name for path in installation.rglob("*") if path.is_file()}
+    assert left == {"a.py", "cudadrv.py", "b.so", "a.avsc"}
+    assert not [path for path in installation.rglob("*") if path.name in {"cuda", "tests"}]
+
+
+def command_with(*words: str) -> list[str]:
+    """The command of the build that has these words."""
+    commands = [json.loads(value) for value in values(dockerfile(), "RUN")]
+    (found,) = [command for command in commands if set(words) <= set(command)]
+    assert isinstance(found, list)
+    return found
 
 
 def test_the_package_installs_as_in_the_image_and_contains_its_schemas_and_its_page(tmp_path: Path) -> None:
-    command = next(json.loads(value) for value in values(dockerfile(), "RUN") if '"--no-deps"' in value)
-    program, *arguments = command
-    assert program == "pip"
-    assert arguments.pop() == "."
-    target = tmp_path / "installed"
-    subprocess.run(
-        [sys.executable, "-m", "pip", *arguments, "--quiet", "--no-index", "--target", str(target), str(ROOT)],
-        check=True,
-        timeout=120,
-    )
+    build = command_with("wheel")
+    assert (build[0], build[-1]) == ("pip", ".")
+    wheels, target = tmp_path / "wheels", tmp_path / "installed"
+    options = [str(wheels) if word == "/dist" else word for word in build[1:-1]]
+    pip = (sys.executable, "-m", "pip", "--quiet")
+    subprocess.run([*pip, *options, "--no-index", str(ROOT)], check=True, timeout=120)
+    install = ("install", "--no-deps", "--no-index", "--find-links", str(wheels), "viewer-consumer")
+    assert command_with("--no-index")[3:] == [*install[:4], "/dist", *install[5:]]
+    subprocess.run([*pip, *install, "--target", str(target)], check=True, timeout=120)
     assert all((target / "consumer/observe/page" / name).is_file() for name, _ in FILES.values())
     look = (
         "import consumer.intake.schemas.builtin as b; print(b.__file__); print(b.builtin_schema_text('bucket_summary'))"
@@ -80,7 +113,7 @@ def test_it_runs_as_an_unprivileged_user_and_receives_signals_directly() -> None
     stage = final_stage()
     assert values(stage, "USER") == ["10001:10001"]
     assert values(stage, "STOPSIGNAL") == ["SIGTERM"]
-    assert json.loads(values(stage, "ENTRYPOINT")[0]) == ["viewer-consumer"]
+    assert json.loads(values(stage, "ENTRYPOINT")[0]) == ["env", "--block-signal=TERM,INT", "viewer-consumer"]
     assert json.loads(values(stage, "CMD")[0]) == ["run"]
     for command in values(dockerfile(), "RUN"):
         assert json.loads(command), "exec form: no shell in between"
@@ -92,9 +125,9 @@ def test_kernels_compiled_at_build_time_are_found_at_run_time() -> None:
         assert build[name] == run[name]
     cache = run["NUMBA_CACHE_DIR"]
     assert f"--from=build {cache} {cache}" in values(final_stage(), "COPY")
-    warm_up = next(json.loads(value) for value in values(dockerfile(), "RUN") if "warm_up" in value)
-    assert warm_up[:2] == ["python", "-m"]
-    assert importlib.util.find_spec(warm_up[2]) is not None
+    compiling = next(json.loads(value) for value in values(dockerfile(), "RUN") if "compiling" in value)
+    assert compiling[:2] == ["/opt/viewer-consumer/bin/python", "-m"]
+    assert importlib.util.find_spec(compiling[2]) is not None
 
 
 def health_check() -> list[str]:
@@ -105,31 +138,16 @@ def health_check() -> list[str]:
     return words
 
 
-@pytest.mark.parametrize(("silent_s", "healthy"), [(0.0, True), (1000.0, False)])
-def test_the_health_check_distinguishes_a_running_loop_from_a_stuck_one(silent_s: float, *, healthy: bool) -> None:
-    board, clock = SnapshotBoard(0.0), Clock(silent_s)
-    server = StatusServer("127.0.0.1", 0, Routes(worker_metrics(board).registry, board, clock), time.monotonic)
-    server.start()
-    try:
-        program, *arguments = health_check()
-        assert program == "python"
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            env={"VIEWER_CONSUMER_HTTP__PORT": str(server.port)},
-            capture_output=True,
-            timeout=30,
-            check=False,
-        )
-        assert (done.returncode == 0) == healthy, done.stderr
-    finally:
-        server.close()
-
-
-def test_the_health_check_uses_the_default_port_if_none_is_set() -> None:
-    assert "'9464'" in health_check()[-1]
-    assert values(final_stage(), "EXPOSE") == ["9464"]
+def test_the_health_check_is_a_command_of_ours() -> None:
+    program, *arguments = health_check()
+    assert program == "viewer-consumer"
+    check_command_line(arguments)
+    assert values(final_stage(), "EXPOSE") == [str(Settings().http.port)]
+    limit = re.search(r"--timeout=(\d+)s", values(final_stage(), "HEALTHCHECK")[0])
+    assert limit is not None
+    assert int(limit[1]) > ANSWERS_WITHIN_S
 
 
 def test_every_file_of_the_deploy_folder_is_tested() -> None:
-    tried = {"Dockerfile", "Dockerfile.dockerignore", "compose.yaml", "viewer-consumer.toml", "README.md"}
+    tried = {"Dockerfile", "Dockerfile.dockerignore", "compose.yaml", "viewer-consumer.toml", "README.md", "slim.py"}
     assert {path.name for path in Path(DEPLOY).iterdir() if path.is_file()} == tried

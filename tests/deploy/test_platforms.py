@@ -1,45 +1,35 @@
-"""The compose file and the Kubernetes example match the image, the settings and the command line."""
+"""The compose file matches the image, the settings and the command line, and Compose accepts it."""
 
+import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from consumer.cli.main import app
 from consumer.settings.model import Settings, load_settings
-from tests.deploy.files import DEPLOY, ROOT, load_yaml
+from tests.deploy.command_lines import check_command_line
+from tests.deploy.files import DEPLOY, ROOT, compose, load_yaml
+from tests.image.images import KAFKA_IMAGE, PROMETHEUS_IMAGE
 
 SETTINGS_FILE = "/etc/viewer-consumer/viewer-consumer.toml"
 
 
-def compose() -> dict[str, Any]:
-    (loaded,) = load_yaml(DEPLOY / "compose.yaml")
-    assert isinstance(loaded, dict)
-    return loaded
-
-
-def kubernetes(kind: str) -> Any:
-    return next(one for one in load_yaml(DEPLOY / "kubernetes" / "viewer-consumer.yaml") if one["kind"] == kind)
-
-
-def check_command_line(arguments: list[str]) -> None:
-    """Parse as the real command does, without running it."""
-    group: Any = typer.main.get_command(app)
-    context = group.make_context("viewer-consumer", list(arguments))
-    name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
-    command.make_context(name, rest, parent=context)
+def image(service: dict[str, Any]) -> str:
+    """The image, unless a variable names another."""
+    default = re.fullmatch(r"\$\{\w+:-(.*)\}", service["image"])
+    return default[1] if default else str(service["image"])
 
 
 def ours() -> dict[str, Any]:
-    return {name: one for name, one in compose()["services"].items() if one["image"] == "viewer-consumer"}
+    return {name: one for name, one in compose()["services"].items() if image(one) == "viewer-consumer"}
 
 
 def test_the_program_accepts_every_command_line() -> None:
     for service in ours().values():
         check_command_line(service["command"])
-    check_command_line(kubernetes("StatefulSet")["spec"]["template"]["spec"]["containers"][0]["args"])
     check_command_line(["run"])
 
 
@@ -58,17 +48,6 @@ def test_the_settings_in_the_compose_file_are_valid() -> None:
     assert shipped.exists()
 
 
-def test_the_settings_in_the_kubernetes_example_are_valid(tmp_path: Path) -> None:
-    (name, text), *others = kubernetes("ConfigMap")["data"].items()
-    assert not others
-    config = tmp_path / name
-    config.write_text(text)
-    load_settings(config, (), {})
-    container = kubernetes("StatefulSet")["spec"]["template"]["spec"]["containers"][0]
-    mount = container["volumeMounts"][0]["mountPath"]
-    assert f"{mount}/{name}" in container["args"]
-
-
 def test_services_get_the_configs_that_their_commands_name() -> None:
     for service in ours().values():
         assert service["volumes"] == [f"./viewer-consumer.toml:{SETTINGS_FILE}:ro"]
@@ -84,13 +63,52 @@ def test_files_that_compose_mounts_and_builds_exist() -> None:
     assert (DEPLOY / build["context"] / build["dockerfile"]).exists()
 
 
+def test_compose_accepts_the_file() -> None:
+    """Both generations: the plugin, and the older program, which refuses keys that are new to it."""
+    asked = [
+        subprocess.run(
+            [*tool, "--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        for tool in compose_tools()
+    ]
+    for done in asked:
+        assert done.returncode == 0, done.stderr
+    if not asked:
+        pytest.skip("neither `docker compose` nor docker-compose is installed (Debian package: docker-compose)")
+
+
+def compose_tools() -> list[list[str]]:
+    tools = [["docker", "compose"], ["docker-compose"]]
+    return [
+        tool
+        for tool in tools
+        if shutil.which(tool[0])
+        and subprocess.run([*tool, "version"], capture_output=True, timeout=60, check=False).returncode == 0
+    ]
+
+
+def test_all_that_talk_to_kafka_stop_before_it() -> None:
+    for name in ("input-topic", *ours()):
+        assert compose()["services"][name]["depends_on"]["kafka"] == {"condition": "service_healthy"}
+
+
+def test_kafka_is_of_the_version_that_the_tests_use() -> None:
+    for name in ("kafka", "input-topic"):
+        assert image(compose()["services"][name]) == KAFKA_IMAGE
+    assert image(compose()["services"]["prometheus"]) == PROMETHEUS_IMAGE
+
+
 def test_services_depend_on_services_that_exist() -> None:
     services = compose()["services"]
     for service in services.values():
         assert set(service.get("depends_on", {})) <= set(services)
     for name, service in services.items():
         for needed, how in service.get("depends_on", {}).items():
-            if how["condition"] == "service_healthy" and services[needed]["image"] != "viewer-consumer":
+            if how["condition"] == "service_healthy" and image(services[needed]) != "viewer-consumer":
                 assert "healthcheck" in services[needed], f"{name} waits for the health of {needed}"
 
 
@@ -121,26 +139,3 @@ def test_grafana_has_prometheus_and_the_dashboard() -> None:
     dashboards = DEPLOY / mounts[directory]
     home = compose()["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (dashboards / Path(home).name).exists()
-
-
-def test_kubernetes_selectors_match_the_pods() -> None:
-    stateful_set = kubernetes("StatefulSet")
-    labels = stateful_set["spec"]["template"]["metadata"]["labels"]
-    assert stateful_set["spec"]["selector"]["matchLabels"] == labels
-    assert kubernetes("Service")["spec"]["selector"] == labels
-    assert kubernetes("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == labels
-    assert kubernetes("PodMonitor")["spec"]["selector"]["matchLabels"] == labels
-    assert stateful_set["spec"]["serviceName"] == kubernetes("Service")["metadata"]["name"]
-
-
-def test_kubernetes_probes_use_paths_that_are_served() -> None:
-    pod = kubernetes("StatefulSet")["spec"]["template"]["spec"]
-    container = pod["containers"][0]
-    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    assert container["startupProbe"]["httpGet"]["path"] == "/startupz"
-    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-        assert container[probe]["timeoutSeconds"] >= 5, "a worker that is throttled may take longer than the default"
-    assert container["ports"] == [{"name": "http", "containerPort": Settings().http.port}]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["enableServiceLinks"] is False

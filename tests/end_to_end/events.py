@@ -10,14 +10,21 @@ import fastavro
 from confluent_kafka import Message
 
 from tests.reference.events_counting import Closed, Event, Reference, Rules
+from tests.reference.facts import numbers_of
 from tests.reference.timing import EventT, clamped_ms
 
 SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "viewer_event.avsc"
 SCHEMA_ID = 7
 FRAME = b"\0" + SCHEMA_ID.to_bytes(4, "big")
 
-_NAMES = {"J": "ViewerJoin", "L": "ViewerLeave", "B": "BitrateReport", "S": "BufferEvent"}
-_NUMBERS = {"B": "bitrate_bps", "S": "duration_ms"}
+_NAMES = {
+    "J": "ViewerJoin",
+    "L": "ViewerLeave",
+    "B": "BitrateReport",
+    "S": "BufferEvent",
+    "H": "ViewerHeartbeat",
+    "BS": "PlaybackReport",
+}
 _KINDS = {f"viewer_consumer.{name}": kind for kind, name in _NAMES.items()}
 
 
@@ -32,11 +39,10 @@ SCHEMA = fastavro.parse_schema(_plain_times(json.loads(SCHEMA_PATH.read_text(enc
 
 def encoded(event: Event, viewer_id: str = "v") -> bytes:
     """Return the value of a record."""
-    number = {_NUMBERS[event.kind]: event.value} if event.kind in _NUMBERS else {}
-    name = f"viewer_consumer.{_NAMES[event.kind]}"
+    name = f"viewer_consumer.{_NAMES[event.kind.upper()]}"
     record = {"stream_id": event.stream_id, "viewer_id": viewer_id, "timestamp_ms": event.timestamp_ms}
     out = BytesIO()
-    fastavro.schemaless_writer(out, SCHEMA, record | {"event": (name, number)})
+    fastavro.schemaless_writer(out, SCHEMA, record | {"event": (name, numbers_of(event))})
     return FRAME + out.getvalue()
 
 
@@ -45,7 +51,11 @@ def decoded(value: bytes) -> Event:
     assert value.startswith(FRAME)
     record: Any = fastavro.schemaless_reader(BytesIO(value[len(FRAME) :]), SCHEMA, None, return_record_name=True)
     name, numbers = record["event"]
-    return Event(record["stream_id"], _KINDS[name], record["timestamp_ms"], *numbers.values())
+    kind = _KINDS[name]
+    for letter, field in (("B", "bitrate_bps"), ("S", "duration_ms")):
+        if numbers.get(field, 0) < 0:
+            kind = kind.replace(letter, letter.lower())
+    return Event(record["stream_id"], kind, record["timestamp_ms"], *(n for n in numbers.values() if n >= 0))
 
 
 def judged(records: Iterable[Message], rules: Rules) -> Reference:

@@ -1,9 +1,10 @@
-"""A partition without a leader stops only itself."""
+"""A partition without a leader stops only itself; one that takes the output of all makes the worker wait."""
 
 import os
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.end_to_end.stage import Record, Stage, running
 from tests.reference.events_counting import Event, Rules
 from tests.support.broker import NoBrokerError
 from tests.support.cluster import KafkaCluster, kafka_cluster
+from tests.support.topics import create_topic
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -94,3 +96,60 @@ def test_other_partitions_commit_close_by_the_clock_and_restart(brokers: KafkaCl
         until(lambda: kafka.committed() == {0: 3, 1: 3}, "both partitions are committed", WITHIN_S)
     assert buckets(kafka, 0) == [0, 1, 2]
     assert buckets(kafka, 1)[:2] == [0, 1]
+
+
+TRANSACTION_S = 5.2
+"""As short as the worker allows: so long it tries to write a record."""
+
+SEVERAL_TIMES_S = 10 * TRANSACTION_S
+"""Records that brokers refuse so often would have ended the worker."""
+
+
+def with_short_transactions(kafka: Stage) -> Settings:
+    client = {"transaction.timeout.ms": int(TRANSACTION_S * 1_000), "session.timeout.ms": 6_000}
+    return kafka.settings().model_copy(update={"kafka": kafka.kafka.model_copy(update={"client": client})})
+
+
+def create(kafka: Stage, topic: str, replicas: Sequence[Sequence[int]], policy: str) -> None:
+    config = {"min.insync.replicas": "1", "cleanup.policy": policy}
+    create_topic(kafka.kafka.bootstrap_servers, topic, len(replicas), config, replicas=replicas)
+
+
+def test_a_partition_whose_state_has_no_leader_waits_alone(brokers: KafkaCluster) -> None:
+    kafka = Stage(brokers.bootstrap_servers, 2, RULES, replicas=((1,), (1,)))
+    create(kafka, kafka.kafka.state_topic, ((1,), (3,)), "compact")
+    with running(with_short_transactions(kafka)) as service:
+        kafka.write([record(0, 0), record(1, 0)])
+        kafka.wait_until_all_is_committed(WITHIN_S)
+        brokers.kill(3)
+        kafka.write([record(1, 1), record(0, 1)])
+        until(lambda: kafka.committed()[0] == 2, "the other partition is committed", WITHIN_S)
+        until(
+            lambda: "partition 1: offsets are being looked up: " in service.board.latest().health.reason,
+            "the reason is reported",
+            WITHIN_S,
+        )
+        kafka.write([record(0, 2)])
+        until(lambda: kafka.committed() == {0: 3, 1: 1}, "the other partition continues", WITHIN_S)
+        brokers.start(3)
+        kafka.wait_until_all_is_committed(WITHIN_S)
+    assert [buckets(kafka, partition) for partition in (0, 1)] == [[0, 1], [0]]
+
+
+def test_without_a_leader_of_the_output_the_worker_waits_unready_and_continues(brokers: KafkaCluster) -> None:
+    kafka = Stage(brokers.bootstrap_servers, 1, RULES, replicas=((1,),))
+    create(kafka, kafka.kafka.output_topic, ((3,),), "delete")
+    with running(with_short_transactions(kafka)) as service:
+        kafka.write([record(0, 0)])
+        kafka.wait_until_all_is_committed(WITHIN_S)
+        brokers.kill(3)
+        since_s = time.monotonic()
+        kafka.write([record(0, 1)])
+        topics = f"not all records to {kafka.kafka.state_topic}, {kafka.kafka.output_topic} could be written"
+        until(lambda: topics in service.board.latest().health.reason, "the reason is reported", WITHIN_S)
+        until(lambda: time.monotonic() - since_s > SEVERAL_TIMES_S, "several transactions have failed", WITHIN_S)
+        assert kafka.committed() == {0: 1}
+        brokers.start(3)
+        kafka.wait_until_all_is_committed(WITHIN_S)
+        until(lambda: service.board.latest().health.ready, "it is ready", WITHIN_S)
+    assert buckets(kafka, 0) == [0]

@@ -32,7 +32,7 @@ MOST_LINES = 12
 def broker() -> Iterator[KafkaBroker]:
     """One that a test may kill."""
     try:
-        with KafkaBroker(kafka_jars(), lasting=True) as broker:
+        with KafkaBroker(kafka_jars()) as broker:
             yield broker
     except NoBrokerError as reason:
         if os.environ.get("CI", "").lower() in {"1", "true"}:

@@ -85,7 +85,7 @@ class Probes:
 def broker(bootstrap_servers: str) -> Iterator[KafkaBroker]:
     """One of its own, since it is hurt; the session's says whether there can be one."""
     del bootstrap_servers
-    with KafkaBroker(kafka_jars(), lasting=True) as broker:
+    with KafkaBroker(kafka_jars()) as broker:
         yield broker
 
 

@@ -8,11 +8,13 @@ from consumer.simulate.encode import EventEncoder
 from consumer.simulate.feed import Arrivals
 from consumer.simulate.noise import Noise, NoiseRules
 from consumer.simulate.programme import Cast
+from consumer.simulate.reports import ReportRules, Reports
 from tests.end_to_end.events import FRAME, assert_same, judged, summary_of
 from tests.end_to_end.stage import Record, counted, running, stage
 from tests.reference.events_counting import Rules
 
 SEED = 20
+REPORTS = ReportRules(heartbeats=0.3, combined=0.5)
 LENGTH_MS = 180_000
 
 
@@ -20,7 +22,7 @@ def audience(start_ms: int) -> Iterator[Record]:
     """A few hundred streams whose events are lost, repeated and delayed, under wrong clocks."""
     cast = Cast(streams=400, viewers=2_500)
     noise = NoiseRules(0.01, 0.05, duplicates=0.02, disorder=0.2, max_delay_ms=20_000, max_skew_ms=2_000)
-    arrivals = Arrivals(Audience(cast, start_ms, SEED), Noise(noise, SEED))
+    arrivals = Arrivals(Audience(cast, start_ms, SEED), Reports(REPORTS, SEED), Noise(noise, SEED))
     names = arrivals.audience.programme.stream_ids
     encoder = EventEncoder(names, SEED, FRAME)
     batch = arrivals.step(start_ms + LENGTH_MS)

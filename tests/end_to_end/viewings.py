@@ -12,17 +12,27 @@ from tests.reference import events_counting
 from tests.reference.sessions_counting import Closed, Event, Reference, Rules
 
 
+def varied(event: Event) -> Event:
+    """The event, or a heartbeat, a sample that is no number, or two samples in its place.
+
+    By its time alone, so that what a seed means does not change.
+    """
+    others = {"B": ("B", "B", "H", "b", "BS"), "S": ("S", "S", "bS")}.get(event.kind, (event.kind,))
+    kind = others[event.timestamp_ms % len(others)]
+    return event._replace(kind=kind, stall_ms=event.timestamp_ms % 10 if kind == "BS" else 0)
+
+
 def encoded(event: Event) -> bytes:
     """Return the value of a record."""
-    stream_id, viewer_id, timestamp_ms, kind, value = event
-    return events.encoded(events_counting.Event(stream_id, kind, timestamp_ms, value), viewer_id)
+    stream_id, viewer_id, timestamp_ms, kind, value, stall_ms = event
+    return events.encoded(events_counting.Event(stream_id, kind, timestamp_ms, value, stall_ms), viewer_id)
 
 
 def decoded(value: bytes) -> Event:
     """Return the event of a record."""
-    stream_id, kind, timestamp_ms, number = events.decoded(value)
+    stream_id, kind, timestamp_ms, number, stall_ms = events.decoded(value)
     record: Any = fastavro.schemaless_reader(BytesIO(value[len(events.FRAME) :]), events.SCHEMA, None)
-    return Event(stream_id, record["viewer_id"], timestamp_ms, kind, number)
+    return Event(stream_id, record["viewer_id"], timestamp_ms, kind, number, stall_ms)
 
 
 def judged(records: Iterable[Message], rules: Rules) -> Reference:

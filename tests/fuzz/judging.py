@@ -10,6 +10,13 @@ from tests.fuzz.feeds import Feed
 from tests.intake.reference import Event, row
 
 UNREADABLE = frozenset({"truncated", "trailing_bytes", "bad_number", "bad_length", "unknown_branch"})
+NAMING = frozenset(
+    {
+        *(Reject.BAD_TEXT, Reject.EMPTY_ID, Reject.ID_TOO_LONG, Reject.BAD_KEY, Reject.MISSING_VALUE),
+        *(Reject.OUT_OF_RANGE, Reject.BAD_TIME, Reject.TIME_WITHOUT_OFFSET),
+    }
+)
+"""Reasons whose message names the field at fault."""
 LOWEST = b"\xff" * 9 + b"\x01"
 
 
@@ -23,7 +30,13 @@ class Wrong(AssertionError):  # noqa: N818  # a finding, not an error of the pro
 
 
 def judge_batch(
-    feed: Feed, values: Sequence[bytes | None], stamps: Sequence[int], clock_ms: int, decoded: Decoded, one_in: int = 1
+    feed: Feed,
+    values: Sequence[bytes | None],
+    stamps: Sequence[int],
+    clock_ms: int,
+    decoded: Decoded,
+    one_in: int = 1,
+    keys: Sequence[bytes | None] = (),
 ) -> Counter[str]:
     """Count the outcomes of the records, by reason.
 
@@ -39,13 +52,15 @@ def judge_batch(
     for i, (value, stamp, code) in enumerate(zip(values, stamps, codes, strict=True)):
         if code == 0 or i % one_in == 0:
             event = row(decoded.events, i)
-            _judge(feed, value, stamp, event, int(decoded.events.clamped_ms[i]))
+            _judge(feed, value, keys[i] if keys else None, stamp, event, int(decoded.events.clamped_ms[i]))
             _judge_clock(feed, stamp, clock_ms, event, int(decoded.clock[i]))
             found[event.reject] += 1
         else:
             found[_label(code)] += 1
         if 0 < code < WAITING and not decoded.explain(i).message:
             raise Wrong(f"a reject without a reason: {code}")
+        if code in NAMING and i % one_in == 0 and feed.judge.field_at_fault not in decoded.explain(i).message:
+            raise Wrong(f"about {feed.judge.field_at_fault}: {decoded.explain(i).message}")
     return found
 
 
@@ -53,13 +68,13 @@ def _label(code: int) -> str:
     return Reject(code).label if code < WAITING else "ignored"
 
 
-def _judge(feed: Feed, value: bytes | None, stamp: int, event: Event, clamped_ms: int) -> None:
+def _judge(feed: Feed, value: bytes | None, key: bytes | None, stamp: int, event: Event, clamped_ms: int) -> None:
     framed = _framing(feed, value)
     if framed or value is None:
         expected: Event | None = Event(reject=framed)
     else:
         payload = value[len(feed.head) :]
-        expected = feed.judge.read(payload)
+        expected = feed.judge.read(payload, key)
         if event.reject in UNREADABLE:
             if expected is None or read_by_fastavro_alone(payload, event.reject):
                 return
@@ -68,7 +83,7 @@ def _judge(feed: Feed, value: bytes | None, stamp: int, event: Event, clamped_ms
             if not expected.reject and event.timestamp_ms + clamped_ms != own_ms:
                 raise Wrong(f"clamped by {clamped_ms} ms to {event.timestamp_ms}: {value!r} is of {own_ms}, at {stamp}")
     if event != expected:
-        raise Wrong(f"{event}, but the judge says {expected}: {value!r}, {feed.source.format}, at {stamp}")
+        raise Wrong(f"{event}, but the judge says {expected}: {value!r}, key {key!r}, {feed.source.format}, at {stamp}")
 
 
 def _framing(feed: Feed, value: bytes | None) -> str:

@@ -13,12 +13,14 @@ from consumer.runtime.joined import joined
 from tests.fuzz.feeds import Feed, make_feed
 from tests.fuzz.judging import Wrong, judge_batch
 from tests.fuzz.mutations import mutated
+from tests.intake.payloads import framed_key
 
 BATCH = 1_000
 BATCHES_A_FEED = 20
 CLOCK_MS = 50_000_000_000
 """In the middle of the random timestamps, so that some events are in the future."""
 
+KEYS = [b"", b"key", "Schlüssel".encode(), framed_key("key"), framed_key("日本|", 7), framed_key("")]
 HANG_AFTER_S = 120.0
 STAMPS = (-1, CLOCK_MS, CLOCK_MS, CLOCK_MS + 45_000, 2**40, 0, 2**63 - 1, -(2**63))
 
@@ -70,5 +72,6 @@ def run_batch(feed: Feed, rng: random.Random, one_in: int) -> Counter[str]:
     values: list[bytes | None] = [mutated(record, feed.seeds, rng) for record in rng.choices(feed.seeds, k=BATCH)]
     values[rng.randrange(BATCH)] = None
     stamps = rng.choices(STAMPS, k=BATCH)
-    decoded = feed.intake.decode(joined(values), stamps, CLOCK_MS)
-    return judge_batch(feed, values, stamps, CLOCK_MS, decoded, one_in)
+    keys = [None if rng.randrange(20) == 0 else mutated(key, KEYS, rng) for key in rng.choices(KEYS, k=BATCH)]
+    decoded = feed.intake.decode(joined(values), stamps, CLOCK_MS, keys=joined(keys))
+    return judge_batch(feed, values, stamps, CLOCK_MS, decoded, one_in, keys)

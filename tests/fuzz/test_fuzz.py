@@ -3,10 +3,12 @@
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from consumer.intake.rejects import Reject
 from consumer.runtime.joined import joined
+from consumer.windows.events import BITRATE, BUFFER
 from tests.fuzz.feeds import make_feed
 from tests.fuzz.judging import Wrong, judge_batch
 from tests.fuzz.run import CLOCK_MS, fuzz
@@ -24,7 +26,8 @@ def test_a_short_run_reaches_nearly_every_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    "column", ["timestamp_ms", "kind", "value", "stream_size", "viewer_start", "clamped_ms", "reject"]
+    "column",
+    ["timestamp_ms", "facts", "bitrate_bps", "duration_ms", "stream_size", "viewer_start", "clamped_ms", "reject"],
 )
 def test_a_wrong_column_is_found(tmp_path: Path, column: str) -> None:
     feed = make_feed(random.Random(2), tmp_path)
@@ -32,7 +35,9 @@ def test_a_wrong_column_is_found(tmp_path: Path, column: str) -> None:
     stamps = [-1] * len(values)
     decoded = feed.intake.decode(joined(values), stamps, CLOCK_MS)
     assert judge_batch(feed, values, stamps, CLOCK_MS, decoded)[""] > 0
-    taken = decoded.events.reject.tolist().index(0)
+    needed = {"bitrate_bps": BITRATE, "duration_ms": BUFFER}.get(column)
+    is_judged = (decoded.events.reject == 0) & (True if needed is None else decoded.events.facts & needed != 0)
+    taken = int(np.flatnonzero(is_judged)[0])
     getattr(decoded.events, column)[taken] += 1
     with pytest.raises((Wrong, UnicodeDecodeError)):
         judge_batch(feed, values, stamps, CLOCK_MS, decoded)

@@ -48,8 +48,17 @@ def buffer(duration_ms: int, timestamp_ms: int = 1_000) -> bytes:
     return text("s") + text("v") + number(timestamp_ms) + number(3) + number(duration_ms)
 
 
+def heartbeat(stream_id: str = "s", viewer_id: str = "v", timestamp_ms: int = 1_000) -> bytes:
+    return text(stream_id) + text(viewer_id) + number(timestamp_ms) + number(4)
+
+
 def confluent(payload: bytes, schema_id: int = 1) -> bytes:
     return b"\0" + schema_id.to_bytes(4, "big") + payload
+
+
+def framed_key(key: str | bytes, schema_id: int = 1) -> bytes:
+    """Return a key as the registry's serializers write strings."""
+    return confluent(text(key), schema_id)
 
 
 def schema_headers(headers: Sequence[Sequence[tuple[str, bytes | None]] | None] | None) -> Joined | None:

@@ -1,5 +1,6 @@
 """What precedes a payload in each format, and in headers."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from consumer.intake.schemas.builtin import builtin_schema_text, load_builtin_sc
 from consumer.intake.schemas.cache import SchemaCache
 from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings, load_settings
+from consumer.windows.events import BITRATE, BUFFER, HEARTBEAT, JOIN, LEAVE
 from tests.intake.payloads import NO_CLOCK_MS, confluent, join, schema_headers
 from tests.intake.reference import Event, encode, row
 from tests.intake.schemas.in_place import intake_in_place
@@ -122,7 +124,10 @@ KINDS_AND_VALUES = [
     ("ViewerLeave", {}, 0),
     ("BitrateReport", {"bitrate_bps": 2**41}, 2**41),
     ("BufferEvent", {"duration_ms": 2**32 - 1}, 2**32 - 1),
+    ("ViewerHeartbeat", {}, 0),
+    ("PlaybackReport", {"bitrate_bps": 2**41, "duration_ms": 2**32 - 1}, 2**41),
 ]
+FACTS = [JOIN, LEAVE, BITRATE, BUFFER, HEARTBEAT, BITRATE | BUFFER]
 
 
 def written_by_fastavro() -> list[bytes]:
@@ -149,8 +154,19 @@ def test_without_registry_and_files_payloads_that_fastavro_writes_are_read_with_
     source = load_settings(None, [f"input.format={form}"], {}).input
     values: list[bytes | None] = [heads[form] + payload for payload in written_by_fastavro()]
     assert events(Intake(source, SchemaCache(source)), values) == [
-        Event("Zürich", f"v{kind}", -1 - kind, kind, value) for kind, (_, _, value) in enumerate(KINDS_AND_VALUES)
+        Event("Zürich", f"v{kind}", -1 - kind, FACTS[kind], value, event["duration_ms"] if len(event) == 2 else 0)
+        for kind, (_, event, value) in enumerate(KINDS_AND_VALUES)
     ]
+
+
+def test_records_of_the_built_in_schema_of_earlier_releases_are_read() -> None:
+    schema = load_builtin_schema("viewer_event")
+    (event,) = [field for field in schema["fields"] if field["name"] == "event"]
+    event["type"] = event["type"][:4]
+    assert fastavro.schemaless_reader(io.BytesIO(join()), schema, load_builtin_schema("viewer_event"))
+    head = b"\xc3\x01" + fingerprint_by_fastavro(schema)
+    source = load_settings(None, ["input.format=single-object"], {}).input
+    assert events(Intake(source, SchemaCache(source)), [head + join()]) == [Event("s", "v", 1_000)]
 
 
 def fingerprint_by_fastavro(schema: Any) -> bytes:

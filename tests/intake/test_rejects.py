@@ -1,6 +1,7 @@
 """Every reason for a reject, reached from bytes; and values just inside the limits."""
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,20 @@ from consumer.intake.schemas.cache import SchemaCache
 from consumer.intake.vm.columns import decode_block
 from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
-from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE
-from tests.intake.payloads import NO_CLOCK_MS, bitrate, buffer, confluent, double, join, leave, number, text
-from tests.intake.reference import Event, row
+from consumer.windows.events import BITRATE, BUFFER, HEARTBEAT, JOIN, LEAVE
+from tests.intake.payloads import (
+    NO_CLOCK_MS,
+    bitrate,
+    buffer,
+    confluent,
+    double,
+    heartbeat,
+    join,
+    leave,
+    number,
+    text,
+)
+from tests.intake.reference import SKIPPED_BITRATE, SKIPPED_STALL, Event, row
 
 FLAT = {
     "type": "record",
@@ -40,6 +52,8 @@ FLAT = {
 }
 NULL = number(0)
 SOME = number(1)
+ALIVE = Event("s", "v", 1, SKIPPED_BITRATE)
+"""Its sample was skipped."""
 
 FlatIntake = Callable[..., Intake]
 
@@ -109,7 +123,7 @@ def test_events_of_every_kind_are_accepted() -> None:
         (confluent(text("s") + text("v") + b"\xff" * 9 + b"\2" + NULL), Reject.BAD_NUMBER),
         (confluent(number(-1) + join()), Reject.BAD_LENGTH),
         (confluent(number(-(2**63)) + join()), Reject.BAD_LENGTH),
-        (confluent(join()[:-1] + number(4)), Reject.UNKNOWN_BRANCH),
+        (confluent(join()[:-1] + number(6)), Reject.UNKNOWN_BRANCH),
         (confluent(join()[:-1] + number(-1)), Reject.UNKNOWN_BRANCH),
         (confluent(join(b"\xff")), Reject.BAD_TEXT),
         (confluent(join("s", b"\xed\xa0\x80")), Reject.BAD_TEXT),
@@ -118,11 +132,9 @@ def test_events_of_every_kind_are_accepted() -> None:
         (confluent(join("s", "")), Reject.EMPTY_ID),
         (confluent(join("s" * 1025)), Reject.ID_TOO_LONG),
         (confluent(join("s", "v" * 1025)), Reject.ID_TOO_LONG),
-        (confluent(bitrate(-1)), Reject.OUT_OF_RANGE),
         (confluent(bitrate(2**41 + 1)), Reject.OUT_OF_RANGE),
         (confluent(bitrate(2**63 - 1)), Reject.OUT_OF_RANGE),
         (confluent(buffer(2**32)), Reject.OUT_OF_RANGE),
-        (confluent(buffer(-(2**63))), Reject.OUT_OF_RANGE),
         (confluent(join(timestamp_ms=2**52 + 1)), Reject.TIMESTAMP_OUT_OF_RANGE),
         (confluent(join(timestamp_ms=-(2**52) - 1)), Reject.TIMESTAMP_OUT_OF_RANGE),
         (confluent(join(timestamp_ms=-(2**63))), Reject.TIMESTAMP_OUT_OF_RANGE),
@@ -231,19 +243,17 @@ def test_extreme_kafka_timestamps_are_compared_without_overflow() -> None:
         (flat_record(SOME + text("join"), SOME + number(1), NULL), Event("s", "v", 1, JOIN)),
         (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(2.5)), Event("s", "v", 1, BITRATE, 2)),
         (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(3.5)), Event("s", "v", 1, BITRATE, 4)),
-        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(-0.5)), Event("s", "v", 1, BITRATE, 0)),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(-0.5)), ALIVE),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(-0.0)), Event("s", "v", 1, BITRATE, 0)),
+        (flat_record(SOME + text("heartbeat"), SOME + number(1), NULL), Event("s", "v", 1, HEARTBEAT)),
         (flat_record(SOME + text("join"), SOME + number(1), SOME + double(float("nan"))), Event("s", "v", 1, JOIN)),
-        (flat_record(SOME + text("bitrate"), SOME + number(1), NULL), Event(reject="missing_value")),
-        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(-1.0)), Event(reject="out_of_range")),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), NULL), ALIVE),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(-1.0)), ALIVE),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(-1e300)), ALIVE),
         (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(1e300)), Event(reject="out_of_range")),
-        (
-            flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(float("nan"))),
-            Event(reject="not_finite"),
-        ),
-        (
-            flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(float("-inf"))),
-            Event(reject="not_finite"),
-        ),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(float("nan"))), ALIVE),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(float("inf"))), ALIVE),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(float("-inf"))), ALIVE),
         (flat_record(NULL, SOME + number(1), NULL), Event(reject="missing_value")),
         (flat_record(SOME + text("join"), NULL, NULL), Event(reject="missing_value")),
         (NULL + flat_record(SOME + text("join"), SOME + number(1), NULL)[3:], Event(reject="missing_value")),
@@ -254,6 +264,83 @@ def test_extreme_kafka_timestamps_are_compared_without_overflow() -> None:
 )
 def test_a_flat_schema_reaches_each_reason(flat: FlatIntake, record: bytes, expected: Event) -> None:
     assert only(flat().decode(joined([record]), [-1], NO_CLOCK_MS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "facts"),
+    [
+        (bitrate(-1), SKIPPED_BITRATE),
+        (bitrate(-(2**63)), SKIPPED_BITRATE),
+        (buffer(-1), SKIPPED_STALL),
+        (buffer(-(2**63)), SKIPPED_STALL),
+        (heartbeat(), HEARTBEAT),
+    ],
+)
+def test_an_event_whose_sample_is_no_number_is_a_sign_of_life(payload: bytes, facts: int) -> None:
+    assert decode(confluent(payload)) == Event("s", "v", 1_000, facts)
+
+
+@pytest.mark.parametrize(
+    ("bits", "length", "facts", "samples"),
+    [
+        (double(5.0), 7.0, BITRATE | BUFFER, (5, 7)),
+        (double(float("nan")), 7.0, SKIPPED_BITRATE | BUFFER, (7, 0)),
+        (double(5.0), -0.25, BITRATE | SKIPPED_STALL, (5, 0)),
+        (double(-1.0), float("inf"), SKIPPED_BITRATE | SKIPPED_STALL, (0, 0)),
+    ],
+)
+def test_one_record_says_several_things(
+    flat: FlatIntake, bits: bytes, length: float, facts: int, samples: tuple[int, int]
+) -> None:
+    names = {"bitrate": ["beat", "end"], "buffer": ["beat", "end"], "leave": "end", "heartbeat": "beat"}
+    for kind, more in (("beat", 0), ("end", LEAVE)):
+        record = flat_record(SOME + text(kind), SOME + number(1), SOME + bits)[:-4] + struct.pack("<f", length)
+        found = only(flat(events=names).decode(joined([record]), [-1], NO_CLOCK_MS))
+        assert found == Event("s", "v", 1, facts | more, *samples)
+
+
+def test_a_sample_that_is_too_large_rejects_whatever_the_other_one_is(flat: FlatIntake) -> None:
+    names = {"bitrate": "beat", "buffer": "beat"}
+    record = flat_record(SOME + text("beat"), SOME + number(1), NULL)[:-4] + struct.pack("<f", 1e30)
+    decoded = flat(events=names).decode(joined([record]), [-1], NO_CLOCK_MS)
+    assert only(decoded) == Event(reject="out_of_range")
+    assert decoded.explain(0).message.startswith("duration_ms is above its limit")
+
+
+@pytest.mark.parametrize(("bits", "skipped", "before"), [(-0.4, True, 0), (-0.0, False, 0), (-400.0, True, None)])
+def test_a_sample_is_judged_before_it_is_scaled_and_before_rules_version_3_behind_that(
+    flat: FlatIntake, bits: float, skipped: bool, before: int | None
+) -> None:
+    fields = {"bitrate_bps": {"path": "bitrate_bps", "scale": 0.5}}
+    record = flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(bits))
+    now = flat(fields=fields).decode(joined([record]), [-1], NO_CLOCK_MS)
+    assert only(now) == (ALIVE if skipped else Event("s", "v", 1, BITRATE, 0))
+    earlier = flat(fields=fields).decode(joined([record]), [-1], NO_CLOCK_MS, skips_negative=False)
+    assert only(earlier) == (ALIVE if before is None else Event("s", "v", 1, BITRATE, before))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (flat_record(NULL, SOME + number(1), NULL), "type is null or missing"),
+        (flat_record(SOME + text("join"), NULL, NULL), "timestamp_ms is null or missing"),
+        (NULL + flat_record(SOME + text("join"), SOME + number(1), NULL)[3:], "stream_id is null or missing"),
+        (SOME + text("") + flat_record(SOME + text("join"), SOME + number(1), NULL)[3:], "stream_id is empty"),
+        (
+            SOME + text("s") + text(b"\xff") + flat_record(SOME + text("join"), SOME + number(1), NULL)[5:],
+            "viewer_id is n",
+        ),
+        (flat_record(SOME + text("bitrate"), SOME + number(1), SOME + double(1e30)), "bitrate_bps is above its limit"),
+    ],
+)
+def test_the_message_of_a_reject_names_the_field(flat: FlatIntake, record: bytes, message: str) -> None:
+    decoded = flat().decode(joined([record]), [-1], NO_CLOCK_MS)
+    assert decoded.explain(0).message.startswith(message)
+
+
+def test_a_record_without_the_kafka_timestamp_that_is_its_time_says_so() -> None:
+    decoded = intake(time="kafka").decode(joined([confluent(join())]), [-1], 0)
+    assert decoded.explain(0).message == "the Kafka timestamp is null or missing"
 
 
 def test_an_ignored_event_type_is_counted_and_not_rejected(flat: FlatIntake) -> None:
@@ -283,7 +370,7 @@ def test_a_reject_has_an_explanation() -> None:
     details = [decoded.explain(i) for i in decoded.rejects.tolist()]
     assert [one.reason for one in details] == [Reject.NULL_VALUE, Reject.UNKNOWN_SCHEMA, Reject.EMPTY_ID]
     assert [one.schema for one in details] == ["", "id 7", "id 1"]
-    assert details[2].message == "stream_id or viewer_id is empty"
+    assert details[2].message == "stream_id is empty"
 
 
 REJECTS = (None, b"\1", confluent(join(), 7), confluent(join(), 8), confluent(join(""), 1), confluent(join()[:-1], 1))

@@ -23,12 +23,13 @@ def kafka_stage(protocol: str, bootstrap_servers: str) -> Iterator[KafkaStage]:
 
 @pytest.fixture
 def without_c_functions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readers go through the Python binding."""
+    """Readers and producers go through the Python binding."""
 
     def refuse(*_: object) -> NoReturn:
         raise OSError("this librdkafka has no rd_kafka_new")
 
     monkeypatch.setattr("consumer.kafka.readers.ColumnReader", refuse)
+    monkeypatch.setattr("consumer.kafka.producers.CProducer", refuse)
 
 
 @pytest.fixture(params=["fake", "kafka", "kafka by messages"])

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.clients import DeliveryReport, LastClientError
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.errors import Outcome, TransactionAborted, TransactionLost, outcome_of, outcome_of_record
 from consumer.kafka.failure_budget import FENCE_WINDOW_S, FENCES_ALLOWED, REFUSALS_ALLOWED
+from consumer.kafka.producers import TransactionalProducer
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
+from consumer.runtime.record_columns import RecordColumns, record_columns
 from tests.kafka.stage import OutcomeLog
 
 OFFSETS = {("input", 0): 5}
@@ -82,7 +84,8 @@ def test_errors_of_records_are_mapped_to_outcomes(code: int, outcome: Outcome) -
 class ScriptedProducers:
     """Creates producers whose calls fail as scripted, and records the calls of all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_columns: bool = False) -> None:
+        self._takes_columns = takes_columns
         self.calls: list[str] = []
         self.script: dict[str, list[KafkaError | BaseException | None]] = {}
         self.made = 0
@@ -99,10 +102,13 @@ class ScriptedProducers:
     def owner(self, limits: TimeLimits = FIVE_SECONDS) -> TransactionOwner:
         return TransactionOwner(CONFIG, self.outcomes, limits, clock=lambda: self.time_s, make=self._make)
 
-    def _make(self, config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:
+    def _make(
+        self, config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport
+    ) -> TransactionalProducer:
         assert (config, last_error.error()) == (CONFIG, None)
         self.made += 1
-        return cast("Producer", ScriptedProducer(self, on_delivery))
+        kind = ScriptedColumnProducer if self._takes_columns else ScriptedProducer
+        return cast("TransactionalProducer", kind(self, on_delivery))
 
     def play(self, call: str) -> None:
         self.calls.append(call)
@@ -163,15 +169,33 @@ class ScriptedProducer:
         return 0
 
 
-@pytest.fixture
-def producers() -> Iterator[ScriptedProducers]:
-    producers = ScriptedProducers()
+class ScriptedColumnProducer(ScriptedProducer):
+    """Takes records in columns too."""
+
+    def pending(self, _topic: str, columns: RecordColumns, _partition: int = -1) -> "ScriptedRecords":
+        return ScriptedRecords(self._producers, len(columns))
+
+
+class ScriptedRecords:
+    def __init__(self, producers: ScriptedProducers, left: int) -> None:
+        self._producers = producers
+        self.left = left
+
+    def put(self, most: int) -> None:
+        for _ in range(min(most, self.left)):
+            self._producers.play("produce")
+            self.left -= 1
+
+
+@pytest.fixture(params=[False, True], ids=["records", "columns"])
+def producers(request: pytest.FixtureRequest) -> Iterator[ScriptedProducers]:
+    producers = ScriptedProducers(takes_columns=request.param)
     yield producers
     producers.hold.set()
 
 
 def publish(owner: TransactionOwner) -> None:
-    owner.produce("output", b"key", b"value")
+    owner.produce_columns("output", record_columns([(b"key", b"value", ())]))
     owner.commit(OFFSETS, b"metadata")
 
 
@@ -312,7 +336,7 @@ def test_a_failed_delivery_aborts_a_long_transaction_before_it_is_complete(produ
     producers.undelivered = bare(KafkaError.MSG_SIZE_TOO_LARGE)
     with pytest.raises(TransactionAborted):
         owner.produce_all("output", records)
-    assert producers.calls.count("produce") <= 1_000
+    assert producers.calls.count("produce") <= 1_001
 
 
 def test_a_missing_right_to_write_stops_the_worker(producers: ScriptedProducers) -> None:
@@ -365,7 +389,7 @@ def test_a_transaction_with_a_queue_that_stays_full_is_never_committed_in_part(p
     producers.fail("produce", None, *[BufferError()] * 1000)
     owner = producers.owner()
     with pytest.raises(TransactionAborted):
-        owner.produce_all("output", [(b"a", b"1"), (b"b", b"2")])
+        owner.produce_columns("output", record_columns([(b"a", b"1", ()), (b"b", b"2", ())]))
     assert producers.calls[-1] == "abort"
     assert 5 <= producers.time_s < 6
 
@@ -373,8 +397,9 @@ def test_a_transaction_with_a_queue_that_stays_full_is_never_committed_in_part(p
 def test_if_one_of_many_records_with_headers_is_refused_none_is_committed(producers: ScriptedProducers) -> None:
     producers.fail("produce", None, BufferError(), bare(KafkaError.MSG_SIZE_TOO_LARGE))
     owner = producers.owner()
+    letters = record_columns([(b"a", b"1", [("why", "")]), (b"b", b"2", []), (b"c", b"3", [])])
     with pytest.raises(TransactionAborted, match="MSG_SIZE_TOO_LARGE"):
-        owner.produce_with_headers("letters", [(b"a", b"1", [("why", "")]), (b"b", b"2", []), (b"c", b"3", [])])
+        owner.produce_columns("letters", letters)
     assert producers.calls == ["init", "begin", "produce", "produce", "produce", "abort"]
 
 
@@ -386,6 +411,17 @@ def test_records_that_are_refused_repeatedly_stop_the_worker(producers: Scripted
             publish(owner)
     with pytest.raises(ViewerConsumerError, match="refused the same records 6 times"):
         publish(owner)
+
+
+def test_records_that_no_leader_takes_are_sent_again_for_as_long_as_it_takes(producers: ScriptedProducers) -> None:
+    owner = producers.owner()
+    for _ in range(3 * REFUSALS_ALLOWED):
+        producers.undelivered = bare(KafkaError._MSG_TIMED_OUT)
+        producers.fail("commit", abortable())
+        with pytest.raises(TransactionAborted, match="not all records to output could be written"):
+            publish(owner)
+    publish(owner)
+    assert producers.outcomes.entries[-1] == ("committed", "")
 
 
 def test_rare_fences_are_survived_but_many_at_once_mean_a_duplicate_instance_id(producers: ScriptedProducers) -> None:
@@ -482,7 +518,7 @@ def test_a_later_start_that_hangs_is_abandoned_and_tried_again(producers: Script
 def test_delivery_reports_of_a_dropped_producer_do_not_count_for_the_next(producers: ScriptedProducers) -> None:
     reports: list[DeliveryReport] = []
 
-    def make(config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> Producer:
+    def make(config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> TransactionalProducer:
         reports.append(on_delivery)
         return producers._make(config, last_error, on_delivery)
 

@@ -6,17 +6,21 @@ Which of them it retries by itself is its own affair; here stands what the owner
 import ctypes
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.config import producer_config
+from consumer.kafka.c_producer import CProducer
+from consumer.kafka.clients import DeliveryReport, LastClientError, make_producer
+from consumer.kafka.config import ClientConfig, producer_config
 from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.failure_budget import FENCE_WINDOW_S, FENCES_ALLOWED
 from consumer.kafka.mock_cluster import MockCluster
+from consumer.kafka.producers import TransactionalProducer
 from consumer.kafka.transaction import TransactionOwner
+from consumer.runtime.record_columns import record_columns
 from consumer.settings.model import KafkaSettings, Settings
 from tests.kafka.stage import OutcomeLog
 from tests.support.waiting import until
@@ -24,13 +28,17 @@ from tests.support.waiting import until
 PRODUCE, ADD_PARTITIONS, ADD_OFFSETS, END, COMMIT_OFFSETS = 0, 24, 25, 26, 28
 """Kafka's numbers of requests."""
 
+MakeProducer = Callable[[ClientConfig, LastClientError, DeliveryReport], TransactionalProducer]
+
+COLUMNS = record_columns([(b"key", b"value", [("why", b"not")])])
+
 METADATA = b"CGMDv2:" + (1).to_bytes(4, sys.byteorder) + b"group\0member\0\1"
 
 
 class Stage:
     """One cluster and one owner for all tests here; each test ends with a successful transaction."""
 
-    def __init__(self, cluster: MockCluster) -> None:
+    def __init__(self, cluster: MockCluster, make: MakeProducer) -> None:
         self._cluster = cluster
         self._ahead_s = 0.0
         cluster.create_topic("input", 1)
@@ -38,7 +46,7 @@ class Stage:
         settings = Settings(kafka=KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, group_id="group"))
         self.outcomes = OutcomeLog()
         self.owner = TransactionOwner(
-            producer_config(settings, "one"), self.outcomes, clock=lambda: time.monotonic() + self._ahead_s
+            producer_config(settings, "one"), self.outcomes, clock=lambda: time.monotonic() + self._ahead_s, make=make
         )
 
     def reset(self) -> None:
@@ -55,13 +63,14 @@ class Stage:
 
     def publish(self) -> None:
         self.owner.produce("output", b"key", b"value")
+        self.owner.produce_columns("output", COLUMNS)
         self.owner.commit({("input", 0): 1}, METADATA)
 
 
-@pytest.fixture(scope="module")
-def built() -> Iterator[Stage]:
+@pytest.fixture(scope="module", params=[CProducer, make_producer], ids=["c", "binding"])
+def built(request: pytest.FixtureRequest) -> Iterator[Stage]:
     cluster = MockCluster()
-    stage = Stage(cluster)
+    stage = Stage(cluster, request.param)
     yield stage
     stage.owner.close()
     cluster.close()
@@ -175,7 +184,7 @@ def fenced_before_a_record(stage: Stage) -> None:
     stage.owner.produce("output", b"key", b"second")
 
 
-def is_refused(producer: Producer) -> bool:
+def is_refused(producer: TransactionalProducer) -> bool:
     try:
         producer.begin_transaction()
     except KafkaException as error:

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from consumer.errors import UsageError
 from consumer.kafka import readers
-from consumer.kafka.batch import Batch, batch_of_records
+from consumer.kafka.batch import Batch
 from consumer.kafka.config import admin_config, restore_config
-from consumer.kafka.reading import LONGEST_POLL_S, Place, ReadEvent, RecordReader
+from consumer.kafka.messages import batch_of
+from consumer.kafka.reading import LONGEST_POLL_S, Place, ReadError, ReadEvent, RecordReader
 from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.settings.model import KafkaSettings, Settings
 from tests.support.fakes import RecordingHandler
@@ -27,6 +28,8 @@ class ScriptedReader(RecordReader):
         self.refuses = False
         self.assigned: dict[Place, int] = {}
         self.waited_s: list[float] = []
+        self.fetched: list[Message] = []
+        self.events: list[ReadEvent] = []
 
     def known_end(self, place: Place) -> int:
         raise NotImplementedError
@@ -35,12 +38,14 @@ class ScriptedReader(RecordReader):
         raise NotImplementedError
 
     def _fetch(self, max_records: int, timeout_s: float) -> Batch:
-        del max_records  # there are none
+        del max_records  # they are few
         self.waited_s.append(timeout_s)
-        return batch_of_records([])
+        fetched, self.fetched = self.fetched, []
+        return batch_of(fetched)
 
     def _pop_events(self) -> Iterator[ReadEvent]:
-        return iter(())
+        events, self.events = self.events, []
+        return iter(events)
 
     def _assign(self, place: Place, offset: int) -> None:
         if self.refuses:
@@ -49,6 +54,10 @@ class ScriptedReader(RecordReader):
 
     def _unassign(self, place: Place) -> None:
         del self.assigned[place]
+
+
+def message(offset: int) -> Message:
+    return Message(topic=PLACE[0], partition=PLACE[1], offset=offset, value=b"x")
 
 
 @pytest.fixture
@@ -111,6 +120,18 @@ def test_a_reader_is_closed_whose_member_cannot_be_made(
     with pytest.raises(UsageError, match="session"):
         readers.live_input(wrong, RecordingHandler())
     assert closed == [True]
+
+
+def test_records_that_come_with_an_error_are_returned_before_it(reader: ScriptedReader) -> None:
+    reader.begin(PLACE, 5)
+    reader.fetched = [message(5), message(6)]
+    denied = ReadEvent(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), PLACE, 0)
+    reader.events = [denied, denied]
+    assert reader.poll(10, 0.0).offsets.tolist() == [5, 6]
+    reader.fetched = [message(7)]
+    with pytest.raises(ReadError, match="authorization"):
+        reader.poll(10, 0.0)
+    assert reader.poll(10, 0.0).offsets.tolist() == [7], "raised once"
 
 
 def test_nothing_that_is_read_is_lost_to_serving(reader: ScriptedReader) -> None:

@@ -9,6 +9,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.kafka.config import producer_config
 from consumer.kafka.errors import TransactionAborted, TransactionLost
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
+from consumer.runtime.record_columns import record_columns
 from tests.kafka.stage import KafkaStage, OutcomeLog
 from tests.support.topics import create_topic, delete_topics, ends, read_committed, unique
 from tests.support.waiting import until
@@ -48,11 +49,12 @@ def test_keys_are_placed_where_java_clients_place_them(kafka_stage: KafkaStage) 
     owner = kafka_stage.owner()
     for key in hashes:
         owner.produce(kafka_stage.output, key, b"v")
+    owner.produce_columns(kafka_stage.output, record_columns([(key, b"v", [("in", "columns")]) for key in hashes]))
     owner.commit({(kafka_stage.topic, 0): 1}, kafka_stage.metadata())
     read = read_committed(kafka_stage.bootstrap_servers, kafka_stage.output)
-    assert {each.key(): each.partition() for each in read} == {
-        key: (murmur2 & 0x7FFFFFFF) % 7 for key, murmur2 in hashes.items()
-    }
+    assert sorted((each.key() or b"", each.partition()) for each in read) == sorted(
+        2 * [(key, (murmur2 & 0x7FFFFFFF) % 7) for key, murmur2 in hashes.items()]
+    )
 
 
 def test_records_of_an_aborted_transaction_are_in_the_topic_but_hidden(kafka_stage: KafkaStage) -> None:
@@ -91,8 +93,9 @@ def test_without_brokers_a_start_fails_in_time_with_the_reason(kafka_stage: Kafk
     nowhere = settings.model_copy(
         update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})}
     )
-    owner = TransactionOwner(producer_config(nowhere, "one"), OutcomeLog(), TimeLimits(start_s=1, end_s=1, room_s=1))
+    # On a busy machine the client needs more than a second for its first attempt.
+    owner = TransactionOwner(producer_config(nowhere, "one"), OutcomeLog(), TimeLimits(start_s=3, end_s=1, room_s=1))
     began = time.monotonic()
     with pytest.raises(ViewerConsumerError, match=r"can't begin transactions .* on 127\.0\.0\.1:1: .*refused"):
         owner.init()
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10

@@ -1,11 +1,14 @@
 """What was fetched under an assignment that is over is dropped, on scripted clients and on the fake."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from consumer.errors import ViewerConsumerError
 from consumer.kafka.batch import Batch
 from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.config import member_config
@@ -34,6 +37,7 @@ class ScriptedMember:
         self.epoch = 1
         self.epoch_in_poll = 0
         """If not 0, it comes while the next poll runs."""
+        self.topic_is_there: bool | None = True
 
     def subscribe(self, _topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.calls = {"assign": on_assign, "revoke": on_revoke, "lose": on_lost}
@@ -44,6 +48,12 @@ class ScriptedMember:
             self.calls[what](self, [TopicPartition(TOPIC, each) for each in partitions])
         self.epoch, self.epoch_in_poll = self.epoch_in_poll or self.epoch, 0
         return self.messages.pop(0) if self.messages else None
+
+    def list_topics(self, topic: str, _timeout_s: float) -> Any:
+        if self.topic_is_there is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        error = None if self.topic_is_there else UNKNOWN
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=error)})
 
     def consumer_group_metadata(self) -> bytes:
         return b"CGMDv2:" + self.epoch.to_bytes(4, "little") + b"group\0member\0\0"
@@ -87,7 +97,9 @@ class OnScript:
         self.fetches: Any = ScriptedFetches()
         reader = MessageReader(cast("Consumer", self.fetches))
         brokers = BrokerWatch("here:9092", TOPIC)
-        member: Any = GroupMember(member_config(settings), TOPIC, ReadingHandler(handler, reader, TOPIC), brokers)
+        self.now_s = 0.0
+        behind = ReadingHandler(handler, reader, TOPIC)
+        member: Any = GroupMember(member_config(settings), TOPIC, behind, brokers, clock=lambda: self.now_s)
         member._consumer.close()
         self.client = member._consumer = ScriptedMember()
         self.input: Input = LiveInput(member, reader, brokers, TOPIC, "here:9092")
@@ -203,6 +215,43 @@ def test_an_error_that_concerns_no_partition_stops_none(
     assert not len(member.input.poll(10, 0.0))
     assert member.input.pop_failures() == {}
     assert "group viewer-consumer: " in caplog.text
+
+
+def test_a_partition_that_the_brokers_do_not_know_fails_alone(handler: RecordingHandler) -> None:
+    """It may have been added a moment ago, or the topic made again with fewer."""
+    member = OnScript(handler)
+    member.change("assign", 0, 1)
+    member.client.messages = [message(1, 0, KafkaError._UNKNOWN_PARTITION)]
+    member.input.poll(10, 0.0)
+    for partition in (0, 1):
+        member.input.begin(partition, 0)
+    member.fetches.fetched = [message(1, 0, KafkaError._UNKNOWN_PARTITION), message(0, 0)]
+    assert places(member.input.poll(10, 0.0)) == [(0, 0)]
+    (reason,) = member.input.pop_failures().items()
+    assert reason[0] == 1
+    assert reason[1].startswith("viewer-events-1: the brokers do not know this partition")
+
+
+UNKNOWN = KafkaError(
+    KafkaError.UNKNOWN_TOPIC_OR_PART, "Failed to query logical offset BEGINNING: Broker: Unknown topic or partition"
+)
+
+
+@pytest.mark.parametrize(("there", "ends"), [(True, False), (False, True), (None, False)])
+def test_a_topic_that_is_unknown_for_a_moment_ends_nothing(
+    handler: RecordingHandler, there: bool | None, *, ends: bool
+) -> None:
+    """It was created again meanwhile, or a broker was just made a leader; with None, no broker answers."""
+    member = OnScript(handler)
+    member.change("assign", 0)
+    member.client.messages = [Message(topic=TOPIC, partition=0, error=UNKNOWN)]
+    member.input.poll(10, 0.0)
+    member.client.topic_is_there = there
+    member.now_s += 4.9
+    member.input.poll(10, 0.0)
+    member.now_s += 0.2
+    with pytest.raises(ViewerConsumerError, match="not there any more") if ends else contextlib.nullcontext():
+        member.input.poll(10, 0.0)
 
 
 class TestEpochs:

@@ -3,6 +3,7 @@
 import pytest
 
 from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.runtime.record_columns import record_columns
 from tests.kafka.stage import OutcomeLog, Stage
 from tests.support.fakes import Published
 
@@ -11,7 +12,7 @@ def test_records_and_offsets_become_visible_together_at_the_commit(stage: Stage)
     owner, metadata = stage.owner(), stage.metadata()
     owner.produce_all(stage.output, [(b"a", b"1"), (b"b", None), (b"a", b"2")])
     owner.produce(stage.output, None, b"3", [("reason", b"why"), ("none", None)])
-    owner.produce_with_headers(stage.output, [(b"b", b"4", [("reason", b"why")]), (b"a", None, [])])
+    owner.produce_columns(stage.output, record_columns([(b"b", b"4", [("reason", b"why")]), (b"a", None, [])]))
     assert (stage.published(), stage.committed()) == ([], {})
 
     owner.commit({(stage.topic, 0): 7, (stage.topic, 1): 0}, metadata)

@@ -13,6 +13,7 @@ from consumer.observe.buckets import COLUMNS
 from consumer.observe.labels import label_of
 from consumer.observe.snapshot import Health, OutputStatus
 from consumer.output.summary import FIELDS, Origin, summary_dicts
+from consumer.windows.events import EVENT_TYPES, FactCounts
 from consumer.windows.partition import ClosedBuckets
 from tests.observe.samples import closed_rows, partition, snapshot, stream
 from tests.observe.site import BUCKET_MS, Worker
@@ -218,7 +219,7 @@ def test_the_worker_says_what_it_is_and_does(worker: Worker) -> None:
     health = Health(assigned=True, producer_ready=True, reason="partition 5: stopped")
     worker.history.begin(2, 777)
     worker.history.add(2, [b"a"], closed_rows(0))
-    worker.metrics.count_events([5, 4, 3, 2])
+    worker.metrics.count_events(FactCounts(np.array([5, 4, 3, 2, 1, 6]), np.array([0, 7])))
     worker.metrics.count_rejects("truncated", 2)
     worker.metrics.count_late("clamped", 3, 10)
     worker.metrics.count_clock_step()
@@ -246,7 +247,8 @@ def test_the_worker_says_what_it_is_and_does(worker: Worker) -> None:
     assert (found["output"]["pending_records"], found["output"]["last_commit_ms"]) == (7, 1_700_000_000_250)
     assert found["rates_per_s"] == {"events": 12.5}
     counters = found["counters"]
-    assert counters["events"] == {"join": 5, "leave": 4, "bitrate": 3, "buffer": 2}
+    assert counters["events"] == dict(zip(EVENT_TYPES, (5, 4, 3, 2, 1, 6), strict=True))
+    assert sum(counters["skipped_samples"].values()) == 7
     assert counters["rejects"] == {"truncated": 2, "unknown_schema": 0}
     assert counters["late_events"] == {"stream_time": 0, "stream_idle": 0, "clamped": 3}
     assert (counters["clock_steps"], counters["commits"]) == (1, 0)
@@ -269,7 +271,7 @@ def test_before_the_first_turn_there_is_nothing_but_the_reason() -> None:
 
 def test_the_counters_are_those_of_the_metrics(worker: Worker) -> None:
     worker.metrics.count_abort("_TIMED_OUT")
-    worker.metrics.count_events([1, 0, 0, 0])
+    worker.metrics.count_events(FactCounts(np.array([1, 0, 0, 0, 0, 0]), np.array([0, 0])))
     scraped: dict[str, dict[str, float]] = {}
     for family in worker.metrics.registry.collect():
         for sample in family.samples:

@@ -10,6 +10,7 @@ from consumer.observe import catalogue
 from consumer.observe.catalogue import CATALOGUE, MetricType
 from consumer.observe.metrics import MAX_ERROR_LABELS, BatchHistogram, WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
+from consumer.windows.events import BITRATE, BUFFER, EVENT_TYPES, HEARTBEAT, JOIN, LEAVE, SKIPPED_SHIFT, count_facts
 from tests.observe.samples import families, openmetrics_families, partition, snapshot, stream, worker_metrics
 
 
@@ -51,7 +52,7 @@ def test_names_keep_the_conventions(spec: catalogue.MetricSpec) -> None:
 
 def test_closed_label_sets_stand_at_zero_from_the_start() -> None:
     metrics = worker_metrics()
-    for kind in ("join", "leave", "bitrate", "buffer"):
+    for kind in ("join", "leave", "bitrate", "buffer", "heartbeat", "several"):
         assert value(metrics, "viewer_consumer_events_total", type=kind) == 0
     for reason in ("stream_time", "stream_idle"):
         assert value(metrics, "viewer_consumer_late_events_total", reason=reason) == 0
@@ -64,10 +65,21 @@ def test_closed_label_sets_stand_at_zero_from_the_start() -> None:
     assert value(metrics, "viewer_consumer_aborts_total", error="other") == 0
 
 
+def test_types_add_up_to_events_and_skipped_samples_are_counted_by_field() -> None:
+    metrics = worker_metrics()
+    no_bitrate, no_duration = BITRATE << SKIPPED_SHIFT, BUFFER << SKIPPED_SHIFT
+    facts = [HEARTBEAT, no_bitrate, no_bitrate | no_duration, JOIN | no_duration, BITRATE | BUFFER, LEAVE | BITRATE]
+    metrics.count_events(count_facts(np.array(facts, np.uint8)))
+    by_type = {kind: value(metrics, "viewer_consumer_events_total", type=kind) for kind in EVENT_TYPES}
+    assert by_type == {"join": 1, "leave": 0, "bitrate": 0, "buffer": 0, "heartbeat": 3, "several": 2}
+    assert value(metrics, "viewer_consumer_skipped_samples_total", field="bitrate_bps") == 2
+    assert value(metrics, "viewer_consumer_skipped_samples_total", field="duration_ms") == 2
+
+
 def test_each_count_lands_on_its_own_series() -> None:
     metrics = worker_metrics()
-    metrics.count_events([1, 2, 3, 4])
-    metrics.count_events(np.array([10, 0, 0, 0]))
+    metrics.count_events(count_facts(np.array([JOIN, LEAVE, LEAVE, *[BITRATE] * 3, *[BUFFER] * 4], np.uint8)))
+    metrics.count_events(count_facts(np.array([JOIN] * 10, np.uint8)))
     metrics.count_late("stream_time", 5, 2500)
     metrics.count_late("stream_idle", 6, 1500)
     metrics.count_presence(1, 2, 3, 4)

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from consumer.observe.labels import label_of
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
+from consumer.windows.events import BITRATE, BUFFER, JOIN, LEAVE, count_facts
 from tests.observe.samples import partition, snapshot, stream, worker_metrics
 from tests.observe.tools import require_tool
 
@@ -113,7 +115,7 @@ def test_a_real_prometheus_scrapes_every_stream_whatever_its_id(tmp_path: Path) 
         )
     )
     metrics = worker_metrics(board)
-    metrics.count_events([1, 2, 3, 4])
+    metrics.count_events(count_facts(np.array([JOIN, LEAVE, LEAVE, *[BITRATE] * 3, *[BUFFER] * 4], np.uint8)))
     server = StatusServer("127.0.0.1", 0, Routes(metrics.registry, board, time.monotonic), time.monotonic)
     server.start()
     try:

@@ -3,11 +3,12 @@
 import base64
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.output.dead_letter import Cause, Rejected
+from consumer.output.dead_letter import Cause, rejected_records
 from consumer.output.dead_letter_reader import (
     UNKNOWN,
     DeadLetterFilter,
@@ -17,6 +18,8 @@ from consumer.output.dead_letter_reader import (
     as_line,
     as_text,
 )
+from consumer.runtime.joined import joined
+from consumer.runtime.record_columns import header_columns
 from consumer.runtime.text import escaped, time_text
 
 
@@ -25,8 +28,16 @@ def dead_letter(
 ) -> DeadLetterRecord:
     """Return a dead letter as Kafka returns it."""
     cause = Cause("viewer-events", input_partition, "my-group", reason, "it ends", "id 7")
-    rejected = Rejected([17], [1_700_000_000_000], [b"key"], [b"\0\1ab"], [()], [cause.headers()])
-    ((key, value, ours),) = rejected.dead_letters(1_000_000)
+    rejected = rejected_records(
+        offsets=np.array([17]),
+        timestamps_ms=np.array([1_700_000_000_000]),
+        keys=joined([b"key"]),
+        values=joined([b"\0\1ab"]),
+        headers=header_columns([()]),
+        causes=[cause.headers()],
+        kinds=np.array([0]),
+    )
+    ((key, value, ours),) = (letter for columns in rejected.dead_letters(1_000_000) for letter in columns.records())
     headers = [(name, content.encode() if isinstance(content, str) else content) for name, content in ours]
     return DeadLetterRecord(3, offset, timestamp_ms, key, value, headers)
 

@@ -1,6 +1,6 @@
 """The judge: events counting in plain Python, one object per stream and bucket, slow and easy to read.
 
-It shares no code with the engine. Kinds are the letters of the golden files: J join, L leave, B bitrate, S buffer.
+It shares no code with the engine. Kinds are the letters of the golden files; `facts` says what they mean.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.reference.facts import samples_of
 from tests.reference.timing import Status, Timing
 
 DAY_MS = 86_400_000
@@ -18,6 +19,8 @@ class Event(NamedTuple):
     kind: str
     timestamp_ms: int
     value: int = 0
+    stall_ms: int = 0
+    """Of events that say both B and S."""
 
 
 @dataclass(frozen=True)
@@ -139,17 +142,16 @@ class Reference(Timing[Rules, Event, Stream]):
 
     def count(self, stream: Stream, start_ms: int, event: Event) -> None:
         bucket = stream.buckets.setdefault(start_ms, Bucket(start_ms))
-        if event.kind == "J":
+        if "J" in event.kind:
             stream.viewers += 1
             bucket.joins += 1
             bucket.peak = max(bucket.peak, stream.viewers)
-        elif event.kind == "L":
+        elif "L" in event.kind:
             stream.viewers = max(0, stream.viewers - 1)
             bucket.leaves += 1
-        elif event.kind == "B":
-            bucket.bitrates.append(event.value)
-        else:
-            bucket.stalls_ms.append(event.value)
+        samples = samples_of(event)
+        bucket.bitrates += samples.bitrates
+        bucket.stalls_ms += samples.stalls_ms
 
     def close(self, stream_id: str, reason: str, offset: int | None) -> None:
         stream = self.streams[stream_id]

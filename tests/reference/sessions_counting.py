@@ -1,6 +1,6 @@
 """The judge: sessions counting from the presence of every viewer over the whole history; slow, close to the rules.
 
-It shares no code with the engine. Kinds are the letters of the golden files: J join, L leave, B bitrate, S buffer.
+It shares no code with the engine. Kinds are the letters of the golden files; `facts` says what they mean.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.reference.facts import samples_of
 from tests.reference.timing import Timing
 
 
@@ -18,6 +19,8 @@ class Event(NamedTuple):
     timestamp_ms: int
     kind: str
     value: int = 0
+    stall_ms: int = 0
+    """Of events that say both B and S."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +151,11 @@ class Reference(Timing[Rules, Event, Stream]):
 
     def count(self, stream: Stream, start_ms: int, event: Event) -> None:
         bucket = stream.buckets.setdefault(start_ms, Bucket(start_ms))
-        if event.kind == "B":
-            bucket.bitrates.append(event.value)
-        elif event.kind == "S":
-            bucket.stalls_ms.append(event.value)
+        samples = samples_of(event)
+        bucket.bitrates += samples.bitrates
+        bucket.stalls_ms += samples.stalls_ms
         activities = stream.activities.get(event.viewer_id, {})
-        activity = (event.timestamp_ms, event.kind == "L")
+        activity = (event.timestamp_ms, "L" in event.kind)
         if activity not in activities:
             in_bucket = sum(self.start_of(time_ms) == bucket.start_ms for time_ms, _ in activities)
             is_held = event.viewer_id in self._held(stream)
@@ -164,7 +166,7 @@ class Reference(Timing[Rules, Event, Stream]):
                 self.untracked += 1
                 return
         activities = stream.activities[event.viewer_id]
-        activities[activity] = activities.get(activity, False) or event.kind == "J"
+        activities[activity] = activities.get(activity, False) or "J" in event.kind
 
     def _held(self, stream: Stream) -> set[str]:
         closed_to_ms = stream.closed_to_ms

@@ -7,7 +7,9 @@ import pytest
 from tests.aggregate.files import golden
 from tests.reference.sessions_counting import Closed, Event, Reference, Rules
 
-CASES = golden("sessions.jsonl")
+CASES = golden("sessions.jsonl") + [
+    case for case in golden("kinds.jsonl") if case["settings"]["counting"] == "sessions"
+]
 
 
 def rules_of(case: dict[str, Any]) -> Rules:

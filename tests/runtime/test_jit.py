@@ -125,6 +125,40 @@ def test_a_damaged_cache_is_rebuilt(made: Path, tmp_path: Path, suffix: str, dam
     assert looked_up(tmp_path) == [-1, 1]
 
 
+ONE_SPECIALIZATION = """
+import numpy as np
+from consumer.runtime.jit import called, compiled, inlined
+@inlined
+def add(a, b):
+    return a + b
+@called
+def subtract(a, b):
+    return a - b
+@compiled
+def both(words, number):
+    return add(add(0, number), add(words[0], 7)) + subtract(subtract(1, number), subtract(words[0], 7))
+print(both(np.ones(1, np.int32), 5), len(add.overloads), len(subtract.overloads))
+"""
+
+
+def test_a_part_is_compiled_once_whatever_constants_and_integers_it_is_called_with(tmp_path: Path) -> None:
+    assert run(ONE_SPECIALIZATION, tmp_path).stdout == "15 1 1\n"
+
+
+UNCACHED = "from consumer.worker import warm_up; from consumer.runtime.jit import uncached; print(*uncached())"
+
+
+def test_it_knows_which_kernels_the_cache_lacks(tmp_path: Path) -> None:
+    every = run(UNCACHED, tmp_path).stdout.split()
+    assert len(every) == len(set(every)) > 20
+    looked_up(tmp_path)
+    assert set(every) - set(run(UNCACHED, tmp_path).stdout.split()) == {"consumer.windows.streams.row_of"}
+
+
+def test_a_kernel_that_cannot_be_kept_is_not_looked_for_in_the_cache(tmp_path: Path, project: Path) -> None:
+    assert run(READ_ONLY + UNCACHED, tmp_path / "cache", project, XDG_CACHE_HOME=str(tmp_path)).stdout == "\n"
+
+
 def test_without_a_home_nothing_is_written_to_the_working_directory(tmp_path: Path) -> None:
     """numba would keep its files in a folder `~` there."""
     where = (

@@ -71,3 +71,31 @@ def test_a_wait_ends_with_a_request_from_a_handler_or_a_thread() -> None:
     began_s = time.monotonic()
     assert stop.wait(30.0)
     assert time.monotonic() - began_s < 10
+
+
+@pytest.mark.parametrize("init_process", [False, True])
+def test_released_signals_end_a_process_that_was_started_with_them_blocked(*, init_process: bool) -> None:
+    """As in the image, where a command may be the first process."""
+    code = (
+        "import os, signal, time; from consumer.runtime import signals\n"
+        f"if {init_process}: signals._INIT_PROCESS = os.getpid()\n"
+        "signal.raise_signal(signal.SIGTERM); print('waits', flush=True)\n"
+        "signals.release_signals(); print('still there', flush=True)\n"
+    )
+    command = ["env", "--block-signal=TERM,INT", sys.executable, "-c", code]
+    ran = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert ran.stdout == b"waits\n"
+    assert ran.returncode == (128 + signal.SIGTERM if init_process else -signal.SIGTERM)
+
+
+def test_a_command_that_is_no_worker_ends_by_a_signal_in_the_image_too() -> None:
+    """Its entry point blocks signals; the command lets them through."""
+    command = [sys.executable, "-m", "consumer", "simulate", "--to", "-", "--speed", "1"]
+    with subprocess.Popen(
+        ["env", "--block-signal=TERM,INT", *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        process.stdout.read()
+        assert process.wait(60) == 130

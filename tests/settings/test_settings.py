@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from consumer.errors import UsageError
+from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import (
     KafkaSettings,
     Settings,
@@ -25,6 +27,20 @@ def errors_of(
         load_settings(config, overrides or [], environ or {})
     assert caught.value.exit_code == 2
     return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("name", ["windows.grace_ms", "commit.interval_ms", "input.max_future_ms"])
+@pytest.mark.parametrize(("text", "span_ms"), [("250", 250), ("1.5s", 1_500), ("500ms", 500), ("10s", 10_000)])
+def test_a_span_may_have_a_unit(tmp_path: Path, name: str, text: str, span_ms: int) -> None:
+    section, _, key = name.partition(".")
+    config = written(tmp_path, f'[{section}]\n{key} = "{text}"\n')
+    for settings in (load_settings(config, [], {}), load_settings(None, [f"{name}={text}"], {})):
+        assert getattr(getattr(settings, section), key) == span_ms
+
+
+def test_a_span_in_an_unknown_unit_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r'windows\.grace_ms: must be .*"10 seconds"'):
+        load_settings(None, ["windows.grace_ms=10 seconds"], {})
 
 
 def test_without_any_layer_the_defaults_are_in_force() -> None:
@@ -110,6 +126,43 @@ def test_ids_fields_and_event_names_are_taken_from_every_layer(tmp_path: Path) -
     assert (source.events.join, source.events.leave) == (("PlaybackStarted", "Heartbeat"), ("Ended",))
 
 
+def test_a_field_may_be_the_first_of_several_paths_or_be_joined(tmp_path: Path) -> None:
+    config = written(
+        tmp_path,
+        """
+        [input.fields]
+        stream_id = ["content.id", { path = "geo", default = "" }, { first = ["a", "@key"] }]
+        viewer_id = "@key"
+        timestamp_ms = { path = "at", text_without_offset = "utc" }
+        bitrate_bps = { first = [{ path = "kbps", scale = 1000 }, "bps"] }
+        [input.events]
+        join = [1, "2"]
+        leave = false
+        """,
+    )
+    source = load_settings(config).input
+    stream_id, bitrate_bps = source.fields.stream_id, source.fields.bitrate_bps
+    assert stream_id is not None
+    assert bitrate_bps is not None
+    assert list(stream_id.paths()) == ["content.id", "geo", "a", "@key"]
+    assert [part.default for part in stream_id.joined] == [None, "", None]
+    assert [bitrate_bps.scale_of(each) for each in bitrate_bps.alternatives] == [1000, 1]
+    assert (source.events.join, source.events.leave) == (("1", "2"), ("false",))
+
+
+@pytest.mark.parametrize(
+    "place", ["content.id", {"path": "kbps", "scale": 1000}, {"first": ["a"], "scale": 2}, ["a", "b"]]
+)
+def test_what_checkpoints_hold_of_a_field_is_read_as_the_same(place: Any) -> None:
+    fields = FieldSettings.model_validate({"bitrate_bps" if "scale" in place else "stream_id": place})
+    dumped = fields.model_dump(mode="json")
+    assert FieldSettings.model_validate(dumped).model_dump(mode="json") == dumped
+    if place == "content.id":
+        assert dumped["stream_id"] == {"path": "content.id", "scale": 1}, "as earlier releases wrote it"
+    again = FieldSettings.model_validate(dumped).bitrate_bps
+    assert again is None or [again.scale_of(each) for each in again.alternatives] == [place["scale"]]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -145,6 +198,25 @@ def test_ids_fields_and_event_names_are_taken_from_every_layer(tmp_path: Path) -
         ("input.fields.bitrate_bps.scale=2", "is missing"),
         ("input.fields.bitrate_bps={path='a', scale=0}", "must be a number above 0"),
         ("input.fields.viewer_id={path='a', scale=2}", "is for numbers only"),
+        ("input.fields.viewer_id=['a', {path='b', scale=2}]", "is for numbers only"),
+        ("input.fields.viewer_id={first=['a', {path='b', scale=2}]}", "is for numbers only"),
+        ("input.fields.timestamp_ms=['a', 'b']", "must be a path or a table, as { path ="),
+        ("input.fields.type=['a']", "must be a path or a table, as { path ="),
+        ("input.fields.stream_id=['a', ['b']]", "must be a path or a table"),
+        ("input.fields.stream_id=['a', {pth='b'}]", "did you mean input.fields.stream_id[1].path?"),
+        ("input.fields.stream_id=[]", "must not be empty"),
+        ("input.fields.stream_id=['1','2','3','4','5','6','7','8','9']", "must be a list of at most 8, not 9"),
+        ("input.fields.stream_id={first=[]}", "must not be empty"),
+        ("input.fields.stream_id={first=['a'], path='b'}", "only one of path and first may be given"),
+        ("input.fields.stream_id={first=[{path='a', default='b'}]}", "unknown key; there are path, scale"),
+        ("input.fields.stream_id={default='b'}", "path is missing"),
+        ("input.fields.bitrate_bps={path='a', default='0'}", "is for ids only"),
+        ("input.fields.type=@key", '"@key" is for ids only'),
+        ("input.fields.timestamp_ms={first=['a', '@key']}", '"@key" is for ids only'),
+        ("input.fields.stream_id=@header", 'must be a field name, or "@key" for the key of the record'),
+        ("input.fields.timestamp_ms={path='a', text_without_offset='local'}", 'must be "utc", not "local"'),
+        ("input.fields.viewer_id={path='a', text_without_offset='utc'}", "is for input.fields.timestamp_ms only"),
+        ("input.key_format=avro", 'must be "text" or "confluent", not "avro"'),
         ("output.format=confluent", "needs input.schema_registry_url"),
         ("output.format=xml", 'must be "json" or "confluent"'),
     ],
@@ -162,11 +234,26 @@ def test_records_that_name_no_schema_have_one() -> None:
     assert line == '--set: input.schemas: must be one file where input.format = "raw", not 2'
 
 
-def test_an_event_type_is_of_one_kind(tmp_path: Path) -> None:
-    config = written(tmp_path, '[input.events]\njoin = ["Started", "Beat"]\nignore = "Beat"\n')
+def test_an_ignored_event_type_is_in_no_other_list(tmp_path: Path) -> None:
+    config = written(tmp_path, '[input.events]\njoin = ["Started", "Beat"]\nheartbeat = "Beat"\nignore = "Beat"\n')
+    sentence = "an event type that is ignored is in no other list"
     assert errors_of(config) == [
-        f'{config}: input.events.ignore: is "Beat", as input.events.join is; an event type is of one kind'
+        f'{config}: input.events.ignore: is "Beat", as input.events.{kind} is; {sentence}'
+        for kind in ("join", "heartbeat")
     ]
+
+
+def test_no_event_type_is_both_a_join_and_a_leave(tmp_path: Path) -> None:
+    config = written(tmp_path, '[input.events]\njoin = ["Started", "Seen"]\nleave = "Seen"\nbitrate = "Seen"\n')
+    assert errors_of(config) == [
+        f'{config}: input.events.leave: is "Seen", as input.events.join is; no event is both a join and a leave'
+    ]
+
+
+def test_an_event_type_may_say_several_things(tmp_path: Path) -> None:
+    lists = 'leave = "Ended"\nbitrate = ["Beat", "Ended"]\nbuffer = ["Beat", "Ended"]\nheartbeat = "Beat"\n'
+    events = load_settings(written(tmp_path, f"[input.events]\n{lists}")).input.events
+    assert (events.bitrate, events.buffer, events.heartbeat) == (("Beat", "Ended"), ("Beat", "Ended"), ("Beat",))
 
 
 @pytest.mark.parametrize("literal", ["true", '"x"', "[]", "1.5"])

@@ -46,8 +46,8 @@ def test_joins_minus_leaves_equal_the_true_count_until_an_outage() -> None:
     balance = np.zeros(40, np.int64)
     for end in steps(OUTAGE_FIRST_MS, 5_000):
         batch = one.step(end)
-        np.add.at(balance, batch.stream[batch.kind == JOIN], 1)
-        np.subtract.at(balance, batch.stream[batch.kind == LEAVE], 1)
+        np.add.at(balance, batch.stream[batch.facts == JOIN], 1)
+        np.subtract.at(balance, batch.stream[batch.facts == LEAVE], 1)
         assert np.array_equal(balance, one.present())
     assert balance.sum() > 300
 
@@ -56,7 +56,7 @@ def test_every_viewer_joins_reports_and_leaves_in_that_order_on_one_stream() -> 
     batch = run(audience(), steps(OUTAGE_FIRST_MS, 10_000))
     lives: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
     for viewer, stream, kind, at in zip(
-        batch.viewer.tolist(), batch.stream.tolist(), batch.kind.tolist(), batch.timestamp_ms.tolist(), strict=True
+        batch.viewer.tolist(), batch.stream.tolist(), batch.facts.tolist(), batch.timestamp_ms.tolist(), strict=True
     ):
         lives[viewer].append((stream, kind, at))
     for events in lives.values():
@@ -69,11 +69,11 @@ def test_every_viewer_joins_reports_and_leaves_in_that_order_on_one_stream() -> 
 
 def test_heartbeats_come_every_thirty_seconds_starting_soon_after_the_join() -> None:
     batch = run(audience(), steps(OUTAGE_FIRST_MS, 10_000))
-    joined = dict(zip(batch.viewer[batch.kind == JOIN].tolist(), batch.timestamp_ms[batch.kind == JOIN], strict=True))
-    left = dict(zip(batch.viewer[batch.kind == LEAVE].tolist(), batch.timestamp_ms[batch.kind == LEAVE], strict=True))
+    joined = dict(zip(batch.viewer[batch.facts == JOIN].tolist(), batch.timestamp_ms[batch.facts == JOIN], strict=True))
+    left = dict(zip(batch.viewer[batch.facts == LEAVE].tolist(), batch.timestamp_ms[batch.facts == LEAVE], strict=True))
     beats: dict[int, list[int]] = defaultdict(list)
     for viewer, at in zip(
-        batch.viewer[batch.kind == BITRATE].tolist(), batch.timestamp_ms[batch.kind == BITRATE], strict=True
+        batch.viewer[batch.facts == BITRATE].tolist(), batch.timestamp_ms[batch.facts == BITRATE], strict=True
     ):
         beats[viewer].append(at)
     assert len(beats) > 300
@@ -86,14 +86,15 @@ def test_heartbeats_come_every_thirty_seconds_starting_soon_after_the_join() -> 
 
 def test_bitrates_are_steps_of_the_ladder_and_stalls_are_plausible() -> None:
     batch = run(audience(), steps(5 * MINUTE_MS, 10_000))
-    bitrates = batch.value[batch.kind == BITRATE]
+    bitrates = batch.bitrate_bps[batch.facts == BITRATE]
     nearest = np.abs(bitrates[:, np.newaxis] / LADDER_BPS - 1).min(axis=1)
     assert nearest.max() <= 0.0701
-    stalls = batch.value[batch.kind == BUFFER]
+    stalls = batch.duration_ms[batch.facts == BUFFER]
     assert len(stalls) > 50
     assert (stalls >= 50).all()
     assert (stalls <= LONGEST_STALL_MS).all()
-    assert not batch.value[(batch.kind == JOIN) | (batch.kind == LEAVE)].any()
+    assert not batch.bitrate_bps[batch.facts != BITRATE].any()
+    assert not batch.duration_ms[batch.facts != BUFFER].any()
 
 
 def test_popularity_falls_with_the_rank() -> None:
@@ -133,11 +134,11 @@ def test_an_outage_removes_a_region_half_of_it_silently_and_most_viewers_return_
     assert during[region].sum() < 0.45 * before[region].sum()
     assert during[~region].sum() > 0.9 * before[~region].sum()
     assert after[region].sum() > 1.5 * during[region].sum()
-    with_leave = int(np.isin(out.stream[out.kind == LEAVE], np.flatnonzero(region)).sum())
+    with_leave = int(np.isin(out.stream[out.facts == LEAVE], np.flatnonzero(region)).sum())
     gone = int(before[region].sum() - during[region].sum())
     assert 0.3 < with_leave / gone < 0.75
-    returned = back.viewer[(back.kind == JOIN) & region[back.stream]]
-    with_leave_ids = out.viewer[out.kind == LEAVE]
+    returned = back.viewer[(back.facts == JOIN) & region[back.stream]]
+    with_leave_ids = out.viewer[out.facts == LEAVE]
     assert np.isin(with_leave_ids, returned).sum() > 100
 
 
@@ -149,10 +150,10 @@ def test_bitrates_fall_and_stalls_rise_in_an_outage() -> None:
     bad = one.step(START_MS + OUTAGE_FIRST_MS + OUTAGE_LENGTH_MS)
 
     def mean_bitrate(batch: EventBatch) -> float:
-        return float(batch.value[(batch.kind == BITRATE) & region[batch.stream]].mean())
+        return float(batch.bitrate_bps[(batch.facts == BITRATE) & region[batch.stream]].mean())
 
     def stalls(batch: EventBatch) -> int:
-        return int(((batch.kind == BUFFER) & region[batch.stream]).sum())
+        return int(((batch.facts == BUFFER) & region[batch.stream]).sum())
 
     assert mean_bitrate(bad) < 0.8 * mean_bitrate(calm)
     assert stalls(bad) > 3 * stalls(calm)
@@ -169,7 +170,7 @@ def test_an_ad_break_causes_stalls() -> None:
         if programme.hit(at)[0]:
             continue
         in_break = (at - START_MS + programme.offset_ms[0]) % programme.ad_period_ms[0] < programme.ad_length_ms[0]
-        stalls[bool(in_break)] += int((batch.kind == BUFFER).sum())
+        stalls[bool(in_break)] += int((batch.facts == BUFFER).sum())
         seconds[bool(in_break)] += 1
     assert seconds[True] >= 20
     assert stalls[True] / seconds[True] > 5 * stalls[False] / seconds[False]

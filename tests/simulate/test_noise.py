@@ -56,15 +56,15 @@ def test_loss_removes_its_share(events: EventBatch) -> None:
 
 def test_leave_loss_removes_only_leaves(events: EventBatch) -> None:
     out = through(NoiseRules(leave_loss=0.5), events)
-    leaves = int((events.kind == LEAVE).sum())
-    assert abs((out.kind == LEAVE).sum() / leaves - 0.5) < close_to(0.5, leaves)
-    assert same(out.take(out.kind != LEAVE), events.take(events.kind != LEAVE))
+    leaves = int((events.facts == LEAVE).sum())
+    assert abs((out.facts == LEAVE).sum() / leaves - 0.5) < close_to(0.5, leaves)
+    assert same(out.take(out.facts != LEAVE), events.take(events.facts != LEAVE))
 
 
 def test_duplicates_add_their_share_and_arrive_after_the_original(events: EventBatch) -> None:
     out = through(NoiseRules(duplicates=0.2, max_delay_ms=2_000), events)
     assert abs(out.size / events.size - 1.2) < close_to(0.2, events.size)
-    joins = out.take(out.kind == JOIN)
+    joins = out.take(out.facts == JOIN)
     viewers, counts = np.unique(joins.viewer, return_counts=True)
     twice = viewers[counts == 2]
     assert len(twice) > 50

@@ -15,6 +15,7 @@ from consumer.settings.model import Settings
 from consumer.simulate.noise import NoiseRules
 from consumer.simulate.options import SimulateOptions
 from consumer.simulate.programme import Cast
+from consumer.simulate.reports import ReportRules
 from consumer.simulate.run import frame, simulate
 from consumer.simulate.schema import confluent_frame, event_schema, single_object_frame
 
@@ -52,7 +53,7 @@ def test_fastavro_reads_every_event_and_our_schema_from_an_avro_file(tmp_path: P
     path = tmp_path / "events.avro"
     report = simulate(replace(SMALL, out=str(path)), Settings(), TestClock())
     records = avro_records(path)
-    assert len(records) == report.events == sum(report.by_kind) > 500
+    assert len(records) == report.events == sum(report.by_type) > 500
     with path.open("rb") as file:
         reader = fastavro.reader(file)
         assert reader.codec == "deflate"
@@ -94,7 +95,7 @@ def test_stdout_receives_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     report = simulate(replace(SMALL, out="-", max_events=10), Settings(), TestClock())
     assert report.events == 10
     lines = capsys.readouterr().out.splitlines()
-    assert [json.loads(line)["type"] for line in lines].count("join") == report.by_kind[0]
+    assert [json.loads(line)["type"] for line in lines].count("join") == report.by_type[0]
 
 
 @pytest.mark.parametrize("most", [1, 7, 999])
@@ -109,7 +110,7 @@ def test_events_in_transit_at_the_end_still_arrive(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     simulate(replace(SMALL, out=str(path)), Settings(), TestClock())
     whole = len(json_records(path))
-    simulate(replace(SMALL, out=str(path), noise=late), Settings(), TestClock())
+    simulate(replace(SMALL, out=str(path), noise=late, force=True), Settings(), TestClock())
     assert len(json_records(path)) == whole
 
 
@@ -138,9 +139,33 @@ def test_a_stop_keeps_what_was_sent(tmp_path: Path) -> None:
     assert report.to_ms < NOW_MS + 6_000
 
 
-def test_the_closing_line_counts_events_by_kind(tmp_path: Path) -> None:
+def test_players_send_heartbeats_and_stalls_with_a_bitrate(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.jsonl"
+    before = simulate(replace(SMALL, out=str(plain)), Settings(), TestClock())
+    path = tmp_path / "events.jsonl"
+    report = simulate(replace(SMALL, out=str(path), reports=ReportRules(0.4, 1.0)), Settings(), TestClock())
+    joins, leaves, bitrates, buffers, heartbeats, several = report.by_type
+    assert (report.events, joins, leaves) == (before.events, *before.by_type[:2]), "the same events happen"
+    assert (buffers, several) == (0, before.by_type[3])
+    assert bitrates + heartbeats == before.by_type[2]
+    assert 0.3 < heartbeats / before.by_type[2] < 0.5
+    assert f"{heartbeats:,} heartbeats, {several:,} with several facts; " in report.line
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line["type"] for line in lines].count("heartbeat") == heartbeats
+    stalls = [line for line in lines if line["type"] == ["bitrate", "buffer"]]
+    assert len(stalls) == several > 0
+    assert all(line["bitrate_bps"] > 0 < line["duration_ms"] for line in stalls)
+
+
+@pytest.mark.parametrize("name", ["heartbeats", "combined"])
+def test_a_share_is_from_0_to_1(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} must be a share from 0 to 1, not 1.5"):
+        ReportRules(**{name: 1.5})
+
+
+def test_the_closing_line_counts_events_by_type(tmp_path: Path) -> None:
     report = simulate(replace(SMALL, out=str(tmp_path / "events.jsonl")), Settings(), TestClock())
-    joins, leaves, bitrates, buffers = report.by_kind
+    joins, leaves, bitrates, buffers, *_ = report.by_type
     for part in (f"{report.events:,} events to", f"{joins:,} joins", f"{leaves:,} leaves", f"{bitrates:,} bitrate"):
         assert part in report.line
     assert f"{buffers:,} buffer events; 60 s of event time" in report.line
@@ -148,7 +173,7 @@ def test_the_closing_line_counts_events_by_kind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("most", [500, None])
 def test_progress_is_shown_on_a_terminal_and_not_on_a_pipe(tmp_path: Path, most: int | None) -> None:
-    options = replace(SMALL, out=str(tmp_path / "events.jsonl"), max_events=most)
+    options = replace(SMALL, out=str(tmp_path / "events.jsonl"), force=True, max_events=most)
     terminal, pipe = io.StringIO(), io.StringIO()
     report = simulate(options, Settings(), TestClock(), Console(file=terminal, force_terminal=True, width=100))
     simulate(options, Settings(), TestClock(), Console(file=pipe, force_terminal=False, width=100))

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from confluent_kafka import KafkaError, Message
 
-from consumer.kafka.protocols import Headers
+from consumer.runtime.record_columns import Headers
 from tests.simulation.scheduler import Scheduler
 
 OK = 0

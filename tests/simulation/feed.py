@@ -53,7 +53,7 @@ class Feed:
         self._newest_ms[partition] = max(at_ms, self._newest_ms[partition])
         stream_id, viewer_id, kind = dice.choice("abc"), dice.choice("vwxyz"), dice.choice("JJLBS")
         event = sessions_counting.Event(stream_id, viewer_id, at_ms, kind, dice.randint(0, 9) if kind in "BS" else 0)
-        return NewRecord(stream_id.encode(), viewings.encoded(event), None, self._stamp_ms())
+        return NewRecord(stream_id.encode(), viewings.encoded(viewings.varied(event)), None, self._stamp_ms())
 
 
 def event_of(record: Message) -> sessions_counting.Event | None:
@@ -63,4 +63,4 @@ def event_of(record: Message) -> sessions_counting.Event | None:
 
 
 def without_viewer(event: sessions_counting.Event) -> events_counting.Event:
-    return events_counting.Event(event.stream_id, event.kind, event.timestamp_ms, event.value)
+    return events_counting.Event(event.stream_id, event.kind, event.timestamp_ms, event.value, event.stall_ms)

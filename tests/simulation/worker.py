@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer
 
 from consumer.errors import ViewerConsumerError
 from consumer.intake.intakes import Intakes
@@ -17,6 +17,7 @@ from consumer.kafka.config import MESSAGE_BYTES, ClientConfig, member_config, pr
 from consumer.kafka.deadline import Clock
 from consumer.kafka.group_member import GroupMember
 from consumer.kafka.live_input import LiveInput, ReadingHandler
+from consumer.kafka.producers import TransactionalProducer
 from consumer.kafka.protocols import AssignmentHandler, Transactions
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
 from consumer.observe.metrics import WorkerMetrics
@@ -228,9 +229,11 @@ class WorkerProcess:
         )
         return cast("Consumer", self.consumer)
 
-    def _make_producer(self, config: ClientConfig, _: LastClientError, on_delivery: DeliveryReport) -> Producer:
+    def _make_producer(
+        self, config: ClientConfig, _: LastClientError, on_delivery: DeliveryReport
+    ) -> TransactionalProducer:
         world = self._world
         surroundings = Surroundings(self.process, world.brokers, world.group, world.network, world.dice, world.mishaps)
         timeout_s = transaction_timeout_ms(world.settings.kafka) / 1000
         client = ProducerClient(surroundings, str(config["transactional.id"]), timeout_s, on_delivery)
-        return cast("Producer", SimulatedProducer(client))
+        return cast("TransactionalProducer", SimulatedProducer(client))

@@ -2,7 +2,9 @@
 
 `stored/` holds what commit d222fab left in a state partition when its worker was killed behind a checkpoint, and what
 its next worker wrote and published from there. `stored/rules_1_*` holds what commit 3938618 left: its journal was made
-without clamping, of events ahead of their records. Never write these files anew: they stand for state that users have.
+without clamping, of events ahead of their records. `stored/rules_2_*` holds what commit bce3d8e left: its journal was
+made with samples of 0 that were rounded from below 0, and with rejects that are signs of life by now. Never write these
+files anew: they stand for state that users have.
 """
 
 import json
@@ -11,10 +13,14 @@ from typing import Any
 
 import pytest
 
-from consumer.settings.model import CommitSettings
+from consumer.intake.intake import Intake
+from consumer.intake.intakes import Intakes
+from consumer.settings.field_sources import FieldPath, FieldSettings
+from consumer.settings.model import CommitSettings, InputSettings
 from consumer.state import checkpoint
+from consumer.state.checkpoint import RULES_VERSION
 from consumer.state.keys import CHECKPOINT, JOURNAL
-from tests.intake.payloads import confluent, join
+from tests.intake.payloads import bitrate, confluent, join
 from tests.support.fakes import Published
 from tests.worker.rig import INTERVAL_S, Rig
 
@@ -32,7 +38,12 @@ NO_EVENT = b"no event"
 def rig_on(stored: dict[str, Any]) -> Rig:
     """Return a worker that has restored the partition."""
     settings = {key: stored[key] for key in ("counting", "grace_ms", "viewer_timeout_ms")}
-    rig = Rig(**settings, commit=CommitSettings(checkpoint_interval_ms=stored.get("checkpoint_interval_ms", 30_000)))
+    scaled = FieldPath(path="event.bitrate_bps", scale=stored["bitrate_scale"]) if "bitrate_scale" in stored else None
+    rig = Rig(
+        **settings,
+        commit=CommitSettings(checkpoint_interval_ms=stored.get("checkpoint_interval_ms", 30_000)),
+        fields=FieldSettings(bitrate_bps=scaled),
+    )
     rig.clock.now_s = stored["now_s"]
     for value, timestamp_ms in zip(stored["input"], stored["timestamps_ms"], strict=True):
         rig.cluster.write(0, NO_EVENT if value is None else confluent(bytes.fromhex(value)), timestamp_ms)
@@ -62,7 +73,7 @@ def test_a_worker_continues_stored_state_with_the_same_bytes(counting: str) -> N
     assert [comparable(*each) for each in sorted(written.items())] == [
         comparable(*each) for each in sorted(expected.items())
     ]
-    assert checkpoints_of(rig)[-1]["rules_version"] == 2
+    assert checkpoints_of(rig)[-1]["rules_version"] == RULES_VERSION
 
 
 def comparable(key: bytes, value: bytes | None) -> tuple[bytes, object]:
@@ -70,6 +81,9 @@ def comparable(key: bytes, value: bytes | None) -> tuple[bytes, object]:
     if value is None or key not in (CHECKPOINT, JOURNAL):
         return key, value
     record = json.loads(value)
+    if key == CHECKPOINT:
+        record["settings"]["input"]["events"].pop("heartbeat", None)  # settings that version 1 did not have
+        record["settings"]["input"].pop("key_format", None)
     return key, {name: record.get(name) for name in VERSION_1[key]}
 
 
@@ -77,8 +91,8 @@ def checkpoints_of(rig: Rig) -> list[dict[str, Any]]:
     return [json.loads(each.value or b"") for each in rig.states() if each.key == CHECKPOINT]
 
 
-def stored_under_rules_1(counting: str) -> dict[str, Any]:
-    stored: dict[str, Any] = json.loads((STORED / f"rules_1_{counting}.json").read_text(encoding="utf-8"))
+def stored_under_rules(version: int, counting: str) -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads((STORED / f"rules_{version}_{counting}.json").read_text(encoding="utf-8"))
     return stored | {"checkpoint_interval_ms": 86_400_000}
 
 
@@ -88,15 +102,16 @@ def stored_under_rules_1(counting: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("counting", ["sessions", "events"])
-def test_a_journal_made_without_clamping_is_replayed_without(counting: str) -> None:
-    stored = stored_under_rules_1(counting)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_journal_made_under_earlier_rules_is_replayed_under_them(version: int, counting: str) -> None:
+    stored = stored_under_rules(version, counting)
     rig = rig_on(stored)
     assert rig.counted("replayed_records_total") > 10
     assert (rig.board.latest().stopped, rig.worker._restoring.reason) == (0, "")
     rig.turn(INTERVAL_S, times=2)
     before = [bytes.fromhex(key) for key, _ in stored["states"]].count(CHECKPOINT)
     assert [(each["rules_version"], each["next_offset"]) for each in checkpoints_of(rig)][before:] == [
-        (2, stored["committed"])
+        (RULES_VERSION, stored["committed"])
     ], "the new rules take effect at a checkpoint, before any record"
     assert len(rig.states()) > len(stored["states"])
     assert rig.summaries() == []
@@ -104,7 +119,7 @@ def test_a_journal_made_without_clamping_is_replayed_without(counting: str) -> N
 
 @pytest.mark.parametrize("counting", ["sessions", "events"])
 def test_behind_that_checkpoint_events_are_clamped(counting: str) -> None:
-    stored = stored_under_rules_1(counting)
+    stored = stored_under_rules(1, counting)
     rig = rig_on(stored)
     rig.turn(INTERVAL_S, times=2)
     time_ms = rig.worker._tasks[0].windows.times().partition_time_ms or 0
@@ -122,16 +137,59 @@ def test_behind_that_checkpoint_events_are_clamped(counting: str) -> None:
 
 def test_with_clamping_the_same_replay_would_give_other_summaries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "clamps", lambda _version: True)
-    rig = rig_on(stored_under_rules_1("sessions"))
+    rig = rig_on(stored_under_rules(1, "sessions"))
     assert "the replay does not give what was published before" in rig.worker._restoring.reason
 
 
 def test_a_worker_killed_before_that_checkpoint_leaves_state_of_the_old_rules() -> None:
-    stored = stored_under_rules_1("sessions")
+    stored = stored_under_rules(1, "sessions")
     rig = rig_on(stored)
     for _ in range(3):
         rig.kill()
     assert rig.worker._restoring.reason == ""
-    assert [each["rules_version"] for each in checkpoints_of(rig)][-1] in {1, 2}
+    assert [each["rules_version"] for each in checkpoints_of(rig)][-1] in {1, RULES_VERSION}
     rig.turn(INTERVAL_S, times=2)
-    assert checkpoints_of(rig)[-1]["rules_version"] == 2
+    assert checkpoints_of(rig)[-1]["rules_version"] == RULES_VERSION
+
+
+def test_with_negative_samples_skipped_the_same_replay_would_give_other_summaries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkpoint, "skips_negative", lambda _version: True)
+    rig = rig_on(stored_under_rules(2, "sessions"))
+    assert "the replay does not give what was published before" in rig.worker._restoring.reason
+
+
+def test_behind_that_checkpoint_samples_below_0_are_skipped() -> None:
+    rig = rig_on(stored_under_rules(2, "sessions"))
+    rig.turn(INTERVAL_S, times=2)
+    start_ms = rig.clock.now_ms() // 1_000 * 1_000 + 10_000  # all others have timed out by then
+    rig.clock.now_s = start_ms / 1_000 + 5
+    for at_ms, thousandths in ((start_ms, -400), (start_ms + 1, 2_000), (start_ms + 4_000, 0)):
+        rig.write(bitrate(thousandths, at_ms))
+    rig.turn(INTERVAL_S, times=2)
+    (closed,) = [each for each in rig.summaries() if each["bucket_start_ms"] == start_ms]
+    assert (closed["bitrate_sample_count"], closed["min_bitrate_bps"], closed["unique_viewers"]) == (1, 2, 1)
+    assert rig.counted("skipped_samples_total", field="bitrate_bps") == 1
+    rig.kill()
+    assert (rig.worker._restoring.reason, rig.counted("replayed_records_total")) == ("", 3), "its replay skips too"
+
+
+@pytest.mark.parametrize(("version", "taken"), [(1, True), (2, True), (RULES_VERSION, False)])
+def test_only_a_replay_under_earlier_rules_takes_unclear_names(
+    version: int, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    make = Intakes.make
+
+    def make_and_note(self: Intakes, source: InputSettings, *, takes_unclear: bool = False) -> Intake:
+        asked.append(takes_unclear)
+        return make(self, source, takes_unclear=takes_unclear)
+
+    monkeypatch.setattr(Intakes, "make", make_and_note)
+    rig = rig_on(stored_under_rules(min(version, 2), "sessions"))
+    if version == RULES_VERSION:
+        rig.turn(INTERVAL_S, times=2)
+        rig.kill()
+    assert asked[-1] is taken
+    assert rig.worker._restoring.reason == ""

@@ -104,13 +104,10 @@ class KafkaBroker:
         jars: Path,
         security: Security = NO_SECURITY,
         *,
-        lasting: bool = False,
         java: Sequence[str] = QUICK_START,
     ) -> None:
         self._jars = jars
         self._java_options = java
-        self._lasting = lasting
-        """Its port is kept while it is down: nobody else is given it."""
         self._security = security
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._log = self._directory / "broker.log"
@@ -160,7 +157,7 @@ class KafkaBroker:
         self._process.send_signal(number)
 
     def _start(self) -> None:
-        port, controller_port = lasting_ports(2) if self._lasting else free_ports(2)
+        port, controller_port = lasting_ports(2)
         config = self._directory / "server.properties"
         config.write_text(_server_properties(port, controller_port, self._directory / "data", self._security))
         format_it = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(config), "--standalone"]
@@ -256,7 +253,8 @@ def _in_docker() -> Iterator[str]:
 
         try:
             container = DockerContainer(f"apache/kafka:{KAFKA_VERSION}").with_bind_ports(port, port)
-            servers = f"{container.get_container_host_ip()}:{port}"
+            # The container's own method needs a started one where the tests run in a container themselves.
+            servers = f"{container.get_docker_client().host()}:{port}"
             for key, value in _docker_environment(servers, port).items():
                 container.with_env(key, value)
             container.start()
@@ -357,7 +355,7 @@ _LOWEST = 20_000
 
 
 def lasting_ports(count: int) -> list[int]:
-    """Ports that are free, and that no outgoing connection is given while their owner is down for a moment."""
+    """Ports that are free, and that no outgoing connection is given while their owner starts or is down."""
     found: list[int] = []
     while len(found) < count:
         port = random.randrange(_LOWEST, _EPHEMERAL)

@@ -20,12 +20,11 @@ from consumer.kafka.protocols import (
     AssignmentHandler,
     Bounds,
     GroupMetadata,
-    Headers,
     HeldPartition,
-    RecordWithHeaders,
     TransactionListener,
 )
 from consumer.kafka.record import Record
+from consumer.runtime.record_columns import Headers, RecordColumns
 from tests.support.lent import BatchLender
 
 Step = Literal["produce", "commit", "abort"]
@@ -432,9 +431,9 @@ class FakeTransactionOwner:
         for key, value in records:
             self.produce(topic, key, value, partition=partition)
 
-    def produce_with_headers(self, topic: str, records: Iterable[RecordWithHeaders]) -> None:
+    def produce_columns(self, topic: str, records: RecordColumns) -> None:
         self._begin()
-        for key, value, headers in records:
+        for key, value, headers in records.records():
             self.produce(topic, key, value, headers)
 
     @contextlib.contextmanager

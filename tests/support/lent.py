@@ -6,8 +6,8 @@ from confluent_kafka import Message
 
 from consumer.kafka.batch import Batch, Originals
 from consumer.kafka.messages import batch_of
-from consumer.kafka.record import RecordHeaders
 from consumer.runtime.joined import Joined
+from consumer.runtime.record_columns import HeaderColumns
 
 _SPOILED = -7
 _SPOILED_BYTE = 0xA5
@@ -48,10 +48,10 @@ class _Lent:
         self._originals = originals
         self.are_gone = False
 
-    def keys(self, rows: Sequence[int]) -> list[bytes | None]:
+    def keys(self, rows: Sequence[int]) -> Joined:
         return self._there().keys(rows)
 
-    def headers(self, rows: Sequence[int]) -> list[RecordHeaders]:
+    def headers(self, rows: Sequence[int]) -> HeaderColumns:
         return self._there().headers(rows)
 
     def header(self, name: str) -> Joined:

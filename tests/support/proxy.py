@@ -26,6 +26,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._servers: list[asyncio.Server] = []
         self._writers: set[asyncio.StreamWriter] = set()
+        self._leading: set[asyncio.Task[None]] = set()
         self._accepting = True
         self._flowing = asyncio.Event()
         self._delay_s = 0.0
@@ -85,7 +86,7 @@ class Proxy:
     async def _listen(self) -> None:
         self._flowing.set()
         for target in self._targets:
-            server = await asyncio.start_server(partial(self._lead, target), _HOST, 0)
+            server = await asyncio.start_server(partial(self._accept, target), _HOST, 0)
             self._servers.append(server)
             self.ports.append(server.sockets[0].getsockname()[1])
 
@@ -94,10 +95,9 @@ class Proxy:
             server.close()
         self._flowing.set()
         await self._abort_all()
-        leading = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in leading:
+        for task in self._leading:
             task.cancel()
-        await asyncio.gather(*leading, return_exceptions=True)
+        await asyncio.gather(*self._leading, return_exceptions=True)
 
     async def _abort_all(self) -> None:
         for writer in self._writers:
@@ -108,6 +108,12 @@ class Proxy:
 
     async def _start_flow(self) -> None:
         self._flowing.set()
+
+    def _accept(self, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: Python 3.11 logs an error for each cancelled one that it makes of a coroutine itself.
+        task = self._loop.create_task(self._lead(target, reader, writer))
+        self._leading.add(task)
+        task.add_done_callback(self._leading.discard)
 
     async def _lead(self, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._accepting:

@@ -134,3 +134,14 @@ def test_when_one_side_ends_the_other_is_ended_too(proxy: Proxy) -> None:
         client.sendall(b"x")
         assert answer(client) == b"x"
     until(lambda: proxy.connections == 0, "the connection to the target is closed too")
+
+
+def test_closing_it_under_a_connection_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as target,
+        contextlib.ExitStack() as clients,
+        Proxy([target.getsockname()[1]]) as closed,
+    ):
+        clients.enter_context(connected(closed))
+        until(lambda: closed.connections == 1, "the connection is forwarded")
+    assert not caplog.records

@@ -13,7 +13,7 @@ from consumer.windows.partition import ClosedBuckets, PartitionWindows
 from consumer.windows.process import STATUSES
 from consumer.windows.rules import WindowRules
 from tests.reference.events_counting import Bucket, Event, Reference, Rules
-from tests.windows.columns import columns
+from tests.windows.columns import KINDS, columns
 
 HASH_KEY = (0x0706050403020100, 0x0F0E0D0C0B0A0908)
 
@@ -40,7 +40,7 @@ def histories(draw: st.DrawFn) -> tuple[Rules, list[Event]]:
     )
     event = st.tuples(
         st.sampled_from(["a", "b", "stream-of-a-long-name", "é", "e"]),
-        st.sampled_from("JJLBS"),
+        st.sampled_from(KINDS),
         step_ms,
         st.one_of(st.integers(0, 5), st.integers(0, 2**41)),
     )
@@ -48,7 +48,8 @@ def histories(draw: st.DrawFn) -> tuple[Rules, list[Event]]:
     events = []
     for stream_id, kind, step, value in draw(st.lists(event, max_size=60)):
         time_ms += step
-        events.append(Event(stream_id, kind, time_ms, value % 2**32 if kind == "S" else value))
+        stall_ms = value % 2**32
+        events.append(Event(stream_id, kind, time_ms, value if "B" in kind else stall_ms, stall_ms))
     return drawn, events
 
 

@@ -21,7 +21,7 @@ CLAMPED_MS = st.lists(st.sampled_from([0, 1, 5, 1_000, 20_000, 90_000_000]), min
 
 
 def statuses(windows: PartitionWindows, table: EventColumns) -> list[str]:
-    number = len(table.kind)
+    number = len(table.facts)
     return [STATUSES[code] for code in windows.apply(table, 0, number, np.arange(number, dtype=np.int64))]
 
 

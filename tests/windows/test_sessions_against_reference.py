@@ -15,7 +15,7 @@ from consumer.windows.rules import WindowRules
 from consumer.windows.stats import SessionCounters
 from consumer.windows.viewers import room
 from tests.reference.sessions_counting import Closed, Event, Reference, Rules
-from tests.windows.columns import columns
+from tests.windows.columns import KINDS, columns
 
 HASH_KEY = (0x0706050403020100, 0x0F0E0D0C0B0A0908)
 
@@ -49,7 +49,7 @@ def histories(draw: st.DrawFn) -> tuple[Rules, list[Event]]:
     event = st.tuples(
         st.sampled_from(["a", "a", "b", "stream-of-a-long-name"]),
         st.sampled_from(["v", "v", "w", "x", "viewer-of-a-very-long-name"]),
-        st.sampled_from("JJLLBS"),
+        st.sampled_from(KINDS),
         step_ms,
         st.integers(0, 2**32 - 1),
     )
@@ -57,7 +57,7 @@ def histories(draw: st.DrawFn) -> tuple[Rules, list[Event]]:
     events = []
     for stream_id, viewer_id, kind, step, value in draw(st.lists(event, max_size=60)):
         time_ms += step
-        events.append(Event(stream_id, viewer_id, time_ms, kind, value))
+        events.append(Event(stream_id, viewer_id, time_ms, kind, value, value // 3))
     return drawn, events
 
 

@@ -10,7 +10,7 @@ from consumer.windows.rules import WindowRules
 from consumer.windows.stats import SessionCounters
 from consumer.windows.view import WindowView
 from tests.reference.sessions_counting import Event
-from tests.windows.columns import columns
+from tests.windows.columns import KINDS, columns
 from tests.windows.test_sessions_against_reference import HASH_KEY, Row, closed_rows, run
 
 BUCKET_MS = 10
@@ -32,7 +32,8 @@ EVENTS = st.lists(
         st.sampled_from("ab"),
         st.sampled_from("vwxyz"),
         st.integers(0, SPAN_MS - 1),
-        st.sampled_from("JJLLBS"),
+        st.sampled_from(KINDS),
+        st.integers(0, 1_000),
         st.integers(0, 1_000),
     ),
     min_size=1,

@@ -6,8 +6,9 @@ from consumer.simulate.audience import Audience
 from consumer.simulate.feed import Arrivals
 from consumer.simulate.noise import Noise, NoiseRules
 from consumer.simulate.programme import Cast
+from consumer.simulate.reports import ReportRules, Reports
 from tests.reference.sessions_counting import Event, Reference, Rules
-from tests.windows.columns import KIND_LETTERS, columns
+from tests.windows.columns import columns, kind_of
 from tests.windows.test_sessions_against_reference import Row, assert_same_closed, closed_rows, engine, judged_rows
 
 START_MS = 1_700_000_000_000
@@ -19,15 +20,18 @@ STEP_MS = 10_000
 
 def test_live_counts_and_summaries_of_a_simulated_audience_equal_the_judges() -> None:
     noise = NoiseRules(leave_loss=0.05, duplicates=0.02, disorder=0.3, max_delay_ms=20_000)
-    arrivals = Arrivals(Audience(Cast(streams=20, viewers=300), START_MS, SEED), Noise(noise, SEED))
+    reports = Reports(ReportRules(heartbeats=0.3, combined=0.5), SEED)
+    arrivals = Arrivals(Audience(Cast(streams=20, viewers=300), START_MS, SEED), reports, Noise(noise, SEED))
     names = arrivals.audience.programme.stream_ids
     reference, windows = Reference(RULES), engine(RULES)
     closed: list[Row] = []
     taken, lives = 0, 0
     for now_ms in range(START_MS + STEP_MS, START_MS + LENGTH_MS + 1, STEP_MS):
         batch = arrivals.step(now_ms)
-        rows = zip(batch.stream, batch.viewer, batch.timestamp_ms, batch.kind, batch.value, strict=True)
-        events = [Event(names[s], f"viewer {v}", int(t), KIND_LETTERS[k], int(value)) for s, v, t, k, value in rows]
+        events = [
+            Event(names[s], f"viewer {v}", t, kind_of(facts), bitrate_bps or duration_ms, duration_ms)
+            for _, t, s, v, facts, bitrate_bps, duration_ms in zip(*(column.tolist() for column in batch), strict=True)
+        ]
         windows.apply(columns(events), 0, len(events), np.arange(taken, taken + len(events)))
         closed += closed_rows(windows.pop_closed())
         for offset, event in enumerate(events, taken):

@@ -18,6 +18,7 @@ from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.output.summary import json_records
 from consumer.runtime.clocks import Clocks
+from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import (
     CommitSettings,
     EventNameSettings,
@@ -111,6 +112,7 @@ class Rig:
         max_stream_series: int = 2_000,
         max_future_ms: int = 60_000,
         names: EventNameSettings | None = None,
+        fields: FieldSettings | None = None,
         commit: CommitSettings | None = None,
         **windows: int | str,
     ) -> None:
@@ -121,6 +123,7 @@ class Rig:
                 unknown_schema_wait_ms=30_000,
                 max_future_ms=max_future_ms,
                 events=names,
+                fields=fields or FieldSettings(),
             ),
             windows=WINDOWS.model_copy(update=windows),
             commit=commit or CommitSettings(),

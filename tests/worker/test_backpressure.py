@@ -1,14 +1,17 @@
 """Work is bounded: a large jump of time closes in pieces that are committed one by one; reading pauses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from consumer.state.keys import CHECKPOINT
+from consumer.settings.model import CommitSettings
+from consumer.state.keys import CHECKPOINT, JOURNAL
 from consumer.worker import backpressure, restoring
 from tests.worker.rig import INTERVAL_S, Rig
 
 STREAMS = 40
+SINGLE = (CHECKPOINT, JOURNAL)
+"""What a checkpoint has besides rows."""
 
 
 @pytest.fixture
@@ -135,3 +138,30 @@ def test_an_overdue_transaction_is_committed_before_more_is_read() -> None:
     assert rig.worker._tasks[0].paused
     rig.turn(INTERVAL_S, times=3)
     assert rig.buckets() == [0, 1]
+
+
+def test_a_checkpoint_too_slow_for_its_transaction_makes_the_worker_unready_and_names_the_time_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(commit=CommitSettings(checkpoint_interval_ms=10_000)).start()
+    produce_all, took_s = rig.transactions.produce_all, 11.0  # more than half of transaction.timeout.ms
+
+    def slow(topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int = -1) -> None:
+        rig.clock.now_s += took_s
+        produce_all(topic, records, partition)
+
+    monkeypatch.setattr(rig.transactions, "produce_all", slow)
+    rig.join(0)
+    rig.turn(1.0, times=3)
+    size = sum(len(each.key or b"") + len(each.value or b"") for each in rig.states() if each.key not in SINGLE)
+    latest = rig.board.latest()
+    assert latest.health.reason == (
+        f"partition 0: a checkpoint of {size} bytes took 11 s to send, more than half of transaction.timeout.ms; set "
+        "kafka.client transaction.timeout.ms to 33000 or more"
+    )
+    assert latest.health.missing() == ("commits succeed",)
+    took_s = 0.0
+    rig.join(0)
+    rig.turn(10.0, times=2)
+    rig.turn(1.0)
+    assert rig.board.latest().health.ready, "a later checkpoint was fast"

@@ -10,7 +10,7 @@
 import pytest
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.errors import TransactionAborted, TransactionLost
+from consumer.kafka.errors import NOT_WRITTEN, TransactionAborted, TransactionLost
 from consumer.kafka.protocols import HeldPartition
 from consumer.state.keys import CHECKPOINT
 from tests.support.fakes import Step
@@ -18,6 +18,7 @@ from tests.worker.rig import INTERVAL_S, Rig
 
 ABORTED = TransactionAborted("_TIMED_OUT", "in a test")
 LOST = TransactionLost("_FENCED", "in a test")
+UNWRITTEN = TransactionAborted(NOT_WRITTEN, "in a test")
 
 
 @pytest.fixture
@@ -287,6 +288,38 @@ def test_a_commit_that_stays_due_makes_the_worker_unready_with_the_reason(rig: R
     rig.turn(1.0, times=2)
     assert rig.board.latest().health.ready
     assert rig.buckets() == [0, 1]
+
+
+def test_a_partition_whose_state_cannot_be_written_waits_alone(rig: Rig) -> None:
+    for partition in (0, 1):
+        rig.join(0, partition)
+    rig.turn(1.5, times=2)
+    rig.transactions.fail("commit", UNWRITTEN)
+    rig.reader.errors[rig.settings.kafka.state_topic, 1] = "can't read state-1: no leader"
+    for partition in (0, 1):
+        rig.join(1, partition)
+    rig.turn(INTERVAL_S)
+    rig.turn(1.0, times=2)
+    latest = rig.board.latest()
+    assert (latest.restoring, [each.partition for each in latest.partitions]) == (1, [0])
+    assert latest.health.reason == "partition 1: can't read state-1: no leader"
+    assert (rig.buckets(0), rig.buckets(1)) == ([0], [])
+    rig.reader.errors.clear()
+    rig.turn(3.0, times=4)
+    assert (rig.buckets(0), rig.buckets(1)) == ([0], [0])
+    assert rig.board.latest().health.ready
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_where_no_state_is_missing_records_that_could_not_be_written_are_sent_again(rig: Rig, *, silent: bool) -> None:
+    rig.input.brokers.silent = "Kafka does not answer" * silent
+    for _ in range(3):
+        rig.transactions.fail("commit", UNWRITTEN)
+    rig.join(0)
+    rig.join(1)
+    rig.turn(INTERVAL_S, times=6)
+    assert rig.buckets() == [0]
+    assert rig.counted("reread_records_total") == (0 if silent else 2), "restored once, where brokers answer"
 
 
 def test_while_kafka_does_not_answer_the_worker_is_not_ready_and_names_the_broker(rig: Rig) -> None:

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from consumer.output.dead_letter import Rejected
 from consumer.output.outbox import Outbox
+from consumer.runtime.record_columns import record_columns
 from consumer.windows.closing import CLOSE_REASONS, STREAM_IDLE, WATERMARK
 from consumer.windows.layout import CLOSED
 from consumer.windows.partition import ClosedBuckets
@@ -21,9 +22,7 @@ def closed(numbers: range) -> ClosedBuckets:
 
 
 def rejected(numbers: range) -> Rejected:
-    count = len(numbers)
-    keys = [b"%d" % number for number in numbers]
-    return Rejected(list(numbers), [-1] * count, keys, [None] * count, [()] * count, [()] * count)
+    return Rejected(record_columns([(b"%d" % number, None, ()) for number in numbers]))
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -68,7 +67,8 @@ class OutboxMachine(RuleBasedStateMachine):
     def pop_dead_letters(self) -> None:
         taken = self.outbox.pop_dead_letters(1_000_000)
         assert (taken is None) == (not self.dead_letters_waiting)
-        assert [int(key or b"") for key, _, _ in taken or ()] == self.dead_letters_waiting
+        letters = (letter for columns in taken or () for letter in columns.records())
+        assert [int(key or b"") for key, _, _ in letters] == self.dead_letters_waiting
         self.dead_letters_waiting, self.dead_letters_sent = [], self.dead_letters_sent + self.dead_letters_waiting
 
     @rule()

@@ -514,20 +514,45 @@ def test_a_partition_that_cannot_be_read_waits_with_its_reason_and_is_tried_agai
     assert rig.buckets(1) == [0]
 
 
-def test_a_live_partition_whose_offset_is_gone_stops_alone() -> None:
+GONE = "events-1: the offset to read on from is not in it"
+
+
+@pytest.fixture
+def beside_one_that_fails() -> Rig:
+    """Of partition 1 nothing can be read; both have an open bucket that is committed."""
     rig = Rig(partitions=2).start()
     for partition in (0, 1):
         rig.join(0, partition)
-        rig.join(1, partition)
-    rig.input.failures[1] = "events-1: the offset to read on from is not in it"
-    rig.turn(1.0, times=3)
+    rig.turn(1.5, times=2)
+    rig.input.failures[1] = GONE
+    rig.turn(1.0)
+    latest = rig.board.latest()
+    assert (latest.restoring, [each.partition for each in latest.partitions]) == (1, [0])
+    assert latest.health.reason == GONE
+    rig.join(1, 0)
+    rig.turn(INTERVAL_S)
+    assert rig.buckets(0) == [0], "the other partition continues"
+    return rig
+
+
+def test_a_live_partition_whose_records_were_deleted_stops_with_the_command_that_keeps_its_windows(
+    beside_one_that_fails: Rig,
+) -> None:
+    rig = beside_one_that_fails
+    rig.join(1, 1)
+    rig.cluster.begins[1] = 2
+    rig.turn(1.0, times=12)
     latest = rig.board.latest()
     assert (latest.stopped, [each.partition for each in latest.partitions]) == (1, [0])
-    assert latest.health.reason == (
-        "events-1: the offset to read on from is not in it; continue without them with: "
-        "viewer-consumer state reset --partition 1 --from earliest"
-    )
-    assert (rig.buckets(0), rig.buckets(1)) == ([0], [])
-    rig.kill()
-    rig.turn(1.0, times=2)
+    assert "its state goes to offset 1, but the input begins at 2" in latest.health.reason
+    assert latest.health.reason.endswith("viewer-consumer state reset --partition 1 --keep-rows")
+    assert rig.buckets(1) == []
+
+
+def test_a_live_partition_that_could_not_be_read_for_a_while_continues(beside_one_that_fails: Rig) -> None:
+    rig = beside_one_that_fails
+    rig.join(1, 1)
+    rig.turn(1.0, times=12)
+    latest = rig.board.latest()
+    assert (latest.restoring, latest.stopped, latest.health.ready) == (0, 0, True)
     assert rig.buckets(1) == [0], "no counted record is lost"

@@ -27,7 +27,7 @@ def test_every_kernel_that_a_worker_imports_is_ready_behind_it() -> None:
     code = (
         "from consumer.worker import service\n"
         "from consumer.runtime.jit import progress\n"
-        "before = progress(); service.warm_up(); print(before.ready, before.kernels, *progress())"
+        "before = progress(); service.KernelCompiler().run(); print(before.ready, before.kernels, *progress())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -9,7 +9,7 @@ from consumer.intake.vm.instructions import CODE_COLUMNS, SKIP_BYTES, A, Program
 
 MAX_INSTRUCTIONS = 8_192
 MAX_SYMBOLS = 65_536
-"""Limit of symbols in all event-type enums; an enum shared by branches counts for each."""
+"""Limit of symbols in all event-type enums, an enum shared by branches counts for each; and of literals."""
 
 
 class Assembler:
@@ -21,6 +21,8 @@ class Assembler:
         self._jumps: list[int] = []
         self._kinds: list[int] = []
         self._type_names = [(name.encode(), kind) for name, kind in type_names.items()]
+        self._literals: list[bytes] = []
+        self._literals_at: dict[tuple[str, ...], int] = {}
         self._label = 0
 
     def here(self) -> int:
@@ -64,8 +66,15 @@ class Assembler:
         """Fill in the jump to a branch."""
         self._jumps[place] = target
 
+    def add_numbers(self, kinds: dict[int, int]) -> int:
+        """Add pairs of a number and its kind; return the index of the first."""
+        base = len(self._kinds)
+        for number, kind in kinds.items():
+            self._kinds += (number, kind)
+        return base
+
     def add_kinds(self, symbols: Sequence[str], kind_of: Callable[[str], int]) -> int:
-        """Add the kinds of an enum's symbols; return the index of the first.
+        """Add the kinds of an enum's symbols, or of false and true; return the index of the first.
 
         Raises:
             SchemaRefused: there are too many.
@@ -76,6 +85,20 @@ class Assembler:
         self._kinds += map(kind_of, symbols)
         return base
 
+    def add_literals(self, texts: Sequence[str]) -> int:
+        """Add texts that ids are made of, or that keys of maps are compared with; return the row of the first.
+
+        Raises:
+            SchemaRefused: there are too many.
+        """
+        key = tuple(texts)
+        if key not in self._literals_at:
+            self._literals_at[key] = len(self._type_names) + len(self._literals)
+            if len(self._literals) + len(key) > MAX_SYMBOLS:
+                raise SchemaRefused(f"its ids are enums of more than {MAX_SYMBOLS} symbols together")
+            self._literals += (text.encode(errors="surrogatepass") for text in key)
+        return self._literals_at[key]
+
     @property
     def type_name_count(self) -> int:
         """Number of event-type names that a text is compared with."""
@@ -83,13 +106,14 @@ class Assembler:
 
     def program_code(self) -> ProgramCode:
         """The finished program code."""
-        starts = np.cumsum([0, *(len(text) for text, _ in self._type_names)])
-        names = [(int(start), len(text), kind) for start, (text, kind) in zip(starts, self._type_names, strict=False)]
+        texts = [*self._type_names, *((text, 0) for text in self._literals)]
+        starts = np.cumsum([0, *(len(text) for text, _ in texts)])
+        names = [(int(start), len(text), kind) for start, (text, kind) in zip(starts, texts, strict=False)]
         return ProgramCode(
             instructions=np.array(self._instructions, np.int64).reshape(-1, CODE_COLUMNS),
             scales=np.array(self._scales, np.float64),
             jumps=np.array(self._jumps, np.int64),
             kinds=np.array(self._kinds, np.int64),
             names=np.array(names, np.int64).reshape(-1, 3),
-            name_text=np.frombuffer(bytearray(b"".join(text for text, _ in self._type_names)), np.uint8),
+            name_text=np.frombuffer(bytearray(b"".join(text for text, _ in texts)), np.uint8),
         )

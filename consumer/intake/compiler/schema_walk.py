@@ -21,6 +21,11 @@ def logical_type(schema: Schema) -> str:
     return str(schema.get("logicalType", "")) if isinstance(schema, dict) else ""
 
 
+def connect_name(schema: Schema) -> str:
+    """The name of a type in Kafka Connect, whose converters write it beside the type; empty if there is none."""
+    return str(schema.get("connect.name", "")) if isinstance(schema, dict) else ""
+
+
 def with_article(name: str) -> str:
     """A name with its indefinite article."""
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
@@ -28,7 +33,7 @@ def with_article(name: str) -> str:
 
 def described(schema: Schema) -> str:
     """A type for messages, as `a long (timestamp-micros)`."""
-    logical = logical_type(schema)
+    logical = logical_type(schema) or connect_name(schema)
     return with_article(type_of(schema)) + (f" ({logical})" if logical else "")
 
 

@@ -11,6 +11,7 @@ from consumer.intake.compiler.mapping import mapping_from
 from consumer.intake.compiler.program import compile_program
 from consumer.intake.compiler.schema_json import SchemaRefused, parse_schema_json
 from consumer.intake.files.json_lines import Fault, FileBatch
+from consumer.intake.intake import field_at_fault
 from consumer.intake.rejects import IGNORED, Reject
 from consumer.intake.vm.columns import decode_block
 from consumer.intake.vm.instructions import Program
@@ -54,9 +55,12 @@ def _opened(file: BinaryIO, name: str) -> Any:
 
 def _program(schema: object, name: str, source: InputSettings) -> Program:
     try:
-        return compile_program(parse_schema_json(schema), mapping_from(source))
+        program = compile_program(parse_schema_json(schema), mapping_from(source))
     except SchemaRefused as refusal:
         raise ContainerError(f"{name}: {refusal}") from None
+    if program.needs_keys:
+        raise ContainerError(f'{name}: records of a file have no keys, so no id can be "@key"; set input.fields for it')
+    return program
 
 
 def _blocks(blocks: Any, file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
@@ -82,4 +86,7 @@ def _blocks(blocks: Any, file: BinaryIO, name: str) -> Iterator[tuple[int, bytes
 def _faults(events: EventColumns, done: int) -> list[Fault]:
     rows = np.flatnonzero((events.reject != 0) & (events.reject != IGNORED)).tolist()
     reasons = [Reject(int(events.reject[row])) for row in rows]
-    return [Fault(done + row + 1, reason, reason.sentence) for row, reason in zip(rows, reasons, strict=True)]
+    return [
+        Fault(done + row + 1, reason, reason.sentence_about(field_at_fault(events, row)))
+        for row, reason in zip(rows, reasons, strict=True)
+    ]

@@ -44,6 +44,7 @@ class SchemaCache:
         source: the settings; their schemas are loaded and compiled.
         lookups: the registry's schemas; None if there is no registry.
         monotonic_s: the clock of the look-ups.
+        takes_unclear: whether names of event types may be unclear, as under earlier rules.
 
     Raises:
         ViewerConsumerError: one of the schemas cannot be read, or not mapped.
@@ -55,8 +56,10 @@ class SchemaCache:
         source: InputSettings,
         lookups: SchemaLookups | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
+        *,
+        takes_unclear: bool = False,
     ) -> None:
-        self._mapping = mapping_from(source)
+        self._mapping = mapping_from(source, takes_unclear=takes_unclear)
         self._monotonic_s = monotonic_s
         self._lookups = lookups if source.format == "confluent" else None
         self._pinned = load_pinned(source, self._mapping)
@@ -78,8 +81,10 @@ class SchemaCache:
     """The start of each program, or REFUSED or UNKNOWN."""
     fallback: int
     """The entry of unknown references."""
+    makes_more: bool
+    """Whether a program has operations above `END`."""
     needs_scratch: bool
-    """Whether a program writes UUIDs as text."""
+    """Whether a program makes texts of ids."""
 
     # Called by the intake.
 
@@ -218,6 +223,7 @@ class SchemaCache:
         self.program_code, starts = link(linked)
         found |= dict(zip(programs, starts, strict=False))
         self.fallback = starts[-1] if any_id else UNRESOLVED
+        self.makes_more = any(program.makes_more for program in linked)
         self.needs_scratch = any(program.needs_scratch for program in linked)
         self.known = np.array(sorted(found), np.int64)
         self.entries = np.array([found[reference] for reference in sorted(found)], np.int64)
@@ -227,4 +233,4 @@ def _steps_of(learned: Program | Refusal) -> int:
     if isinstance(learned, Refusal):
         return 0
     program_code = learned.program_code
-    return len(program_code.instructions) + len(program_code.jumps) + len(program_code.kinds)
+    return sum(map(len, (program_code.instructions, program_code.jumps, program_code.kinds, program_code.names)))

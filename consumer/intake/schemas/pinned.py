@@ -14,6 +14,9 @@ from consumer.settings.model import InputSettings
 BUILTIN_ID = 1
 """The id of the built-in schema if neither a registry nor files are set."""
 
+EARLIER_FINGERPRINTS = (bytes.fromhex("da3c4d2aa511d900"),)
+"""Of the built-in schema before branches were appended to its union; records of it have the same bytes."""
+
 
 class Pinned(NamedTuple):
     """Programs known from the start."""
@@ -37,13 +40,21 @@ def load_pinned(source: InputSettings, mapping: Mapping) -> Pinned:
     """
     if source.format == "confluent":
         return _confluent(source, mapping)
+    if not source.schemas:
+        parsed, program = _builtin(mapping)
+        known = [parsed.fingerprint(), *EARLIER_FINGERPRINTS]
+        return Pinned({0: program} if source.format == "raw" else {_reference(each): program for each in known})
     programs = {}
-    for parsed, program in _files(source, mapping) or [_builtin(mapping)]:
-        reference = int.from_bytes(parsed.fingerprint(), "little", signed=True) if source.format != "raw" else 0
+    for parsed, program in _files(source, mapping):
+        reference = _reference(parsed.fingerprint()) if source.format != "raw" else 0
         if reference in programs and source.format == "raw":
             raise UsageError('input.schemas: must be one file where input.format = "raw"')
         programs[reference] = program
     return Pinned(programs)
+
+
+def _reference(fingerprint: bytes) -> int:
+    return int.from_bytes(fingerprint, "little", signed=True)
 
 
 def _confluent(source: InputSettings, mapping: Mapping) -> Pinned:

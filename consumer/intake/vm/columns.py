@@ -5,22 +5,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from consumer.intake.vm.frames import NO_KEY, Frames
 from consumer.intake.vm.instructions import SCRATCH_BYTES, Program, ProgramCode
-from consumer.intake.vm.interpreter import PAYLOAD_TIME, Workspace, decode_rows, workspace
+from consumer.intake.vm.interpreter import (
+    NO_ROOM,
+    PAYLOAD_TIME,
+    Workspace,
+    decode_any_rows,
+    decode_rows,
+    workspace,
+)
 from consumer.windows.events import EventColumns
 
-Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
-
-
-class Frames(NamedTuple):
-    """Positions of the records of a batch, one entry per record."""
-
-    begins: Ints
-    ends: Ints
-    references: Ints
-    entries: Ints
-    kafka_timestamps_ms: Ints
 
 
 class TimeRules(NamedTuple):
@@ -34,6 +31,9 @@ NO_GUARD = TimeRules(PAYLOAD_TIME, 0)
 """Files have neither Kafka timestamps nor a guard against the future."""
 
 
+_LEAST_ROOM = 1 << 12
+
+
 class Columns:
     """Buffers for a batch: reused, and grown when a batch is larger."""
 
@@ -44,6 +44,7 @@ class Columns:
     def _grow(self, capacity: int) -> None:
         self._capacity = capacity
         self._frames = Frames(*(np.zeros(capacity, np.int64) for _ in Frames._fields))
+        self._frames.key_sizes[:] = NO_KEY
         no_text = np.zeros(0, np.uint8)
         self._events = EventColumns(
             text=no_text,
@@ -52,10 +53,12 @@ class Columns:
             viewer_start=np.zeros(capacity, np.int64),
             viewer_size=np.zeros(capacity, np.int32),
             timestamp_ms=np.zeros(capacity, np.int64),
-            kind=np.zeros(capacity, np.uint8),
-            value=np.zeros(capacity, np.int64),
+            facts=np.zeros(capacity, np.uint8),
+            bitrate_bps=np.zeros(capacity, np.int64),
+            duration_ms=np.zeros(capacity, np.int64),
             clamped_ms=np.zeros(capacity, np.int64),
             reject=np.zeros(capacity, np.uint8),
+            reject_field=np.zeros(capacity, np.uint8),
         )
 
     def of_size(self, text: Bytes, count: int) -> tuple[Frames, EventColumns]:
@@ -64,6 +67,7 @@ class Columns:
             self._grow(max(count, 2 * self._capacity))
         frames = Frames(*(column[:count] for column in self._frames))
         held = self._events
+        held.reject_field[:count] = 0
         return frames, EventColumns(
             text=text,
             stream_start=held.stream_start[:count],
@@ -71,10 +75,12 @@ class Columns:
             viewer_start=held.viewer_start[:count],
             viewer_size=held.viewer_size[:count],
             timestamp_ms=held.timestamp_ms[:count],
-            kind=held.kind[:count],
-            value=held.value[:count],
+            facts=held.facts[:count],
+            bitrate_bps=held.bitrate_bps[:count],
+            duration_ms=held.duration_ms[:count],
             clamped_ms=held.clamped_ms[:count],
             reject=held.reject[:count],
+            reject_field=held.reject_field[:count],
         )
 
     def decode(
@@ -85,34 +91,22 @@ class Columns:
         time: TimeRules,
         *,
         scratch_at: int,
+        makes_more: bool,
         back_to_back: bool = False,
-    ) -> int:
-        """Run the interpreter over rows whose reject is 0; see `decode_rows`."""
-        return decode_rows(
-            events.text,
-            frames.begins,
-            frames.ends,
-            frames.entries,
-            back_to_back,
-            scratch_at,
-            *program_code,
-            frames.kafka_timestamps_ms,
-            time.rule,
-            time.max_future_ms,
-            self._work.left,
-            self._work.bits,
-            self._work.single,
-            self._work.double,
-            events.stream_start,
-            events.stream_size,
-            events.viewer_start,
-            events.viewer_size,
-            events.timestamp_ms,
-            events.kind,
-            events.value,
-            events.clamped_ms,
-            events.reject,
-        )
+        skips_negative: bool = True,
+    ) -> tuple[int, EventColumns]:
+        """Run the interpreter over rows whose reject is 0; see `decode_any_rows`.
+
+        Returns its position, and the events: their text is a larger copy if ids needed more room than it had.
+        """
+        run = decode_any_rows if makes_more else decode_rows
+        self._work.progress[:] = (0, 0, scratch_at)
+        while True:
+            end = run(frames, events, program_code, self._work, *time, back_to_back, skips_negative)
+            if end != NO_ROOM:
+                return end, events
+            more = np.empty(max(len(events.text) // 2, _LEAST_ROOM), np.uint8)
+            events = events._replace(text=np.concatenate([events.text, more]))
 
 
 def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count: int) -> EventColumns:
@@ -128,7 +122,16 @@ def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count
     columns = Columns(count)
     frames, events = columns.of_size(text, count)
     frames.ends[:] = len(buffer)
-    end = columns.decode(program.program_code, frames, events, NO_GUARD, scratch_at=len(buffer), back_to_back=True)
+    frames.entries[:] = program.entry
+    end, events = columns.decode(
+        program.program_code,
+        frames,
+        events,
+        NO_GUARD,
+        scratch_at=len(buffer),
+        makes_more=program.makes_more,
+        back_to_back=True,
+    )
     if 0 <= end < len(buffer):
         raise ValueError(f"{len(buffer) - end} bytes are left behind the last of {count} records")
     return events

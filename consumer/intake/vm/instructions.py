@@ -37,7 +37,7 @@ NEXT_ITEM = 11
 GO = 12
 """Go to A."""
 STORE_ID = 13
-"""Keep the text as field A; as 36 characters of a UUID where B is set."""
+"""Keep the text as field A."""
 STORE_NUMBER = 14
 """Convert the number, in the way B, and keep it as field A."""
 KIND = 15
@@ -47,6 +47,37 @@ KIND_OF_INDEX = 16
 KIND_OF_TEXT = 17
 """The event's kind is that of its name among the B rows of `names` from row A."""
 END = 18
+
+# Operations of programs that choose, join or convert what ids and times are made of.
+STORE_PART = 19
+"""Keep what was read in slot A, in the form B; a literal's row in `names` is LOW + index."""
+HOLD = 20
+"""Move field B to slot A."""
+PICK = 21
+"""Field A is that of the first slot that holds one, among LOW from B."""
+MAKE_ID = 22
+"""Field A is the text of its parts, which are the B rows that follow."""
+PART = 23
+"""Data: the first slot that holds something among B from A, else the literal in row LOW if it is at least 0."""
+KEY = 24
+"""Keep the record's key in slot A."""
+IF_KEY = 25
+"""Go to B unless the text is the literal in row A."""
+CLEAR_SLOTS = 26
+"""B slots from A hold nothing."""
+CLEAR_FIELD = 27
+"""Field A is missing."""
+STORE_TIME = 28
+"""Read the text as a time, which is UTC without an offset where A is set, and keep it as the timestamp."""
+KIND_OF_NUMBER = 29
+"""The event's kind is that of its number among the B pairs in `kinds` from A."""
+KIND_OF_BOOLEAN = 30
+"""The event's kind is `kinds[A]`, or the next if the byte is not 0."""
+
+# Forms of slots. Those of ids are turned into text when all of a record is read.
+EMPTY, HELD, PLAIN_TEXT, DECIMAL, UUID, FIXED, LITERAL, BAD_KEY = range(8)
+
+SLOTS = 256
 
 # Conversions.
 EXACT = 0
@@ -62,13 +93,12 @@ CODE_COLUMNS = 7
 MAX_LOOP_DEPTH = 16
 """Limit of nested arrays and maps."""
 
-UUID_TEXT_BYTES = 36
-SCRATCH_BYTES = 2 * UUID_TEXT_BYTES
-"""Scratch space per record behind the payloads, if ids are binary UUIDs."""
+SCRATCH_BYTES = 64
+"""Scratch space per record behind the payloads to begin with, if ids are made in it; more is added where needed."""
 
 
 class ProgramCode(NamedTuple):
-    """Programs in one set of arrays; a program is identified by its first row."""
+    """Programs in one set of arrays; a program is identified by its entry."""
 
     instructions: npt.NDArray[np.int64]
     """One row per instruction, see the columns above."""
@@ -77,7 +107,7 @@ class ProgramCode(NamedTuple):
     jumps: npt.NDArray[np.int64]
     kinds: npt.NDArray[np.int64]
     names: npt.NDArray[np.int64]
-    """Start and size in `name_text`, and kind, of a name of an event type."""
+    """Start and size in `name_text`, and kind, of a name of an event type; then literals, of kind 0."""
     name_text: npt.NDArray[np.uint8]
 
 
@@ -86,17 +116,27 @@ class Program(NamedTuple):
 
     name: str
     program_code: ProgramCode
-    needs_scratch: bool
+    entry: int = 0
+    """The first row to be executed."""
+    needs_scratch: bool = False
+    """Whether it makes texts of ids."""
+    needs_keys: bool = False
+    """Whether it reads the records' keys."""
+
+    @property
+    def makes_more(self) -> bool:
+        """Whether it has operations above `END`."""
+        return bool((self.program_code.instructions[:, OP] > END).any())
 
 
 def link(programs: Sequence[Program]) -> tuple[ProgramCode, list[int]]:
-    """Join programs; return the joined code and the first row of each."""
+    """Join programs; return the joined code and the entry of each."""
     entries: list[int] = []
     parts: list[ProgramCode] = []
     at = jumps_at = kinds_at = names_at = text_at = 0
     for program in programs:
         program_code = program.program_code
-        entries.append(at)
+        entries.append(at + program.entry)
         parts.append(_moved(program_code, at, jumps_at, kinds_at, names_at, text_at))
         at += len(program_code.instructions)
         jumps_at += len(program_code.jumps)
@@ -128,8 +168,13 @@ def _moved(
     instructions[op == GO, A] += at
     instructions[(op == BLOCK) | (op == NEXT_ITEM), B] += at
     instructions[op == UNION, B] += jumps_at
-    instructions[op == KIND_OF_INDEX, A] += kinds_at
-    instructions[op == KIND_OF_TEXT, A] += names_at
+    instructions[op == IF_KEY, B] += at
+    for by_kind in (KIND_OF_INDEX, KIND_OF_NUMBER, KIND_OF_BOOLEAN):
+        instructions[op == by_kind, A] += kinds_at
+    for by_name in (KIND_OF_TEXT, IF_KEY):
+        instructions[op == by_name, A] += names_at
+    is_literal = ((op == STORE_PART) & (instructions[:, B] == LITERAL)) | ((op == PART) & (instructions[:, LOW] >= 0))
+    instructions[is_literal, LOW] += names_at
     names = program_code.names.copy()
     names[:, 0] += text_at
     return program_code._replace(instructions=instructions, jumps=program_code.jumps + at, names=names)

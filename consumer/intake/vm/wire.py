@@ -21,7 +21,6 @@ _BAD_TEXT = int(Reject.BAD_TEXT)
 
 _MAX_NUMBER_BYTES = 10
 _TOP_BITS = np.uint64(0x8080808080808080)
-_HEX = np.frombuffer(bytearray(b"0123456789abcdef"), np.uint8)
 
 
 @inlined
@@ -127,33 +126,23 @@ def is_utf8(text: Text, start: int, end: int) -> bool:
 
 
 @inlined
-def write_uuid(text: Text, source: int, target: int) -> None:
-    """Write the 16 bytes at `source` as a UUID's 36 characters to `target`."""
-    place = target
-    for i in range(16):
-        if i in (4, 6, 8, 10):
-            text[place] = 45
-            place += 1
-        byte = text[source + i]
-        text[place] = _HEX[byte >> 4]
-        text[place + 1] = _HEX[byte & 15]
-        place += 2
-
-
-@inlined
 def kind_of_text(
     text: Text, start: int, size: int, names: npt.NDArray[np.int64], name_text: Text, first: int, count: int
 ) -> int:
     """The kind of the event type with this name, or -1."""
     for row in range(first, first + count):
-        if names[row, 1] != size:
-            continue
-        at = names[row, 0]
-        same = True
-        for i in range(size):
-            if text[start + i] != name_text[at + i]:
-                same = False
-                break
-        if same:
+        if is_named(text, start, size, names, name_text, row):
             return int(names[row, 2])
     return -1
+
+
+@inlined
+def is_named(text: Text, start: int, size: int, names: npt.NDArray[np.int64], name_text: Text, row: int) -> bool:
+    """Whether a text is the name, or the literal, in that row."""
+    if names[row, 1] != size:
+        return False
+    at = names[row, 0]
+    for i in range(size):  # noqa: SIM110  # numba has no generators in `all`
+        if text[start + i] != name_text[at + i]:
+            return False
+    return True

@@ -68,8 +68,8 @@ def check_topics(kafka: KafkaSettings, timeouts: Timeouts = TIMEOUTS) -> TopicLa
     found = {topic.name: cluster.partitions(topic.name) for topic in ours}
     created = _create_missing(cluster, ours, found, partitions) if kafka.create_topics else {}
     found.update(created)
-    if kafka.create_topics:
-        found.update(_grow(cluster, found, partitions))
+    grown, refused = _grow_if_possible(cluster, found, partitions) if kafka.create_topics else ({}, [])
+    found.update(grown)
     reports = [TopicReport(topic.role, topic.name, found[topic.name] or 0, topic.name in created) for topic in ours]
     configs = {report.name: _config(cluster, report) for report in reports}
     problems = [line for topic in ours for line in _problems(kafka, topic, found[topic.name], partitions)]
@@ -80,6 +80,7 @@ def check_topics(kafka: KafkaSettings, timeouts: Timeouts = TIMEOUTS) -> TopicLa
     if problems:
         raise ViewerConsumerError("\n".join(problems))
     warnings = {topic.name: [*_partition_warnings(kafka, topic, found[topic.name], partitions)] for topic in ours}
+    warnings[kafka.state_topic] += refused
     warnings[kafka.state_topic] += state_topic_warnings(kafka, configs[kafka.state_topic])
     return TopicLayout(
         (
@@ -115,6 +116,19 @@ def _grow(cluster: Cluster, found: Mapping[str, int | None], wanted: int) -> Map
     if fewer:
         cluster.grow(fewer, wanted)
     return dict.fromkeys(fewer, wanted)
+
+
+def _grow_if_possible(
+    cluster: Cluster, found: Mapping[str, int | None], wanted: int
+) -> tuple[Mapping[str, int], list[str]]:
+    """What has grown, and why the rest has not: with a broker away it may be refused.
+
+    Only new partitions wait for it, and their restores try again.
+    """
+    try:
+        return _grow(cluster, found, wanted), []
+    except ViewerConsumerError as error:
+        return {}, [f"{error}; tried again while the worker runs"]
 
 
 def _create_missing(

@@ -285,6 +285,7 @@ const COUNTERS = [
   ["Events", "events"],
   ["Late, dropped", "late_events"],
   ["Rejected", "rejects"],
+  ["Samples that are no number, skipped", "skipped_samples"],
   ["Summaries by close reason", "summaries"],
   ["Aborted transactions", "aborts"],
   ["Rebalances", "rebalances"],

@@ -58,14 +58,15 @@ def _rank(activity: int) -> int:
 
 @inlined
 def add_activity(
-    rules: WindowRules, state: State, row: int, slot: int, viewer: int, timestamp_ms: int, kind: int
+    rules: WindowRules, state: State, row: int, slot: int, viewer: int, timestamp_ms: int, facts: int
 ) -> bool:
     """Add an activity to an open bucket unless it exists already; False past the limit."""
     activities, start_ms = state.viewer_arrays.activities, state.buckets[slot]["start_ms"]
-    order = timestamp_ms * 2 + (kind == LEAVE)
+    leaves, joined = (facts & LEAVE) != 0, (facts & JOIN) != 0
+    order = timestamp_ms * 2 + leaves
     newest = int(state.viewer_arrays.viewers[viewer]["newest_activity"])
     if newest != NONE and _order(activities[newest]["activity"]) >= order:
-        return _add_earlier_activity(rules, state, slot, newest, order, kind == JOIN)
+        return _add_earlier_activity(rules, state, slot, newest, order, joined)
     rank = 0
     if newest != NONE and time_of(activities[newest]["activity"]) >= start_ms:
         rank = _rank(activities[newest]["activity"]) + 1
@@ -76,8 +77,8 @@ def add_activity(
         if newest == NONE
         else not is_leave(activities[newest]["activity"])
     )
-    add_newest(state.viewer_arrays, slot, viewer, _packed(order, kind == JOIN, rank))
-    state.streams[row]["viewers"] += int(kind != LEAVE) - int(was_there)
+    add_newest(state.viewer_arrays, slot, viewer, _packed(order, joined, rank))
+    state.streams[row]["viewers"] += int(not leaves) - int(was_there)
     return True
 
 

@@ -21,12 +21,14 @@ from consumer.intake.schemas.builtin import load_builtin_schema
 from consumer.intake.vm.columns import decode_block
 from consumer.intake.vm.instructions import MAX_LOOP_DEPTH, Program
 from consumer.settings.model import InputSettings
+from consumer.windows.events import BITRATE, BUFFER, HEARTBEAT, JOIN, LEAVE
 from tests.intake.payloads import number, text
-from tests.intake.reference import Event, encode, row
+from tests.intake.reference import SKIPPED_BITRATE, SKIPPED_STALL, Event, encode, row
 
 IDS = [{"name": "stream_id", "type": "string"}, {"name": "viewer_id", "type": "string"}]
 TIME = [{"name": "timestamp_ms", "type": "long"}]
 TYPE = [{"name": "type", "type": "string"}]
+MONEY = {"type": "fixed", "name": "F", "size": 16, "logicalType": "decimal", "precision": 9, "scale": 2}
 
 
 def record(*fields: dict[str, Any], name: str = "E") -> dict[str, Any]:
@@ -63,11 +65,11 @@ def with_types(*names: str) -> dict[str, Any]:
             'viewer_id: there is no field "user.id"',
         ),
         (
-            record({"name": "stream_id", "type": "int"}, IDS[1], *TIME, *TYPE),
+            record({"name": "stream_id", "type": "double"}, IDS[1], *TIME, *TYPE),
             {},
             (
-                'stream_id: the field "stream_id" holds an int, but must hold a string, bytes or a uuid; set '
-                "input.fields.stream_id to another field"
+                'stream_id: the field "stream_id" holds a double, but must hold a string, bytes, a uuid, a fixed, an '
+                "enum, an int or a long; set input.fields.stream_id to another field"
             ),
         ),
         (
@@ -83,14 +85,14 @@ def with_types(*names: str) -> dict[str, Any]:
         (
             record(IDS[0], {"name": "u", "type": {"type": "map", "values": record(IDS[1], name="V")}}, *TIME, *TYPE),
             {"fields": {"viewer_id": "u.viewer_id"}},
-            "something inside a map",
+            'the field "u.viewer_id" holds the record "V"',
         ),
         (
-            record({"name": "stream_id", "type": {"type": "fixed", "name": "F", "size": 16}}, IDS[1], *TIME, *TYPE),
+            record({"name": "stream_id", "type": MONEY}, IDS[1], *TIME, *TYPE),
             {},
-            'the field "stream_id" holds a fixed',
+            'the field "stream_id" holds a fixed (decimal)',
         ),
-        (record(*IDS, {"name": "timestamp_ms", "type": "string"}, *TYPE), {}, "a timestamp or a number"),
+        (record(*IDS, {"name": "timestamp_ms", "type": "bytes"}, *TYPE), {}, "a number or a text of ISO 8601"),
         (
             record(*IDS, {"name": "timestamp_ms", "type": {"type": "int", "logicalType": "date"}}, *TYPE),
             {},
@@ -102,7 +104,7 @@ def with_types(*names: str) -> dict[str, Any]:
             "a timestamp-micros, which needs no scale",
         ),
         (record(*IDS, *TIME), {}, 'type: there is no field "event" or "type"'),
-        (record(*IDS, *TIME, {"name": "type", "type": "int"}), {}, 'type: the field "type" holds an int'),
+        (record(*IDS, *TIME, {"name": "type", "type": "int"}), {}, 'type: the field "type" holds an int (input'),
         (
             record(*IDS, *TIME, *TYPE, {"name": "bitrate_bps", "type": "string"}),
             {},
@@ -269,42 +271,71 @@ def test_our_own_schema_is_compiled() -> None:
 def test_the_name_of_the_record_can_be_the_event_type() -> None:
     report = record(*IDS, *TIME, {"name": "bitrate_bps", "type": "int"}, name="BitrateReport")
     value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "bitrate_bps": 9}
-    assert read(report, value) == Event("s", "v", 7, 2, 9)
+    assert read(report, value) == Event("s", "v", 7, BITRATE, 9)
 
 
 def test_a_union_of_records_can_be_at_the_top() -> None:
     join = record(*IDS, *TIME, name="ViewerJoin")
     leave = record(*TIME, *IDS, name="ViewerLeave")
     value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7}
-    assert read([join, leave], ("ViewerLeave", value)) == Event("s", "v", 7, 1)
+    assert read([join, leave], ("ViewerLeave", value)) == Event("s", "v", 7, LEAVE)
 
 
 def test_one_field_may_be_mapped_to_two_of_ours() -> None:
     schema = record(*IDS, *TIME, *TYPE, {"name": "value", "type": "long"})
     fields = {"bitrate_bps": {"path": "value", "scale": 1000}, "duration_ms": "value"}
     value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "value": 5}
-    assert read(schema, {**value, "type": "bitrate"}, fields=fields) == Event("s", "v", 7, 2, 5_000)
-    assert read(schema, {**value, "type": "buffer"}, fields=fields) == Event("s", "v", 7, 3, 5)
+    assert read(schema, {**value, "type": "bitrate"}, fields=fields) == Event("s", "v", 7, BITRATE, 5_000)
+    assert read(schema, {**value, "type": "buffer"}, fields=fields) == Event("s", "v", 7, BUFFER, 5)
 
 
 def test_full_names_of_event_types_take_precedence_over_short_ones() -> None:
     schema = with_types("a.Started", "b.Started", "c.Stopped")
     events = {"join": ["a.Started", "Stopped"], "leave": "b.Started"}
     value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7}
-    kinds = [read(schema, {**value, "event": (n, {})}, events=events).kind for n in ("a.Started", "b.Started")]
-    assert kinds == [0, 1]
-    assert read(schema, {**value, "event": ("c.Stopped", {})}, events=events).kind == 0
+    kinds = [read(schema, {**value, "event": (n, {})}, events=events).facts for n in ("a.Started", "b.Started")]
+    assert kinds == [JOIN, LEAVE]
+    assert read(schema, {**value, "event": ("c.Stopped", {})}, events=events).facts == JOIN
 
 
 def test_with_kafka_time_no_timestamp_field_is_needed() -> None:
     assert program(record(*IDS, *TYPE), time="kafka").name == "E"
 
 
+def test_a_field_with_names_that_earlier_releases_knew_is_preferred_as_the_type() -> None:
+    sent = {"type": "enum", "name": "Sent", "symbols": ["heartbeat", "click"]}
+    kind = {"type": "enum", "name": "Kind", "symbols": ["join", "leave"]}
+    value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "event": "click", "type": "leave"}
+    both = record(*IDS, *TIME, {"name": "event", "type": sent}, {"name": "type", "type": kind})
+    assert read(both, value) == Event("s", "v", 7, LEAVE)
+    alone = record(*IDS, *TIME, {"name": "event", "type": sent})
+    assert read(alone, {**value, "event": "heartbeat"}) == Event("s", "v", 7, HEARTBEAT)
+
+
+def test_a_built_in_name_that_earlier_releases_did_not_know_needs_no_field() -> None:
+    """They rejected such records and read the others, which a replay must read too."""
+    schema = with_types("ViewerJoin", "x.PlaybackReport")
+    value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7}
+    assert read(schema, {**value, "event": ("ViewerJoin", {})}) == Event("s", "v", 7, JOIN)
+    skipped = SKIPPED_BITRATE | SKIPPED_STALL
+    assert read(schema, {**value, "event": ("x.PlaybackReport", {})}) == Event("s", "v", 7, skipped)
+    with pytest.raises(SchemaRefused, match=r'bitrate_bps: there is no field "event\.bitrate_bps"'):
+        program(schema, events={"bitrate": "PlaybackReport"})
+
+
+def test_a_name_that_is_listed_loses_its_built_in_meaning() -> None:
+    kinds = record(*IDS, *TIME, *TYPE, {"name": "bitrate_bps", "type": "int"}, {"name": "duration_ms", "type": "int"})
+    value = {"stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "bitrate_bps": 5, "duration_ms": 6}
+    for name, facts in (("buffer", BITRATE), ("BufferEvent", BUFFER), ("PlaybackReport", BUFFER)):
+        found = read(kinds, {**value, "type": name}, events={"bitrate": "buffer"})
+        assert found == Event("s", "v", 7, facts, 5 if facts & BITRATE else 6)
+
+
 def test_named_types_are_followed() -> None:
     number_type = {"type": "record", "name": "Rate", "fields": [{"name": "n", "type": "int"}]}
     schema = record({"name": "old", "type": number_type}, {"name": "new", "type": "Rate"}, *IDS, *TIME, *TYPE, name="E")
     value = {"old": {"n": 1}, "new": {"n": 2}, "stream_id": "s", "viewer_id": "v", "timestamp_ms": 7, "type": "bitrate"}
-    assert read(schema, value, fields={"bitrate_bps": "new.n"}) == Event("s", "v", 7, 2, 2)
+    assert read(schema, value, fields={"bitrate_bps": "new.n"}) == Event("s", "v", 7, BITRATE, 2)
 
 
 def test_binary_uuids_become_text() -> None:

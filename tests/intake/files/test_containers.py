@@ -9,7 +9,6 @@ from consumer.intake.files.json_lines import Fault
 from consumer.intake.rejects import Reject
 from consumer.intake.schemas.builtin import load_builtin_schema
 from consumer.settings.model import InputSettings
-from consumer.windows.events import KINDS
 from tests.intake.files.test_json_lines import Row, rows_of
 
 OURS = load_builtin_schema("viewer_event")
@@ -60,16 +59,20 @@ def test_records_are_read_from_every_block_and_common_codec(codec: str) -> None:
         ours(7, "ViewerLeave"),
         ours(8, "BitrateReport", bitrate_bps=2**41),
         ours(9, "BufferEvent", duration_ms=2**32 - 1),
+        ours(10, "ViewerHeartbeat"),
+        ours(11, "PlaybackReport", bitrate_bps=0, duration_ms=1),
     ]
     rows, faults = read(container(OURS, records * 50, codec))
     assert faults == []
     assert (
         rows
         == [
-            Row("s", "v", -5, "join", 0),
-            Row("s", "v", 7, "leave", 0),
+            Row("s", "v", -5, "join"),
+            Row("s", "v", 7, "leave"),
             Row("s", "v", 8, "bitrate", 2**41),
-            Row("s", "v", 9, "buffer", 2**32 - 1),
+            Row("s", "v", 9, "buffer", None, 2**32 - 1),
+            Row("s", "v", 10, "heartbeat"),
+            Row("s", "v", 11, "bitrate buffer", 0, 1),
         ]
         * 50
     )
@@ -93,8 +96,13 @@ def test_the_settings_map_the_fields_of_a_foreign_schema() -> None:
         for kind, kbps in (("Started", None), ("Beat", None), ("Rate", 3), ("Ad", None), ("Rate", None))
     ]
     rows, faults = read(container(THEIRS, records), source)
-    assert rows == [Row("s", "v", 5, "join", 0), Row("s", "v", 5, "join", 0), Row("s", "v", 5, "bitrate", 3_000)]
-    assert [(fault.number, fault.reason) for fault in faults] == [(5, Reject.MISSING_VALUE)]
+    assert rows == [
+        Row("s", "v", 5, "join"),
+        Row("s", "v", 5, "join"),
+        Row("s", "v", 5, "bitrate", 3_000),
+        Row("s", "v", 5, "heartbeat (bitrate)"),
+    ]
+    assert faults == []
 
 
 def test_invalid_records_are_faults_with_their_number_in_the_file() -> None:
@@ -102,12 +110,12 @@ def test_invalid_records_are_faults_with_their_number_in_the_file() -> None:
     records[9] = ours(9, stream_id="")
     records[33] = ours(2**52 + 1)
     rows, faults = read(container(OURS, records))
-    assert [(fault.number, fault.reason) for fault in faults] == [
-        (10, Reject.EMPTY_ID),
-        (34, Reject.TIMESTAMP_OUT_OF_RANGE),
+    assert [(fault.number, fault.reason, fault.detail) for fault in faults] == [
+        (10, Reject.EMPTY_ID, "stream_id is empty"),
+        (34, Reject.TIMESTAMP_OUT_OF_RANGE, Reject.TIMESTAMP_OUT_OF_RANGE.sentence),
     ]
     assert [row.timestamp_ms for row in rows] == [i for i in range(40) if i not in {9, 33}]
-    assert {row.kind for row in rows} == {KINDS[0]}
+    assert {row.kinds for row in rows} == {"join"}
 
 
 def test_a_container_without_records_gives_no_events() -> None:

@@ -1,7 +1,7 @@
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -81,6 +81,23 @@ def test_topics_grow_with_the_input_if_topics_may_be_created(topics: KafkaSettin
         create_topic(topics.bootstrap_servers, name, 1, {"cleanup.policy": "compact"})
     assert {topic.partitions for topic in check_topics(topics).topics} == {2}
     until(lambda: {topic.partitions for topic in check_topics(topics).topics} == {2}, "all brokers know the topic")
+
+
+def test_a_worker_starts_though_its_topics_cannot_grow_now(
+    topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster refuses it while fewer brokers are up than a partition is to have replicas."""
+
+    def refused(_cluster: Cluster, names: Iterable[str], partitions: int) -> None:
+        raise ViewerConsumerError(f"can't give {sorted(names)} {partitions} partitions: only 2 brokers are registered")
+
+    create_topic(topics.bootstrap_servers, topics.input_topic, 2)
+    create_topic(topics.bootstrap_servers, topics.state_topic, 1, {"cleanup.policy": "compact"})
+    monkeypatch.setattr(Cluster, "grow", refused)
+    *_, state = check_topics(topics).topics
+    assert state.partitions == 1
+    (reason,) = [each for each in state.warnings if "only 2 brokers are registered" in each]
+    assert reason.endswith("; tried again while the worker runs")
 
 
 def test_fewer_partitions_than_the_input_are_reported_with_the_command(topics: KafkaSettings) -> None:

@@ -13,7 +13,7 @@ from consumer.windows.process import STATUSES
 from consumer.windows.rules import WindowRules
 from consumer.windows.storage.batch import RowError
 from tests.reference.events_counting import Event, Reference, Rules
-from tests.windows.columns import columns
+from tests.windows.columns import KINDS, columns
 from tests.windows.storage.life import HASH_KEY, PARTS, Change, Life, acts, damages, steps, stores
 from tests.windows.test_against_reference import (
     bucket_row,
@@ -44,7 +44,7 @@ def lives(draw: st.DrawFn) -> tuple[Rules, list[Any]]:
     seen = st.builds(
         Seen,
         st.sampled_from(["a", "b", "stream-of-a-long-name", "é", ""]),
-        st.sampled_from("JJLBS"),
+        st.sampled_from(KINDS),
         steps_ms,
         st.one_of(st.integers(0, 5), st.integers(0, 2**32 - 1)),
     )
@@ -59,7 +59,7 @@ class EventsLife(Life[Rules]):
         self.reference = Reference(drawn)
 
     def _see(self, seen: Seen) -> None:
-        event = Event(seen.stream_id, seen.kind, self.time_ms, seen.value)
+        event = Event(seen.stream_id, seen.kind, self.time_ms, seen.value, seen.value // 3)
         assert self.apply(event) == self.reference.apply(event, self.offset)
 
     def judge_step(self, to_ms: int) -> None:

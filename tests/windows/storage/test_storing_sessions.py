@@ -13,6 +13,7 @@ from consumer.windows.rules import WindowRules
 from consumer.windows.storage.batch import RowError
 from consumer.windows.viewers import room
 from tests.reference.sessions_counting import Event, Reference, Rules
+from tests.windows.columns import KINDS
 from tests.windows.storage.life import HASH_KEY, PARTS, Change, Life, acts, damages, steps, stores
 from tests.windows.test_sessions_against_reference import (
     Row,
@@ -42,7 +43,7 @@ def lives(draw: st.DrawFn) -> tuple[Rules, list[Any]]:
         Seen,
         st.sampled_from(["a", "a", "b", "stream-of-a-long-name"]),
         st.sampled_from(["v", "v", "w", "x", "viewer-of-a-very-long-name"]),
-        st.sampled_from("JJLLBS"),
+        st.sampled_from(KINDS),
         st.one_of(
             st.integers(-3 * bucket_ms, 3 * bucket_ms),
             st.sampled_from([0, 0, 1, bucket_ms, drawn.viewer_timeout_ms, 86_400_000]),
@@ -63,7 +64,7 @@ class SessionsLife(Life[Rules]):
         """The judge supports only one set of rules."""
 
     def _see(self, seen: Seen) -> None:
-        event = Event(seen.stream_id, seen.viewer_id, self.time_ms, seen.kind, seen.value)
+        event = Event(seen.stream_id, seen.viewer_id, self.time_ms, seen.kind, seen.value, seen.value // 3)
         status = self.apply(event)
         if self.is_judged:
             assert status == self.reference.apply(event, self.offset)

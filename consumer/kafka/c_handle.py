@@ -1,0 +1,74 @@
+"""Make clients of the C library, as the Python binding makes them: configuration, tokens, log lines."""
+
+import ctypes
+import logging
+
+from confluent_kafka import KafkaError, KafkaException
+
+from consumer.errors import UsageError
+from consumer.kafka.c_functions import REASON_BYTES
+from consumer.kafka.clients import LOGGER
+from consumer.kafka.config import ClientConfig
+
+_LEVELS = (*[logging.CRITICAL] * 3, logging.ERROR, *[logging.WARNING] * 2, logging.INFO, logging.DEBUG)
+"""By syslog's numbers."""
+
+
+def new_configuration(library: ctypes.CDLL, config: ClientConfig) -> int:
+    """A configuration of the C library; its log lines come when the client is polled.
+
+    Raises:
+        UsageError: librdkafka doesn't take a key or a value; names the key.
+    """
+    made, reason = library.rd_kafka_conf_new(), ctypes.create_string_buffer(REASON_BYTES)
+    for key, value in {**config, "log.queue": True}.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if library.rd_kafka_conf_set(made, key.encode(), text.encode(), reason, REASON_BYTES):
+            library.rd_kafka_conf_destroy(made)
+            raise UsageError(f"kafka.client: {reason.value.decode()}")
+    library.rd_kafka_conf_enable_sasl_queue(made, 1)
+    return int(made)
+
+
+def new_client(library: ctypes.CDLL, kind: int, configuration: int) -> int:
+    """A client, which takes the configuration over.
+
+    Raises:
+        UsageError: librdkafka doesn't take the configuration.
+    """
+    reason = ctypes.create_string_buffer(REASON_BYTES)
+    client = library.rd_kafka_new(kind, configuration, reason, REASON_BYTES)
+    if not client:
+        library.rd_kafka_conf_destroy(configuration)
+        raise UsageError(f"kafka.client: {reason.value.decode()}")
+    # Tokens are refreshed by a thread of the library: polling does not do it.
+    error = library.rd_kafka_sasl_background_callbacks_enable(client)
+    if error:  # no mechanism that needs it is configured
+        library.rd_kafka_error_destroy(error)
+    return int(client)
+
+
+def raise_error(library: ctypes.CDLL, error: int | None) -> None:
+    """Raise the error of a call, if there is one, with the library's marks; the library's object is freed.
+
+    Raises:
+        KafkaException: as the binding raises it.
+    """
+    if not error:
+        return
+    made = KafkaError(
+        library.rd_kafka_error_code(error),
+        library.rd_kafka_error_string(error).decode(errors="replace"),
+        fatal=bool(library.rd_kafka_error_is_fatal(error)),
+        retriable=bool(library.rd_kafka_error_is_retriable(error)),
+        txn_requires_abort=bool(library.rd_kafka_error_txn_requires_abort(error)),
+    )
+    library.rd_kafka_error_destroy(error)
+    raise KafkaException(made)
+
+
+def log_line(client: str, level: int, facility: bytes | None, line: bytes | None) -> None:
+    """Log a line of a client, as the binding does."""
+    words = ((each or b"").decode(errors="replace") for each in (facility, line))
+    kind, text = words
+    LOGGER.log(_LEVELS[level & 7], "%s [%s] %s", kind, client, text)
