@@ -107,8 +107,13 @@ class Service:
 
     @property
     def address(self) -> str:
-        """The URL of the page; metrics and health are below it."""
+        """The URL below which metrics and health are."""
         return self._server.address
+
+    @property
+    def page_url(self) -> str:
+        """The URL of the page; empty where `http.page` is off."""
+        return "" if self._history is None else f"{self.address}/"
 
     def run(self, stop: StopRequest) -> None:
         """Work until a stop is asked for, then commit, leave the group and return, in the time that the request has.
@@ -119,8 +124,8 @@ class Service:
         self._server.start()
         self._watchdog.start()
         _log.info("metrics", address=f"{self.address}/metrics")
-        if self._history is not None:
-            _log.info("page", address=f"{self.address}/")
+        if self.page_url:
+            _log.info("page", address=self.page_url)
         try:
             with contextlib.closing(Intakes(lookups_from(self._settings.input))) as intakes:
                 self._run(stop, intakes)

@@ -314,7 +314,10 @@ export function workerView() {
           el("td", {}, String(number)), el("td", { colspan: PARTITION_COLUMNS.length - 1 }, "restoring, or stopped: see the reason above"))),
       );
       counters.replaceChildren(...COUNTERS.map(([title, name]) => counterTable(title, name, answer.counters[name])));
-      about.replaceChildren(...aboutOf(answer).flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
+      about.replaceChildren(
+        ...aboutOf(answer).flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]),
+        el("dt", {}, "Metrics"), el("dd", {}, el("a", { href: "metrics" }, "/metrics")),
+      );
     },
   };
 }
