@@ -1,7 +1,9 @@
 import gzip
 import json
+import re
 from dataclasses import replace
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +17,7 @@ from consumer.observe.snapshot import Health, OutputStatus
 from consumer.output.summary import FIELDS, Origin, summary_dicts
 from consumer.windows.events import EVENT_TYPES, FactCounts
 from consumer.windows.partition import ClosedBuckets
+from consumer.worker.loop import RATES
 from tests.observe.samples import closed_rows, partition, snapshot, stream
 from tests.observe.site import BUCKET_MS, Worker
 
@@ -313,3 +316,31 @@ def test_every_column_is_a_field_of_the_summary() -> None:
     assert set(COLUMNS) == set(FIELDS) - {
         "stream_id", "bucket_end_ms", "bitrate_sum_bps", "counting", "topic", "partition", "offset",
     }  # fmt: skip
+
+
+def test_the_guides_examples_have_the_members_of_the_answers(worker: Worker) -> None:
+    guide = (Path(__file__).parents[2] / "deploy/README.md").read_text(encoding="utf-8")
+    streams, of_worker = map(json.loads, re.findall(r"^```json\n(.*?)^```", guide, re.MULTILINE | re.DOTALL))
+    worker.history.add(0, [b"one"] * 2, closed_rows(0, BUCKET_MS))
+    worker.board.publish(
+        replace(
+            snapshot(stream("one", partitions=(0,)), partitions=(partition(0),)),
+            rates=dict.fromkeys(RATES, 0.0),
+        )
+    )
+    answered = worker.json("streams?limit=1&history=2")
+    assert shape(streams) == shape(answered)
+    answered = worker.json("worker")
+    assert of_worker["counters"].keys() < answered["counters"].keys()
+    assert shape(of_worker | {"counters": 0}) == shape(answered | {"counters": 0})
+    for name in worker.json("streams/one")["history"]:
+        assert f"`{name}`" in guide
+
+
+def shape(value: Any) -> Any:
+    """The members of an answer, whatever their values."""
+    if isinstance(value, dict):
+        return {name: shape(member) for name, member in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [shape(value[0])]
+    return None

@@ -182,7 +182,7 @@ function state() {
     text = `Stale: the worker's loop has published nothing for ${duration(age * 1000)}. ${workerAnswer.reason}`;
   } else if (!workerAnswer.ready) {
     word = workerAnswer.starting ? "starting" : "not ready";
-    text = workerAnswer.starting ? `Starting: ${workerAnswer.starting}` : `Not ready: ${workerAnswer.missing.join(", ")}. ${workerAnswer.reason}`;
+    text = workerAnswer.starting ? `Starting: ${workerAnswer.starting}` : `Not ready. Missing: ${workerAnswer.missing.join(", ")}. ${workerAnswer.reason}`;
   }
   setText(pill, word);
   pill.className = `pill ${word.replace(" ", "-")}`;
