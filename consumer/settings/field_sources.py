@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from consumer.settings.errors import Conflict
+from consumer.settings.field_paths import field_path
 
 _T = TypeVar("_T")
 
@@ -32,9 +33,7 @@ _NOT_NUMBERS = (*_IDS, "type")
 def _field_path(path: str) -> str:
     if path.startswith("@") and path != KEY:
         raise ValueError(f'must be a field name, or "{KEY}" for the key of the record')
-    if not all(path.split(".")):
-        raise ValueError('must be a field name, or several with dots between, as "content.id"')
-    return path
+    return field_path(path)
 
 
 def _factor(value: object) -> object:
@@ -148,16 +147,22 @@ _IdPath = Annotated[FieldPath, BeforeValidator(_path_table_or_list)]
 
 
 class FieldSettings(BaseModel):
-    """Where the fields are in the producers' schemas; None is the built-in path."""
+    """Where the fields are in the producers' schemas; one that is left out has the path in our own schema."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     stream_id: _IdPath | None = None
+    """The stream: a path, or a list of paths whose texts are joined; "@key" is the key of the record."""
     viewer_id: _IdPath | None = None
+    """The viewer, unique in its stream; as stream_id."""
     timestamp_ms: _FieldPath | None = None
+    """When it happened. Logical types and ISO 8601 are converted; a plain number may need a scale."""
     bitrate_bps: _FieldPath | None = None
+    """The bitrate, in bits per second: a number, with a scale if its unit is another."""
     duration_ms: _FieldPath | None = None
+    """The duration of a stall, in milliseconds: a number, with a scale if its unit is another."""
     type: _FieldPath | None = None
+    """The event type: an enum, a string, a union of records, a whole number or a boolean."""
 
     def need_keys(self) -> bool:
         """Whether an id is, or may be, the key of the record."""

@@ -363,7 +363,7 @@ class Worker:
         brokers = self._input.brokers
         silence, held, trouble = brokers.silence(), brokers.held_reason(), self._publisher.trouble
         assigned = bool(self._input.assignment)
-        schema = next((task.waiting_reason for task in self._tasks.values() if task.held and task.waiting_reason), "")
+        schemas = dict.fromkeys(task.waiting_reason for task in self._tasks.values() if task.held)
         reasons = (
             silence,
             *self._processor.tripped.values(),
@@ -371,7 +371,7 @@ class Worker:
             self._restoring.reason,
             held,
             *clock_waits,
-            schema,
+            *schemas,
             "" if assigned or silence else brokers.group_reason(),
         )
         return Health(
@@ -383,7 +383,7 @@ class Worker:
             kafka_answers=not silence,
             input_readable=not held,
             clock_agrees=not clock_waits,
-            schemas_known=not schema,
+            schemas_known=not any(schemas),
             reason="; ".join(filter(None, reasons))[:LONGEST_REASON],
         )
 

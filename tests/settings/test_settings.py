@@ -192,7 +192,6 @@ def test_what_checkpoints_hold_of_a_field_is_read_as_the_same(place: Any) -> Non
         ("input.schema_registry_url=localhost:8081", "must be an http:// or https:// address"),
         ("input.schema_registry_url=http://", "must be an http:// or https:// address"),
         ("input.schema_registry_url=http://a:99999", "must be an http:// or https:// address"),
-        ('input.schemas=["a", "b"]', "with several files input.ids must name the file of each id"),
         ("input.ids.x=a.avsc", 'must be a whole number, not "x"'),
         ("input.fields.stream_id=a..b", "must be a field name, or several with dots between"),
         ("input.fields.bitrate_bps.scale=2", "is missing"),
@@ -227,11 +226,6 @@ def test_what_is_not_allowed_is_said_in_one_line(override: str, message: str) ->
     assert where == "--set"
     assert key.partition(".")[0] == override.partition(".")[0]
     assert message in text
-
-
-def test_records_that_name_no_schema_have_one() -> None:
-    (line,) = errors_of(overrides=["input.format=raw", 'input.schemas=["a", "b"]'])
-    assert line == '--set: input.schemas: must be one file where input.format = "raw", not 2'
 
 
 def test_an_ignored_event_type_is_in_no_other_list(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from consumer.intake.compiler.mapping import mapping_from
 from consumer.intake.compiler.program import compile_program
 from consumer.intake.compiler.schema_json import SchemaRefused
-from consumer.intake.framing import REFUSED, UNKNOWN, UNRESOLVED
+from consumer.intake.framing import NAMED_BY_ID, REFUSED, UNKNOWN, UNRESOLVED
 from consumer.intake.schemas.lookups import (
     MAX_SCHEMAS,
     MAX_UNKNOWN,
@@ -61,7 +61,7 @@ class SchemaCache:
     ) -> None:
         self._mapping = mapping_from(source, takes_unclear=takes_unclear)
         self._monotonic_s = monotonic_s
-        self._lookups = lookups if source.format == "confluent" else None
+        self._lookups = lookups if source.format in NAMED_BY_ID else None
         self._pinned = load_pinned(source, self._mapping)
         self._learned: dict[int, Program | Refusal] = {}
         """Ordered by age, oldest first."""

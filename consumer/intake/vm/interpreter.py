@@ -72,7 +72,6 @@ from consumer.runtime.jit import called, compiled, inlined
 from consumer.windows.events import BITRATE, BUFFER, MAX_ABS_TIMESTAMP_MS, SKIPPED_SHIFT, EventColumns
 
 Ints = npt.NDArray[np.int64]
-ShortInts = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
