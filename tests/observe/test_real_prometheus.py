@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumer.observe.collector import label_of
+from consumer.observe.labels import label_of
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
