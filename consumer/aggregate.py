@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -15,7 +16,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.intake.files.json_lines import Fault, FileBatch
 from consumer.intake.files.open import check_readable, open_event_file
-from consumer.output.summary import Origin, json_records, summary_dicts
+from consumer.output.summary import Origin, summary_dicts
+from consumer.output.summary_text import OutputFormat, write_summaries
 from consumer.runtime.secret import new_hash_key
 from consumer.settings.model import InputSettings, Settings
 from consumer.settings.window_rules import window_rules
@@ -77,10 +79,11 @@ class _Summaries:
         return {(i, start): CLOSE_REASONS[code] for i, start, code in zip(self._ids, starts, codes, strict=True)}
 
 
-class _Dropped:
-    """Rejected and late records by reason."""
+class _Counts:
+    """Numbers of accepted records, and of rejected and late ones by reason."""
 
     def __init__(self) -> None:
+        self.accepted = 0
         self.late: Counter[bytes] = Counter()
         self.past_limit: Counter[bytes] = Counter()
         self.faults: Counter[str] = Counter()
@@ -89,6 +92,7 @@ class _Dropped:
 
     def add(self, batch: FileBatch, status: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         events = batch.events
+        self.accepted += int(np.count_nonzero(status == ACCEPTED))
         for i in np.flatnonzero((status != ACCEPTED) & (status != REJECTED)).tolist():
             start, size = int(events.stream_start[i]), int(events.stream_size[i])
             stream_id = events.text[start : start + size].tobytes()
@@ -102,28 +106,27 @@ class _Dropped:
         left = max(FAULTS_NAMED - self.faults.total(), 0)
         return [f"{file_name}:{fault.number}: {fault.reason.label}: {fault.detail}" for fault in faults[:left]]
 
-    def report(self) -> list[str]:
-        """Warning lines; none if all records counted."""
-        lines = []
+    def closing(self, streams: int, summaries: int, seconds: float) -> str:
+        """The line that ends a run."""
         rejected = self.faults + Counter({STATUSES[STREAM_LIMIT]: self.past_limit.total()})
-        if rejected:
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
-            lines.append(f"REJECTED {rejected.total():,} records, the others count: {reasons}")
-        if self.late:
-            lines.append(
-                f"late: {self.late.total():,} events of {len(self.late):,} streams came after their bucket closed"
-            )
-        if self.skipped.any():
-            fields = ", ".join(f"{name} {n:,}" for name, n in zip(SAMPLES, self.skipped.tolist(), strict=True) if n)
-            lines.append(f"skipped: {self.skipped.sum():,} samples that are no numbers; their events count: {fields}")
-        return lines
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
+        fields = ", ".join(f"{name} {n:,}" for name, n in zip(SAMPLES, self.skipped.tolist(), strict=True) if n)
+        parts = [
+            f"{self.accepted:,} events of {streams:,} streams",
+            f"{summaries:,} summaries",
+            f"{rejected.total():,} rejected{f' ({reasons})' if reasons else ''}",
+            f"{self.late.total():,} late",
+            *([f"{self.skipped.sum():,} samples skipped that are no numbers ({fields})"] if fields else []),
+            f"{seconds:.1f} s",
+        ]
+        return ", ".join(parts)
 
 
 class _Run(NamedTuple):
     origin: Origin
     windows: PartitionWindows
     summaries: _Summaries
-    dropped: _Dropped
+    counts: _Counts
 
 
 def aggregate_files(
@@ -133,8 +136,11 @@ def aggregate_files(
     view_path: Path | None = None,
     close_at_end: bool = True,
     out: TextIO | None = None,
-) -> None:
-    """Read the files in order and write one JSON object per summary, by stream, then bucket.
+    output_format: OutputFormat = OutputFormat.JSONL,
+) -> bool:
+    """Read the files in order and write their summaries, by stream, then bucket; a closing line goes to stderr.
+
+    Returns whether any event was accepted.
 
     Raises:
         UsageError: the settings do not apply to files.
@@ -142,20 +148,26 @@ def aggregate_files(
     """
     if settings.input.time == "kafka":
         raise UsageError('input.time: must be "event" to aggregate files, which have no Kafka timestamps')
+    began_s = monotonic()
     check_readable(names)
     with ExitStack() as stack:
         view_file = None if view_path is None else stack.enter_context(_writable(view_path))
         windows = PartitionWindows(window_rules(settings.windows), new_hash_key())
-        run = _Run(Origin(settings.windows.bucket_ms, settings.windows.counting), windows, _Summaries(), _Dropped())
+        run = _Run(Origin(settings.windows.bucket_ms, settings.windows.counting), windows, _Summaries(), _Counts())
         _read_all(names, settings.input, run)
         if view_path is not None and view_file is not None:
             _write_view(run, view_path, view_file)
+    streams = run.summaries.streams() | {view.stream_id.encode() for view in run.windows.views()}
     if close_at_end:
         run.windows.close_all()
         run.summaries.add(run.windows.pop_closed())
-    for line in run.dropped.report():
-        print(line, file=sys.stderr)  # noqa: T201  # for the person who started this
-    _write(run.summaries, run.origin, out or sys.stdout)
+    write_summaries(run.summaries.in_order(), run.origin, output_format, out or sys.stdout)
+    _say(run.counts.closing(len(streams), len(run.summaries), monotonic() - began_s))
+    return run.counts.accepted > 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201  # for the person who started this
 
 
 def _writable(path: Path) -> TextIO:
@@ -187,22 +199,19 @@ def _read_all(names: Sequence[str], source: InputSettings, run: _Run) -> None:
             with open_event_file(name, source) as file:
                 task = progress.add_task(file.name, total=file.size)
                 for batch in file.batches():
-                    for line in run.dropped.named(file.name, batch.faults):
+                    for line in run.counts.named(file.name, batch.faults):
                         progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
                     _process(batch, run)
                     progress.update(task, completed=file.position())
+                if file.is_empty:
+                    progress.console.print(f"{file.name}: is empty", markup=False, highlight=False, soft_wrap=True)
 
 
 def _process(batch: FileBatch, run: _Run) -> None:
     count = len(batch.events.facts)
     status = run.windows.apply(batch.events, 0, count, np.full(count, -1, np.int64))
     run.summaries.add(run.windows.pop_closed())
-    run.dropped.add(batch, status)
-
-
-def _write(summaries: _Summaries, origin: Origin, out: TextIO) -> None:
-    records = (record for closed in summaries.in_order() for record in json_records(closed, origin))
-    out.writelines(value.decode() + "\n" for _, value in records)
+    run.counts.add(batch, status)
 
 
 def _view(run: _Run) -> dict[str, Any]:
@@ -210,7 +219,7 @@ def _view(run: _Run) -> dict[str, Any]:
     reasons = run.summaries.reasons()
     held = {view.stream_id.encode(): _entry(run, view, reasons) for view in run.windows.views()}
     # A stream that is not held was forgotten, or had only late events; its time is the idle watermark.
-    gone = {*run.summaries.streams(), *run.dropped.late, *run.dropped.past_limit} - held.keys()
+    gone = {*run.summaries.streams(), *run.counts.late, *run.counts.past_limit} - held.keys()
     idle_watermark_ms = run.windows.stats().idle_watermark_ms
     entries = held | {stream_id: _entry_of_none(run, stream_id, idle_watermark_ms) for stream_id in gone}
     return {stream_id.decode(): entries[stream_id] for stream_id in sorted(entries)}
@@ -224,7 +233,7 @@ def _entry(run: _Run, view: WindowView, reasons: dict[tuple[bytes, int], str]) -
         "window_buffer_events": view.buffer_events,
         "window_peak_concurrent": view.peak_concurrent_viewers,
         "buckets": _window_rows(run, stream_id, reasons),
-        "late": run.dropped.late[stream_id],
+        "late": run.counts.late[stream_id],
         "time": view.time_ms,
     }
 
@@ -236,7 +245,7 @@ def _entry_of_none(run: _Run, stream_id: bytes, idle_watermark_ms: int | None) -
         "window_buffer_events": 0,
         "window_peak_concurrent": 0,
         "buckets": [],
-        "late": run.dropped.late[stream_id],
+        "late": run.counts.late[stream_id],
         "time": idle_watermark_ms,
     }
 

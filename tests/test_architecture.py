@@ -16,8 +16,9 @@ TOP = {"__init__.py", "__main__.py", "errors.py", "aggregate.py", "DESIGN.md"}
 ENGINE = {"intake", "windows", "runtime", "settings", "errors"}
 MAY_IMPORT = {
     "__main__": {"cli", "runtime"},
-    "cli": {"demo", "aggregate", "simulate", "worker", "state", "kafka", "intake", "output", "observe", *ENGINE},
-    "demo": {"simulate", "worker", "kafka", "observe", *ENGINE},
+    "cli": {"demo", "top", "aggregate", "simulate", "worker", "state", "kafka", "intake", "output", "observe", *ENGINE},
+    "demo": {"top", "simulate", "worker", "kafka", "observe", *ENGINE},
+    "top": {"observe", "runtime", "errors"},
     "aggregate": {"output", *ENGINE},
     "simulate": {"kafka", *ENGINE},
     "worker": {"state", "kafka", "output", "observe", *ENGINE},

@@ -20,6 +20,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "aggregate": (
         "viewer-consumer aggregate events.jsonl > summaries.jsonl",
         "viewer-consumer aggregate day-1.avro day-2.avro --config worker.toml",
+        "viewer-consumer aggregate events.jsonl.gz --output-format table",
         "viewer-consumer simulate --to - --duration 2m | viewer-consumer aggregate -",
     ),
     "simulate": (
@@ -30,6 +31,12 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "config": (
         "viewer-consumer config --config worker.toml",
         "viewer-consumer config --config worker.toml --set windows.bucket_ms=5s --json",
+        "viewer-consumer config --example > worker.toml",
+    ),
+    "schema": (
+        "viewer-consumer schema event.avsc --config worker.toml",
+        "viewer-consumer schema event.avsc --config worker.toml --record events.jsonl",
+        "viewer-consumer schema events.avro --set input.fields.stream_id=content.id",
     ),
     "topics": (
         "viewer-consumer topics --config worker.toml",
@@ -38,6 +45,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "health": (
         "viewer-consumer health",
         "viewer-consumer health --config worker.toml --set http.port=9465",
+    ),
+    "top": (
+        "viewer-consumer top",
+        "viewer-consumer top --url http://worker-0:9464 --url http://worker-1:9464",
     ),
     "help": ("viewer-consumer help", "viewer-consumer help state reset"),
     "dlq": (

@@ -24,9 +24,19 @@ from consumer import __version__
 from consumer.cli.dead_letters import dlq_app
 from consumer.cli.health import health
 from consumer.cli.help import HELP_OPTIONS, help_of, with_help, with_help_for_bare_groups
-from consumer.cli.options import INTERRUPTED, Config, Overrides, read_kafka_settings, read_settings, timeouts_of
+from consumer.cli.options import (
+    INTERRUPTED,
+    Config,
+    Overrides,
+    read_kafka_settings,
+    read_settings,
+    read_worker_settings,
+    timeouts_of,
+)
+from consumer.cli.schema import schema
 from consumer.cli.simulate import simulate
 from consumer.cli.state import state_app
+from consumer.cli.top import top
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
@@ -63,6 +73,14 @@ class AtEnd(StrEnum):
 
     CLOSE = "close"
     KEEP = "keep"
+
+
+class SummaryFormat(StrEnum):
+    """The format of summaries on stdout."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    TABLE = "table"
 
 
 def _version(wanted: bool) -> None:
@@ -121,7 +139,7 @@ def _run(
     log_level: LogLevel,
     timeouts: Timeouts,
 ) -> None:
-    settings = read_kafka_settings(config, overrides)
+    settings = read_worker_settings(config, overrides)
     from consumer.runtime.durations import parse_span_ms
 
     duration_s = None if duration is None else parse_span_ms("--duration", duration) / 1000
@@ -145,7 +163,11 @@ def _run(
 @app.command()
 def aggregate(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Avro containers or JSON lines; - is JSON lines from stdin.")
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Avro containers or JSON lines, also packed with gzip, Zstandard, bzip2 or xz; - is stdin.",
+        ),
     ],
     config: Config = None,
     overrides: Overrides = None,
@@ -156,16 +178,30 @@ def aggregate(
     at_end: Annotated[
         AtEnd, typer.Option("--at-end", help="What to do with buckets that are open at the end.")
     ] = AtEnd.CLOSE,
+    output_format: Annotated[
+        SummaryFormat, typer.Option("--output-format", help="JSON lines, CSV with a header, or a table for people.")
+    ] = SummaryFormat.JSONL,
 ) -> None:
-    """Compute summaries from files, without Kafka; one JSON object per line on stdout."""
+    """Compute summaries from files, without Kafka, and write them to stdout; exit code 1 if no event was accepted."""
     settings = read_settings(config, overrides)
     from consumer.aggregate import aggregate_files
+    from consumer.output.summary_text import OutputFormat
 
-    aggregate_files(settings, files, view_path=view, close_at_end=at_end is AtEnd.CLOSE)
+    any_accepted = aggregate_files(
+        settings,
+        files,
+        view_path=view,
+        close_at_end=at_end is AtEnd.CLOSE,
+        output_format=OutputFormat(output_format.value),
+    )
+    if not any_accepted:
+        raise typer.Exit(ViewerConsumerError.exit_code)
 
 
 app.command()(simulate)
+app.command()(schema)
 app.command()(health)
+app.command()(top)
 
 
 @app.command("config")
@@ -173,9 +209,19 @@ def show_config(
     config: Config = None,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON rather than TOML.")] = False,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a file with all settings, their defaults and what they mean.")
+    ] = False,
 ) -> None:
     """Check the settings and print them, with secrets hidden."""
-    settings = read_kafka_settings(config, overrides)
+    if example:
+        if config or overrides or as_json:
+            raise UsageError("--example: prints the defaults as TOML, so it goes with no other option")
+        from consumer.cli.settings_example import example_toml
+
+        typer.echo(example_toml(), nl=False)
+        return
+    settings = read_worker_settings(config, overrides)
     from consumer.cli.settings_text import shown, to_toml
 
     values = shown(settings)

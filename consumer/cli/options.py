@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
+from consumer.settings.errors import Check
 from consumer.settings.model import Settings, load_settings
 
 INTERRUPTED = 130
@@ -27,23 +28,36 @@ def timeouts_of(context: typer.Context) -> Timeouts:
     return context.find_object(Timeouts) or TIMEOUTS
 
 
-def read_settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
+def read_settings(config: Path | None, overrides: Sequence[str] | None, checks: Sequence[Check] = ()) -> Settings:
     """Read the settings.
 
     Raises:
         UsageError: they are invalid; one line per error.
     """
-    return load_settings(config, overrides or (), os.environ)
+    return load_settings(config, overrides or (), os.environ, checks)
 
 
-def read_kafka_settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
-    """Read the settings and check `kafka.client` for keys that would break exactly-once.
+def read_kafka_settings(config: Path | None, overrides: Sequence[str] | None, checks: Sequence[Check] = ()) -> Settings:
+    """Read the settings of a command that connects to Kafka, and check `kafka.client`.
 
     Raises:
         UsageError: as `read_settings`.
     """
-    from consumer.kafka.config import check_client
+    from consumer.cli.checks import client_files
+    from consumer.kafka.client_keys import key_conflicts
+    from consumer.kafka.config import client_conflicts, security_conflicts
 
-    settings = read_settings(config, overrides)
-    check_client(settings)
-    return settings
+    return read_settings(
+        config, overrides, (client_conflicts, security_conflicts, key_conflicts, client_files, *checks)
+    )
+
+
+def read_worker_settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
+    """Read the settings of a worker, and check all that they name on this machine.
+
+    Raises:
+        UsageError: as `read_settings`.
+    """
+    from consumer.cli.checks import input_files
+
+    return read_kafka_settings(config, overrides, (input_files,))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.cli.options import INTERRUPTED, Config, Overrides, read_settings
+from consumer.cli.options import INTERRUPTED, Config, Overrides, read_kafka_settings, read_settings
 
 if TYPE_CHECKING:
     from consumer.settings.model import Settings
@@ -95,7 +95,8 @@ def simulate(
     schema_id: SchemaId = 1,
 ) -> None:
     """Send events of a simulated audience to the input topic or to a file."""
-    settings = read_settings(config, overrides)
+    read = read_kafka_settings if to is None else read_settings
+    settings = read(config, overrides)
     from consumer.runtime.durations import parse_span_ms, parse_time_ms
     from consumer.simulate.noise import NoiseRules
     from consumer.simulate.options import SimulateOptions

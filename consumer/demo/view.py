@@ -1,20 +1,18 @@
 """The dashboard of a demo: pure functions from totals and snapshots to rich objects or a line of text."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from consumer.observe.snapshot import Snapshot, StreamStatus
-from consumer.runtime.text import clock_text, escaped
+from consumer.observe.snapshot import Snapshot
+from consumer.runtime.text import escaped
+from consumer.top.stream_table import stream_table
 
 MOST_ROWS = 20
 _LINES_AROUND = 8
 """Lines of the dashboard that are not streams."""
-_BAR_WIDTH = 24
 
 
 class Totals(NamedTuple):
@@ -37,15 +35,6 @@ class Screen:
     broker: str
     """The broker's address or description."""
     metrics_url: str
-
-
-class _Column(NamedTuple):
-    title: str
-    needs_width: int
-    """The least width of a terminal that shows it."""
-    cell: Callable[[StreamStatus, int], Text]
-    """Renders a stream; the second argument is the viewers of the largest stream."""
-    left: bool = False
 
 
 def dashboard(screen: Screen, width: int, height: int) -> RenderableType:
@@ -115,16 +104,7 @@ def _streams(screen: Screen, width: int, height: int) -> RenderableType:
     snapshot = screen.snapshot
     if not snapshot.streams:
         return Text(_waiting_reason(screen), "dim")
-    columns = [column for column in _COLUMNS if width >= column.needs_width]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(
-            column.title, justify="left" if column.left else "right", no_wrap=True, overflow="ellipsis", ratio=None
-        )
-    largest = max(1, snapshot.streams[0].concurrent_viewers)
-    for stats in snapshot.streams[: max(1, min(MOST_ROWS, height - _LINES_AROUND))]:
-        table.add_row(*(column.cell(stats, largest) for column in columns))
-    return table
+    return stream_table(snapshot.streams[: max(1, min(MOST_ROWS, height - _LINES_AROUND))], width)
 
 
 def _waiting_reason(screen: Screen) -> str:
@@ -139,45 +119,3 @@ def _time(run_s: float) -> str:
 def _footer(screen: Screen) -> Text:
     text = Text("metrics ", "dim", no_wrap=True, overflow="ellipsis")
     return text.append(screen.metrics_url, "cyan").append("   Ctrl-C ends it", "dim")
-
-
-def _stream_id(stats: StreamStatus, _largest: int) -> Text:
-    return Text(escaped(stats.stream_id))
-
-
-def _viewers(stats: StreamStatus, _largest: int) -> Text:
-    return Text(f"{stats.concurrent_viewers:,}", "bold")
-
-
-def _peak(stats: StreamStatus, _largest: int) -> Text:
-    return Text(f"{stats.window_peak_concurrent_viewers:,}")
-
-
-def _bitrate(stats: StreamStatus, _largest: int) -> Text:
-    if not stats.window_bitrate_samples:
-        return Text("-", "dim")
-    return Text(f"{stats.window_bitrate_avg_bps / 1e6:.2f} Mbit/s")
-
-
-def _stalls(stats: StreamStatus, _largest: int) -> Text:
-    return Text(f"{stats.window_buffer_events:,} ({stats.window_stall_ms / 1000:.1f} s)")
-
-
-def _last_closed(stats: StreamStatus, _largest: int) -> Text:
-    start_ms = stats.last_closed_bucket_start_ms
-    return Text("-", "dim") if start_ms is None else Text(clock_text(start_ms))
-
-
-def _bar(stats: StreamStatus, largest: int) -> Text:
-    return Text("█" * round(_BAR_WIDTH * max(0, stats.concurrent_viewers) / largest), "blue")
-
-
-_COLUMNS = (
-    _Column("stream", 0, _stream_id, left=True),
-    _Column("viewers", 0, _viewers),
-    _Column("window peak", 50, _peak),
-    _Column("bitrate avg", 50, _bitrate),
-    _Column("stalls", 66, _stalls),
-    _Column("last closed bucket", 80, _last_closed),
-    _Column("", 110, _bar, left=True),
-)

@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.intake.rejects import WAITING, Reject
-from consumer.runtime.jit import compiled
+from consumer.runtime.jit import compiled, inlined
 
-CONFLUENT, SINGLE_OBJECT, RAW_PAYLOAD = range(3)
-FORMATS = {"confluent": CONFLUENT, "single-object": SINGLE_OBJECT, "raw": RAW_PAYLOAD}
+CONFLUENT, SINGLE_OBJECT, RAW_PAYLOAD, APICURIO = range(4)
+FORMATS = {"confluent": CONFLUENT, "apicurio": APICURIO, "single-object": SINGLE_OBJECT, "raw": RAW_PAYLOAD}
+
+NAMED_BY_ID = frozenset({"confluent", "apicurio"})
+"""Formats whose records name their schema by the id of a registry."""
 
 UNRESOLVED = -1
 REFUSED = -2
@@ -28,15 +31,35 @@ Bytes = npt.NDArray[np.uint8]
 HeaderReference = int | UUID
 
 _CONFLUENT_SIZE = 5
+_APICURIO_SIZE = 9
 _SINGLE_OBJECT_SIZE = 10
 _GUID_HEADER_SIZE = 17
 _ID_HEADER_SIZE = 5
+
+_MAX_ID = 2**31 - 1
 
 _NULL_VALUE = int(Reject.NULL_VALUE)
 _OVERSIZED = int(Reject.OVERSIZED)
 _BAD_FRAMING = int(Reject.BAD_FRAMING)
 _UNKNOWN_SCHEMA = int(Reject.UNKNOWN_SCHEMA)
 _SCHEMA_REFUSED = int(Reject.SCHEMA_REFUSED)
+
+
+@inlined
+def _registry_id(text: Bytes, begin: int, size: int, behind: int) -> int:
+    """The id in the last four bytes before `behind`; those before it must be 0. Else -1.
+
+    No registry has larger ids than 31 bits, and with eight bytes they would be taken for GUIDs.
+    """
+    if size < behind:
+        return -1
+    for i in range(behind - 4):
+        if text[begin + i] != 0:
+            return -1
+    found = 0
+    for i in range(behind - 4, behind):
+        found = (found << 8) | int(text[begin + i])
+    return -1 if behind == _APICURIO_SIZE and found > _MAX_ID else found
 
 
 @compiled
@@ -57,15 +80,14 @@ def read_frames(
             reject[row] = _NULL_VALUE
         elif size > max_bytes:
             reject[row] = _OVERSIZED
-        elif framing == CONFLUENT:
-            if size < _CONFLUENT_SIZE or text[begin] != 0:
+        elif framing in (CONFLUENT, APICURIO):
+            behind = _CONFLUENT_SIZE if framing == CONFLUENT else _APICURIO_SIZE
+            reference = _registry_id(text, begin, size, behind)
+            if reference < 0:
                 reject[row] = _BAD_FRAMING
                 continue
-            reference = 0
-            for i in range(1, 5):
-                reference = (reference << 8) | int(text[begin + i])
             references[row] = reference
-            begins[row] = begin + _CONFLUENT_SIZE
+            begins[row] = begin + behind
         elif framing == SINGLE_OBJECT:
             if size < _SINGLE_OBJECT_SIZE or text[begin] != 0xC3 or text[begin + 1] != 1:
                 reject[row] = _BAD_FRAMING

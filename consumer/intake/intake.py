@@ -8,13 +8,16 @@ import numpy.typing as npt
 
 from consumer.intake.ahead import compare_with_clock
 from consumer.intake.compiler.mapping import FIELDS_AT_FAULT
-from consumer.intake.framing import CONFLUENT, FORMATS, find_programs, header_reference, read_frames
+from consumer.intake.framing import CONFLUENT, FORMATS, RAW_PAYLOAD, find_programs, header_reference, read_frames
 from consumer.intake.keys import KEY_FORMATS, read_keys
+from consumer.intake.recognition import looks_like, recognize
 from consumer.intake.rejects import IGNORED, WAITING, Reject
 from consumer.intake.schemas.cache import SchemaCache
-from consumer.intake.vm.columns import Bytes, Columns, Frames, Ints, TimeRules
+from consumer.intake.vm.columns import Bytes, Columns, TimeRules
+from consumer.intake.vm.frames import NO_KEY, Frames, Ints
 from consumer.intake.vm.instructions import SCRATCH_BYTES
-from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, NO_KEY, UNCLAMPED_TIME
+from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, UNCLAMPED_TIME
+from consumer.intake.vm.iso_time import time_of
 from consumer.runtime.joined import NULL_SIZE, Joined, joined
 from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
@@ -50,8 +53,13 @@ class Decoded(NamedTuple):
     """What they were compared with."""
     references: Ints
     schemas: SchemaCache
-    named: bool
-    """Whether records name their schemas."""
+    values: Joined
+    framing: int
+
+    @property
+    def named(self) -> bool:
+        """Whether records name their schemas."""
+        return self.framing != RAW_PAYLOAD
 
     def with_future(self, rows: npt.NDArray[np.int64]) -> "Decoded":
         """Reject the events among these rows, which were found to be ahead of the wall clock."""
@@ -65,23 +73,27 @@ class Decoded(NamedTuple):
         reference = int(self.references[row])
         schema = self.schemas.describe(reference) if self.named and reason not in _NO_SCHEMA else ""
         refused = self.schemas.refusal(reference) if reason is Reject.SCHEMA_REFUSED else ""
+        looks = looks_like(int(self._looks(np.array([row]))[0]))
         sentence = reason.sentence_about(field_at_fault(self.events, row))
-        return RejectDetail(reason, refused or sentence, schema)
+        return RejectDetail(reason, "; ".join(filter(None, [refused or sentence, looks])), schema)
 
     def waiting_reason(self, row: int) -> str:
         """Why a record waits, for messages; empty while its look-up is only beginning."""
         return self.schemas.waiting_reason(int(self.references[row]))
 
     def kinds(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Group rejects by reason, field and schema: one row a group for `explain`, and the group of each reject."""
+        """Group rejects by what `explain` says: one row per group, and the group of each reject."""
         reasons = np.int64(256) * self.events.reject_field[rows] + self.events.reject[rows]
-        references = self.references[rows]
-        order = np.lexsort((reasons, references))
-        changes = np.flatnonzero(np.diff(reasons[order]) | np.diff(references[order])) + 1
+        references, looks = self.references[rows], self._looks(rows)
+        order = np.lexsort((looks, reasons, references))
+        changes = np.flatnonzero(np.diff(looks[order]) | np.diff(reasons[order]) | np.diff(references[order])) + 1
         kinds = np.zeros(len(rows), np.int64)
         kinds[order[changes]] = 1
         kinds[order] = np.cumsum(kinds[order])
         return rows[order[np.append(0, changes)]], kinds
+
+    def _looks(self, rows: npt.NDArray[np.int64]) -> Bytes:
+        return recognize(self.values, self.events.reject, rows, self.framing)
 
 
 def field_at_fault(events: EventColumns, row: int) -> str:
@@ -165,15 +177,16 @@ class Intake:
         waiting = self._find_programs(frames, events.reject)
         text, scratch_at = self._with_room(values, keys, frames)
         time = TimeRules(self._time_rule(clamps=clamps), self._source.max_future_ms)
-        _, text = self._columns.decode(
+        _, events = self._columns.decode(
             schemas.program_code,
             frames,
             events._replace(text=text),
             time,
             scratch_at=scratch_at,
+            makes_more=schemas.makes_more,
             skips_negative=skips_negative,
         )
-        return self._decoded(events._replace(text=text), frames, waiting, wall_clock_ms)
+        return self._decoded(values, events, frames, waiting, wall_clock_ms)
 
     def _with_room(self, values: Joined, keys: Joined | None, frames: Frames) -> tuple[Bytes, int]:
         """The text of the values, behind it that of the keys and room for ids; and where this room begins."""
@@ -222,7 +235,9 @@ class Intake:
             frames.begins[row] = frames.ends[row] - sizes[row]
             frames.references[row] = found if isinstance(found, int) else self._schemas.guid_reference(found)
 
-    def _decoded(self, events: EventColumns, frames: Frames, unresolved: int, wall_clock_ms: int) -> Decoded:
+    def _decoded(
+        self, values: Joined, events: EventColumns, frames: Frames, unresolved: int, wall_clock_ms: int
+    ) -> Decoded:
         count = len(events.reject)
         clock = np.empty(count, np.uint8)
         ahead = compare_with_clock(
@@ -251,7 +266,8 @@ class Intake:
             wall_clock_ms,
             frames.references,
             self._schemas,
-            named=self._source.format != "raw",
+            values,
+            self._framing,
         )
 
 
@@ -261,6 +277,7 @@ def warm_up() -> None:
     keys = joined([b""])
     intake = Intake(source, SchemaCache(source))
     intake.decode(joined([b"\0\0\0\0\1"]), [0], 0)
+    time_of(keys.text, 0)
     read_keys(keys.text, keys.sizes, 0, KEY_FORMATS[source.key_format], np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from consumer.intake.intake import Intake
@@ -11,6 +12,13 @@ from consumer.settings.model import InputSettings
 
 _SHAPING = {"format", "time", "fields", "events"}
 """Settings that shape programs; those that say where schemas come from are the same for a whole worker."""
+
+
+class MakeIntake(Protocol):
+    """Makes an intake; see `Intakes.make`."""
+
+    def __call__(self, source: InputSettings, *, takes_unclear: bool = False) -> Intake:
+        """An intake for these settings."""
 
 
 class Intakes:
@@ -29,17 +37,23 @@ class Intakes:
         self._caches: WeakValueDictionary[str, SchemaCache] = WeakValueDictionary()
         """By settings; each lives as long as an intake uses it."""
 
-    def make(self, source: InputSettings) -> Intake:
+    def make(self, source: InputSettings, *, takes_unclear: bool = False) -> Intake:
         """An intake for these settings.
+
+        Args:
+            source: the settings.
+            takes_unclear: whether names of event types may be unclear: for replays under earlier rules.
 
         Raises:
             ViewerConsumerError: a schema of the settings cannot be read, or not mapped.
             UsageError: the settings do not name a unique schema.
         """
-        key = source.model_dump_json(include=_SHAPING)
+        key = f"{takes_unclear} {source.model_dump_json(include=_SHAPING)}"
         schemas = self._caches.get(key)
         if schemas is None:
-            schemas = self._caches[key] = SchemaCache(source, self._lookups, self._monotonic_s)
+            schemas = self._caches[key] = SchemaCache(
+                source, self._lookups, self._monotonic_s, takes_unclear=takes_unclear
+            )
         return Intake(source, schemas)
 
     def close(self) -> None:

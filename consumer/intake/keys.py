@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from consumer.intake.vm.interpreter import NO_KEY, UNREADABLE_KEY
+from consumer.intake.vm.frames import NO_KEY, UNREADABLE_KEY
 from consumer.intake.vm.wire import read_number
 from consumer.runtime.jit import compiled, inlined
 

@@ -5,14 +5,14 @@ system's: both use the same one.
 """
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from confluent_kafka import cimpl
 from llvmlite import binding
 from numba import types
 
+from consumer.kafka.c_library import Signatures, declared
 from consumer.runtime.memory import DISABLED
 
 OLDEST_VERSION = 0x02000000
@@ -32,9 +32,8 @@ _POINTER_BYTES = 8
 
 _pointer, _text, _int, _long = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int64
 
-_Signatures = Mapping[str, tuple[Any, list[Any]]]
 
-_OF_MESSAGES: _Signatures = {
+_OF_MESSAGES: Signatures = {
     "rd_kafka_message_timestamp": (_long, [_pointer, _pointer]),
     "rd_kafka_message_destroy": (None, [_pointer]),
     "rd_kafka_message_headers": (_int, [_pointer, _pointer]),
@@ -43,7 +42,7 @@ _OF_MESSAGES: _Signatures = {
 }
 """Called from kernels."""
 
-_MAKING: _Signatures = {
+_MAKING: Signatures = {
     "rd_kafka_version": (_int, []),
     "rd_kafka_conf_new": (_pointer, []),
     "rd_kafka_conf_set": (_int, [_pointer, _text, _text, _text, ctypes.c_size_t]),
@@ -68,7 +67,7 @@ _MAKING: _Signatures = {
 }
 """Of all clients."""
 
-_READING: _Signatures = {
+_READING: Signatures = {
     **_MAKING,
     "rd_kafka_conf_set_events": (None, [_pointer, _int]),
     "rd_kafka_queue_get_main": (_pointer, [_pointer]),
@@ -92,7 +91,7 @@ _READING: _Signatures = {
 }
 """Of the reader."""
 
-_OF_RECORDS: _Signatures = {
+_OF_RECORDS: Signatures = {
     "rd_kafka_produceva": (_pointer, [_pointer, _pointer, ctypes.c_size_t]),
     "rd_kafka_headers_new": (_pointer, [ctypes.c_size_t]),
     "rd_kafka_header_add": (_int, [_pointer, _pointer, ctypes.c_ssize_t, _pointer, ctypes.c_ssize_t]),
@@ -100,7 +99,7 @@ _OF_RECORDS: _Signatures = {
 }
 """Called from kernels, with `rd_kafka_error_code` and `rd_kafka_error_destroy`."""
 
-_PRODUCING: _Signatures = {
+_PRODUCING: Signatures = {
     **_MAKING,
     **_OF_RECORDS,
     "rd_kafka_conf_set_dr_msg_cb": (None, [_pointer, _pointer]),
@@ -126,7 +125,7 @@ _PRODUCING: _Signatures = {
 }
 """Of the producer."""
 
-_MOCK: _Signatures = {
+_MOCK: Signatures = {
     "rd_kafka_mock_cluster_new": (_pointer, [_pointer, _int]),
     "rd_kafka_mock_cluster_destroy": (None, [_pointer]),
     "rd_kafka_mock_cluster_bootstraps": (_text, [_pointer]),
@@ -143,7 +142,7 @@ def reading_functions() -> ctypes.CDLL:
     Raises:
         OSError: the library, or one of the functions, is not there, or it is of another major release.
     """
-    return _for_kernels(_declared(_READING), _OF_MESSAGES)
+    return _for_kernels(declared(_READING), _OF_MESSAGES)
 
 
 @cache
@@ -153,7 +152,7 @@ def producing_functions() -> ctypes.CDLL:
     Raises:
         OSError: as `reading_functions`.
     """
-    return _for_kernels(_declared(_PRODUCING), (*_OF_RECORDS, "rd_kafka_error_code", "rd_kafka_error_destroy"))
+    return _for_kernels(declared(_PRODUCING), (*_OF_RECORDS, "rd_kafka_error_code", "rd_kafka_error_destroy"))
 
 
 @cache
@@ -163,7 +162,7 @@ def mock_functions() -> ctypes.CDLL:
     Raises:
         OSError: as `reading_functions`.
     """
-    return _declared({**_READING, **_MOCK})
+    return declared({**_READING, **_MOCK})
 
 
 def external(functions: Callable[[], ctypes.CDLL], name: str, result: Any, *arguments: Any) -> Any:
@@ -187,16 +186,4 @@ def _for_kernels(library: ctypes.CDLL, names: Iterable[str]) -> ctypes.CDLL:
         raise OSError(f"librdkafka {version >> 24}.{version >> 16 & 0xFF} is not a release of 2.x")
     for name in names:
         binding.add_symbol(name, ctypes.cast(getattr(library, name), _pointer).value)
-    return library
-
-
-def _declared(signatures: _Signatures) -> ctypes.CDLL:
-    """Load the library and declare types; without them pointers would be cut to 32 bits."""
-    library = ctypes.CDLL(cimpl.__file__)
-    for name, (result, arguments) in signatures.items():
-        try:
-            function = getattr(library, name)
-        except AttributeError:
-            raise OSError(f"this librdkafka has no {name}") from None
-        function.restype, function.argtypes = result, arguments
     return library

@@ -4,11 +4,12 @@
 exactly-once are refused before anything starts. This module does not load the client library.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from consumer.errors import UsageError
 from consumer.runtime.secret import HIDDEN, is_secret
+from consumer.settings.errors import Conflict
 from consumer.settings.model import KafkaSettings, Settings
 
 Value: TypeAlias = str | int | float | bool
@@ -230,7 +231,7 @@ def plain_producer_config(kafka: KafkaSettings) -> ClientConfig:
     Raises:
         UsageError: a key of `kafka.client` is not to be set there.
     """
-    _refuse(kafka)
+    _refuse(_key_conflicts(kafka))
     return {
         "partitioner": "murmur2_random",
         "compression.type": "lz4",
@@ -248,7 +249,7 @@ def admin_config(kafka: KafkaSettings) -> ClientConfig:
     Raises:
         UsageError: a key of `kafka.client` is not to be set there.
     """
-    _refuse(kafka)
+    _refuse(_key_conflicts(kafka))
     return {
         # No log line per attempt: the raised error contains the reason once.
         "log_level": 2,
@@ -263,7 +264,7 @@ def reader_config(kafka: KafkaSettings) -> ClientConfig:
     Raises:
         UsageError: a key of `kafka.client` is not to be set there.
     """
-    _refuse(kafka)
+    _refuse(_key_conflicts(kafka))
     return {
         "fetch.queue.backoff.ms": 10,
         **_common(kafka, without=_PRODUCER_ONLY | _MEMBER_ONLY),
@@ -325,46 +326,76 @@ def check_client(settings: Settings) -> None:
     Raises:
         UsageError: one line for every key at fault, saying why.
     """
-    _refuse(settings.kafka, *_timeout_errors(settings), *_size_errors(settings.kafka))
+    _refuse(client_conflicts(settings))
 
 
-def _refuse(kafka: KafkaSettings, *more: str) -> None:
-    errors = [*_key_errors(kafka.client), *_protocol_errors(kafka), *more]
+def client_conflicts(settings: Settings) -> Iterator[Conflict]:
+    """Keys that would break exactly-once or the rules of the time-outs, and keys that contradict each other."""
+    yield from _key_conflicts(settings.kafka)
+    yield from _timeout_conflicts(settings)
+    yield from _size_conflicts(settings.kafka)
+
+
+def is_refused(key: str) -> bool:
+    """Whether this key of `kafka.client` is refused whatever its value."""
+    return key in _ELSEWHERE or key.startswith("test.")
+
+
+def security_conflicts(settings: Settings) -> Iterator[Conflict]:
+    """Credentials and certificates that no connection would use, and a mechanism without credentials."""
+    client = settings.kafka.client
+    protocol = str(client.get("security.protocol", "")).strip().lower()
+    if not protocol and "://" not in settings.kafka.bootstrap_servers:
+        for prefix, protocols in (("sasl.", "SASL_SSL or SASL_PLAINTEXT"), ("ssl.", "SSL or SASL_SSL")):
+            for key in (key for key in client if key.startswith(prefix)):
+                message = f"has no effect without kafka.client.security.protocol = {protocols}"
+                yield _conflict(key, message, "kafka.client.security.protocol")
+    mechanism = str(client.get("sasl.mechanisms") or client.get("sasl.mechanism", ""))
+    if protocol.startswith("sasl_") and mechanism.startswith(("PLAIN", "SCRAM-")):
+        for key in ("sasl.username", "sasl.password"):
+            if not client.get(key):
+                yield _conflict(
+                    key, f"is missing, which the mechanism {mechanism} needs", "kafka.client.sasl.mechanism"
+                )
+
+
+def _refuse(conflicts: Iterable[Conflict]) -> None:
+    errors = [f"{conflict.keys[0]}: {conflict.message}" for conflict in conflicts]
     if errors:
         raise UsageError("\n".join(errors))
 
 
-def _key_errors(client: Mapping[str, Value]) -> Iterator[str]:
-    for key, value in client.items():
-        if key in _ELSEWHERE:
-            yield f"kafka.client.{key}: {_ELSEWHERE[key]}"
-        elif key.startswith("test."):
-            yield f"kafka.client.{key}: is for tests of the client library, which lose data"
+def _conflict(key: str, message: str, *others: str) -> Conflict:
+    return Conflict((f"kafka.client.{key}", *others), message)
+
+
+def _key_conflicts(kafka: KafkaSettings) -> Iterator[Conflict]:
+    for key, value in kafka.client.items():
+        if is_refused(key):
+            yield _conflict(key, _ELSEWHERE.get(key, "is for tests of the client library, which lose data"))
         elif key in _FIXED and str(value).strip().lower() not in _FIXED[key][0]:
             allowed, why = _FIXED[key]
-            yield f"kafka.client.{key}: must be {' or '.join(sorted(allowed))}, or left out: {why}"
-
-
-def _protocol_errors(kafka: KafkaSettings) -> Iterator[str]:
+            yield _conflict(key, f"must be {' or '.join(sorted(allowed))}, or left out: {why}")
     if uses_consumer_protocol(kafka):
         for key in kafka.client.keys() & _CLASSIC_ONLY.keys():
-            yield f"kafka.client.{key}: must be left out with group.protocol=consumer: {_CLASSIC_ONLY[key]}"
+            yield _conflict(key, f"must be left out with group.protocol=consumer: {_CLASSIC_ONLY[key]}")
 
 
-def _size_errors(kafka: KafkaSettings) -> Iterator[str]:
+def _size_conflicts(kafka: KafkaSettings) -> Iterator[Conflict]:
     try:
         given = message_max_bytes(kafka)
     except ValueError:
-        yield "kafka.client.message.max.bytes: must be a whole number"
+        yield _conflict("message.max.bytes", "must be a whole number")
         return
     if given < LEAST_MESSAGE_BYTES:
-        yield (
-            f"kafka.client.message.max.bytes: must be at least {LEAST_MESSAGE_BYTES}, not {given}: a larger record "
-            "would abort its transaction for ever"
+        yield _conflict(
+            "message.max.bytes",
+            f"must be at least {LEAST_MESSAGE_BYTES}, not {given}: a larger record would abort its transaction for "
+            "ever",
         )
 
 
-def _timeout_errors(settings: Settings) -> Iterator[str]:
+def _timeout_conflicts(settings: Settings) -> Iterator[Conflict]:
     try:
         transaction_ms = transaction_timeout_ms(settings.kafka)
         session_ms = int(settings.kafka.client.get("session.timeout.ms", SESSION_TIMEOUT_MS))
@@ -372,12 +403,14 @@ def _timeout_errors(settings: Settings) -> Iterator[str]:
         return  # librdkafka reports it
     least = settings.commit.interval_ms + COMMIT_MARGIN_MS
     if transaction_ms < least:
-        yield (
-            f"kafka.client.transaction.timeout.ms: must be at least {least} (commit.interval_ms + {COMMIT_MARGIN_MS}), "
-            f"not {transaction_ms}"
+        yield _conflict(
+            "transaction.timeout.ms",
+            f"must be at least {least} (commit.interval_ms + {COMMIT_MARGIN_MS}), not {transaction_ms}",
+            "commit.interval_ms",
         )
     if not uses_consumer_protocol(settings.kafka):  # else the start compares with what the brokers say
-        yield from session_errors(settings.kafka, "session.timeout.ms", session_ms)
+        for message in _session_faults(settings.kafka, "session.timeout.ms", session_ms):
+            yield _conflict("transaction.timeout.ms", message, "kafka.client.session.timeout.ms")
 
 
 def session_errors(kafka: KafkaSettings, key: str, session_ms: int) -> Iterator[str]:
@@ -388,11 +421,16 @@ def session_errors(kafka: KafkaSettings, key: str, session_ms: int) -> Iterator[
         key: which sets the session's time-out.
         session_ms: its value.
     """
+    for message in _session_faults(kafka, key, session_ms):
+        yield f"kafka.client.transaction.timeout.ms: {message}"
+
+
+def _session_faults(kafka: KafkaSettings, key: str, session_ms: int) -> Iterator[str]:
     transaction_ms = transaction_timeout_ms(kafka)
     if transaction_ms >= session_ms:
         yield (
-            f"kafka.client.transaction.timeout.ms: must be below {key} ({session_ms}), not "
-            f"{transaction_ms}, so that a dead worker's transaction has ended when another takes over"
+            f"must be below {key} ({session_ms}), not {transaction_ms}, so that a dead worker's transaction has ended "
+            "when another takes over"
         )
 
 

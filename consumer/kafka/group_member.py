@@ -32,6 +32,12 @@ _JOIN_PAUSE_S = 2.0
 _DROP_S = 1.0
 """To close a client that has failed."""
 
+_LOOK_AFTER_S = 5.0
+"""From an error that the topic is unknown until it is looked for: it may be about to be created again."""
+
+_LOOK_S = 0.2
+"""For one look, in which no signal is handled."""
+
 
 class GroupMember:
     """The worker's member of the group; used by one thread.
@@ -82,6 +88,8 @@ class GroupMember:
         """How long joining is tried; None before the first refusal."""
         self._next_join: Deadline | None = None
         """When to join again; until then the client is one that has failed."""
+        self._next_look: Deadline | None = None
+        """When to look whether the topic is there; None while nothing says that it is not."""
 
     def subscribe(self) -> None:
         """Join the group; assignments arrive inside `poll`."""
@@ -106,6 +114,8 @@ class GroupMember:
         """
         if self._next_join is not None and self._next_join.passed:
             self._join_again()
+        if self._next_look is not None and self._next_look.passed:
+            self._look_for_topic()
         message = self._next(timeout_s)
         for _ in range(_MOST_ERRORS):
             if message is None or self._failure is not None:
@@ -260,9 +270,24 @@ class GroupMember:
     def _look_at(self, error: KafkaError) -> None:
         if self._next_join is not None or self._may_join_later(error):
             return
-        if error.fatal() or (error.code() in _FINAL and _NO_BEGINNING not in error.str()):
+        if error.fatal() or error.code() in _FINAL:
             self._raise_final(error)
+        if error.code() in _GONE and self._next_look is None:
+            self._next_look = Deadline.after(_LOOK_AFTER_S, self._clock)
         _log.warning("group %s: %s", self._group, error.str())
+
+    def _look_for_topic(self) -> None:
+        """See whether the topic is gone. A broker that was just made a leader does not know it for a moment either."""
+        try:
+            error = self._consumer.list_topics(self._topic, _LOOK_S).topics[self._topic].error
+        except KafkaException:
+            self._next_look = Deadline.after(_LOOK_AFTER_S, self._clock)
+            return
+        self._next_look = None
+        if error is not None and error.code() in _GONE:
+            raise ViewerConsumerError(
+                f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
+            )
 
     def _may_join_later(self, error: KafkaError) -> bool:
         """Whether joining failed for an instance id in use: under KIP-848 a killed worker's is until its session ends.
@@ -286,10 +311,6 @@ class GroupMember:
         self.subscribe()
 
     def _raise_final(self, error: KafkaError) -> NoReturn:
-        if error.code() in _GONE:
-            raise ViewerConsumerError(
-                f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
-            )
         doing = f"can't {self.purpose}"
         if error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
             codes = (KafkaError.UNRELEASED_INSTANCE_ID, KafkaError.FENCED_INSTANCE_ID)
@@ -332,13 +353,8 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     return metadata if generation > 0 and member else None
 
 
-_NO_BEGINNING = "Failed to query logical offset"
-"""Where a member would begin to read does not matter. A broker that was just made a leader may not know, nor one whose
-topic is being created again."""
-
-# A single partition that the brokers do not know is told by the reader.
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001  # as above
 # A fatal error arrives as a message with another code, which is not marked as fatal.
 _FINAL = (
-    _GONE | ACCESS_DENIED | {KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
+    ACCESS_DENIED | {KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
 )

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from confluent_kafka import KafkaError
 
-from consumer.errors import ViewerConsumerError
 from consumer.kafka.batch import Batch
 from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import explain
@@ -87,8 +86,7 @@ class LiveInput:
     def pop_failures(self) -> Mapping[int, str]:
         """Owned partitions that cannot be read on, each with the reason; returned once.
 
-        Raises:
-            ViewerConsumerError: the topic is gone.
+        If the topic is gone, the member of the group says so.
         """
         return {place[1]: self._reason(place, error) for place, error in self._reader.pop_errors().items()}
 
@@ -121,11 +119,7 @@ class LiveInput:
         name = f"{self._topic}-{place[1]}"
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the library's name
             return f"{name}: the offset to read on from is not in it ({error.str()})"
-        if error.code() == KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001  # as above
-            return f"{name}: the brokers do not know this partition ({error.str()})"
-        raise ViewerConsumerError(
-            f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
-        )
+        return f"{name}: the brokers do not know this partition ({error.str()})"
 
 
 class ReadingHandler:

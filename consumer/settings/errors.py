@@ -1,15 +1,12 @@
 """Error messages for settings: one line each, all at once."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from consumer.settings.layers import Layers, Location, unknown_key
-
-CONFLICTS = "conflicts"
-"""The type of the validation error that carries a list of `Conflict` as `conflicts`."""
 
 _SECRET = (
     ("kafka", "client"),
@@ -22,46 +19,40 @@ _SHOWN = 60
 
 
 class Conflict(NamedTuple):
-    """Settings that are valid alone but conflict; the message is for the first of the keys."""
+    """Settings that are valid alone but conflict, or cannot work here; the message is for the first of the keys."""
 
     keys: tuple[str, ...]
     message: str
 
 
-def explain(error: ValidationError, layers: Layers, model: type[BaseModel]) -> list[str]:
-    """All errors of the layers, one line each.
+Check = Callable[[Any], Iterable[Conflict]]
+"""Called with the settings; what it finds is reported with all other errors."""
 
-    pydantic does not check for conflicts while single values are invalid; so valid values are also checked without the
-    invalid ones, and all errors are reported at once.
-    """
-    details = error.errors(include_url=False)
-    unsound = [detail for detail in details if detail["type"] != CONFLICTS]
+
+def explain_values(details: Sequence[Any], layers: Layers, model: type[BaseModel]) -> list[str]:
+    """One line for each of pydantic's errors."""
     lines = []
-    for detail in unsound:
+    for detail in details:
         location = detail["loc"]
         if detail["type"] == "extra_forbidden":
             message = unknown_key(location, model, layers.origin(location))
         else:
             message = _describe(detail["type"], detail.get("ctx", {}), _shown(location, detail["input"]), detail["msg"])
         lines.append(layers.explain(location, message))
-    if unsound:
-        details = _errors_of(layers.without([detail["loc"] for detail in unsound]), model)
-    wrong = {".".join(map(str, detail["loc"])) for detail in unsound}
-    lines += [
-        layers.explain_keys(conflict.keys, conflict.message)
-        for detail in details
-        for conflict in detail.get("ctx", {}).get("conflicts", ())
-        if wrong.isdisjoint(conflict.keys)
-    ]
     return lines
 
 
-def _errors_of(values: dict[str, Any], model: type[BaseModel]) -> list[Any]:
-    try:
-        model.model_validate(values)
-    except ValidationError as error:
-        return error.errors(include_url=False)
-    return []
+def explain_conflicts(
+    checks: Sequence[Check], settings: BaseModel, layers: Layers, wrong: Sequence[Location]
+) -> list[str]:
+    """One line for each conflict that the checks find, but for those that concern an invalid value."""
+    invalid = {".".join(map(str, location)) for location in wrong}
+    return [
+        layers.explain_keys(conflict.keys, conflict.message)
+        for check in checks
+        for conflict in check(settings)
+        if invalid.isdisjoint(conflict.keys)
+    ]
 
 
 def _shown(location: Location, value: object) -> str:
@@ -89,8 +80,6 @@ _MESSAGES: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "string_too_short": lambda *_: "must not be empty",
     "string_": lambda _, shown: f"must be text{shown}",
     "path_": lambda _, shown: f"must be the path of a file{shown}",
-    "too_short": lambda *_: "must not be empty",
-    "too_long": lambda context, _: f"must be a list of at most {context['max_length']}",
     "tuple_": lambda _, shown: f"must be a list{shown}",
     "model_": lambda *_: "must be a table",
     "dict_": lambda *_: "must be a table",

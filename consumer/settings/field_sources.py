@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
 from consumer.settings.errors import Conflict
+from consumer.settings.field_paths import field_path
+
+_T = TypeVar("_T")
 
 KEY = "@key"
 """Instead of a path: the key of the Kafka record."""
@@ -31,9 +33,7 @@ _NOT_NUMBERS = (*_IDS, "type")
 def _field_path(path: str) -> str:
     if path.startswith("@") and path != KEY:
         raise ValueError(f'must be a field name, or "{KEY}" for the key of the record')
-    if not all(path.split(".")):
-        raise ValueError('must be a field name, or several with dots between, as "content.id"')
-    return path
+    return field_path(path)
 
 
 def _factor(value: object) -> object:
@@ -58,6 +58,14 @@ def _path_table_or_list(value: object) -> object:
     if isinstance(value, list | tuple):
         return {"parts": value}
     return _path_or_table(value)
+
+
+def _some_but_few(paths: tuple[_T, ...]) -> tuple[_T, ...]:
+    if not paths:
+        raise ValueError("must not be empty")
+    if len(paths) > MAX_PARTS:
+        raise ValueError(f"must be a list of at most {MAX_PARTS}, not {len(paths)}")
+    return paths
 
 
 class PathAlone(BaseModel):
@@ -89,7 +97,7 @@ class PathAlone(BaseModel):
 
 
 _Alternatives = Annotated[
-    tuple[Annotated[PathAlone, BeforeValidator(_path_or_table)], ...], Field(min_length=1, max_length=MAX_PARTS)
+    tuple[Annotated[PathAlone, BeforeValidator(_path_or_table)], ...], AfterValidator(_some_but_few)
 ]
 
 
@@ -110,9 +118,7 @@ class FieldPart(PathAlone):
         return alternative.scale if "scale" in alternative.model_fields_set else self.scale
 
 
-_Parts = Annotated[
-    tuple[Annotated[FieldPart, BeforeValidator(_path_or_table)], ...], Field(min_length=1, max_length=MAX_PARTS)
-]
+_Parts = Annotated[tuple[Annotated[FieldPart, BeforeValidator(_path_or_table)], ...], AfterValidator(_some_but_few)]
 
 
 class FieldPath(FieldPart):
@@ -141,16 +147,22 @@ _IdPath = Annotated[FieldPath, BeforeValidator(_path_table_or_list)]
 
 
 class FieldSettings(BaseModel):
-    """Where the fields are in the producers' schemas; None is the built-in path."""
+    """Where the fields are in the producers' schemas; one that is left out has the path in our own schema."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     stream_id: _IdPath | None = None
+    """The stream: a path, or a list of paths whose texts are joined; "@key" is the key of the record."""
     viewer_id: _IdPath | None = None
+    """The viewer, unique in its stream; as stream_id."""
     timestamp_ms: _FieldPath | None = None
+    """When it happened. Logical types and ISO 8601 are converted; a plain number may need a scale."""
     bitrate_bps: _FieldPath | None = None
+    """The bitrate, in bits per second: a number, with a scale if its unit is another."""
     duration_ms: _FieldPath | None = None
+    """The duration of a stall, in milliseconds: a number, with a scale if its unit is another."""
     type: _FieldPath | None = None
+    """The event type: an enum, a string, a union of records, a whole number or a boolean."""
 
     def need_keys(self) -> bool:
         """Whether an id is, or may be, the key of the record."""

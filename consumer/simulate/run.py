@@ -20,7 +20,7 @@ from consumer.simulate.options import SimulateOptions, SimulateReport
 from consumer.simulate.pace import choose_pace
 from consumer.simulate.progress import watch
 from consumer.simulate.reports import Reports
-from consumer.simulate.schema import confluent_frame, event_schema, single_object_frame
+from consumer.simulate.schema import apicurio_frame, confluent_frame, event_schema, single_object_frame
 from consumer.simulate.sinks import AvroFileSink, JsonLinesSink, Sink
 from consumer.simulate.topic import TopicSink
 
@@ -102,6 +102,8 @@ def frame(source: InputSettings, schema_id: int) -> bytes:
     """Return the bytes that precede each record, so that a worker with these settings reads it."""
     if source.format == "confluent":
         return confluent_frame(schema_id)
+    if source.format == "apicurio":
+        return apicurio_frame(schema_id)
     return single_object_frame(event_schema()) if source.format == "single-object" else b""
 
 

@@ -18,6 +18,11 @@ def confluent_frame(schema_id: int) -> bytes:
     return b"\0" + schema_id.to_bytes(4, "big")
 
 
+def apicurio_frame(schema_id: int) -> bytes:
+    """Return the bytes that precede a record whose schema has this id of eight bytes in Apicurio."""
+    return b"\0" + schema_id.to_bytes(8, "big")
+
+
 def single_object_frame(schema: dict[str, Any]) -> bytes:
     """Return the bytes that precede a single-object record of this schema: a marker and the schema's fingerprint."""
     canonical = fastavro.schema.to_parsing_canonical_form(schema)

@@ -111,5 +111,10 @@ def skips_negative(rules_version: int) -> bool:
     return rules_version > 2
 
 
+def takes_unclear(rules_version: int) -> bool:
+    """Whether a name of an event type may fit two records: under versions 1 and 2 both are of that type."""
+    return rules_version < 3
+
+
 def _jump(stored: Mapping[str, Any] | None) -> Jump | None:
     return None if stored is None else Jump(CLOSE_REASONS.index(stored["reason"]), int(stored["offset"]))

@@ -10,15 +10,16 @@
 It never blocks: `advance` checks the progress, and `receive` takes messages as they arrive.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
-from consumer.intake.intake import Intake, reads_headers, reads_keys
+from consumer.intake.intake import reads_headers, reads_keys
+from consumer.intake.intakes import MakeIntake
 from consumer.kafka.batch import Batch, Run
 from consumer.kafka.protocols import Bounds, LookUp, RestoreReader
 from consumer.runtime.secret import new_hash_key
-from consumer.settings.model import InputSettings, Settings
+from consumer.settings.model import Settings
 from consumer.settings.window_rules import window_rules
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
@@ -41,7 +42,7 @@ class RestoreContext(NamedTuple):
 
     settings: Settings
     identity: Identity
-    make_intake: Callable[[InputSettings], Intake]
+    make_intake: MakeIntake
     """Creates an intake for the settings stored in a checkpoint."""
 
 
@@ -302,7 +303,7 @@ class Restore:
         source = self._settings_of(checkpoint).input
         return Replay(
             self.partition,
-            self._context.make_intake(source),
+            self._context.make_intake(source, takes_unclear=checkpoints.takes_unclear(checkpoint.rules_version)),
             self._windows,
             checkpoint.next_offset,
             journal,

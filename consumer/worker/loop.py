@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from consumer.intake.intake import Intake
+from consumer.intake.intakes import MakeIntake
 from consumer.kafka.batch import Batch
 from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, RestoreReader, TopicIds, Transactions
 from consumer.observe.metrics import WorkerMetrics
@@ -23,7 +24,7 @@ from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
 from consumer.runtime.signals import STOP_WITHIN_S
-from consumer.settings.model import InputSettings, Settings
+from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.state.restore import RestoreContext
 from consumer.worker.backpressure import Backpressure
@@ -67,7 +68,7 @@ class WorkerDependencies(NamedTuple):
     ends: EndQuery
     topic_ids: TopicIds
     intake: Intake
-    make_intake: Callable[[InputSettings], Intake]
+    make_intake: MakeIntake
     """Creates an intake for the settings stored in a checkpoint."""
     identity: Identity
     encode: Encoder
@@ -347,7 +348,7 @@ class Worker:
         brokers = self._input.brokers
         silence, held, trouble = brokers.silence(), brokers.held_reason(), self._publisher.trouble
         assigned = bool(self._input.assignment)
-        schema = next((task.waiting_reason for task in self._tasks.values() if task.held and task.waiting_reason), "")
+        schemas = dict.fromkeys(task.waiting_reason for task in self._tasks.values() if task.held)
         reasons = (
             silence,
             *self._processor.tripped.values(),
@@ -355,7 +356,7 @@ class Worker:
             self._restoring.reason,
             held,
             *clock_waits,
-            schema,
+            *schemas,
             "" if assigned or silence else brokers.group_reason(),
         )
         return Health(
@@ -367,7 +368,7 @@ class Worker:
             kafka_answers=not silence,
             input_readable=not held,
             clock_agrees=not clock_waits,
-            schemas_known=not schema,
+            schemas_known=not any(schemas),
             reason="; ".join(filter(None, reasons))[:LONGEST_REASON],
         )
 

@@ -98,7 +98,7 @@ def test_other_streams_close_a_quiet_stream_and_the_view_keeps_it_after_it_is_fo
     }
     assert got.view["quiet"] == gone
     assert got.view["other"] == gone
-    assert got.stderr == "late: 2 events of 2 streams came after their bucket closed\n"
+    assert got.stderr.startswith("3 events of 2 streams, 3 summaries, 0 rejected, 2 late, ")
 
 
 def test_an_event_beyond_the_stream_limit_is_rejected(
@@ -109,7 +109,7 @@ def test_an_event_beyond_the_stream_limit_is_rejected(
     assert places(got.summaries) == [("a", 0, "END_OF_INPUT")]
     assert got.view["a"]["concurrent_viewers"] == 2
     assert (got.view["b"]["concurrent_viewers"], got.view["b"]["time"]) == (0, None)
-    assert got.stderr == "REJECTED 2 records, the others count: stream_limit 2\n"
+    assert got.stderr.startswith("2 events of 1 streams, 1 summaries, 2 rejected (stream_limit 2), 0 late, ")
 
 
 def test_an_event_far_in_the_future_is_accepted_because_files_have_no_clock(
@@ -119,9 +119,13 @@ def test_an_event_far_in_the_future_is_accepted_because_files_have_no_clock(
     assert places(got.summaries) == [("s", 2**52 // 1_000 * 1_000, "END_OF_INPUT")]
 
 
-def test_an_empty_file_has_no_summaries(capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path) -> None:
-    got = aggregate(capsys, tmp_path, [write_json_lines(events_file, [])], **RULES)
-    assert got == ([], {}, "")
+def test_an_empty_file_is_named_and_the_others_count(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, events_file: Path
+) -> None:
+    empty = write_json_lines(tmp_path / "empty", [])
+    got = aggregate(capsys, tmp_path, [write_json_lines(events_file, [Event("s", "v", 0, "J")]), empty], **RULES)
+    assert places(got.summaries) == [("s", 0, "END_OF_INPUT")]
+    assert got.stderr.splitlines()[0] == f"{empty}: is empty"
 
 
 def test_stream_ids_are_written_as_they_were_read(

@@ -63,7 +63,7 @@ def _measure_writing(bootstrap_servers: str, options: Namespace) -> None:
     topic = unique("leaks")
     create_topic(bootstrap_servers, topic, options.partitions)
     settings = Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap_servers))
-    config = {**producer_config(settings, topic), "queue.buffering.max.messages": TRANSACTION // 2}
+    config = {**producer_config(settings, topic), "queue.buffering.max.messages": TRANSACTION // 2, "log_level": 2}
     producer = CProducer(config, LastClientError(), lambda _error, _message: None)
     producer.init_transactions(60)
     columns = record_columns([(b"key %d" % i, b"value", HEADERS[: i % 4]) for i in range(TRANSACTION)])

@@ -7,6 +7,7 @@ import pytest
 
 from consumer import __version__
 from consumer.cli.main import run_command
+from consumer.intake.schemas.builtin import builtin_schema_text
 from consumer.settings.model import Settings, load_settings
 from tests.cli.command import run
 
@@ -16,8 +17,9 @@ def test_the_version_goes_to_stdout() -> None:
     assert done == (0, f"viewer-consumer {__version__}\n", "")
 
 
-def test_help_and_config_import_no_heavy_module() -> None:
-    done = run("config", PYTHONPROFILEIMPORTTIME="1")
+@pytest.mark.parametrize("flags", [(), ("--set", "kafka.client.linger.ms=5"), ("--example",)], ids=" ".join)
+def test_help_and_config_import_no_heavy_module(flags: tuple[str, ...]) -> None:
+    done = run("config", *flags, PYTHONPROFILEIMPORTTIME="1")
     assert done.code == 0
     loaded = {line.rpartition("|")[2].strip() for line in done.error_lines}
     assert loaded.isdisjoint({"numba", "numpy", "fastavro"})
@@ -67,11 +69,14 @@ def test_each_invalid_setting_is_one_error_line(tmp_path: Path) -> None:
 def test_config_prints_toml_that_reads_back_as_the_same_settings(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    schema = tmp_path / "a b.avsc"
+    schema.write_text(builtin_schema_text("viewer_event"), encoding="utf-8")
     arguments = [
         "--set=windows.bucket_ms=5000",
-        '--set=input.ids={"7": "a b.avsc"}',
-        "--set=input.fields.bitrate_bps={path='k.\"bps\"', scale=1000}",
-        '--set=input.events.join=["Started", "\N{SNOWMAN}\\u007f"]',
+        f'--set=input.ids={{"7": "{schema}"}}',
+        "--set=input.schema_registry_url=http://registry",
+        "--set=input.fields.bitrate_bps={path='event.bitrate_bps', scale=1000}",
+        '--set=input.events.join=["ViewerJoin", "it\'s", "\N{SNOWMAN}\\u007f"]',
         "--set=kafka.client.linger.ms=5",
     ]
     assert run_command(["config", *arguments]) == 0
@@ -92,6 +97,7 @@ def test_config_without_settings_prints_every_default(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_config_hides_secrets(capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
     secrets = [
+        "--set=kafka.client.security.protocol=SASL_SSL",
         "--set=kafka.client.sasl.password=hunter2",
         "--set=input.schema_registry_url=https://user:hunter2@registry:8081/path",
     ]

@@ -108,14 +108,19 @@ def check_early_stops(launcher: Launcher) -> Iterator[Finding]:
 
 
 def check_cold_stops(launcher: Launcher) -> Iterator[Finding]:
-    """A stop while kernels are compiled, as on another processor or with changed code."""
-    stops = []
-    for delay_s in (0.0, 1.0, 4.0, 8.0):
-        with launcher.running(options=("--env=NUMBA_CACHE_DIR=/nowhere", *HARDENED, *_group("cold"))) as worker:
-            worker.until_it_says("/startupz", "^503 compiling", GIVE_UP_S)
-            time.sleep(delay_s)
-            stops.append(worker.stop())
-    yield _stop_finding("stop while compiling", stops)
+    """A stop while kernels are compiled, by processes into a cache, or where none can be kept."""
+    for where, cache in (("into a cache", "/tmp/cache"), ("without a cache", "/nowhere")):  # noqa: S108  # a container's
+        options = (f"--env=NUMBA_CACHE_DIR={cache}", *HARDENED, *_group("cold"))
+        stops = [_stop_while_starting(launcher, options, delay_s) for delay_s in (0.0, 1.0, 4.0, 8.0)]
+        yield _stop_finding(f"stop while compiling {where}", stops)
+
+
+def _stop_while_starting(launcher: Launcher, options: tuple[str, ...], delay_s: float) -> Stopped:
+    with launcher.running(options=options) as worker:
+        worker.until_it_says("/startupz", "^503 (compiling|loading)", GIVE_UP_S)
+        time.sleep(delay_s)
+        worker.until_it_says("/startupz", "^503 (compiling|loading)", 1.0)
+        return worker.stop()
 
 
 def check_health(launcher: Launcher) -> Iterator[Finding]:

@@ -36,8 +36,8 @@ def test_an_id_may_be_the_key() -> None:
 
 
 def test_a_key_may_be_a_part_or_an_alternative() -> None:
-    fields = {"stream_id": ["stream_id", "@key"], "viewer_id": {"first": ["@key", "viewer_id"]}}
-    found = events([b"k|1", None], {**fields})
+    fields: dict[str, Any] = {"stream_id": ["stream_id", "@key"], "viewer_id": {"first": ["@key", "viewer_id"]}}
+    found = events([b"k|1", None], fields)
     assert [(event.stream_id, event.viewer_id, event.reject) for event in found] == [
         (r"s|k\|1", "k|1", ""),
         ("", "", "missing_value"),
@@ -95,9 +95,11 @@ def test_a_key_that_is_not_needed_may_be_of_any_format() -> None:
 
 
 def test_keys_are_asked_for_only_if_an_id_may_be_one() -> None:
-    for fields in ({"stream_id": "@key"}, {"viewer_id": ["a", {"first": ["b", "@key"]}]}):
+    with_keys: list[Any] = [{"stream_id": "@key"}, {"viewer_id": ["a", {"first": ["b", "@key"]}]}]
+    for fields in with_keys:
         assert reads_keys(InputSettings.model_validate({"fields": fields}))
-    for fields in ({}, {"stream_id": ["a", "b"]}):
+    without: list[Any] = [{}, {"stream_id": ["a", "b"]}]
+    for fields in without:
         assert not reads_keys(InputSettings.model_validate({"fields": fields}))
 
 

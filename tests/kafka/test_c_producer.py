@@ -88,11 +88,11 @@ def odd_records() -> RecordColumns:
 
 def read_all(bootstrap_servers: str, topic: str) -> list[Read]:
     """By partition: only within one they have an order."""
-    read = [
-        (each.partition() or 0, each.key(), each.value(), list(each.headers() or ()))
+    read: list[Read] = [
+        (each.partition() or 0, each.key(), each.value(), list(each.headers() or ()))  # type: ignore[arg-type]  # its stub allows texts
         for each in read_committed(bootstrap_servers, topic)
     ]
-    return sorted(read, key=lambda each: each[0])  # type: ignore[arg-type]  # the stub of headers allows texts
+    return sorted(read, key=lambda each: each[0])
 
 
 def publish(producer: TransactionalProducer, columns: RecordColumns, topic: str = TOPIC) -> None:

@@ -1,10 +1,12 @@
 """What was fetched under an assignment that is over is dropped, on scripted clients and on the fake."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.batch import Batch
@@ -35,6 +37,7 @@ class ScriptedMember:
         self.epoch = 1
         self.epoch_in_poll = 0
         """If not 0, it comes while the next poll runs."""
+        self.topic_is_there: bool | None = True
 
     def subscribe(self, _topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.calls = {"assign": on_assign, "revoke": on_revoke, "lose": on_lost}
@@ -45,6 +48,12 @@ class ScriptedMember:
             self.calls[what](self, [TopicPartition(TOPIC, each) for each in partitions])
         self.epoch, self.epoch_in_poll = self.epoch_in_poll or self.epoch, 0
         return self.messages.pop(0) if self.messages else None
+
+    def list_topics(self, topic: str, _timeout_s: float) -> Any:
+        if self.topic_is_there is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        error = None if self.topic_is_there else UNKNOWN
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=error)})
 
     def consumer_group_metadata(self) -> bytes:
         return b"CGMDv2:" + self.epoch.to_bytes(4, "little") + b"group\0member\0\0"
@@ -88,7 +97,9 @@ class OnScript:
         self.fetches: Any = ScriptedFetches()
         reader = MessageReader(cast("Consumer", self.fetches))
         brokers = BrokerWatch("here:9092", TOPIC)
-        member: Any = GroupMember(member_config(settings), TOPIC, ReadingHandler(handler, reader, TOPIC), brokers)
+        self.now_s = 0.0
+        behind = ReadingHandler(handler, reader, TOPIC)
+        member: Any = GroupMember(member_config(settings), TOPIC, behind, brokers, clock=lambda: self.now_s)
         member._consumer.close()
         self.client = member._consumer = ScriptedMember()
         self.input: Input = LiveInput(member, reader, brokers, TOPIC, "here:9092")
@@ -221,32 +232,26 @@ def test_a_partition_that_the_brokers_do_not_know_fails_alone(handler: Recording
     assert reason[1].startswith("viewer-events-1: the brokers do not know this partition")
 
 
-@pytest.mark.parametrize("code", [KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART])
-def test_without_its_topic_nothing_goes_on(handler: RecordingHandler, code: int) -> None:
+UNKNOWN = KafkaError(
+    KafkaError.UNKNOWN_TOPIC_OR_PART, "Failed to query logical offset BEGINNING: Broker: Unknown topic or partition"
+)
+
+
+@pytest.mark.parametrize(("there", "ends"), [(True, False), (False, True), (None, False)])
+def test_a_topic_that_is_unknown_for_a_moment_ends_nothing(
+    handler: RecordingHandler, there: bool | None, *, ends: bool
+) -> None:
+    """It was created again meanwhile, or a broker was just made a leader; with None, no broker answers."""
     member = OnScript(handler)
     member.change("assign", 0)
+    member.client.messages = [Message(topic=TOPIC, partition=0, error=UNKNOWN)]
     member.input.poll(10, 0.0)
-    member.input.begin(0, 0)
-    member.fetches.fetched = [message(0, 0, code)]
+    member.client.topic_is_there = there
+    member.now_s += 4.9
     member.input.poll(10, 0.0)
-    with pytest.raises(ViewerConsumerError, match="not there any more"):
-        member.input.pop_failures()
-    member.client.messages = [message(-1, 0, code)]
-    with pytest.raises(ViewerConsumerError, match="not there any more"):
+    member.now_s += 0.2
+    with pytest.raises(ViewerConsumerError, match="not there any more") if ends else contextlib.nullcontext():
         member.input.poll(10, 0.0)
-
-
-def test_a_member_goes_on_where_a_broker_does_not_know_the_beginning_of_a_partition(handler: RecordingHandler) -> None:
-    member = OnScript(handler)
-    member.change("assign", 0)
-    unknown = KafkaError(
-        KafkaError.UNKNOWN_TOPIC_OR_PART, "Failed to query logical offset BEGINNING: Broker: Unknown topic or partition"
-    )
-    member.client.messages = [Message(topic=TOPIC, partition=0, error=unknown)]
-    member.input.poll(10, 0.0)
-    member.input.begin(0, 0)
-    member.fetched(0, 0)
-    assert places(member.input.poll(10, 0.0)) == [(0, 0)]
 
 
 class TestEpochs:

@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from consumer.errors import UsageError
+from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import (
     KafkaSettings,
     Settings,
@@ -124,6 +126,43 @@ def test_ids_fields_and_event_names_are_taken_from_every_layer(tmp_path: Path) -
     assert (source.events.join, source.events.leave) == (("PlaybackStarted", "Heartbeat"), ("Ended",))
 
 
+def test_a_field_may_be_the_first_of_several_paths_or_be_joined(tmp_path: Path) -> None:
+    config = written(
+        tmp_path,
+        """
+        [input.fields]
+        stream_id = ["content.id", { path = "geo", default = "" }, { first = ["a", "@key"] }]
+        viewer_id = "@key"
+        timestamp_ms = { path = "at", text_without_offset = "utc" }
+        bitrate_bps = { first = [{ path = "kbps", scale = 1000 }, "bps"] }
+        [input.events]
+        join = [1, "2"]
+        leave = false
+        """,
+    )
+    source = load_settings(config).input
+    stream_id, bitrate_bps = source.fields.stream_id, source.fields.bitrate_bps
+    assert stream_id is not None
+    assert bitrate_bps is not None
+    assert list(stream_id.paths()) == ["content.id", "geo", "a", "@key"]
+    assert [part.default for part in stream_id.joined] == [None, "", None]
+    assert [bitrate_bps.scale_of(each) for each in bitrate_bps.alternatives] == [1000, 1]
+    assert (source.events.join, source.events.leave) == (("1", "2"), ("false",))
+
+
+@pytest.mark.parametrize(
+    "place", ["content.id", {"path": "kbps", "scale": 1000}, {"first": ["a"], "scale": 2}, ["a", "b"]]
+)
+def test_what_checkpoints_hold_of_a_field_is_read_as_the_same(place: Any) -> None:
+    fields = FieldSettings.model_validate({"bitrate_bps" if "scale" in place else "stream_id": place})
+    dumped = fields.model_dump(mode="json")
+    assert FieldSettings.model_validate(dumped).model_dump(mode="json") == dumped
+    if place == "content.id":
+        assert dumped["stream_id"] == {"path": "content.id", "scale": 1}, "as earlier releases wrote it"
+    again = FieldSettings.model_validate(dumped).bitrate_bps
+    assert again is None or [again.scale_of(each) for each in again.alternatives] == [place["scale"]]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -153,12 +192,30 @@ def test_ids_fields_and_event_names_are_taken_from_every_layer(tmp_path: Path) -
         ("input.schema_registry_url=localhost:8081", "must be an http:// or https:// address"),
         ("input.schema_registry_url=http://", "must be an http:// or https:// address"),
         ("input.schema_registry_url=http://a:99999", "must be an http:// or https:// address"),
-        ('input.schemas=["a", "b"]', "with several files input.ids must name the file of each id"),
         ("input.ids.x=a.avsc", 'must be a whole number, not "x"'),
         ("input.fields.stream_id=a..b", "must be a field name, or several with dots between"),
         ("input.fields.bitrate_bps.scale=2", "is missing"),
         ("input.fields.bitrate_bps={path='a', scale=0}", "must be a number above 0"),
         ("input.fields.viewer_id={path='a', scale=2}", "is for numbers only"),
+        ("input.fields.viewer_id=['a', {path='b', scale=2}]", "is for numbers only"),
+        ("input.fields.viewer_id={first=['a', {path='b', scale=2}]}", "is for numbers only"),
+        ("input.fields.timestamp_ms=['a', 'b']", "must be a path or a table, as { path ="),
+        ("input.fields.type=['a']", "must be a path or a table, as { path ="),
+        ("input.fields.stream_id=['a', ['b']]", "must be a path or a table"),
+        ("input.fields.stream_id=['a', {pth='b'}]", "did you mean input.fields.stream_id[1].path?"),
+        ("input.fields.stream_id=[]", "must not be empty"),
+        ("input.fields.stream_id=['1','2','3','4','5','6','7','8','9']", "must be a list of at most 8, not 9"),
+        ("input.fields.stream_id={first=[]}", "must not be empty"),
+        ("input.fields.stream_id={first=['a'], path='b'}", "only one of path and first may be given"),
+        ("input.fields.stream_id={first=[{path='a', default='b'}]}", "unknown key; there are path, scale"),
+        ("input.fields.stream_id={default='b'}", "path is missing"),
+        ("input.fields.bitrate_bps={path='a', default='0'}", "is for ids only"),
+        ("input.fields.type=@key", '"@key" is for ids only'),
+        ("input.fields.timestamp_ms={first=['a', '@key']}", '"@key" is for ids only'),
+        ("input.fields.stream_id=@header", 'must be a field name, or "@key" for the key of the record'),
+        ("input.fields.timestamp_ms={path='a', text_without_offset='local'}", 'must be "utc", not "local"'),
+        ("input.fields.viewer_id={path='a', text_without_offset='utc'}", "is for input.fields.timestamp_ms only"),
+        ("input.key_format=avro", 'must be "text" or "confluent", not "avro"'),
         ("output.format=confluent", "needs input.schema_registry_url"),
         ("output.format=xml", 'must be "json" or "confluent"'),
     ],
@@ -169,11 +226,6 @@ def test_what_is_not_allowed_is_said_in_one_line(override: str, message: str) ->
     assert where == "--set"
     assert key.partition(".")[0] == override.partition(".")[0]
     assert message in text
-
-
-def test_records_that_name_no_schema_have_one() -> None:
-    (line,) = errors_of(overrides=["input.format=raw", 'input.schemas=["a", "b"]'])
-    assert line == '--set: input.schemas: must be one file where input.format = "raw", not 2'
 
 
 def test_an_ignored_event_type_is_in_no_other_list(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from consumer.intake.intake import Intake
+from consumer.intake.intakes import Intakes
 from consumer.settings.field_sources import FieldPath, FieldSettings
-from consumer.settings.model import CommitSettings
+from consumer.settings.model import CommitSettings, InputSettings
 from consumer.state import checkpoint
 from consumer.state.checkpoint import RULES_VERSION
 from consumer.state.keys import CHECKPOINT, JOURNAL
@@ -80,7 +82,8 @@ def comparable(key: bytes, value: bytes | None) -> tuple[bytes, object]:
         return key, value
     record = json.loads(value)
     if key == CHECKPOINT:
-        record["settings"]["input"]["events"].pop("heartbeat", None)  # a setting that version 1 did not have
+        record["settings"]["input"]["events"].pop("heartbeat", None)  # settings that version 1 did not have
+        record["settings"]["input"].pop("key_format", None)
     return key, {name: record.get(name) for name in VERSION_1[key]}
 
 
@@ -170,3 +173,23 @@ def test_behind_that_checkpoint_samples_below_0_are_skipped() -> None:
     assert rig.counted("skipped_samples_total", field="bitrate_bps") == 1
     rig.kill()
     assert (rig.worker._restoring.reason, rig.counted("replayed_records_total")) == ("", 3), "its replay skips too"
+
+
+@pytest.mark.parametrize(("version", "taken"), [(1, True), (2, True), (RULES_VERSION, False)])
+def test_only_a_replay_under_earlier_rules_takes_unclear_names(
+    version: int, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    make = Intakes.make
+
+    def make_and_note(self: Intakes, source: InputSettings, *, takes_unclear: bool = False) -> Intake:
+        asked.append(takes_unclear)
+        return make(self, source, takes_unclear=takes_unclear)
+
+    monkeypatch.setattr(Intakes, "make", make_and_note)
+    rig = rig_on(stored_under_rules(min(version, 2), "sessions"))
+    if version == RULES_VERSION:
+        rig.turn(INTERVAL_S, times=2)
+        rig.kill()
+    assert asked[-1] is taken
+    assert rig.worker._restoring.reason == ""

@@ -9,12 +9,13 @@ from structlog.testing import capture_logs
 
 from consumer.intake.schemas import lookups as lookups_module
 from consumer.intake.schemas.builtin import builtin_schema_text
-from consumer.intake.schemas.lookups import SchemaLookups
+from consumer.intake.schemas.lookups import LONGEST_PAUSE_S, SchemaLookups
 from consumer.intake.schemas.registry import RegisteredSchema, Registry
 from consumer.observe import catalogue
 from consumer.settings.model import CommitSettings, EventNameSettings
 from consumer.worker.loop import SHOW_EVERY_S
 from consumer.worker.processing import HELD_RETRY_S
+from tests.intake.payloads import join
 from tests.intake.schemas.registry_server import Answer, RegistryServer
 from tests.support.waiting import until
 from tests.worker.rig import INTERVAL_S, Rig
@@ -83,6 +84,31 @@ def test_other_partitions_continue_and_earlier_records_are_committed(rig: Rig, r
     rig.turn(INTERVAL_S)
     assert rig.buckets(1) == [0, 1, 2]
     assert rig.buckets(0) == [0, 1]
+
+
+def test_a_forbidden_schema_holds_its_partition_alone_and_is_told_once(rig: Rig, registry: RegistryServer) -> None:
+    registry.faults["/schemas/ids/9"] = Answer(403, b'{"error_code": 40301, "message": "denied"}')
+    registry.add(9, builtin_schema_text("viewer_event"))
+    registry.add(10, builtin_schema_text("viewer_event"))
+    with capture_logs() as lines:
+        known_in(rig, 0, 0)
+        rig.write(join(timestamp_ms=1_500), 0, schema_id=9)
+        for bucket in range(3):
+            rig.write(join(timestamp_ms=bucket * 1_000 + 1), 1, schema_id=10)
+        rig.turn(RETRY_S, times=20)
+    assert rig.buckets(1) == [0, 1], "schemas are looked up behind a forbidden one"
+    assert rig.cluster.committed == {0: 1, 1: 3}
+    assert rig.dead_letters() == [], "a missing right is not the fault of a record"
+    health = rig.board.latest().health
+    assert not health.ready
+    assert "forbids /schemas/ids/9 to our credentials (403, denied)" in health.reason
+    assert [line["event"] for line in lines] == ["partition waits"]
+    del registry.faults["/schemas/ids/9"]
+    rig.turn(2 * LONGEST_PAUSE_S)
+    known_in(rig, 0, 2)
+    rig.turn(RETRY_S, times=2)
+    assert rig.buckets(0) == [0, 1]
+    assert rig.board.latest().health.reason == ""
 
 
 def test_an_unknown_id_is_a_reject_after_its_wait(rig: Rig) -> None:

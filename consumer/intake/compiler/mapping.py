@@ -89,6 +89,8 @@ class Mapping(NamedTuple):
     """Of the built-in names in effect."""
     kafka_time: bool
     """The Kafka timestamp is the event's, so schemas need no `timestamp_ms`."""
+    takes_unclear: bool
+    """Whether a name without a namespace may fit two records: both are of that type, as under rules version 2."""
 
     def kind_of(self, name: str) -> int:
         """The facts of an event type, by its full name, else by its name without the namespace."""
@@ -104,7 +106,7 @@ class Mapping(NamedTuple):
         return (name if name in self.kinds else name.rsplit(".", 1)[-1]) in self.later_names
 
 
-def mapping_from(source: InputSettings) -> Mapping:
+def mapping_from(source: InputSettings, *, takes_unclear: bool = False) -> Mapping:
     """The mapping by the settings, with built-in defaults."""
     listed = _listed(source)
     return Mapping(
@@ -112,6 +114,7 @@ def mapping_from(source: InputSettings) -> Mapping:
         kinds=_kinds(source, listed),
         later_names=_LATER_NAMES - listed,
         kafka_time=source.time == "kafka",
+        takes_unclear=takes_unclear,
     )
 
 

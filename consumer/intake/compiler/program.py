@@ -19,6 +19,7 @@ from consumer.intake.compiler.mapping import (
     Mapping,
     Path,
 )
+from consumer.intake.compiler.notes import Notes, Place, conversion_text
 from consumer.intake.compiler.schema_json import ParsedSchema, Schema, SchemaRefused
 from consumer.intake.compiler.schema_walk import (
     described,
@@ -80,6 +81,8 @@ NAMES_SHOWN = 10
 _READ_NUMBER = {"int": INTEGER, "long": INTEGER, "float": FLOAT, "double": DOUBLE}
 _FIXED_SIZES = {"float": 4, "double": 8}
 _WHOLE = frozenset({"int", "long"})
+_LATER_TYPES = _WHOLE | {"boolean"}
+"""Types of the event type that earlier releases did not read: another field is preferred, as for names."""
 _BOOLEANS = ("false", "true")
 """Event types that are a boolean, by its value."""
 _IDS = (STREAM_ID, VIEWER_ID)
@@ -113,6 +116,11 @@ class _Wanted(NamedTuple):
     whole: Path = ()
     """Its path from the top, for messages."""
 
+    @property
+    def place(self) -> Place:
+        """What it is in the notes."""
+        return self.field, self.whole
+
 
 class _Choice(NamedTuple):
     """The slots of the sources of a part; the first that holds something counts."""
@@ -122,14 +130,14 @@ class _Choice(NamedTuple):
     default: str | None = None
 
 
-def compile_program(parsed: ParsedSchema, mapping: Mapping) -> Program:
-    """Compile a writer schema.
+def compile_program(parsed: ParsedSchema, mapping: Mapping, notes: Notes | None = None) -> Program:
+    """Compile a writer schema; `notes` are filled with what is found.
 
     Raises:
         SchemaRefused: a field is missing or unsupported, or a limit is exceeded; names the field and the reason.
     """
     try:
-        return _Compiler(parsed, mapping).run()
+        return _Compiler(parsed, mapping, notes or Notes()).run()
     except SchemaRefused as refusal:
         raise SchemaRefused(f'schema "{parsed.name}": {refusal}') from None
 
@@ -137,7 +145,8 @@ def compile_program(parsed: ParsedSchema, mapping: Mapping) -> Program:
 class _Compiler:
     """One compilation; call `run` once."""
 
-    def __init__(self, parsed: ParsedSchema, mapping: Mapping) -> None:
+    def __init__(self, parsed: ParsedSchema, mapping: Mapping, notes: Notes) -> None:
+        self._notes = notes
         self._parsed = parsed
         self._mapping = mapping
         self._out = Assembler(mapping.kinds)
@@ -158,6 +167,7 @@ class _Compiler:
     def run(self) -> Program:
         fields = [f for f in range(len(FIELDS)) if not (f == TIMESTAMP_MS and self._mapping.kafka_time)]
         wants = [want for field in fields for want in self._wants_of(field)]
+        self._notes.wanted.update(want.place for want in wants)
         self._value(self._parsed.schema, wants, depth=0)
         self._make_fields()
         self._out.add(END)
@@ -236,6 +246,8 @@ class _Compiler:
 
     def _tells_type(self, found: list[Schema], *, of_old: bool) -> bool:
         """Whether known event types can occur there."""
+        if of_old:
+            found = [schema for schema in found if type_of(schema) not in _LATER_TYPES]
         names = [name for schema in found for name in _names_in(schema)]
         kinds = {type_of(schema) for schema in found}
         is_any = "string" in kinds or (not kinds.isdisjoint(_WHOLE) and bool(self._mapping.numbers()))
@@ -272,6 +284,7 @@ class _Compiler:
                 continue
             if want.field == TYPE:
                 self._keep(want, KIND, self._kind_of(name, is_record=True))
+                self._notes.add_read(want.place, schema, "by its name")
             else:
                 self._note_unfit(want, f'the record "{name}"')
         for member, member_type in members(schema):
@@ -369,7 +382,7 @@ class _Compiler:
         here = [want for want in wants if not want.path]
         match type_of(schema):
             case "null":
-                return
+                self._notes.null.update(want.place for want in wants)
             case "int" | "long" | "float" | "double":
                 self._number(schema, here)
             case "string" | "bytes":
@@ -404,11 +417,14 @@ class _Compiler:
             if way is not None:
                 operands = (want.field, way.way, way.low, way.high, way.times, way.divisor)
                 self._keep(want, STORE_NUMBER, *operands, scale=way.scale)
+                self._notes.add_read(want.place, schema, conversion_text(way))
             elif want.field == TYPE:
                 numbers = self._mapping.numbers()
                 self._keep(want, KIND_OF_NUMBER, self._out.add_numbers(numbers), len(numbers))
+                self._notes.add_read(want.place, schema, "by its number")
             else:
                 self._keep_id(want, DECIMAL)
+                self._notes.add_read(want.place, schema, "as decimal text")
 
     @staticmethod
     def _why_no_type(want: _Wanted, is_whole: bool) -> str:
@@ -423,6 +439,7 @@ class _Compiler:
         self._out.add(RAW, 1)
         for want in kept:
             self._keep(want, KIND_OF_BOOLEAN, self._out.add_kinds(_BOOLEANS, self._kind_of))
+            self._notes.add_read(want.place, schema, "by its value")
 
     def _skip_number(self, name: str) -> None:
         if name in _FIXED_SIZES:
@@ -446,6 +463,7 @@ class _Compiler:
                 self._note_unfit(want, described(schema))
         self._out.add(TEXT if kept else SKIP_SIZED)
         for want in kept:
+            self._notes.add_read(want.place, schema, "as ISO 8601" if want.field == TIMESTAMP_MS else "as text")
             if want.field == TYPE:
                 self._keep(want, KIND_OF_TEXT, 0, self._out.type_name_count)
             elif want.field == TIMESTAMP_MS:
@@ -459,8 +477,10 @@ class _Compiler:
         for want in wants:
             if want.field == TYPE:
                 self._keep(want, KIND_OF_INDEX, self._out.add_kinds(symbols, self._kind_of))
+                self._notes.add_read(want.place, schema, "by its symbols")
             elif want.field in _IDS:
                 self._keep_id(want, LITERAL, self._out.add_literals(symbols))
+                self._notes.add_read(want.place, schema, "by its symbols")
             else:
                 self._note_unfit(want, described(schema))
 
@@ -477,18 +497,20 @@ class _Compiler:
         is_uuid = size == 16 and logical_type(schema) == "uuid"
         for want in kept:
             self._keep_id(want, UUID if is_uuid else FIXED)
+            self._notes.add_read(want.place, schema, "as text of a uuid" if is_uuid else "as text")
 
     # Check which fields were found.
 
     def _kind_of(self, name: str, *, is_record: bool = False) -> int:
         kind = self._mapping.kind_of(name)
-        self._type_names[name] = kind
+        self._type_names[name] = self._notes.type_names[name] = kind
         if is_record and kind != UNKNOWN_KIND and name not in self._mapping.kinds:
             self._record_types.setdefault(name.rsplit(".", 1)[-1], {})[name] = None
         return kind
 
     def _note_unfit(self, want: _Wanted, what: str) -> None:
         self._unfit.setdefault((want.field, want.part), (want.whole, what))
+        self._notes.add_unfit(want.place, what)
 
     def _refuse_all(self, wants: list[_Wanted], schema: Schema) -> None:
         for want in wants:
@@ -496,7 +518,7 @@ class _Compiler:
 
     def _check_types(self) -> None:
         for short, full in self._record_types.items():
-            if len(full) > 1:
+            if len(full) > 1 and not self._mapping.takes_unclear:
                 raise SchemaRefused(
                     f'the event type "{short}" is short for {" and ".join(_shown(full))}; name them in full in '
                     f'input.events, as join = ["{next(iter(full))}"]'

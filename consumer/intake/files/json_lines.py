@@ -8,6 +8,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from consumer.intake.rejects import Reject
+from consumer.intake.vm.iso_time import time_of
 from consumer.intake.vm.wire import MAX_ID_BYTES
 from consumer.windows.events import (
     BITRATE,
@@ -149,8 +150,10 @@ def _value(event: dict[str, object], name: str) -> object:
 
 def _identity(event: dict[str, object], name: str) -> bytes:
     text = _value(event, name)
+    if type(text) is int:  # True is an int to isinstance
+        text = str(text)
     if not isinstance(text, str):
-        raise _NoEventError(Reject.MALFORMED, f"{name} must be text")
+        raise _NoEventError(Reject.MALFORMED, f"{name} must be text or a whole number")
     if not text:
         raise _NoEventError(Reject.EMPTY_ID, f"{name} is empty")
     try:
@@ -164,10 +167,25 @@ def _identity(event: dict[str, object], name: str) -> bytes:
 
 def _timestamp_ms(event: dict[str, object]) -> int:
     most = MAX_ABS_TIMESTAMP_MS
-    number = _whole(_value(event, "timestamp_ms"), "timestamp_ms")
+    value = _value(event, "timestamp_ms")
+    if isinstance(value, str):
+        return _time_of(value)
+    number = _whole(value, "timestamp_ms")
     if not -most <= number <= most:
         raise _NoEventError(Reject.TIMESTAMP_OUT_OF_RANGE, f"timestamp_ms must be from {-most} to {most}")
     return number
+
+
+def _time_of(text: str) -> int:
+    """A time as text, read as in Avro; milliseconds since 1970."""
+    # An escape that is half a character cannot be encoded, and is no time.
+    data = np.frombuffer(bytearray(text.encode("utf-8", "surrogatepass")) or bytearray(1), np.uint8)
+    time_ms, fault = time_of(data, 0)
+    if fault == Reject.TIME_WITHOUT_OFFSET:
+        raise _NoEventError(Reject.TIME_WITHOUT_OFFSET, "timestamp_ms is a time without an offset from UTC")
+    if fault:
+        raise _NoEventError(Reject.BAD_TIME, Reject.BAD_TIME.sentence)
+    return time_ms
 
 
 def _sample(event: dict[str, object], sample: _Sample, facts: int) -> tuple[int, int]:

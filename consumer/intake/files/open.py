@@ -1,6 +1,7 @@
-"""Open files of events: Avro object containers or JSON lines, detected by their first bytes."""
+"""Open files of events: Avro object containers or JSON lines, packed or not, detected by their first bytes."""
 
 import errno
+import io
 import os
 import stat
 import sys
@@ -9,11 +10,17 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from consumer.errors import ViewerConsumerError
-from consumer.intake.files.containers import MAGIC, read_container
+from consumer.intake.compiler.schema_json import ParsedSchema
+from consumer.intake.files.containers import MAGIC, container_schema, read_container
 from consumer.intake.files.json_lines import FileBatch, read_json_lines
+from consumer.intake.files.kinds import other_kind
+from consumer.intake.files.packed import CHUNK_BYTES, PackedFile, packing_of
 from consumer.settings.model import InputSettings
 
 STDIN = "-"
+
+HEAD_BYTES = 4_096
+"""By so many bytes a file is recognized."""
 
 
 class EventFile:
@@ -22,6 +29,8 @@ class EventFile:
     def __init__(self, name: str, file: BinaryIO, source: InputSettings) -> None:
         self.name = "stdin" if name == STDIN else name
         self.size = _size(file)
+        self.is_empty = False
+        """Whether nothing was in it; known once `batches` has ended."""
         self._file = file
         self._source = source
         self._owned = name != STDIN
@@ -40,20 +49,68 @@ class EventFile:
             ViewerConsumerError: it cannot be read to its end, or its schema cannot be mapped.
         """
         try:
-            if self._begins_with(MAGIC):
-                yield from read_container(self._file, self.name, self._source)
+            content, head = self._content()
+            self.is_empty = not head
+            if head.startswith(MAGIC):
+                yield from read_container(content, self.name, self._source)
+            elif what := other_kind(head):
+                raise ViewerConsumerError(f"{self.name}: {what.replace('FILE', self.name)}")
             else:
-                yield from read_json_lines(self._file, self._source.max_payload_bytes)
+                yield from read_json_lines(content, self._source.max_payload_bytes)
         except OSError as error:
             raise ViewerConsumerError(f"{self.name}: cannot be read: {error.strerror or error}") from None
+
+    def schema(self) -> ParsedSchema | None:
+        """The writer schema of a container; None for other files. Call it instead of `batches`.
+
+        Raises:
+            ViewerConsumerError: it cannot be read.
+        """
+        try:
+            content, head = self._content()
+            return container_schema(content, self.name) if head.startswith(MAGIC) else None
+        except OSError as error:
+            raise ViewerConsumerError(f"{self.name}: cannot be read: {error.strerror or error}") from None
+
+    def _content(self) -> tuple[BinaryIO, bytes]:
+        """What is in the file, unpacked if it is packed, and its first bytes."""
+        content, head = _with_head(self._file)
+        packing = packing_of(head)
+        if packing is None:
+            return content, head
+        content, head = _with_head(PackedFile(content, packing, self.name))
+        if (inner := packing_of(head)) is not None:
+            raise ViewerConsumerError(f"{self.name}: is {inner.name} inside {packing.name}; unpack it once")
+        return content, head
 
     def position(self) -> int:
         """Bytes read so far; 0 if unknown."""
         return self._file.tell() if self.size is not None else 0
 
-    def _begins_with(self, magic: bytes) -> bool:
-        peek = getattr(self._file, "peek", None)
-        return peek is not None and bytes(peek(len(magic))[: len(magic)]) == magic
+
+class _Joined(io.RawIOBase):
+    """The first bytes of a file, which were read already, and the rest."""
+
+    def __init__(self, head: bytes, rest: BinaryIO | io.RawIOBase) -> None:
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # as io calls it
+        part = self._head or self._rest.read(len(buffer)) or b""
+        part, self._head = part[: len(buffer)], self._head[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def _with_head(file: BinaryIO | io.RawIOBase) -> tuple[BinaryIO, bytes]:
+    """A file to read from its beginning, which need not be seekable, and its first bytes."""
+    head = b""
+    while len(head) < HEAD_BYTES and (part := file.read(HEAD_BYTES - len(head))):
+        head += part
+    return io.BufferedReader(_Joined(head, file), CHUNK_BYTES), head
 
 
 def open_event_file(name: str, source: InputSettings) -> EventFile:

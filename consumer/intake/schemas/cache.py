@@ -12,7 +12,7 @@ import numpy.typing as npt
 from consumer.intake.compiler.mapping import mapping_from
 from consumer.intake.compiler.program import compile_program
 from consumer.intake.compiler.schema_json import SchemaRefused
-from consumer.intake.framing import REFUSED, UNKNOWN, UNRESOLVED
+from consumer.intake.framing import NAMED_BY_ID, REFUSED, UNKNOWN, UNRESOLVED
 from consumer.intake.schemas.lookups import (
     MAX_SCHEMAS,
     MAX_UNKNOWN,
@@ -44,6 +44,7 @@ class SchemaCache:
         source: the settings; their schemas are loaded and compiled.
         lookups: the registry's schemas; None if there is no registry.
         monotonic_s: the clock of the look-ups.
+        takes_unclear: whether names of event types may be unclear, as under earlier rules.
 
     Raises:
         ViewerConsumerError: one of the schemas cannot be read, or not mapped.
@@ -55,10 +56,12 @@ class SchemaCache:
         source: InputSettings,
         lookups: SchemaLookups | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
+        *,
+        takes_unclear: bool = False,
     ) -> None:
-        self._mapping = mapping_from(source)
+        self._mapping = mapping_from(source, takes_unclear=takes_unclear)
         self._monotonic_s = monotonic_s
-        self._lookups = lookups if source.format == "confluent" else None
+        self._lookups = lookups if source.format in NAMED_BY_ID else None
         self._pinned = load_pinned(source, self._mapping)
         self._learned: dict[int, Program | Refusal] = {}
         """Ordered by age, oldest first."""
@@ -78,6 +81,8 @@ class SchemaCache:
     """The start of each program, or REFUSED or UNKNOWN."""
     fallback: int
     """The entry of unknown references."""
+    makes_more: bool
+    """Whether a program has operations above `END`."""
     needs_scratch: bool
     """Whether a program makes texts of ids."""
 
@@ -218,6 +223,7 @@ class SchemaCache:
         self.program_code, starts = link(linked)
         found |= dict(zip(programs, starts, strict=False))
         self.fallback = starts[-1] if any_id else UNRESOLVED
+        self.makes_more = any(program.makes_more for program in linked)
         self.needs_scratch = any(program.needs_scratch for program in linked)
         self.known = np.array(sorted(found), np.int64)
         self.entries = np.array([found[reference] for reference in sorted(found)], np.int64)

@@ -3,7 +3,8 @@
 ```
  request ──► pending ──► found or refused                      kept up to a limit
                │  ├────► not known yet ──► unknown for good    asked again until `unknown_schema_wait_ms` have passed
-               │  └────► failed                                asked again after a pause that doubles
+               │  ├────► failed                                all asked again after a pause that doubles
+               │  └────► forbidden                             it alone asked again after a pause that doubles
                └─ one thread, which ends when nothing is pending
 ```
 One instance serves a whole worker: live reading, restores and replays.
@@ -21,7 +22,7 @@ import structlog
 
 from consumer.intake.compiler.schema_json import ParsedSchema, SchemaRefused, parse_schema_text
 from consumer.intake.schemas.access import access_of
-from consumer.intake.schemas.registry import Registry, RegistryUnavailable
+from consumer.intake.schemas.registry import Registry, RegistryForbids, RegistryUnavailable
 from consumer.settings.model import InputSettings
 
 MAX_SCHEMAS = 1_000
@@ -34,7 +35,8 @@ MAX_UNKNOWN = 10_000
 """Limit of ids kept that the registry does not know."""
 
 MAX_PENDING = 1_000
-"""Limit of schemas waiting to be asked for, and of failures kept; others are taken when they are requested again."""
+"""Limit of schemas waiting to be asked for, and of failures and forbidden ones kept; others are taken when they are
+requested again."""
 
 LOOK_UP_TIMEOUT_S = 5.0
 """Time-out of one look-up, references included."""
@@ -83,6 +85,12 @@ class _Asked(NamedTuple):
     last_s: float
 
 
+class _Forbidden(NamedTuple):
+    because: str
+    until_s: float
+    pause_s: float
+
+
 def describe_key(key: Key) -> str:
     """A key as text: `id 7` or `guid …`."""
     return f"guid {key}" if isinstance(key, UUID) else f"id {key}"
@@ -124,6 +132,8 @@ class SchemaLookups:
         self._unknown: OrderedDict[Key, _Asked] = OrderedDict()
         self._failed: OrderedDict[Key, str] = OrderedDict()
         """The reasons of look-ups that failed."""
+        self._forbidden: OrderedDict[Key, _Forbidden] = OrderedDict()
+        """A right is missing, which may be granted: their records wait, and all other schemas are looked up."""
         self._down_until_s = float("-inf")
         self._down_because = ""
         """The last failure; empty once a look-up has succeeded."""
@@ -155,6 +165,8 @@ class SchemaLookups:
     def reason(self, key: Key) -> str:
         """Why there is no answer yet; empty while the look-up is only beginning."""
         with self._lock:
+            if (forbidden := self._forbidden.get(key)) is not None:
+                return forbidden.because
             if because := self._failed.get(key) or self._down_because:
                 return because
             if key in self._unknown:
@@ -175,7 +187,7 @@ class SchemaLookups:
         if found is not None:
             return found.answer
         asked = self._unknown.get(key)
-        if asked is not None and self._has_expired(asked) and now_s < asked.last_s + REMEMBER_UNKNOWN_S:
+        if asked is not None and self._has_expired(key, asked) and now_s < asked.last_s + REMEMBER_UNKNOWN_S:
             return Unknown(asked.last_s + REMEMBER_UNKNOWN_S)
         return None
 
@@ -184,14 +196,20 @@ class SchemaLookups:
             return False
         if now_s < self._down_until_s + (FAILED_LAST_S if key in self._failed else 0.0):
             return False
+        if (forbidden := self._forbidden.get(key)) is not None and now_s < forbidden.until_s:
+            return False
         asked = self._unknown.get(key)
         if asked is None or now_s - asked.last_s >= ASK_AGAIN_S:
             return True
-        return not self._has_expired(asked) and now_s - asked.first_s >= self._wait_s
+        return not self._has_expired(key, asked) and now_s - asked.first_s >= self._wait_of(key)
 
-    def _has_expired(self, asked: _Asked) -> bool:
+    def _has_expired(self, key: Key, asked: _Asked) -> bool:
         """Whether the registry still did not know it when the wait ended."""
-        return asked.last_s - asked.first_s >= self._wait_s
+        return asked.last_s - asked.first_s >= self._wait_of(key)
+
+    def _wait_of(self, key: Key) -> float:
+        """How long an unknown schema is asked for again. Registries begin at id 1: 0 is a record of another format."""
+        return 0.0 if key == 0 else self._wait_s
 
     # Called in the background.
 
@@ -230,12 +248,15 @@ class SchemaLookups:
         self.answered += 1
         self._pending.pop(key, None)
         self._failed.pop(key, None)
-        if isinstance(outcome, RegistryUnavailable):
+        forbidden = self._forbidden.pop(key, None)
+        if isinstance(outcome, RegistryUnavailable) and not isinstance(outcome, RegistryForbids):
             self._note_failure(key, str(outcome))
             return
         self._down_because = ""
         self._pause_s = ASK_AGAIN_S / 2
-        if outcome is None:
+        if isinstance(outcome, RegistryForbids):
+            self._note_forbidden(key, str(outcome), forbidden)
+        elif outcome is None:
             self._note_unknown(key)
         else:
             self._keep(key, outcome)
@@ -249,6 +270,12 @@ class SchemaLookups:
         self._down_because = self._failed[key] = because
         if len(self._failed) > MAX_PENDING:
             self._failed.popitem(last=False)
+
+    def _note_forbidden(self, key: Key, because: str, before: _Forbidden | None) -> None:
+        pause_s = ASK_AGAIN_S if before is None else min(2 * before.pause_s, LONGEST_PAUSE_S)
+        self._forbidden[key] = _Forbidden(because, self._monotonic_s() + pause_s, pause_s)
+        if len(self._forbidden) > MAX_PENDING:
+            self._forbidden.popitem(last=False)
 
     def _note_unknown(self, key: Key) -> None:
         now_s = self._monotonic_s()

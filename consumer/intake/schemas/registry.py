@@ -1,5 +1,6 @@
 """A client of a schema registry over HTTP: one fixed address, bounded in time and size, no redirects."""
 
+import contextlib
 import json
 import random
 import time
@@ -11,6 +12,7 @@ from consumer.errors import ViewerConsumerError
 from consumer.intake.compiler.schema_json import SchemaRefused
 from consumer.intake.schemas.access import HOW_TO_LOG_IN, RegistryAccess
 from consumer.intake.schemas.http_client import HttpClient, HttpResponse, NoResponseError
+from consumer.runtime.text import escaped
 
 MAX_ANSWER_BYTES = 2**22
 MAX_REFERENCES = 64
@@ -33,6 +35,10 @@ _ACCEPTED = "application/vnd.schemaregistry.v1+json, application/json"
 
 class RegistryUnavailable(ViewerConsumerError):  # noqa: N818  # a state of the world that passes
     """The registry gave no usable answer; ask again later."""
+
+
+class RegistryForbids(RegistryUnavailable):
+    """The registry answers, but these credentials may not read what was asked for; others may be readable."""
 
 
 class RegisteredSchema(NamedTuple):
@@ -66,6 +72,7 @@ class Registry:
         """The schema with this id; None if the registry has none.
 
         Raises:
+            RegistryForbids: these credentials may not read it, or a schema that it refers to.
             RegistryUnavailable: it does not answer within `budget_s`, or not as a registry does.
             SchemaRefused: it is not an Avro schema.
         """
@@ -78,7 +85,8 @@ class Registry:
         status, answer = self._answer(f"/schemas/guids/{guid}", deadline_s)
         if status == 404 and answer is None:
             # Registries without GUIDs have no such path: a record that names one must not stop a partition.
-            self._get("/schemas/ids/1", deadline_s)
+            with contextlib.suppress(RegistryForbids):  # it answers as a registry does
+                self._get("/schemas/ids/1", deadline_s)
             return None
         return self._whole(self._understood(status, answer), deadline_s)
 
@@ -93,36 +101,36 @@ class Registry:
         schema_id = (answer or {}).get("id")
         if status == 200 and isinstance(schema_id, int) and 0 <= schema_id <= MAX_ID:
             return schema_id
-        reason = " ".join(str((answer or {}).get("message", "")).split())[:500]
-        raise self._unavailable(
-            f"doesn't register the schema of {subject}: status {status}{', ' if reason else ''}{reason}"
-        )
+        raise self._unavailable(f"doesn't register the schema of {subject}: status {status}{_reason(answer)}")
 
     def _whole(self, answer: dict[str, Any] | None, deadline_s: float) -> RegisteredSchema | None:
         """The schema in an answer, with its references."""
         if answer is None:
             return None
-        texts: dict[tuple[str, int], str] = {}
+        texts: dict[str, str] = {}
         self._collect(answer, texts, deadline_s)
         return RegisteredSchema(_avro_text(answer), tuple(texts.values()))
 
-    def _collect(self, answer: dict[str, Any], texts: dict[tuple[str, int], str], deadline_s: float) -> None:
-        """Add the schemas that an answer references, dependencies first."""
-        for key in _references(answer):
-            if key in texts:
+    def _collect(self, answer: dict[str, Any], texts: dict[str, str], deadline_s: float) -> None:
+        """Add the schemas that an answer references, dependencies first.
+
+        As with Confluent's Java client, the first reference of a name is taken, whatever versions others have, and
+        deleted versions are read too, because records that were written with them may still be in the topic.
+        """
+        for name, subject, version in _references(answer):
+            if name in texts:
                 continue
             if len(texts) >= MAX_REFERENCES:
                 raise SchemaRefused(f"it refers to more than {MAX_REFERENCES} other schemas")
             if sum(map(len, texts.values())) > MAX_ANSWER_BYTES:
                 raise SchemaRefused(f"it and those it refers to have more than {MAX_ANSWER_BYTES} characters")
-            texts[key] = ""  # so that cycles end
-            subject, version = key
-            named = self._get(f"/subjects/{quote(subject, safe='')}/versions/{version}", deadline_s)
+            texts[name] = ""  # so that cycles end
+            named = self._get(f"/subjects/{quote(subject, safe='')}/versions/{version}?deleted=true", deadline_s)
             if named is None:
                 raise SchemaRefused(f"it refers to version {version} of {subject}, which the registry doesn't have")
             self._collect(named, texts, deadline_s)
-            del texts[key]
-            texts[key] = _avro_text(named)
+            del texts[name]
+            texts[name] = _avro_text(named)
 
     def _get(self, path: str, deadline_s: float) -> dict[str, Any] | None:
         """The JSON object at a path; None if the registry has none."""
@@ -143,8 +151,10 @@ class Registry:
             raise self._unavailable(
                 f"answers with a redirect ({answer.status}), which is not followed; set the address itself"
             )
-        if answer.status in {401, 403}:
-            raise self._unavailable(f"refuses us ({answer.status}); set {HOW_TO_LOG_IN}")
+        if answer.status == 401:
+            raise self._unavailable(f"refuses us (401); set {HOW_TO_LOG_IN}")
+        if answer.status == 403:
+            raise self._forbids(path, _json_object(answer.body))
         if len(answer.body) > MAX_ANSWER_BYTES:
             raise self._unavailable(f"answers with more than {MAX_ANSWER_BYTES} bytes")
         return answer.status, _json_object(answer.body)
@@ -169,22 +179,36 @@ class Registry:
             time.sleep(random.uniform(0.5, 1.0) * min(_PAUSE_S, each_s))  # noqa: S311  # no secret
         raise AssertionError("the last try returns or raises")
 
+    def _forbids(self, path: str, answer: dict[str, Any] | None) -> RegistryForbids:
+        how = "grant it to them" if "Authorization" in self._headers else f"set {HOW_TO_LOG_IN}"
+        return RegistryForbids(
+            f"the schema registry at {self.address} forbids {path.partition('?')[0]} to our credentials "
+            f"(403{_reason(answer)}); {how}"
+        )
+
     def _unavailable(self, what: str) -> RegistryUnavailable:
         return RegistryUnavailable(f"the schema registry at {self.address} {what}")
 
 
-def _references(answer: dict[str, Any]) -> list[tuple[str, int]]:
-    """Subject and version of the schemas that an answer references."""
+def _reason(answer: dict[str, Any] | None) -> str:
+    """The message in an answer, with a comma before it; empty if there is none."""
+    reason = escaped(" ".join(str((answer or {}).get("message", ""))[:2_000].split())[:500])
+    return f", {reason}" if reason else ""
+
+
+def _references(answer: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Name, subject and version of the schemas that an answer references."""
     references = answer.get("references") or []
     if not isinstance(references, list):
         raise SchemaRefused("its references are not a list")
     return [_reference(one) for one in references]
 
 
-def _reference(one: Any) -> tuple[str, int]:
+def _reference(one: Any) -> tuple[str, str, int]:
     subject, version = (one.get("subject"), one.get("version")) if isinstance(one, dict) else (None, None)
     if isinstance(subject, str) and _can_be_encoded(subject) and isinstance(version, int) and 0 < version <= MAX_ID:
-        return subject, int(version)
+        name = one.get("name")
+        return name if isinstance(name, str) else f"version {version} of {subject}", subject, int(version)
     raise SchemaRefused(f"it has a reference that isn't understood: {str(one)[:200]}")
 
 

@@ -5,25 +5,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from consumer.intake.vm.frames import NO_KEY, Frames
 from consumer.intake.vm.instructions import SCRATCH_BYTES, Program, ProgramCode
-from consumer.intake.vm.interpreter import NO_KEY, NO_ROOM, PAYLOAD_TIME, Workspace, decode_rows, workspace
+from consumer.intake.vm.interpreter import (
+    NO_ROOM,
+    PAYLOAD_TIME,
+    Workspace,
+    decode_any_rows,
+    decode_rows,
+    workspace,
+)
 from consumer.windows.events import EventColumns
 
-Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
-
-
-class Frames(NamedTuple):
-    """Positions of the records of a batch, one entry per record."""
-
-    begins: Ints
-    ends: Ints
-    references: Ints
-    entries: Ints
-    kafka_timestamps_ms: Ints
-    key_begins: Ints
-    key_sizes: Ints
-    """`NO_KEY` for records without a key, or where keys are not read."""
 
 
 class TimeRules(NamedTuple):
@@ -97,63 +91,22 @@ class Columns:
         time: TimeRules,
         *,
         scratch_at: int,
+        makes_more: bool,
         back_to_back: bool = False,
         skips_negative: bool = True,
-    ) -> tuple[int, Bytes]:
-        """Run the interpreter over rows whose reject is 0; see `decode_rows`.
+    ) -> tuple[int, EventColumns]:
+        """Run the interpreter over rows whose reject is 0; see `decode_any_rows`.
 
-        Returns its position, and the text, which is a larger copy if ids needed more room than it had.
+        Returns its position, and the events: their text is a larger copy if ids needed more room than it had.
         """
-        text = events.text
+        run = decode_any_rows if makes_more else decode_rows
         self._work.progress[:] = (0, 0, scratch_at)
         while True:
-            end = self._decode(program_code, frames, events._replace(text=text), time, back_to_back, skips_negative)
+            end = run(frames, events, program_code, self._work, *time, back_to_back, skips_negative)
             if end != NO_ROOM:
-                return end, text
-            text = np.concatenate([text, np.empty(max(len(text) // 2, _LEAST_ROOM), np.uint8)])
-
-    def _decode(
-        self,
-        program_code: ProgramCode,
-        frames: Frames,
-        events: EventColumns,
-        time: TimeRules,
-        back_to_back: bool,
-        skips_negative: bool,
-    ) -> int:
-        return decode_rows(
-            events.text,
-            frames.begins,
-            frames.ends,
-            frames.entries,
-            back_to_back,
-            skips_negative,
-            frames.key_begins,
-            frames.key_sizes,
-            *program_code,
-            frames.kafka_timestamps_ms,
-            time.rule,
-            time.max_future_ms,
-            self._work.left,
-            self._work.bits,
-            self._work.single,
-            self._work.double,
-            self._work.progress,
-            self._work.slot_form,
-            self._work.slot_at,
-            self._work.slot_size,
-            events.stream_start,
-            events.stream_size,
-            events.viewer_start,
-            events.viewer_size,
-            events.timestamp_ms,
-            events.facts,
-            events.bitrate_bps,
-            events.duration_ms,
-            events.clamped_ms,
-            events.reject,
-            events.reject_field,
-        )
+                return end, events
+            more = np.empty(max(len(events.text) // 2, _LEAST_ROOM), np.uint8)
+            events = events._replace(text=np.concatenate([events.text, more]))
 
 
 def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count: int) -> EventColumns:
@@ -170,9 +123,15 @@ def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count
     frames, events = columns.of_size(text, count)
     frames.ends[:] = len(buffer)
     frames.entries[:] = program.entry
-    end, text = columns.decode(
-        program.program_code, frames, events, NO_GUARD, scratch_at=len(buffer), back_to_back=True
+    end, events = columns.decode(
+        program.program_code,
+        frames,
+        events,
+        NO_GUARD,
+        scratch_at=len(buffer),
+        makes_more=program.makes_more,
+        back_to_back=True,
     )
     if 0 <= end < len(buffer):
         raise ValueError(f"{len(buffer) - end} bytes are left behind the last of {count} records")
-    return events._replace(text=text)
+    return events

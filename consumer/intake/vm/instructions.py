@@ -123,6 +123,11 @@ class Program(NamedTuple):
     needs_keys: bool = False
     """Whether it reads the records' keys."""
 
+    @property
+    def makes_more(self) -> bool:
+        """Whether it has operations above `END`."""
+        return bool((self.program_code.instructions[:, OP] > END).any())
+
 
 def link(programs: Sequence[Program]) -> tuple[ProgramCode, list[int]]:
     """Join programs; return the joined code and the entry of each."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from consumer.intake.rejects import Reject
 from consumer.intake.vm.wire import is_utf8
-from consumer.runtime.jit import called, inlined
+from consumer.runtime.jit import called, compiled, inlined
 
 Text = npt.NDArray[np.uint8]
 
@@ -63,6 +63,12 @@ def read_time(text: Text, start: int, size: int, utc: int) -> tuple[int, int]:
     if not has_offset and utc == 0:
         return 0, _NO_OFFSET
     return (day * _MICROS_A_DAY + clock - offset) // 1_000, 0
+
+
+@compiled
+def time_of(text: Text, utc: int) -> tuple[int, int]:
+    """As `read_time`, of all of a text, for callers that are no kernels."""
+    return read_time(text, 0, len(text), utc)
 
 
 @inlined

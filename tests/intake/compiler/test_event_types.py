@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
-from consumer.intake.compiler.schema_json import SchemaRefused
+from consumer.intake.compiler.mapping import mapping_from
+from consumer.intake.compiler.program import compile_program
+from consumer.intake.compiler.schema_json import SchemaRefused, parse_schema_json
+from consumer.settings.model import InputSettings
 from consumer.windows.events import BITRATE, JOIN, LEAVE
 from tests.intake.mapped import compiled, read_all, record_of, schema_with
 
@@ -72,6 +75,18 @@ def test_a_short_name_of_two_records_is_refused_with_both_full_names() -> None:
     compiled(schema, events={"join": ["web.Started", "tv.Started"], "leave": "Stopped"})
     compiled(schema, events={"join": ["web.Started", "Started"], "leave": "Stopped"})
     compiled(schema, events={"leave": "Stopped"})
+
+
+def test_a_replay_under_earlier_rules_takes_unclear_names_as_they_were_taken() -> None:
+    source = InputSettings.model_validate({"events": {"join": "Started"}})
+    parsed = parse_schema_json(with_records("web.Started", "tv.Started"))
+    assert compile_program(parsed, mapping_from(source, takes_unclear=True)).name == "E"
+
+
+def test_a_field_that_earlier_releases_read_is_still_the_type() -> None:
+    schema = schema_with(event="int")
+    (event,) = read_all(schema, [{"event": 1, "type": "leave"}], events={"join": "1"})
+    assert event.facts == LEAVE
 
 
 def test_built_in_names_are_no_exception() -> None:

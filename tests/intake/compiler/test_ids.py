@@ -59,7 +59,7 @@ def test_branches_of_one_field_may_be_ids_of_different_types() -> None:
 
 def test_numbers_that_are_ids_do_not_leak_from_one_record_to_the_next() -> None:
     schema = schema_with(stream_id=["null", "long"], viewer_id=["null", "long"])
-    values = [
+    values: list[dict[str, Any]] = [
         {"stream_id": 1, "viewer_id": 2},
         {"stream_id": None, "viewer_id": 3},
         {"stream_id": 4, "viewer_id": None},
@@ -157,7 +157,7 @@ def test_a_part_that_is_no_utf_8_rejects() -> None:
 def test_the_first_source_that_is_there_counts() -> None:
     schema = schema_with(a=["null", "string"], b=["null", "long"], stream_id=["null", "string"])
     fields = {"stream_id": {"first": ["b", "not.there", "a", "stream_id"]}}
-    values = [
+    values: list[dict[str, Any]] = [
         {"a": "a", "b": 2, "stream_id": "s"},
         {"a": "a", "b": None, "stream_id": "s"},
         {"a": None, "b": None, "stream_id": "s"},

@@ -168,8 +168,8 @@ def test_a_schema_that_cannot_be_mapped_is_refused_with_the_reason(
     [
         ("{", "the schema is not JSON"),
         ('{"type": "record"}', "it is not an Avro schema"),
-        ('{"type": "recrod", "name": "x"}', "it is not an Avro schema"),
-        ('"nonsense"', "it is not an Avro schema"),
+        ('{"type": "recrod", "name": "x"}', 'it names the type "recrod"'),
+        ('"nonsense"', 'it names the type "nonsense"'),
         ("17", "it is not an Avro schema"),
         ('{"a": 1}', "it is not an Avro schema"),
         (" " * (MAX_SCHEMA_CHARS + 1), "characters, more than"),

@@ -100,6 +100,15 @@ def test_events_of_every_kind_become_rows() -> None:
     ]
 
 
+def test_ids_may_be_whole_numbers_and_times_text() -> None:
+    line = GOOD | {"stream_id": 17, "viewer_id": -(10**20), "timestamp_ms": "2026-11-28T18:20:17.1239+01:00"}
+    rows, faults = read(json.dumps(line).encode())
+    assert faults == []
+    assert [(row.stream_id, row.viewer_id, row.timestamp_ms) for row in rows] == [
+        ("17", "-100000000000000000000", 1_795_886_417_123)
+    ]
+
+
 def test_columns_have_the_types_that_the_windows_use() -> None:
     (batch,) = read_json_lines(io.BytesIO(json.dumps(GOOD).encode()), LONGEST)
     types = [column.dtype.name for column in batch.events]
@@ -174,12 +183,16 @@ def test_a_line_that_is_too_long_is_a_fault_and_the_next_line_counts() -> None:
         ({"type": "join"}, Reject.MISSING_VALUE, "stream_id is missing"),
         (GOOD | {"viewer_id": None}, Reject.MISSING_VALUE, "viewer_id is missing"),
         (GOOD | {"stream_id": ""}, Reject.EMPTY_ID, "stream_id is empty"),
-        (GOOD | {"stream_id": 5}, Reject.MALFORMED, "stream_id must be text"),
+        (GOOD | {"stream_id": 5.0}, Reject.MALFORMED, "stream_id must be text or a whole number"),
+        (GOOD | {"viewer_id": True}, Reject.MALFORMED, "viewer_id must be text or a whole number"),
         (GOOD | {"viewer_id": "\ud800"}, Reject.BAD_TEXT, "viewer_id holds half a character"),
         (GOOD | {"viewer_id": "\N{SNOWMAN}" * 342}, Reject.ID_TOO_LONG, "viewer_id has more than 1024 bytes"),
         (GOOD | {"timestamp_ms": 5.0}, Reject.MALFORMED, "timestamp_ms must be a whole number"),
         (GOOD | {"timestamp_ms": True}, Reject.MALFORMED, "timestamp_ms must be a whole number"),
-        (GOOD | {"timestamp_ms": "5"}, Reject.MALFORMED, "timestamp_ms must be a whole number"),
+        (GOOD | {"timestamp_ms": "5"}, Reject.BAD_TIME, "timestamp_ms is not a time of ISO 8601"),
+        (GOOD | {"timestamp_ms": ""}, Reject.BAD_TIME, "timestamp_ms is not a time of ISO 8601"),
+        (GOOD | {"timestamp_ms": "2026-11-28\ud80017:20Z"}, Reject.BAD_TIME, "timestamp_ms is not a time of ISO 8601"),
+        (GOOD | {"timestamp_ms": "2026-11-28 17:20:17"}, Reject.TIME_WITHOUT_OFFSET, "timestamp_ms is a time without"),
         (GOOD | {"timestamp_ms": 2**52 + 1}, Reject.TIMESTAMP_OUT_OF_RANGE, "timestamp_ms must be from -4503599627"),
         (GOOD | {"timestamp_ms": -(2**52) - 1}, Reject.TIMESTAMP_OUT_OF_RANGE, "timestamp_ms must be from"),
         (GOOD | {"timestamp_ms": 10**30}, Reject.TIMESTAMP_OUT_OF_RANGE, "timestamp_ms must be from"),

@@ -30,6 +30,7 @@ class RegistryServer:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._scheme = "http" if tls is None else "https"
         self._answers: dict[str, Answer] = {}
+        self._deleted: set[str] = set()
         self._asked: list[tuple[str, str]] = []
         self._registered: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -61,8 +62,12 @@ class RegistryServer:
     def add_guid(self, guid: str, schema: str) -> None:
         self._put(f"/schemas/guids/{guid}", {"schema": schema})
 
-    def add_version(self, subject: str, version: int, schema: str, **more: Any) -> None:
-        self._put(f"/subjects/{subject}/versions/{version}", {"subject": subject, "schema": schema, **more})
+    def add_version(self, subject: str, version: int, schema: str, *, deleted: bool = False, **more: Any) -> None:
+        """A version of a subject; a deleted one is given only to those who ask for deleted ones too."""
+        path = f"/subjects/{subject}/versions/{version}"
+        self._put(path, {"subject": subject, "schema": schema, **more})
+        if deleted:
+            self._deleted.add(path)
 
     def _put(self, path: str, answer: dict[str, Any]) -> None:
         self._answers[path] = Answer(200, json.dumps(answer).encode())
@@ -99,6 +104,9 @@ class RegistryServer:
             self._asked.append((path, authorization))
             if (fault := self._next_fault()) is not None:
                 return fault
+        path, _, query = path.partition("?")
+        if path in self._deleted and "deleted=true" not in query.split("&"):
+            return NOT_FOUND
         return self.faults.get(path) or self._answers.get(path, NOT_FOUND)
 
     def _next_fault(self) -> Answer | None:

@@ -256,6 +256,129 @@ def test_references_that_lead_nowhere_are_refused(registry: RegistryServer, refe
     assert "refers to" in decoded.explain(0).message or "reference" in decoded.explain(0).message
 
 
+ID = {"type": "record", "name": "x.Id", "fields": [{"name": "t", "type": "string"}]}
+ID_2 = {"type": "record", "name": "x.Id", "fields": [{"name": "n", "type": "int"}, {"name": "t", "type": "string"}]}
+IDS = {"type": "record", "name": "x.Ids", "fields": [{"name": n, "type": "x.Id"} for n in ("stream", "viewer")]}
+EVENT = {
+    "type": "record",
+    "name": "x.Event",
+    "fields": [
+        {"name": "ids", "type": "x.Ids"},
+        {"name": "timestamp_ms", "type": "long"},
+        {"name": "id", "type": "x.Id"},
+    ],
+}
+OF_EVENT = {"fields": {"stream_id": "ids.stream.t", "viewer_id": "ids.viewer.t", "type": "id.t"}}
+WITH_ID = b"\x02s\x02v\x04\x08join"
+WITH_ID_2 = b"\x0e\x02s\x0e\x02v\x04\x0e\x08join"
+
+
+def reference(subject: str, version: int, name: str = "x.Id") -> dict[str, Any]:
+    return {"name": name, "subject": subject, "version": version}
+
+
+def decode_event(registry: RegistryServer, payload: bytes) -> Decoded:
+    source = InputSettings.model_validate({"schema_registry_url": registry.url, **OF_EVENT})
+    return intake_in_place(source).decode(joined([confluent(payload, 7)]), [-1], NO_CLOCK_MS)
+
+
+def test_a_reference_that_was_deleted_is_read_as_both_clients_of_confluent_do(registry: RegistryServer) -> None:
+    registry.add(7, json.dumps(EVENT), references=[reference("ids", 2, "x.Ids"), reference("id", 1)])
+    registry.add_version("ids", 2, json.dumps(IDS), deleted=True, references=[reference("id", 1)])
+    registry.add_version("id", 1, json.dumps(ID), deleted=True)
+    assert row(decode_event(registry, WITH_ID).events, 0) == Event("s", "v", 2)
+
+
+@pytest.mark.parametrize(
+    ("references", "payload"),
+    [
+        ([reference("id", 1), reference("ids", 2, "x.Ids")], WITH_ID),
+        ([reference("ids", 2, "x.Ids"), reference("id", 1)], WITH_ID_2),
+    ],
+    ids=["its own reference is first", "that of its first reference is first"],
+)
+def test_of_two_versions_under_one_name_the_first_counts_as_in_java(
+    registry: RegistryServer, references: list[dict[str, Any]], payload: bytes
+) -> None:
+    registry.add(7, json.dumps(EVENT), references=references)
+    registry.add_version("ids", 2, json.dumps(IDS), references=[reference("id", 2)])
+    registry.add_version("id", 1, json.dumps(ID))
+    registry.add_version("id", 2, json.dumps(ID_2))
+    assert row(decode_event(registry, payload).events, 0) == Event("s", "v", 2)
+
+
+def test_two_definitions_of_one_type_under_different_names_are_refused_as_in_java(registry: RegistryServer) -> None:
+    registry.add(7, json.dumps(EVENT), references=[reference("ids", 1, "ids"), reference("id", 1, "mine")])
+    registry.add_version("ids", 1, json.dumps(IDS), references=[reference("id", 2, "theirs")])
+    registry.add_version("id", 1, json.dumps(ID))
+    registry.add_version("id", 2, json.dumps(ID_2))
+    decoded = decode_event(registry, WITH_ID)
+    assert decoded.explain(0) == (
+        Reject.SCHEMA_REFUSED,
+        (
+            'id 7: the type "x.Id" is defined twice, and differently: in it or in schemas that it refers to; '
+            "all have to use one version"
+        ),
+        "id 7",
+    )
+
+
+def test_a_type_that_is_defined_twice_in_the_same_way_is_no_reason_to_refuse(registry: RegistryServer) -> None:
+    with_docs = {**ID, "doc": "of a stream or viewer"}
+    inlined = {**IDS, "fields": [{"name": "stream", "type": with_docs}, {"name": "viewer", "type": "x.Id"}]}
+    registry.add(7, json.dumps(EVENT), references=[reference("ids", 1, "ids"), reference("id", 1, "mine")])
+    registry.add_version("ids", 1, json.dumps(inlined))
+    registry.add_version("id", 1, json.dumps(ID))
+    assert row(decode_event(registry, WITH_ID).events, 0) == Event("s", "v", 2)
+
+
+FORBIDDEN = Answer(403, b'{"error_code": 40301, "message": "User is denied operation Read on Subject: orders"}')
+
+
+@pytest.mark.parametrize("path", ["/schemas/ids/8", "/subjects/id/versions/1"], ids=["id", "reference"])
+def test_a_schema_that_may_not_be_read_holds_up_its_own_records_alone(registry: RegistryServer, path: str) -> None:
+    registry.add(7, OURS)
+    registry.add(9, OURS)
+    registry.add(8, OURS, references=[reference("id", 1)])
+    registry.add_version("id", 1, json.dumps(ID))
+    registry.faults[path] = FORBIDDEN
+    reader = Reader(registry.url, unknown_schema_wait_ms=0)
+    decoded = reader.decode(8, 7, 9)
+    assert decoded.events.reject.tolist() == [WAITING, 0, 0]
+    assert decoded.waiting_reason(0) == (
+        f"the schema registry at {registry.url} forbids {path} to our credentials (403, User is denied operation Read "
+        "on Subject: orders); set input.schema_registry_user and input.schema_registry_password, or "
+        "input.schema_registry_token"
+    )
+    assert decoded.waiting_reason(1) == ""
+    asked = len(registry.asked())
+    reader.decode(8)
+    assert len(registry.asked()) == asked, "not asked again so soon"
+    del registry.faults[path]
+    reader.clock.now_s += ASK_AGAIN_S
+    assert not reader.decode(8, 7).events.reject.any()
+
+
+def test_a_schema_that_stays_forbidden_is_asked_for_ever_less_often(registry: RegistryServer) -> None:
+    registry.faults["/schemas/ids/8"] = FORBIDDEN
+    reader = Reader(registry.url)
+    for _ in range(240):
+        assert reader.decode(8).waiting == 0
+        reader.clock.now_s += 0.5
+    assert 5 <= len(registry.asked()) <= 4 + 120 / 16 + 2
+
+
+def test_with_credentials_the_right_has_to_be_granted(registry: RegistryServer) -> None:
+    registry.faults["/schemas/ids/8"] = Answer(403, b"")
+    decoded = Reader(registry.url, schema_registry_token="abc").decode(8)
+    assert decoded.waiting_reason(0).endswith("forbids /schemas/ids/8 to our credentials (403); grant it to them")
+
+
+def test_id_0_which_no_registry_gives_is_a_reject_without_a_wait(registry: RegistryServer) -> None:
+    decoded = Reader(registry.url, unknown_schema_wait_ms=30_000).decode(0)
+    assert decoded.explain(0).reason is Reject.UNKNOWN_SCHEMA
+
+
 def test_references_in_a_circle_end(registry: RegistryServer) -> None:
     loop = [{"name": "a", "subject": "a", "version": 1}]
     registry.add(7, OURS, references=loop)

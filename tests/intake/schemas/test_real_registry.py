@@ -2,6 +2,8 @@
 
 import json
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +93,47 @@ def test_a_guid_that_it_cannot_look_up_is_a_reject_and_stops_nobody(apicurio: Ap
     )
     assert found.waiting == 1, found.waiting_reason(found.waiting)
     assert found.explain(0).reason is Reject.UNKNOWN_SCHEMA
+
+
+def ask(apicurio: Apicurio, method: str, path: str, body: Any = None) -> Any:
+    """One request of its Confluent API that the worker has no need of."""
+    request = urllib.request.Request(  # noqa: S310  # the address is ours
+        apicurio.url + path,
+        None if body is None else json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+        method=method,
+    )
+    with urllib.request.urlopen(request, timeout=WITHIN_S) as answer:  # noqa: S310  # as above
+        return json.load(answer)
+
+
+def test_a_reference_that_was_deleted_is_still_read(apicurio: Apicurio) -> None:
+    identity, event = unique("id"), unique("event")
+    text = {"type": "record", "name": "x.Id", "fields": [{"name": "t", "type": "string"}]}
+    fields = [("stream", "x.Id"), ("viewer", "x.Id"), ("timestamp_ms", "long"), ("kind", "x.Id")]
+    record = {"type": "record", "name": "x.E", "fields": [{"name": name, "type": kind} for name, kind in fields]}
+    references = [{"name": "x.Id", "subject": identity, "version": 1}]
+    later = {"type": "record", "name": "x.Id", "fields": [{"name": "n", "type": "int"}]}
+    for version in (text, later):  # of a subject without any version left it gives nothing at all
+        ask(apicurio, "POST", f"/subjects/{identity}/versions", {"schema": json.dumps(version)})
+    body = {"schema": json.dumps(record), "references": references}
+    schema_id = ask(apicurio, "POST", f"/subjects/{event}/versions", body)["id"]
+    ask(apicurio, "DELETE", f"/subjects/{identity}/versions/1")
+    with pytest.raises(urllib.error.HTTPError):
+        ask(apicurio, "GET", f"/subjects/{identity}/versions/1")
+    mapped = {"stream_id": "stream.t", "viewer_id": "viewer.t", "type": "kind.t"}
+    found = decoded(apicurio, confluent(b"\x02s\x02v\x04\x08join", schema_id), fields=mapped)
+    assert row(found.events, 0) == Event("s", "v", 2), found.explain(0).message
+
+
+def test_its_ids_of_eight_bytes_are_read(apicurio: Apicurio, client: Registry) -> None:
+    schema_id = registered(client, OURS)
+    values = [b"\0" + each.to_bytes(8, "big") + join() for each in (schema_id, NEVER_GIVEN)]
+    found = decoded(apicurio, *values, format="apicurio")
+    assert row(found.events, 0) == Event("s", "v", 1_000)
+    assert found.explain(1) == (Reject.UNKNOWN_SCHEMA, Reject.UNKNOWN_SCHEMA.sentence, f"id {NEVER_GIVEN}")
+    (message,) = {decoded(apicurio, value).explain(0).message for value in values}
+    assert message.endswith('it looks like an eight-byte id of Apicurio; set input.format = "apicurio"')
 
 
 def test_a_schema_that_it_does_not_take_is_told(client: Registry) -> None:
