@@ -152,6 +152,9 @@ OPEN_TRANSACTION_RECORDS = _gauge(
 LAST_COMMIT = _gauge(
     "last_commit_timestamp_seconds", "Unix time of the last commit; absent before the first.", unit="seconds"
 )
+WINDOW_DURATION = _gauge(
+    "window_duration_seconds", "Length of the window that the gauges of streams show.", unit="seconds"
+)
 STREAM_SERIES_LEFT_OUT = _gauge(
     "stream_series_left_out", "Streams without series of their own, beyond max_stream_series."
 )
@@ -186,6 +189,7 @@ STREAM_BITRATE_AVG = _stream("window_bitrate_avg_bps", "Average bitrate reported
 STREAM_BITRATE_MIN = _stream("window_bitrate_min_bps", "Smallest bitrate reported in the window.", "bps")
 STREAM_BITRATE_MAX = _stream("window_bitrate_max_bps", "Largest bitrate reported in the window.", "bps")
 STREAM_BUFFER_EVENTS = _stream("window_buffer_events", "Buffer events in the window.")
+STREAM_STALL = _stream("window_stall_seconds", "Stall time of all viewers reported in the window.", "seconds")
 
 CATALOGUE = (
     EVENTS,
@@ -231,6 +235,7 @@ CATALOGUE = (
     OPEN_TRANSACTION_RECORDS,
     LAST_COMMIT,
     BREAKER_OPEN_PARTITIONS,
+    WINDOW_DURATION,
     STREAM_SERIES_LEFT_OUT,
     HISTORY_BUCKETS,
     LAG,
@@ -249,4 +254,5 @@ CATALOGUE = (
     STREAM_BITRATE_MIN,
     STREAM_BITRATE_MAX,
     STREAM_BUFFER_EVENTS,
+    STREAM_STALL,
 )

@@ -18,12 +18,20 @@ class SnapshotCollector:
         board: where the loop publishes.
         monotonic: the clock of the board's ticks, in seconds.
         wall_clock: Unix time in seconds, for the one metric that is a time.
+        window_duration_ms: length of the window of the streams' statistics.
     """
 
-    def __init__(self, board: SnapshotBoard, monotonic: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        board: SnapshotBoard,
+        monotonic: Callable[[], float],
+        wall_clock: Callable[[], float],
+        window_duration_ms: int,
+    ) -> None:
         self._board = board
         self._monotonic = monotonic
         self._wall_clock = wall_clock
+        self._window_duration_ms = window_duration_ms
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: series are known only at a scrape."""
@@ -44,6 +52,7 @@ class SnapshotCollector:
         yield _single(catalogue.STOPPED_PARTITIONS, snapshot.stopped)
         yield _single(catalogue.BREAKER_OPEN_PARTITIONS, snapshot.tripped)
         yield _single(catalogue.CLOCK_WAITING_PARTITIONS, snapshot.clock_waiting)
+        yield _single(catalogue.WINDOW_DURATION, self._window_duration_ms / 1000)
         yield _single(catalogue.STREAM_SERIES_LEFT_OUT, snapshot.streams_left_out)
         yield _single(catalogue.HISTORY_BUCKETS, snapshot.history_buckets)
         yield from _output(snapshot.output)
@@ -99,6 +108,7 @@ def _streams(streams: Iterable[StreamStatus]) -> Iterator[GaugeMetricFamily]:
     viewers, peak = _family(catalogue.STREAM_VIEWERS), _family(catalogue.STREAM_PEAK)
     average, minimum = _family(catalogue.STREAM_BITRATE_AVG), _family(catalogue.STREAM_BITRATE_MIN)
     maximum, buffering = _family(catalogue.STREAM_BITRATE_MAX), _family(catalogue.STREAM_BUFFER_EVENTS)
+    stalled = _family(catalogue.STREAM_STALL)
     for one in streams:
         label = (label_of(one.stream_id),)
         viewers.add_metric(label, one.concurrent_viewers)
@@ -107,4 +117,5 @@ def _streams(streams: Iterable[StreamStatus]) -> Iterator[GaugeMetricFamily]:
         minimum.add_metric(label, one.window_bitrate_min_bps)
         maximum.add_metric(label, one.window_bitrate_max_bps)
         buffering.add_metric(label, one.window_buffer_events)
-    yield from (viewers, peak, average, minimum, maximum, buffering)
+        stalled.add_metric(label, one.window_stall_ms / 1000)
+    yield from (viewers, peak, average, minimum, maximum, buffering, stalled)

@@ -78,7 +78,11 @@ class Service:
         self._progress = StartProgress(self.board, self._clocks.monotonic_s, self._compiler)
         versions = {"version": __version__, "librdkafka": library_version()}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
-        self.metrics.registry.register(SnapshotCollector(self.board, self._clocks.monotonic_s, self._clocks.wall_s))
+        self.metrics.registry.register(
+            SnapshotCollector(
+                self.board, self._clocks.monotonic_s, self._clocks.wall_s, settings.windows.window_duration_ms
+            )
+        )
         self._watchdog = Watchdog(self.board, self._clocks.monotonic_s)
         self._history = BucketHistory(CLOSED) if settings.http.page else None
         routes = Routes(self.metrics.registry, self.board, self._clocks.monotonic_s, self._site(versions))

@@ -16,6 +16,7 @@ from consumer.windows.layout import CLOSED
 
 READY = Health(assigned=True, restored=True, producer_ready=True, breaker_closed=True)
 REJECT_REASONS = ("truncated", "unknown_schema")
+WINDOW_DURATION_MS = 60_000
 CLOSE_REASONS = ("watermark", "stream_idle")
 
 
@@ -51,7 +52,8 @@ def worker_metrics(board: SnapshotBoard | None = None, monotonic: Clock | None =
     """Metrics with their snapshot collector, as the worker puts them together."""
     metrics = WorkerMetrics({"version": "1.2.3", "librdkafka": "2.16.0"}, REJECT_REASONS, CLOSE_REASONS)
     clock = monotonic or Clock()
-    metrics.registry.register(SnapshotCollector(board or SnapshotBoard(clock()), clock, Clock(1_700_000_000.0)))
+    board = board or SnapshotBoard(clock())
+    metrics.registry.register(SnapshotCollector(board, clock, Clock(1_700_000_000.0), WINDOW_DURATION_MS))
     return metrics
 
 
