@@ -71,6 +71,7 @@ from consumer.runtime.jit import called, compiled, inlined, with_constants
 from consumer.windows.events import BITRATE, BUFFER, MAX_ABS_TIMESTAMP_MS, SKIPPED_SHIFT
 
 Ints = npt.NDArray[np.int64]
+ShortInts = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
