@@ -213,8 +213,14 @@ def _fault_of_event(facts: int, stream_bytes: int, viewer_bytes: int, time_fault
     if facts == UNKNOWN_KIND:
         return _UNKNOWN_EVENT_TYPE
     if stream_bytes < 0 or viewer_bytes < 0:
-        return _BAD_KEY if (stream_bytes if stream_bytes < 0 else viewer_bytes) == KEY_FAULT else _MISSING_VALUE
+        return _MISSING_VALUE
     return _TIMESTAMP_OUT_OF_RANGE if time_fault in (_OUT_OF_RANGE, _TOO_SMALL) else time_fault
+
+
+@inlined
+def _fault_of_keys(stream_bytes: int, viewer_bytes: int) -> int:
+    """The reject reason where something is missing: the first missing id may be a key that cannot be read."""
+    return _BAD_KEY if (stream_bytes if stream_bytes < 0 else viewer_bytes) == KEY_FAULT else _MISSING_VALUE
 
 
 @inlined
@@ -539,6 +545,8 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
             timestamp = kafka_timestamps_ms[row]
             time_fault = _kafka_time_fault(timestamp)
         fault = _fault_of_event(facts, stream_bytes, viewer_bytes, time_fault)
+        if _ANY_OPERATION and fault == _MISSING_VALUE and facts >= 0:
+            fault = _fault_of_keys(stream_bytes, viewer_bytes)
         if fault == 0:
             missing = facts & ((BITRATE if bitrate < 0 else 0) | (BUFFER if duration < 0 else 0))
             if missing:

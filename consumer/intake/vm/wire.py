@@ -131,7 +131,15 @@ def kind_of_text(
 ) -> int:
     """The kind of the event type with this name, or -1."""
     for row in range(first, first + count):
-        if is_named(text, start, size, names, name_text, row):
+        if names[row, 1] != size:
+            continue
+        at = names[row, 0]
+        same = True
+        for i in range(size):
+            if text[start + i] != name_text[at + i]:
+                same = False
+                break
+        if same:
             return int(names[row, 2])
     return -1
 
