@@ -19,6 +19,7 @@ from consumer.intake.vm.instructions import SCRATCH_BYTES
 from consumer.intake.vm.interpreter import CLAMPED_TIME, KAFKA_TIME, UNCLAMPED_TIME
 from consumer.intake.vm.iso_time import time_of
 from consumer.runtime.joined import NULL_SIZE, Joined, joined
+from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import InputSettings
 from consumer.windows.events import EventColumns
 
@@ -175,12 +176,15 @@ class Intake:
         if schema_headers is not None and self._framing == CONFLUENT:
             self._read_headers(schema_headers, values.sizes, frames, events.reject)
         waiting = self._find_programs(frames, events.reject)
-        text, scratch_at = self._with_room(values, keys, frames)
+        scratch_at = len(values.text)
+        if schemas.needs_scratch:
+            text, scratch_at = self._with_room(values, keys, frames)
+            events = events._replace(text=text)
         time = TimeRules(self._time_rule(clamps=clamps), self._source.max_future_ms)
         _, events = self._columns.decode(
             schemas.program_code,
             frames,
-            events._replace(text=text),
+            events,
             time,
             scratch_at=scratch_at,
             makes_more=schemas.makes_more,
@@ -190,8 +194,6 @@ class Intake:
 
     def _with_room(self, values: Joined, keys: Joined | None, frames: Frames) -> tuple[Bytes, int]:
         """The text of the values, behind it that of the keys and room for ids; and where this room begins."""
-        if not self._schemas.needs_scratch:
-            return values.text, len(values.text)
         frames.key_sizes[:] = NO_KEY
         of_keys = joined([]).text if keys is None else keys.text
         scratch_at = len(values.text) + len(of_keys)
@@ -273,12 +275,11 @@ class Intake:
 
 def warm_up() -> None:
     """Compile the decoding kernels, or load them from the cache, before the first batch."""
-    source = InputSettings()
-    keys = joined([b""])
-    intake = Intake(source, SchemaCache(source))
-    intake.decode(joined([b"\0\0\0\0\1"]), [0], 0)
+    values, keys = joined([b"\0\0\0\0\1"]), joined([b""])
+    for fields in (FieldSettings(), FieldSettings.model_validate({"stream_id": ["@key", "stream_id"]})):
+        source = InputSettings(fields=fields)
+        Intake(source, SchemaCache(source)).decode(values, [0], 0, keys=keys)
     time_of(keys.text, 0)
-    read_keys(keys.text, keys.sizes, 0, KEY_FORMATS[source.key_format], np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
 def _rejects(reject: Bytes) -> npt.NDArray[np.int64]:

@@ -34,6 +34,11 @@ class MetricSpec:
         return (self.name,)
 
 
+def short_name(spec: MetricSpec) -> str:
+    """A counter's name without prefix and suffix, as the API has it."""
+    return spec.name.removeprefix(PREFIX).removesuffix("_total")
+
+
 def _counter(name: str, text: str, *labels: str) -> MetricSpec:
     return MetricSpec(f"{PREFIX}{name}_total", MetricType.COUNTER, text, labels)
 
@@ -153,6 +158,7 @@ WINDOW_DURATION = _gauge(
 STREAM_SERIES_LEFT_OUT = _gauge(
     "stream_series_left_out", "Streams without series of their own, beyond max_stream_series."
 )
+HISTORY_BUCKETS = _gauge("history_buckets", "Closed buckets kept in memory for the page.")
 
 # From a snapshot: a partition; the series vanish when it is revoked.
 LAG = _gauge(
@@ -231,6 +237,7 @@ CATALOGUE = (
     BREAKER_OPEN_PARTITIONS,
     WINDOW_DURATION,
     STREAM_SERIES_LEFT_OUT,
+    HISTORY_BUCKETS,
     LAG,
     HELD_RECORDS,
     TIME_LAG,

@@ -1,19 +1,14 @@
 """Create gauges from the newest snapshot at every scrape, so that series vanish with their stream or partition."""
 
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from consumer.observe import catalogue
 from consumer.observe.catalogue import MetricSpec
+from consumer.observe.labels import label_of
 from consumer.observe.liveness import current_health
 from consumer.observe.snapshot import OutputStatus, PartitionStatus, Snapshot, SnapshotBoard, StreamStatus
-
-MAX_LABEL_CHARS = 200
-
-_SHORTENED = re.compile(r"#[0-9a-f]{16}\Z")
 
 
 class SnapshotCollector:
@@ -59,6 +54,7 @@ class SnapshotCollector:
         yield _single(catalogue.CLOCK_WAITING_PARTITIONS, snapshot.clock_waiting)
         yield _single(catalogue.WINDOW_DURATION, self._window_duration_ms / 1000)
         yield _single(catalogue.STREAM_SERIES_LEFT_OUT, snapshot.streams_left_out)
+        yield _single(catalogue.HISTORY_BUCKETS, snapshot.history_buckets)
         yield from _output(snapshot.output)
 
 
@@ -72,21 +68,6 @@ def _output(output: OutputStatus) -> Iterator[Metric]:
     if output.last_commit_s is not None:
         last_commit.add_metric((), output.last_commit_s)
     yield last_commit
-
-
-def label_of(stream_id: str) -> str:
-    """The id as a label value that every Prometheus accepts.
-
-    Most ids are unchanged. A lone surrogate would break the whole scrape, and an overlong id bloats every query: such
-    ids are cleaned and shortened, with a digest that keeps them distinct. An id that looks shortened gets a digest too,
-    so that nobody can send an id equal to another's label.
-    """
-    clean = stream_id.encode("utf-8", "replace").decode()
-    if clean == stream_id and len(stream_id) <= MAX_LABEL_CHARS and not _SHORTENED.search(stream_id):
-        return stream_id
-    raw = stream_id.encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(raw, digest_size=8).hexdigest()
-    return f"{clean[: MAX_LABEL_CHARS - len(digest) - 1]}#{digest}"
 
 
 def _family(spec: MetricSpec) -> GaugeMetricFamily:

@@ -9,6 +9,7 @@ import logging
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import numba
@@ -119,6 +120,17 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     kernel._cache = _KernelCache(function)  # noqa: SLF001  # what numba's enable_caching() does, with its own cache
     _KERNELS.dispatchers.append(kernel)
     return cast("Callable[P, R]", kernel)
+
+
+def with_constants(function: Callable[P, R], name: str, **constants: object) -> Callable[P, R]:
+    """Return the same function under another name and with other values of global names.
+
+    numba takes those for constants, so that code which they rule out is not compiled.
+    """
+    given = cast("FunctionType", function)
+    made = FunctionType(given.__code__, {**given.__globals__, **constants}, name, given.__defaults__, given.__closure__)
+    made.__qualname__, made.__doc__, made.__annotations__ = name, given.__doc__, given.__annotations__
+    return cast("Callable[P, R]", made)
 
 
 class _Place(_CacheLocator):

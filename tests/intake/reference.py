@@ -4,7 +4,6 @@ import copy
 import io
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,6 +14,7 @@ from consumer.intake.rejects import Reject
 from consumer.settings.field_sources import KEY, FieldPart, FieldPath, PathAlone
 from consumer.settings.model import InputSettings
 from consumer.windows.events import BITRATE, BUFFER, JOIN, KINDS, EventColumns
+from tests.intake.iso_times import time_of_text
 
 Schema = Any
 
@@ -26,7 +26,6 @@ CONNECT_UNITS = {
     "io.debezium.time.NanoTimestamp": "nanos",
 }
 DEFAULTS = {"bitrate_bps": "event.bitrate_bps", "duration_ms": "event.duration_ms", "type": "event"}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BUILTIN_NAMES = {
     "join": {"ViewerJoin", "join"},
     "leave": {"ViewerLeave", "leave"},
@@ -186,7 +185,10 @@ class Judge:
     def _timestamp_ms(self, value: Any) -> int:
         source, found = self._first(value, "timestamp_ms")
         if isinstance(found, str):
-            return time_ms(found, utc=self._place("timestamp_ms").text_without_offset == "utc")
+            time_ms = time_of_text(found, utc=self._place("timestamp_ms").text_without_offset == "utc")
+            if isinstance(time_ms, Reject):
+                raise _NoValueError(time_ms, "timestamp_ms")
+            return time_ms
         if source is None or not isinstance(found, int | float) or isinstance(found, bool):
             raise _NoValueError(Reject.MISSING_VALUE, "timestamp_ms")
         if not math.isfinite(found):
@@ -243,18 +245,6 @@ NUMBERS = {"int", "long", "float", "double"}
 def kind_of(schema: Schema) -> str:
     """Return the name of a type's kind."""
     return str(schema["type"]) if isinstance(schema, dict) else str(schema)
-
-
-def time_ms(text: str, *, utc: bool) -> int:
-    """Return the time of a text in milliseconds, as the standard library reads it."""
-    try:
-        text.encode()
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise _NoValueError(Reject.BAD_TIME, "timestamp_ms") from None
-    if time.tzinfo is None and not utc:
-        raise _NoValueError(Reject.TIME_WITHOUT_OFFSET, "timestamp_ms")
-    return (time.replace(tzinfo=time.tzinfo or UTC) - EPOCH) // timedelta(milliseconds=1)
 
 
 def follow(value: Any, path: list[str]) -> Any:

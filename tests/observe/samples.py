@@ -2,6 +2,8 @@
 
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics_text
@@ -10,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumer.observe.collector import SnapshotCollector
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, PartitionStatus, Snapshot, SnapshotBoard, StreamStatus
+from consumer.windows.layout import CLOSED
 
 READY = Health(assigned=True, restored=True, producer_ready=True, breaker_closed=True)
 REJECT_REASONS = ("truncated", "unknown_schema")
@@ -70,3 +73,13 @@ def families(registry: CollectorRegistry) -> list[Metric]:
 def openmetrics_families(registry: CollectorRegistry) -> list[Metric]:
     """What a scrape in the OpenMetrics format shows, parsed."""
     return parse_openmetrics(generate_openmetrics(registry).decode())  # type: ignore[no-untyped-call]  # has no types
+
+
+def closed_rows(*starts_ms: int, **fields: int) -> npt.NDArray[np.void]:
+    """Closed buckets with these starts; fields are of the bucket, else of its presence."""
+    rows = np.zeros(len(starts_ms), CLOSED)
+    rows["bucket"]["start_ms"] = starts_ms
+    for name, value in fields.items():
+        part = rows["bucket"] if name in (rows["bucket"].dtype.names or ()) else rows["presence"]
+        part[name] = value
+    return rows

@@ -2,7 +2,8 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
-from consumer.observe.collector import MAX_LABEL_CHARS, SnapshotCollector, label_of
+from consumer.observe.collector import SnapshotCollector
+from consumer.observe.labels import MAX_LABEL_CHARS, label_of
 from consumer.observe.snapshot import Health, Snapshot, SnapshotBoard, StreamStatus
 from tests.observe.samples import WINDOW_DURATION_MS, Clock, families, openmetrics_families, partition, snapshot, stream
 

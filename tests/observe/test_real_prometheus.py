@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from consumer.observe.collector import label_of
+from consumer.observe.labels import label_of
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard

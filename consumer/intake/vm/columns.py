@@ -1,6 +1,6 @@
 """Decode the records of a buffer into columns that are reused from batch to batch."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -99,14 +99,20 @@ class Columns:
 
         Returns its position, and the events: their text is a larger copy if ids needed more room than it had.
         """
-        run = decode_any_rows if makes_more else decode_rows
+        rest: tuple[Any, ...] = (*program_code, *self._work, *time, back_to_back, skips_negative)
+        if not makes_more:
+            return decode_rows(*frames, *_any(events), *rest), events
         self._work.progress[:] = (0, 0, scratch_at)
-        while True:
-            end = run(frames, events, program_code, self._work, *time, back_to_back, skips_negative)
-            if end != NO_ROOM:
-                return end, events
+        while (end := decode_any_rows(*frames, *_any(events), *rest)) == NO_ROOM:
             more = np.empty(max(len(events.text) // 2, _LEAST_ROOM), np.uint8)
             events = events._replace(text=np.concatenate([events.text, more]))
+        self._work.progress[:] = 0
+        return end, events
+
+
+def _any(columns: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Columns of several types, to be handed on one by one."""
+    return columns
 
 
 def decode_block(program: Program, buffer: bytes | bytearray | memoryview, count: int) -> EventColumns:

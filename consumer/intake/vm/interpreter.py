@@ -17,7 +17,7 @@ from consumer.intake.compiler.mapping import (
     VIEWER_ID,
 )
 from consumer.intake.rejects import IGNORED, Reject
-from consumer.intake.vm.frames import NO_KEY, Frames
+from consumer.intake.vm.frames import NO_KEY
 from consumer.intake.vm.ids import KEY_FAULT, UNCHANGED, make_id
 from consumer.intake.vm.instructions import (
     BAD_KEY,
@@ -64,14 +64,14 @@ from consumer.intake.vm.instructions import (
     UNION,
     A,
     B,
-    ProgramCode,
 )
 from consumer.intake.vm.iso_time import read_time
 from consumer.intake.vm.wire import MAX_ID_BYTES, id_fault, is_named, kind_of_text, read_bits, read_number
-from consumer.runtime.jit import called, compiled, inlined
-from consumer.windows.events import BITRATE, BUFFER, MAX_ABS_TIMESTAMP_MS, SKIPPED_SHIFT, EventColumns
+from consumer.runtime.jit import called, compiled, inlined, with_constants
+from consumer.windows.events import BITRATE, BUFFER, MAX_ABS_TIMESTAMP_MS, SKIPPED_SHIFT
 
 Ints = npt.NDArray[np.int64]
+ShortInts = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
@@ -288,30 +288,49 @@ def first_held(slot_form: Ints, first: int, count: int) -> int:
     return -1
 
 
-@compiled
-def decode_rows(
-    frames: Frames,
-    events: EventColumns,
-    program_code: ProgramCode,
-    work: Workspace,
-    time_rule: int,
-    max_future: int,
-    back_to_back: bool,
-    skips_negative: bool,
-) -> int:
-    """Decode rows by programs that have no operation above `END`: for others see `decode_any_rows`, which is slower.
-
-    Its machine code has no trace of those operations.
-    """
-    return _decode_rows(frames, events, program_code, work, time_rule, max_future, back_to_back, skips_negative, False)
+_ANY_OPERATION = True
+"""Whether operations above `END` are compiled in. Without them a program that has none takes a fifth less time."""
 
 
-@compiled
-def decode_any_rows(
-    frames: Frames,
-    events: EventColumns,
-    program_code: ProgramCode,
-    work: Workspace,
+def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop with a branch an operation
+    # where the records are, as in Frames
+    begins: Ints,
+    ends: Ints,
+    references: Ints,  # noqa: ARG001  # all of Frames is given
+    entries: Ints,
+    kafka_timestamps_ms: Ints,
+    key_begins: Ints,
+    key_sizes: Ints,
+    # the columns, as in EventColumns
+    text: Bytes,
+    stream_start: Ints,
+    stream_size: ShortInts,
+    viewer_start: Ints,
+    viewer_size: ShortInts,
+    timestamp_ms: Ints,
+    facts_column: Bytes,
+    bitrate_bps: Ints,
+    duration_ms: Ints,
+    clamped_ms: Ints,
+    reject: Bytes,
+    reject_field: Bytes,
+    # the programs, as in ProgramCode
+    code: Ints,
+    scales: Floats,
+    jumps: Ints,
+    kinds: Ints,
+    names: Ints,
+    name_text: Bytes,
+    # scratch space, as in Workspace
+    left: Ints,
+    bits: npt.NDArray[np.uint64],
+    single: npt.NDArray[np.float32],
+    double: Floats,
+    progress: Ints,
+    slot_form: Ints,
+    slot_at: Ints,
+    slot_size: Ints,
+    # rules
     time_rule: int,
     max_future: int,
     back_to_back: bool,
@@ -319,50 +338,26 @@ def decode_any_rows(
 ) -> int:
     """Decode every row whose reject is 0; return the position behind the last record, or `NO_ROOM`.
 
-    It begins where `work.progress` says. If there is no room for ids, that says where, to go on with a longer text.
+    It begins where `progress` says. If there is no room for ids, that says where, to go on with a longer text.
     `back_to_back`: a record begins where the one before it ends, not at `begins`; where one can't be walked to its
     end, it and all behind it get that reason.
     """
-    return _decode_rows(frames, events, program_code, work, time_rule, max_future, back_to_back, skips_negative, True)
-
-
-@inlined
-def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop with a branch an operation
-    frames: Frames,
-    events: EventColumns,
-    program_code: ProgramCode,
-    work: Workspace,
-    time_rule: int,
-    max_future: int,
-    back_to_back: bool,
-    skips_negative: bool,
-    any_operation: bool,
-) -> int:
-    """As `decode_any_rows`; operations above `END` only if `any_operation`, which callers write as a constant."""
-    text, reject = events.text, events.reject
-    code, kinds, names, name_text = (
-        program_code.instructions,
-        program_code.kinds,
-        program_code.names,
-        program_code.name_text,
-    )
-    progress, slot_form, slot_at, slot_size = work.progress, work.slot_form, work.slot_at, work.slot_size
-    at = int(progress[POSITION])
+    at = int(progress[POSITION]) if _ANY_OPERATION else 0
     free = int(progress[SCRATCH])
-    for row in range(progress[ROW], len(reject)):
+    for row in range(progress[ROW] if _ANY_OPERATION else 0, len(reject)):
         if reject[row] != 0:
             continue
         if not back_to_back:
-            at = frames.begins[row]
+            at = begins[row]
         begin = at
-        end = frames.ends[row]
-        pc = frames.entries[row]
+        end = ends[row]
+        pc = entries[row]
         fault = 0
         integer = 0
         real = 0.0
         start = 0
         size = 0
-        # A missing id or type is negative, a missing time is in time_fault; a sample is missed only by its own events.
+        # A missing id or type is negative, a missing time is in time_fault; a sample is missed only by its own
         stream_at, stream_bytes = 0, -1
         viewer_at, viewer_bytes = 0, -1
         timestamp, time_fault = 0, _MISSING_VALUE
@@ -391,7 +386,7 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
                     if integer < 0 or integer >= code[pc, A]:
                         fault = _UNKNOWN_BRANCH
                         break
-                    pc = program_code.jumps[code[pc, B] + integer]
+                    pc = jumps[code[pc, B] + integer]
                     continue
                 elif op == INDEX:
                     if integer < 0 or integer >= code[pc, A]:
@@ -404,7 +399,7 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
                     if integer > end - at or integer < at - end:
                         fault = _BAD_LENGTH
                         break
-                    work.left[code[pc, A]] = abs(integer)
+                    left[code[pc, A]] = abs(integer)
                     pc += 1 if integer < 0 else 2
                     continue
             elif op == STORE_ID:
@@ -413,7 +408,7 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
                 else:
                     viewer_at, viewer_bytes = start, size
             elif op == STORE_NUMBER:
-                number, number_fault = converted(code, program_code.scales, pc, integer, real, skips_negative)
+                number, number_fault = converted(code, scales, pc, integer, real, skips_negative)
                 if code[pc, A] == TIMESTAMP_MS:
                     timestamp, time_fault = number, number_fault
                 elif code[pc, A] == BITRATE_BPS:
@@ -434,10 +429,10 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
                 if facts < 0:
                     facts = UNKNOWN_KIND
             elif op == NEXT_ITEM:
-                work.left[code[pc, A]] -= 1
-                pc = code[pc, B] if work.left[code[pc, A]] > 0 else code[pc, B] - 2
+                left[code[pc, A]] -= 1
+                pc = code[pc, B] if left[code[pc, A]] > 0 else code[pc, B] - 2
                 continue
-            elif any_operation and op > END:
+            elif _ANY_OPERATION and op > END:
                 arg = code[pc, A]
                 if op == STORE_PART:
                     form = code[pc, B]
@@ -467,9 +462,9 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
                         pc = code[pc, B]
                         continue
                 elif op == KEY:
-                    key_bytes = frames.key_sizes[row]
+                    key_bytes = key_sizes[row]
                     slot_form[arg] = EMPTY if key_bytes == NO_KEY else BAD_KEY if key_bytes < 0 else PLAIN_TEXT
-                    slot_at[arg] = frames.key_begins[row]
+                    slot_at[arg] = key_begins[row]
                     slot_size[arg] = key_bytes
                 elif op == KIND_OF_BOOLEAN:
                     facts = kinds[arg + (1 if text[start] != 0 else 0)]
@@ -516,13 +511,13 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
                     fault = _TRUNCATED
                     break
                 if op in (FLOAT, DOUBLE):
-                    work.bits[0] = read_bits(text, at, size)
-                    real = float(work.single[0]) if op == FLOAT else work.double[0]
+                    bits[0] = read_bits(text, at, size)
+                    real = float(single[0]) if op == FLOAT else double[0]
                 start = at
                 at += size
             pc += 1
 
-        if fault == NO_ROOM:
+        if _ANY_OPERATION and fault == NO_ROOM:
             progress[ROW] = row
             progress[POSITION] = begin
             progress[SCRATCH] = free
@@ -541,7 +536,7 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
             continue
 
         if time_rule == KAFKA_TIME:
-            timestamp = frames.kafka_timestamps_ms[row]
+            timestamp = kafka_timestamps_ms[row]
             time_fault = _kafka_time_fault(timestamp)
         fault = _fault_of_event(facts, stream_bytes, viewer_bytes, time_fault)
         if fault == 0:
@@ -552,20 +547,25 @@ def _decode_rows(  # noqa: C901, PLR0912, PLR0915  # an interpreter is one loop 
             fault = _fault_of_ids(text, stream_at, stream_bytes, viewer_at, viewer_bytes)
         taken = timestamp
         if fault == 0 and time_rule in (UNCLAMPED_TIME, CLAMPED_TIME):
-            taken, fault = held_against_record(timestamp, frames.kafka_timestamps_ms[row], time_rule, max_future)
+            taken, fault = held_against_record(timestamp, kafka_timestamps_ms[row], time_rule, max_future)
         if fault != 0:
             reject[row] = fault
-            events.reject_field[row] = _field_at_fault(
+            reject_field[row] = _field_at_fault(
                 fault, facts, text, stream_at, stream_bytes, viewer_bytes, bitrate, time_rule
             )
             continue
-        events.stream_start[row] = stream_at
-        events.stream_size[row] = stream_bytes
-        events.viewer_start[row] = viewer_at
-        events.viewer_size[row] = viewer_bytes
-        events.timestamp_ms[row] = taken
-        events.facts[row] = facts
-        events.bitrate_bps[row] = bitrate
-        events.duration_ms[row] = duration
-        events.clamped_ms[row] = timestamp - taken
+        stream_start[row] = stream_at
+        stream_size[row] = stream_bytes
+        viewer_start[row] = viewer_at
+        viewer_size[row] = viewer_bytes
+        timestamp_ms[row] = taken
+        facts_column[row] = facts
+        bitrate_bps[row] = bitrate
+        duration_ms[row] = duration
+        clamped_ms[row] = timestamp - taken
     return at
+
+
+decode_any_rows = compiled(with_constants(_decode_rows, "decode_any_rows"))
+decode_rows = compiled(with_constants(_decode_rows, "decode_rows", _ANY_OPERATION=False))
+"""For programs without operations above `END`."""

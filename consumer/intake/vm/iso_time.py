@@ -194,6 +194,8 @@ def _offset(text: Text, at: int, end: int) -> int:
     offset = _clock(text, at + 1, end)
     if offset < 0:
         return _NO_DAY
+    if offset < _MICROS_A_SECOND:
+        return 0  # the standard library takes such a fraction for nothing
     return -offset if text[at] == _DASH else offset
 
 

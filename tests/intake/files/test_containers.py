@@ -156,3 +156,18 @@ def test_a_block_with_bytes_after_its_last_record_is_damaged() -> None:
     longer = data[:header] + b"\x02" + bytes([2 * (len(record) + 1)]) + record + b"\x00" + data[-16:]
     with pytest.raises(ContainerError, match=r"damaged: 1 bytes are left"):
         read(longer)
+
+
+def test_records_of_a_container_have_no_keys() -> None:
+    data = container(OURS, [ours(1)])
+    for stream_id in ("@key", ["stream_id", "@key"]):
+        source = InputSettings.model_validate({"fields": {"stream_id": stream_id}})
+        with pytest.raises(ContainerError, match=r'a.avro: records of a file have no keys, so no id can be "@key"'):
+            read(data, source)
+
+
+def test_ids_of_a_container_may_be_joined_from_block_to_block() -> None:
+    source = InputSettings.model_validate({"fields": {"stream_id": ["stream_id", "viewer_id"]}})
+    rows, faults = read(container(OURS, [ours(i, stream_id="s" * (i % 900)) for i in range(2_000)]), source)
+    assert [fault.reason for fault in faults] == []
+    assert [row.stream_id for row in rows] == ["s" * (i % 900) + "|v" for i in range(2_000)]
