@@ -53,8 +53,9 @@ workers: $(VENV)/.installed-dev ## Simulate workers and Kafka in one process, ma
 image-test: $(VENV)/.installed-dev ## Build the image, run it and the compose file on Docker, Podman or a private daemon
 	@$(BIN)/python -m tests.image $(ARGS)
 
-rules: $(VENV)/.installed-dev ## Copy the alert rules into the object of the Prometheus operator
+rules: $(VENV)/.installed-dev ## Copy the alert rules into the object of the Prometheus operator, and the runbook into the dashboards
 	@$(BIN)/python -m tests.deploy.prometheus_rule
+	@$(BIN)/python -m tests.deploy.runbook_panels
 
 lock: ## Update the pinned dependencies; needs uv
 	$(COMPILE) -o requirements.lock pyproject.toml

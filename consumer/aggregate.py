@@ -4,7 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, TextIO
@@ -18,6 +18,7 @@ from consumer.intake.files.json_lines import Fault, FileBatch
 from consumer.intake.files.open import check_readable, open_event_file
 from consumer.output.summary import Origin, summary_dicts
 from consumer.output.summary_text import OutputFormat, write_summaries
+from consumer.runtime.files import check_overwrite
 from consumer.runtime.secret import new_hash_key
 from consumer.settings.model import InputSettings, Settings
 from consumer.settings.window_rules import window_rules
@@ -27,6 +28,8 @@ from consumer.windows.layout import CLOSED
 from consumer.windows.partition import ClosedBuckets, PartitionWindows
 from consumer.windows.process import ACCEPTED, LATE, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
 from consumer.windows.view import WindowView
+
+STDOUT = Path("-")
 
 FAULTS_NAMED = 5
 """Number of faults reported one by one; the others are counted by reason."""
@@ -134,6 +137,7 @@ def aggregate_files(
     names: Sequence[str],
     *,
     view_path: Path | None = None,
+    force: bool = False,
     close_at_end: bool = True,
     out: TextIO | None = None,
     output_format: OutputFormat = OutputFormat.JSONL,
@@ -141,6 +145,15 @@ def aggregate_files(
     """Read the files in order and write their summaries, by stream, then bucket; a closing line goes to stderr.
 
     Returns whether any event was accepted.
+
+    Args:
+        settings: the settings.
+        names: the files; `-` is stdin.
+        view_path: where to write every stream's final window; `STDOUT` is stdout, in place of the summaries.
+        force: overwrite that file if it exists.
+        close_at_end: close the buckets that are open at the end.
+        out: where summaries go; by default stdout.
+        output_format: of the summaries.
 
     Raises:
         UsageError: the settings do not apply to files.
@@ -151,7 +164,7 @@ def aggregate_files(
     began_s = monotonic()
     check_readable(names)
     with ExitStack() as stack:
-        view_file = None if view_path is None else stack.enter_context(_writable(view_path))
+        view_file = None if view_path is None else stack.enter_context(_writable(view_path, force=force))
         windows = PartitionWindows(window_rules(settings.windows), new_hash_key())
         run = _Run(Origin(settings.windows.bucket_ms, settings.windows.counting), windows, _Summaries(), _Counts())
         _read_all(names, settings.input, run)
@@ -161,7 +174,8 @@ def aggregate_files(
     if close_at_end:
         run.windows.close_all()
         run.summaries.add(run.windows.pop_closed())
-    write_summaries(run.summaries.in_order(), run.origin, output_format, out or sys.stdout)
+    if view_path != STDOUT:
+        write_summaries(run.summaries.in_order(), run.origin, output_format, out or sys.stdout)
     _say(run.counts.closing(len(streams), len(run.summaries), monotonic() - began_s))
     return run.counts.accepted > 0
 
@@ -170,7 +184,10 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)  # noqa: T201  # for the person who started this
 
 
-def _writable(path: Path) -> TextIO:
+def _writable(path: Path, *, force: bool) -> AbstractContextManager[TextIO]:
+    if path == STDOUT:
+        return nullcontext(sys.stdout)
+    check_overwrite(path, force=force)
     try:
         return path.open("w", encoding="utf-8")
     except OSError as error:
@@ -183,9 +200,9 @@ def _cannot_be_written(path: Path, error: OSError) -> ViewerConsumerError:
 
 def _write_view(run: "_Run", path: Path, file: TextIO) -> None:
     try:
-        with file:
-            json.dump(_view(run), file, ensure_ascii=False)
-            file.write("\n")
+        json.dump(_view(run), file, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
     except OSError as error:
         raise _cannot_be_written(path, error) from None
 
@@ -193,16 +210,22 @@ def _write_view(run: "_Run", path: Path, file: TextIO) -> None:
 def _read_all(names: Sequence[str], source: InputSettings, run: _Run) -> None:
     """Process every record of every file."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[events]:,} events"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         for name in names:
             with open_event_file(name, source) as file:
-                task = progress.add_task(file.name, total=file.size)
+                task = progress.add_task(file.name, total=file.size, events=0)
                 for batch in file.batches():
                     for line in run.counts.named(file.name, batch.faults):
                         progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
                     _process(batch, run)
-                    progress.update(task, completed=file.position())
+                    progress.update(task, completed=file.position(), events=run.counts.accepted)
                 if file.is_empty:
                     progress.console.print(f"{file.name}: is empty", markup=False, highlight=False, soft_wrap=True)
 

@@ -38,7 +38,7 @@ ONLY = {
     ("output", "intake"): {"consumer.intake.schemas"},
     ("simulate", "intake"): {"consumer.intake.schemas.builtin"},
     ("intake", "windows"): {"consumer.windows.events"},
-    ("observe", "windows"): {"consumer.windows.events"},
+    ("observe", "windows"): {"consumer.windows.events", "consumer.windows.layout"},
     ("simulate", "windows"): {"consumer.windows.events"},
     ("settings", "windows"): {"consumer.windows.rules"},
     ("output", "windows"): {"consumer.windows.closing", "consumer.windows.partition", "consumer.windows.layout"},

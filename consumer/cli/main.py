@@ -173,8 +173,13 @@ def aggregate(
     overrides: Overrides = None,
     view: Annotated[
         Path | None,
-        typer.Option("--view", metavar="FILE", help="Write every stream's final window to this file."),
+        typer.Option(
+            "--view",
+            metavar="FILE",
+            help="Write every stream's final window to this file; - is stdout, in place of the summaries.",
+        ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --view if it exists.")] = False,
     at_end: Annotated[
         AtEnd, typer.Option("--at-end", help="What to do with buckets that are open at the end.")
     ] = AtEnd.CLOSE,
@@ -191,6 +196,7 @@ def aggregate(
         settings,
         files,
         view_path=view,
+        force=force,
         close_at_end=at_end is AtEnd.CLOSE,
         output_format=OutputFormat(output_format.value),
     )

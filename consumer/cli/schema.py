@@ -34,19 +34,19 @@ def schema(file: File, config: Config = None, overrides: Overrides = None, recor
     settings = read_settings(config, overrides)
     from consumer.intake.explain import explain_schema
     from consumer.intake.samples import read_samples, schema_of_container
-    from consumer.intake.schemas.pinned import parse_file
+    from consumer.intake.schemas.pinned import SchemaFile, schema_file
 
     in_container = schema_of_container(file)
     if record is not None and in_container is not None:
         raise UsageError(f"--record: {file} is an Avro container, whose own records are decoded")
-    parsed = in_container or parse_file(file, settings.input)
-    report = explain_schema(parsed, settings.input)
+    found = SchemaFile(in_container, ()) if in_container else schema_file(file, settings.input)
+    report = explain_schema(found.parsed, settings.input)
     _print(_report_lines(report))
     if report.refusal:
         raise ViewerConsumerError(f"{file}: {report.refusal}")
     records = record or (None if in_container is None else file)
     if records is not None:
-        _print(_sample_lines(records, read_samples(records, file, parsed, settings.input)))
+        _print(_sample_lines(records, read_samples(records, found, settings.input)))
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -224,7 +224,8 @@ def _draw(sources: _DisplaySources, stop: StopRequest, over: threading.Event) ->
 def _print_lines(sources: _DisplaySources, stop: StopRequest) -> None:
     """Print the address, then a line at the first streams and at intervals."""
     seen, due_s = False, 0.0
-    _print(sources.console, f"{sources.broker}, simulated audience; metrics {sources.service.address}/metrics")
+    page = f"page {sources.service.page_url}, " if sources.service.page_url else ""
+    _print(sources.console, f"{sources.broker}, simulated audience; {page}metrics {sources.service.address}/metrics")
     for screen in _screens(sources, stop, REFRESH_S):
         first = bool(screen.snapshot.streams) and not seen
         if first or screen.run_s >= due_s:
@@ -250,6 +251,7 @@ def _screens(sources: _DisplaySources, stop: StopRequest, every_s: float) -> Ite
             run_s=now_s - sources.began_s,
             broker=sources.broker,
             metrics_url=f"{sources.service.address}/metrics",
+            page_url=sources.service.page_url,
         )
         ready_s = now_s if ready_s is None and snapshot.health.ready else ready_s
         if sources.duration_s is not None and ready_s is not None and now_s - ready_s >= sources.duration_s:

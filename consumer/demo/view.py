@@ -35,6 +35,8 @@ class Screen:
     broker: str
     """The broker's address or description."""
     metrics_url: str
+    page_url: str = ""
+    """Empty where `http.page` is off."""
 
 
 def dashboard(screen: Screen, width: int, height: int) -> RenderableType:
@@ -117,5 +119,6 @@ def _time(run_s: float) -> str:
 
 
 def _footer(screen: Screen) -> Text:
-    text = Text("metrics ", "dim", no_wrap=True, overflow="ellipsis")
-    return text.append(screen.metrics_url, "cyan").append("   Ctrl-C ends it", "dim")
+    name, url = ("page", screen.page_url) if screen.page_url else ("metrics", screen.metrics_url)
+    text = Text(f"{name} ", "dim", no_wrap=True, overflow="ellipsis")
+    return text.append(url, "cyan").append("   Ctrl-C ends it", "dim")

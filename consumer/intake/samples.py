@@ -14,6 +14,7 @@ from consumer.intake.files.open import open_event_file
 from consumer.intake.intake import Intake
 from consumer.intake.rejects import IGNORED
 from consumer.intake.schemas.cache import SchemaCache
+from consumer.intake.schemas.pinned import SchemaFile
 from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
 from consumer.windows.events import KINDS, SAMPLES, SKIPPED_SHIFT, EventColumns
@@ -61,13 +62,12 @@ def schema_of_container(path: Path) -> ParsedSchema | None:
         return file.schema()
 
 
-def read_samples(path: Path, schema_file: Path, parsed: ParsedSchema, source: InputSettings) -> Samples:
+def read_samples(path: Path, schema: SchemaFile, source: InputSettings) -> Samples:
     """Decode the first records of a file.
 
     Args:
         path: a container; JSON lines in Avro's JSON encoding, by the name's ending; else one binary record.
-        schema_file: the file of the writer schema; containers have their own.
-        parsed: the same, parsed.
+        schema: the writer schema; containers have their own.
         source: the settings.
 
     Raises:
@@ -75,11 +75,10 @@ def read_samples(path: Path, schema_file: Path, parsed: ParsedSchema, source: In
     """
     if schema_of_container(path) is not None:
         return Samples(_of_container(path, source), "in an Avro container")
-    others = tuple(each for each in source.schemas if each.absolute() != schema_file.absolute())
-    files = {"schemas": (*others, schema_file), "ids": {}, "schema_registry_url": ""}
-    bare = source.model_copy(update={"format": "raw", **files})
+    only = {"schemas": schema.files, "ids": {}, "schema_registry_url": ""}
+    bare = source.model_copy(update={"format": "raw", **only})
     if path.suffix.lower() in JSON_ENDINGS:
-        return Samples(_decoded(_encoded(path, parsed), bare), "as JSON lines")
+        return Samples(_decoded(_encoded(path, schema.parsed), bare), "as JSON lines")
     record = _read(path, MAX_SAMPLE_BYTES + 1)
     if len(record) > MAX_SAMPLE_BYTES:
         raise ViewerConsumerError(f"{path}: is no single record: it has more than {MAX_SAMPLE_BYTES} bytes")

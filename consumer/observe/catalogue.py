@@ -34,6 +34,11 @@ class MetricSpec:
         return (self.name,)
 
 
+def short_name(spec: MetricSpec) -> str:
+    """A counter's name without prefix and suffix, as the API has it."""
+    return spec.name.removeprefix(PREFIX).removesuffix("_total")
+
+
 def _counter(name: str, text: str, *labels: str) -> MetricSpec:
     return MetricSpec(f"{PREFIX}{name}_total", MetricType.COUNTER, text, labels)
 
@@ -147,9 +152,13 @@ OPEN_TRANSACTION_RECORDS = _gauge(
 LAST_COMMIT = _gauge(
     "last_commit_timestamp_seconds", "Unix time of the last commit; absent before the first.", unit="seconds"
 )
+WINDOW_DURATION = _gauge(
+    "window_duration_seconds", "Length of the window that the gauges of streams show.", unit="seconds"
+)
 STREAM_SERIES_LEFT_OUT = _gauge(
     "stream_series_left_out", "Streams without series of their own, beyond max_stream_series."
 )
+HISTORY_BUCKETS = _gauge("history_buckets", "Closed buckets kept in memory for the page.")
 
 # From a snapshot: a partition; the series vanish when it is revoked.
 LAG = _gauge(
@@ -180,6 +189,7 @@ STREAM_BITRATE_AVG = _stream("window_bitrate_avg_bps", "Average bitrate reported
 STREAM_BITRATE_MIN = _stream("window_bitrate_min_bps", "Smallest bitrate reported in the window.", "bps")
 STREAM_BITRATE_MAX = _stream("window_bitrate_max_bps", "Largest bitrate reported in the window.", "bps")
 STREAM_BUFFER_EVENTS = _stream("window_buffer_events", "Buffer events in the window.")
+STREAM_STALL = _stream("window_stall_seconds", "Stall time of all viewers reported in the window.", "seconds")
 
 CATALOGUE = (
     EVENTS,
@@ -225,7 +235,9 @@ CATALOGUE = (
     OPEN_TRANSACTION_RECORDS,
     LAST_COMMIT,
     BREAKER_OPEN_PARTITIONS,
+    WINDOW_DURATION,
     STREAM_SERIES_LEFT_OUT,
+    HISTORY_BUCKETS,
     LAG,
     HELD_RECORDS,
     TIME_LAG,
@@ -242,4 +254,5 @@ CATALOGUE = (
     STREAM_BITRATE_MIN,
     STREAM_BITRATE_MAX,
     STREAM_BUFFER_EVENTS,
+    STREAM_STALL,
 )

@@ -1,19 +1,14 @@
 """Create gauges from the newest snapshot at every scrape, so that series vanish with their stream or partition."""
 
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from consumer.observe import catalogue
 from consumer.observe.catalogue import MetricSpec
+from consumer.observe.labels import label_of
 from consumer.observe.liveness import current_health
 from consumer.observe.snapshot import OutputStatus, PartitionStatus, Snapshot, SnapshotBoard, StreamStatus
-
-MAX_LABEL_CHARS = 200
-
-_SHORTENED = re.compile(r"#[0-9a-f]{16}\Z")
 
 
 class SnapshotCollector:
@@ -23,12 +18,20 @@ class SnapshotCollector:
         board: where the loop publishes.
         monotonic: the clock of the board's ticks, in seconds.
         wall_clock: Unix time in seconds, for the one metric that is a time.
+        window_duration_ms: length of the window of the streams' statistics.
     """
 
-    def __init__(self, board: SnapshotBoard, monotonic: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        board: SnapshotBoard,
+        monotonic: Callable[[], float],
+        wall_clock: Callable[[], float],
+        window_duration_ms: int,
+    ) -> None:
         self._board = board
         self._monotonic = monotonic
         self._wall_clock = wall_clock
+        self._window_duration_ms = window_duration_ms
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: series are known only at a scrape."""
@@ -49,7 +52,9 @@ class SnapshotCollector:
         yield _single(catalogue.STOPPED_PARTITIONS, snapshot.stopped)
         yield _single(catalogue.BREAKER_OPEN_PARTITIONS, snapshot.tripped)
         yield _single(catalogue.CLOCK_WAITING_PARTITIONS, snapshot.clock_waiting)
+        yield _single(catalogue.WINDOW_DURATION, self._window_duration_ms / 1000)
         yield _single(catalogue.STREAM_SERIES_LEFT_OUT, snapshot.streams_left_out)
+        yield _single(catalogue.HISTORY_BUCKETS, snapshot.history_buckets)
         yield from _output(snapshot.output)
 
 
@@ -63,21 +68,6 @@ def _output(output: OutputStatus) -> Iterator[Metric]:
     if output.last_commit_s is not None:
         last_commit.add_metric((), output.last_commit_s)
     yield last_commit
-
-
-def label_of(stream_id: str) -> str:
-    """The id as a label value that every Prometheus accepts.
-
-    Most ids are unchanged. A lone surrogate would break the whole scrape, and an overlong id bloats every query: such
-    ids are cleaned and shortened, with a digest that keeps them distinct. An id that looks shortened gets a digest too,
-    so that nobody can send an id equal to another's label.
-    """
-    clean = stream_id.encode("utf-8", "replace").decode()
-    if clean == stream_id and len(stream_id) <= MAX_LABEL_CHARS and not _SHORTENED.search(stream_id):
-        return stream_id
-    raw = stream_id.encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(raw, digest_size=8).hexdigest()
-    return f"{clean[: MAX_LABEL_CHARS - len(digest) - 1]}#{digest}"
 
 
 def _family(spec: MetricSpec) -> GaugeMetricFamily:
@@ -118,6 +108,7 @@ def _streams(streams: Iterable[StreamStatus]) -> Iterator[GaugeMetricFamily]:
     viewers, peak = _family(catalogue.STREAM_VIEWERS), _family(catalogue.STREAM_PEAK)
     average, minimum = _family(catalogue.STREAM_BITRATE_AVG), _family(catalogue.STREAM_BITRATE_MIN)
     maximum, buffering = _family(catalogue.STREAM_BITRATE_MAX), _family(catalogue.STREAM_BUFFER_EVENTS)
+    stalled = _family(catalogue.STREAM_STALL)
     for one in streams:
         label = (label_of(one.stream_id),)
         viewers.add_metric(label, one.concurrent_viewers)
@@ -126,4 +117,5 @@ def _streams(streams: Iterable[StreamStatus]) -> Iterator[GaugeMetricFamily]:
         minimum.add_metric(label, one.window_bitrate_min_bps)
         maximum.add_metric(label, one.window_bitrate_max_bps)
         buffering.add_metric(label, one.window_buffer_events)
-    yield from (viewers, peak, average, minimum, maximum, buffering)
+        stalled.add_metric(label, one.window_stall_ms / 1000)
+    yield from (viewers, peak, average, minimum, maximum, buffering, stalled)

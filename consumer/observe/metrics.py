@@ -46,6 +46,8 @@ class WorkerMetrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self._info(versions)
+        self._counters: dict[str, Counter] = {}
+        """By name, without prefix and suffix."""
 
         self._events = list(self._by_label(catalogue.EVENTS, EVENT_TYPES).values())
         self._skipped = list(self._by_label(catalogue.SKIPPED_SAMPLES, SAMPLES).values())
@@ -84,6 +86,25 @@ class WorkerMetrics:
         self._largest_lateness = _Largest(self._gauge(catalogue.LARGEST_LATENESS))
         self._clamped = self._counter(catalogue.CLAMPED_EVENTS)
         self._largest_skew = _Largest(self._gauge(catalogue.LARGEST_CLOCK_SKEW))
+
+    def counts(self, names: Iterable[str] | None = None) -> dict[str, dict[str, float]]:
+        """The counters of these names, or all, by label value; a counter without a label has the label value `""`.
+
+        Any thread may call it. Names are those of the catalogue, without prefix and suffix.
+        """
+        return {
+            name: {
+                "".join(sample.labels.values()): sample.value
+                for family in self._counters[name].collect()
+                for sample in family.samples
+                if sample.name.endswith("_total")
+            }
+            for name in (self._counters if names is None else names)
+        }
+
+    def totals(self, names: Iterable[str]) -> dict[str, float]:
+        """The counters of these names, each summed over its label."""
+        return {name: sum(by_label.values()) for name, by_label in self.counts(names).items()}
 
     def count_events(self, counts: FactCounts) -> None:
         """Add processed events by type, and their skipped samples by field."""
@@ -165,7 +186,9 @@ class WorkerMetrics:
         self._largest_poll_gap.see(gap_s)
 
     def _counter(self, spec: MetricSpec) -> Counter:
-        return Counter(spec.name, spec.help, spec.labels, registry=self.registry)
+        counter = Counter(spec.name, spec.help, spec.labels, registry=self.registry)
+        self._counters[catalogue.short_name(spec)] = counter
+        return counter
 
     def _by_label(self, spec: MetricSpec, values: Iterable[str]) -> dict[str, Counter]:
         """Children of a closed list, created now so that their series start at 0."""

@@ -1,26 +1,15 @@
-"""Answers of `/metrics` and of the probes, computed from a board and a registry, without sockets."""
+"""Answers of all paths, computed from a board and a registry, without sockets."""
 
-import gzip
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.exposition import choose_encoder
 
+from consumer.observe.answer import Answer, text_answer
 from consumer.observe.liveness import current_health, stuck_reason
+from consumer.observe.site import Site
 from consumer.observe.snapshot import SnapshotBoard
-
-GZIP_LEVEL = 1
-"""Ten thousand series shrink twentyfold at any level; the lowest takes the least CPU time."""
-
-
-class Answer(NamedTuple):
-    """One HTTP answer."""
-
-    status: HTTPStatus
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/plain; charset=utf-8"),)
 
 
 class Routes:
@@ -30,6 +19,7 @@ class Routes:
         registry: metrics of `/metrics`.
         board: snapshot and ticks for `/healthz` and `/readyz`.
         monotonic: the clock of the board's ticks, in seconds.
+        site: the page and its API; None where `http.page` is off.
     """
 
     def __init__(
@@ -37,61 +27,61 @@ class Routes:
         registry: CollectorRegistry,
         board: SnapshotBoard,
         monotonic: Callable[[], float],
+        site: Site | None = None,
     ) -> None:
         self._registry = registry
         self._board = board
         self._monotonic = monotonic
+        self._site = site
+        self._probes = {"/healthz": self._healthz, "/readyz": self._readyz, "/startupz": self._startupz}
 
-    def answer(self, method: str, path: str, accept: str = "", accept_encoding: str = "") -> Answer:
-        """Answer one request.
+    def answer(self, method: str, uri: str, accept: str = "", accept_encoding: str = "") -> Answer:
+        """Answer one request; `uri` is as the client sent it.
 
         The answer to HEAD includes the body, for its length; the caller must not send it.
         """
-        path = path.partition("?")[0]
-        if path not in {"/metrics", "/healthz", "/readyz", "/startupz"}:
-            return _text(HTTPStatus.NOT_FOUND, "paths: /metrics /healthz /readyz /startupz")
+        path, _, query = uri.partition("?")
+        on_site = self._site is not None and self._site.has(path)
+        if path != "/metrics" and path not in self._probes and not on_site:
+            return text_answer(HTTPStatus.NOT_FOUND, f"paths: {' '.join(self._paths())}")
         if method not in {"GET", "HEAD"}:
-            answer = _text(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD only")
+            answer = text_answer(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD only")
             return answer._replace(headers=(*answer.headers, ("Allow", "GET, HEAD")))
-        if path == "/healthz":
-            return self._healthz()
-        if path == "/readyz":
-            return self._readyz()
-        if path == "/startupz":
-            return self._startupz()
+        if path in self._probes:
+            return self._probes[path]()
+        if self._site is not None and on_site:
+            return self._site.answer(path, query, accept_encoding)
         return self._metrics(accept, accept_encoding)
+
+    def _paths(self) -> list[str]:
+        return [*(() if self._site is None else self._site.paths), "/metrics", *self._probes]
 
     def _metrics(self, accept: str, accept_encoding: str) -> Answer:
         """The text format, or OpenMetrics where the client asks for it."""
         encode, content_type = choose_encoder(accept)
-        body = encode(self._registry)
-        if not gzip_accepted(accept_encoding):
-            return Answer(HTTPStatus.OK, body, (("Content-Type", content_type),))
-        packed = gzip.compress(body, GZIP_LEVEL)
-        return Answer(HTTPStatus.OK, packed, (("Content-Type", content_type), ("Content-Encoding", "gzip")))
+        answer = Answer(HTTPStatus.OK, encode(self._registry), (("Content-Type", content_type),))
+        return answer.packed(accept_encoding)
 
     def _healthz(self) -> Answer:
         """Alive: the loop ticked recently. Independent of Kafka: a restart would not repair a broker."""
         stuck = stuck_reason(self._board, self._monotonic())
-        return _text(HTTPStatus.SERVICE_UNAVAILABLE, stuck) if stuck else _text(HTTPStatus.OK, "ok")
+        if stuck:
+            return text_answer(HTTPStatus.SERVICE_UNAVAILABLE, stuck)
+        return text_answer(HTTPStatus.OK, "ok")
 
     def _startupz(self) -> Answer:
         """Started: kernels are compiled, the producer is initialized; stays so."""
         doing = self._board.startup
         if not doing:
-            return _text(HTTPStatus.OK, "started")
-        return _text(HTTPStatus.SERVICE_UNAVAILABLE, doing)
+            return text_answer(HTTPStatus.OK, "started")
+        return text_answer(HTTPStatus.SERVICE_UNAVAILABLE, doing)
 
     def _readyz(self) -> Answer:
         """Ready: every condition of the newest snapshot holds; else the missing ones and the reason."""
         health = current_health(self._board, self._monotonic())
         if health.ready:
-            return _text(HTTPStatus.OK, "ready")
+            return text_answer(HTTPStatus.OK, "ready")
         lines = ["not ready", f"missing: {', '.join(health.missing())}"]
         if health.reason:
             lines.append(f"reason: {health.reason}")
-        return _text(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(lines))
-
-
-def _text(status: HTTPStatus, text: str) -> Answer:
-    return Answer(status, f"{text}\n".encode("utf-8", "replace"))
+        return text_answer(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(lines))

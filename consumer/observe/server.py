@@ -1,4 +1,4 @@
-"""The HTTP server of `/metrics`, `/healthz` and `/readyz`, in threads of its own, with limits on everything."""
+"""The HTTP server of page, metrics and probes, in threads of its own, with limits on everything."""
 
 import socket
 import threading
@@ -9,8 +9,9 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import structlog
 
 from consumer.errors import ViewerConsumerError
+from consumer.observe.answer import Answer
 from consumer.observe.connections import CLOSE_TIMEOUT_S, BoundedServer
-from consumer.observe.routes import Answer, Routes
+from consumer.observe.routes import Routes
 
 _log = structlog.get_logger(__name__)
 

@@ -2,8 +2,8 @@
 
 import contextlib
 import heapq
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -21,6 +21,8 @@ class StreamStatus(NamedTuple):
     window_buffer_events: int
     window_stall_ms: int
     last_closed_bucket_start_ms: int | None
+    partitions: tuple[int, ...] = ()
+    """The live partitions of this worker in which it arrives."""
 
 
 class PartitionStatus(NamedTuple):
@@ -129,6 +131,14 @@ class Snapshot:
     """Number of assigned partitions stopped by an open circuit breaker."""
     clock_waiting: int = 0
     """Number of live partitions whose next records are ahead of this machine's clock."""
+    waiting: tuple[int, ...] = ()
+    """Assigned partitions that are not live: restoring, or stopped."""
+    taken_s: float | None = None
+    """Monotonic seconds; None before the first turn of the loop."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Counted per second over the last seconds, by name of the counter."""
+    history_buckets: int = 0
+    """Number of closed buckets kept for the page."""
 
 
 class SnapshotBoard:
@@ -231,4 +241,5 @@ def _sum(a: StreamStatus, b: StreamStatus) -> StreamStatus:
         window_buffer_events=a.window_buffer_events + b.window_buffer_events,
         window_stall_ms=a.window_stall_ms + b.window_stall_ms,
         last_closed_bucket_start_ms=max(closed, default=None),
+        partitions=tuple(sorted({*a.partitions, *b.partitions})),
     )

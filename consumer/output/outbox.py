@@ -22,6 +22,8 @@ class Published(NamedTuple):
     by_close_reason: dict[str, int]
     closed_at_ms: npt.NDArray[np.int64]
     """For each summary the Kafka timestamp of the record that closed its bucket."""
+    closed: tuple[ClosedBuckets, ...]
+    """The buckets, in batches."""
 
 
 class Outbox:
@@ -94,6 +96,7 @@ class Outbox:
         published = Published(
             {CLOSE_REASONS[code]: int(count) for code, count in enumerate(counts) if count},
             np.concatenate([*self._closed_at_ms, np.empty(0, np.int64)]),
+            tuple(self._closed),
         )
         self._closed.clear()
         self._closed_at_ms.clear()

@@ -241,14 +241,16 @@ class CommitSettings(_Section):
 
 
 class HttpSettings(_Section):
-    """The address of metrics and health."""
+    """The address of metrics, health and page."""
 
     host: Annotated[_Text, AfterValidator(listen_host)] = "0.0.0.0"  # noqa: S104  # metrics are scraped from other hosts; set another where that is not wanted
-    """Address of metrics and health; there is no authentication."""
+    """Address of page, metrics and health; there is no authentication."""
     port: Annotated[_Int, Field(ge=0, le=65_535)] = 9464
     """Its port; 0 takes any free port and logs it."""
     max_stream_series: Annotated[_Int, Field(ge=0, le=1_000_000)] = 2_000
     """Number of streams with gauges of their own: those with the most viewers."""
+    page: bool = True
+    """Serve the page of the worker's streams and its API; without it no closed buckets are kept in memory."""
 
 
 class Settings(_Section):

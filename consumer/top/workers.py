@@ -68,7 +68,7 @@ class WorkerPoller:
         try:
             worker = self._get("/api/v1/worker")
             listed = self._get(f"/api/v1/streams?limit={MOST_STREAMS}&sort={quote(self.sort)}")
-            streams = [StreamStatus(**{name: one[name] for name in StreamStatus._fields}) for one in listed["streams"]]
+            streams = [_stream(one) for one in listed["streams"]]
         except (OSError, http.client.HTTPException) as error:
             return WorkerFigures(url, f"no answer: {error or type(error).__name__}", {}, ())
         except (KeyError, TypeError, ValueError):
@@ -95,6 +95,10 @@ class WorkerPoller:
             raise OSError(f"status {answer.status}")
         found: Mapping[str, Any] = json.loads(text)
         return found
+
+
+def _stream(one: Mapping[str, Any]) -> StreamStatus:
+    return StreamStatus(**{name: one[name] for name in StreamStatus._fields} | {"partitions": tuple(one["partitions"])})
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -19,7 +19,9 @@ from consumer.intake.intake import Intake
 from consumer.intake.intakes import MakeIntake
 from consumer.kafka.batch import Batch
 from consumer.kafka.protocols import AssignmentHandler, EndQuery, Input, RestoreReader, TopicIds, Transactions
+from consumer.observe.history import BucketHistory
 from consumer.observe.metrics import WorkerMetrics
+from consumer.observe.rates import RateMeter
 from consumer.observe.snapshot import Health, SnapshotBoard
 from consumer.output.summary import Encoder
 from consumer.runtime.clocks import Clocks
@@ -46,6 +48,9 @@ RESTORE_WAIT_S = 0.02
 """How long to wait for messages of restores if no partition is live."""
 
 SHOW_EVERY_S = 0.5
+
+RATES = ("events", "late_events", "rejects", "summaries", "commits")
+"""Counters whose rates are shown."""
 
 LONGEST_REASON = 4_000
 """Characters of a reason on `/readyz`; a thousand partitions may each have one."""
@@ -77,6 +82,8 @@ class WorkerDependencies(NamedTuple):
     clocks: Clocks
     message_bytes: int
     """The largest record that all topics accept: rows and dead letters are cut below it."""
+    history: BucketHistory | None = None
+    """Gets the committed buckets; None where nothing shows them."""
 
 
 class Worker:
@@ -121,7 +128,10 @@ class Worker:
             dependencies.metrics,
             dependencies.clocks,
             dependencies.message_bytes,
+            dependencies.history,
         )
+        self._history = dependencies.history
+        self._rates = RateMeter()
         self._backpressure = Backpressure(self._input, self._publisher.is_overdue, dependencies.clocks)
 
     def start(self) -> None:
@@ -303,6 +313,8 @@ class Worker:
             return
         for partition in self._restoring.turn(0.0 if self._tasks else RESTORE_WAIT_S):
             self._tasks[partition.number] = partition
+            if self._history is not None:
+                self._history.begin(partition.number, self._clocks.wall_ms())
             if partition.jumping:
                 partition.paused = True  # as the input is since the assignment
             else:
@@ -340,6 +352,9 @@ class Worker:
                 tripped=len(self._processor.tripped),
                 clock_waiting=len(self._processor.holder.clock_waits(self._tasks)),
                 output=self._publisher.status(partitions),
+                assigned=self._input.assignment,
+                rates=self._rates.add(now_s, self._metrics.totals(RATES)),
+                history_buckets=0 if self._history is None else len(self._history),
             )
         )
 

@@ -13,6 +13,7 @@ import structlog
 from consumer.kafka.config import transaction_timeout_ms
 from consumer.kafka.errors import NOT_WRITTEN, TransactionAborted, TransactionLost
 from consumer.kafka.protocols import GroupMetadata, Transactions
+from consumer.observe.history import BucketHistory
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import OutputStatus
 from consumer.output.summary import Encoder, Origin
@@ -59,6 +60,7 @@ class Publisher:
         metrics: WorkerMetrics,
         clocks: Clocks,
         message_bytes: int,
+        history: BucketHistory | None = None,
     ) -> None:
         self._kafka = settings.kafka
         self._windows = settings.windows
@@ -70,6 +72,7 @@ class Publisher:
         self._metrics = metrics
         self._clocks = clocks
         self._message_bytes = message_bytes
+        self._history = history
         self._longest_open_s = transaction_timeout_ms(settings.kafka) / 2000
         self._last_commit_s = clocks.monotonic_s()
         self._open_since_s: float | None = None
@@ -254,6 +257,9 @@ class Publisher:
             closed_at_ms.append(published.closed_at_ms)
             for reason, number in published.by_close_reason.items():
                 self._metrics.count_summaries(reason, number)
+            if self._history is not None:
+                for closed in published.closed:
+                    self._history.add(partition.number, *closed)
         fresh_ms = np.maximum(self._clocks.wall_ms() - np.concatenate(closed_at_ms), 0)
         self._metrics.observe_commit(duration_s, fresh_ms / 1000)
 

@@ -2,8 +2,9 @@
 
 import contextlib
 import gc
+import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import structlog
@@ -28,11 +29,15 @@ from consumer.kafka.restore_reader import KafkaRestoreReader
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.transaction import TransactionOwner
+from consumer.observe.api import Api, ApiParts
 from consumer.observe.collector import SnapshotCollector
+from consumer.observe.facts import WorkerFacts
+from consumer.observe.history import BucketHistory
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.rate_limit import RateLimit
 from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
+from consumer.observe.site import Site
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.observe.watchdog import Watchdog
 from consumer.output.encoders import encoder_from
@@ -42,6 +47,7 @@ from consumer.runtime.signals import StopRequest
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.layout import CLOSED
 from consumer.worker.kernel_compiler import KernelCompiler
 from consumer.worker.loop import Worker, WorkerDependencies
 from consumer.worker.start_progress import LOADING, StartProgress
@@ -72,15 +78,46 @@ class Service:
         self._progress = StartProgress(self.board, self._clocks.monotonic_s, self._compiler)
         versions = {"version": __version__, "librdkafka": library_version()}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
-        self.metrics.registry.register(SnapshotCollector(self.board, self._clocks.monotonic_s, self._clocks.wall_s))
+        self.metrics.registry.register(
+            SnapshotCollector(
+                self.board, self._clocks.monotonic_s, self._clocks.wall_s, settings.windows.window_duration_ms
+            )
+        )
         self._watchdog = Watchdog(self.board, self._clocks.monotonic_s)
-        routes = Routes(self.metrics.registry, self.board, self._clocks.monotonic_s)
+        self._history = BucketHistory(CLOSED) if settings.http.page else None
+        routes = Routes(self.metrics.registry, self.board, self._clocks.monotonic_s, self._site(versions))
         self._server = StatusServer(settings.http.host, settings.http.port, routes, self._clocks.monotonic_s)
+
+    def _site(self, versions: Mapping[str, str]) -> Site | None:
+        if self._history is None:
+            return None
+        kafka, windows = self._settings.kafka, self._settings.windows
+        facts = WorkerFacts(
+            host=socket.gethostname(),
+            version=versions["version"],
+            librdkafka=versions["librdkafka"],
+            group_id=kafka.group_id,
+            input_topic=kafka.input_topic,
+            output_topic=kafka.output_topic,
+            dead_letter_topic=kafka.dead_letter_topic,
+            counting=windows.counting,
+            bucket_ms=windows.bucket_ms,
+            grace_ms=windows.grace_ms,
+            window_duration_ms=windows.window_duration_ms,
+            max_stream_series=self._settings.http.max_stream_series,
+            close_reasons=CLOSE_REASONS,
+        )
+        return Site(Api(ApiParts(self.board, self._history, self.metrics, facts, self._clocks)))
 
     @property
     def address(self) -> str:
-        """The URL of metrics and health."""
+        """The URL below which metrics and health are."""
         return self._server.address
+
+    @property
+    def page_url(self) -> str:
+        """The URL of the page; empty where `http.page` is off."""
+        return "" if self._history is None else f"{self.address}/"
 
     def run(self, stop: StopRequest) -> None:
         """Work until a stop is asked for, then commit, leave the group and return, in the time that the request has.
@@ -91,6 +128,8 @@ class Service:
         self._server.start()
         self._watchdog.start()
         _log.info("metrics", address=f"{self.address}/metrics")
+        if self.page_url:
+            _log.info("page", address=self.page_url)
         try:
             with contextlib.closing(Intakes(lookups_from(self._settings.input))) as intakes:
                 self._run(stop, intakes)
@@ -187,6 +226,7 @@ class Service:
             board=self.board,
             clocks=self._clocks,
             message_bytes=message_bytes,
+            history=self._history,
         )
 
 

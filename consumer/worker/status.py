@@ -1,6 +1,6 @@
 """Build the snapshot of the worker that metrics and `/readyz` read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from consumer.kafka.protocols import HeldPartition
 from consumer.observe.snapshot import (
@@ -30,6 +30,9 @@ def snapshot_of(
     tripped: int = 0,
     clock_waiting: int = 0,
     output: OutputStatus = NO_OUTPUT,
+    assigned: Collection[int] = (),
+    rates: Mapping[str, float] | None = None,
+    history_buckets: int = 0,
 ) -> Snapshot:
     """Build a snapshot, with the `limit` streams that have the most viewers."""
     streams, in_memory = _streams(partitions, limit)
@@ -46,19 +49,23 @@ def snapshot_of(
         stopped=stopped,
         tripped=tripped,
         clock_waiting=clock_waiting,
+        waiting=tuple(sorted(set(assigned).difference(each.number for each in partitions))),
+        taken_s=clocks.monotonic_s(),
+        rates=rates or {},
+        history_buckets=history_buckets,
     )
 
 
 def _streams(partitions: Sequence[PartitionTask], limit: int) -> tuple[tuple[StreamStatus, ...], int]:
     """The largest streams, and how many streams there are."""
-    tops = [[_stream(view) for view in each.windows.views(limit)] for each in partitions]
+    tops = [[_stream(view, (each.number,)) for view in each.windows.views(limit)] for each in partitions]
     merged = merge_streams(stats for top in tops for stats in top)
     shared = sum(map(len, tops)) - len(merged)
     shown, _ = busiest(merged, limit)
     return shown, sum(each.windows.stats().streams for each in partitions) - shared
 
 
-def _stream(view: WindowView) -> StreamStatus:
+def _stream(view: WindowView, partitions: tuple[int, ...]) -> StreamStatus:
     return StreamStatus(
         stream_id=view.stream_id,
         concurrent_viewers=view.concurrent_viewers,
@@ -70,6 +77,7 @@ def _stream(view: WindowView) -> StreamStatus:
         window_buffer_events=view.buffer_events,
         window_stall_ms=view.stall_ms,
         last_closed_bucket_start_ms=view.last_closed_start_ms,
+        partitions=partitions,
     )
 
 

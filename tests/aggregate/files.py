@@ -83,7 +83,7 @@ def aggregate(
     """Run `aggregate` with a view over the files; the keyword arguments are settings of `[windows]`."""
     view = tmp_path / "view.json"
     settings = [part for key, value in windows.items() for part in ("--set", f"windows.{key}={value}")]
-    code = run_command(["aggregate", *map(str, files), "--view", str(view), *settings, *arguments])
+    code = run_command(["aggregate", *map(str, files), "--view", str(view), "--force", *settings, *arguments])
     printed = capsys.readouterr()
     assert code == 0, printed.err
     summaries = [json.loads(line) for line in printed.out.splitlines()]

@@ -11,6 +11,7 @@ from tests.bench.freshness import measure_freshness
 from tests.bench.gaps import measure_gaps
 from tests.bench.leaks import measure_leaks
 from tests.bench.load import load_ending_now
+from tests.bench.page import measure_page
 from tests.bench.phases import measure_phases, state_bytes_per_stream
 from tests.bench.poison import measure_rejects
 from tests.bench.report import Goal, report_value
@@ -45,6 +46,7 @@ PARTS: Mapping[str, Callable[[str, Namespace], None]] = {
     "replay": measure_replays,
     "gaps": measure_gaps,
     "freshness": measure_freshness,
+    "page": measure_page,
     "leaks": measure_leaks,
     "soak": measure_soak,
 }

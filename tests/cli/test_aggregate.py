@@ -8,12 +8,15 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from consumer.intake.files.open import EventFile
+from consumer.settings.model import InputSettings
 from tests.aggregate.files import Event, write_avro, write_json_lines
 from tests.cli.command import command, environment, run, run_here
 from tests.support import zstandard
@@ -193,6 +196,48 @@ def test_a_view_file_that_cannot_be_written_is_a_one_line_error(
     assert done.error_lines == [
         f"error: {tmp_path / 'none' / 'view.json'}: cannot be written: No such file or directory"
     ]
+
+
+def test_a_view_file_that_exists_is_overwritten_only_by_force(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    events, view = write_json_lines(tmp_path / "events.jsonl", EVENTS), tmp_path / "view.json"
+    view.write_text("precious")
+    done = run_here(capsys, "aggregate", str(events), "--view", str(view))
+    assert (done.code, done.out) == (1, "")
+    assert done.error_lines == [f"error: {view}: exists already; --force overwrites it"]
+    assert view.read_text() == "precious"
+    assert run_here(capsys, "aggregate", str(events), "--view", str(view), "--force").code == 0
+    assert set(json.loads(view.read_text())) == {"a", "b"}
+
+
+def test_a_view_on_stdout_takes_the_place_of_the_summaries(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    events = write_json_lines(tmp_path / "events.jsonl", EVENTS)
+    done = run_here(capsys, "aggregate", str(events), "--view", "-")
+    assert done.code == 0
+    (line,) = done.out.splitlines()
+    assert set(json.loads(line)) == {"a", "b"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_position_in_a_pipe_is_known(packed: bool) -> None:  # pytest gives it
+    lines = b'{"stream_id": "s", "viewer_id": "v", "timestamp_ms": 1000, "type": "join"}\n' * 5_000
+    content = gzip.compress(lines) if packed else lines
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        thread = threading.Thread(target=_write_all, args=(writing, content))
+        thread.start()
+        file = EventFile("-", pipe, InputSettings())
+        positions = [file.position() for _ in file.batches()]
+        thread.join()
+    assert positions == sorted(positions)
+    assert positions[-1] == len(content)
+    assert file.size is None
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as pipe:
+        pipe.write(content)
 
 
 def test_kafka_time_is_refused_for_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

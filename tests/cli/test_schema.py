@@ -231,6 +231,22 @@ def test_a_binary_record_is_decoded_with_or_without_its_framing(
     assert lines[-4:] == [f"{record}, {framing}", "", READ[0], READ[2].replace("2", "1", 1)]
 
 
+def test_other_files_of_the_settings_do_not_matter_unless_it_names_their_types(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    other = {"type": "record", "name": "Other", "fields": [{"name": "a", "type": "int"}]}
+    content = SCHEMA["fields"][2]
+    (folder / "other.avsc").write_text(json.dumps(other), encoding="utf-8")
+    (folder / "content.avsc").write_text(json.dumps(content["type"]), encoding="utf-8")
+    fields = [{**each, "type": "Content"} if each is content else each for each in SCHEMA["fields"]]
+    (folder / "event.avsc").write_text(json.dumps({**SCHEMA, "fields": fields}), encoding="utf-8")
+    files = [str(folder / name) for name in ("other.avsc", "content.avsc", "event.avsc")]
+    flags = ("--set", f"input.schemas={json.dumps(files)}", "--set", "input.format=single-object")
+    ran = show(capsys, folder, "--record", str(folder / "events.jsonl"), *flags)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[-7:] == READ
+
+
 def test_a_binary_record_of_another_schema_is_a_row_with_the_reason(
     capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:

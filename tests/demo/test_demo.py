@@ -52,6 +52,10 @@ def test_on_a_pipe_it_prints_lines_for_people_and_sigint_ends_it_cleanly() -> No
         assert figure(last, "rejects") == 0
         assert last["busiest"].startswith("channel-0001 ")
 
+        page = re.search(r"page (http://\S+),", demo.text())
+        assert page is not None
+        with urllib.request.urlopen(page[1], timeout=10) as answer:  # noqa: S310  # the address that the demo shows
+            assert b"<title>viewer-consumer</title>" in answer.read()
         address = re.search(r"metrics (http://\S+)", demo.text())
         assert address is not None
         metrics = scraped(address[1])

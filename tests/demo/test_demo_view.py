@@ -53,6 +53,11 @@ def test_it_shows_totals_the_busiest_stream_and_the_metrics_address() -> None:
         assert value in row
 
 
+def test_it_shows_the_page_where_there_is_one() -> None:
+    footer = drawn(replace(screen(), page_url="http://localhost:9464/"), width=80).splitlines()[-1]
+    assert footer.rstrip() == "page http://localhost:9464/   Ctrl-C ends it"
+
+
 def test_bars_are_proportional_to_the_largest_stream() -> None:
     text = drawn(screen(stream("a", 1_000), stream("b", 500), stream("c", 0)))
     assert [line.count("█") for line in text.splitlines() if line[:1] in {"a", "b", "c"}] == [24, 12, 0]

@@ -1,6 +1,7 @@
 """Read the files of `deploy/` for these tests."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-DASHBOARD = DEPLOY / "grafana" / "dashboards" / "viewer-consumer.json"
+DASHBOARDS = DEPLOY / "grafana" / "dashboards"
 RULES = DEPLOY / "prometheus" / "rules.yml"
 
 
@@ -23,18 +24,39 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
-def dashboard() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(DASHBOARD.read_text())
-    return loaded
+def dashboards() -> dict[str, dict[str, Any]]:
+    """Return the dashboards by the names of their files."""
+    return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))}
+
+
+def write_dashboard(name: str, dashboard: dict[str, Any]) -> None:
+    (DASHBOARDS / name).write_text(dashboard_text(dashboard), encoding="utf-8")
+
+
+def dashboard_text(dashboard: dict[str, Any]) -> str:
+    """Return the text of a dashboard's file."""
+    return json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"
+
+
+def panels() -> list[dict[str, Any]]:
+    """Return the panels of all dashboards."""
+    return [panel for dashboard in dashboards().values() for panel in dashboard["panels"]]
+
+
+def expressions_of(panel: dict[str, Any]) -> list[str]:
+    """Return the PromQL of a panel, as Grafana sends it with all values selected."""
+    queries = [target["expr"].replace("$__rate_interval", "1m") for target in panel.get("targets", [])]
+    return [re.sub(r"\$(?:job|instance|stream)\b", ".*", query) for query in queries]
 
 
 def dashboard_expressions() -> list[str]:
-    """Return the PromQL of every panel, as Grafana sends it with all values selected."""
-    expressions = [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", [])]
-    return [
-        expression.replace("$__rate_interval", "1m").replace("$instance", ".*").replace("$stream", ".*")
-        for expression in expressions
-    ]
+    """Return the PromQL of all panels."""
+    return [query for panel in panels() for query in expressions_of(panel)]
+
+
+def rules() -> list[dict[str, Any]]:
+    """Return the alerts and recording rules of Prometheus."""
+    return [rule for group in load_yaml(RULES)[0]["groups"] for rule in group["rules"]]
 
 
 def dockerfile() -> list[tuple[str, str]]:

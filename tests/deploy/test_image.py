@@ -11,6 +11,7 @@ import pytest
 
 from consumer.cli.health import ANSWERS_WITHIN_S
 from consumer.intake.schemas.builtin import load_builtin_schema
+from consumer.observe.site import FILES
 from consumer.settings.model import Settings
 from tests.deploy.command_lines import check_command_line
 from tests.deploy.files import DEPLOY, ROOT, dockerfile
@@ -86,7 +87,7 @@ def command_with(*words: str) -> list[str]:
     return found
 
 
-def test_the_package_installs_as_in_the_image_and_contains_its_schemas(tmp_path: Path) -> None:
+def test_the_package_installs_as_in_the_image_and_contains_its_schemas_and_its_page(tmp_path: Path) -> None:
     build = command_with("wheel")
     assert (build[0], build[-1]) == ("pip", ".")
     wheels, target = tmp_path / "wheels", tmp_path / "installed"
@@ -96,6 +97,7 @@ def test_the_package_installs_as_in_the_image_and_contains_its_schemas(tmp_path:
     install = ("install", "--no-deps", "--no-index", "--find-links", str(wheels), "viewer-consumer")
     assert command_with("--no-index")[3:] == [*install[:4], "/dist", *install[5:]]
     subprocess.run([*pip, *install, "--target", str(target)], check=True, timeout=120)
+    assert all((target / "consumer/observe/page" / name).is_file() for name, _ in FILES.values())
     look = (
         "import consumer.intake.schemas.builtin as b; print(b.__file__); print(b.builtin_schema_text('bucket_summary'))"
     )

@@ -126,16 +126,3 @@ def test_prometheus_scrapes_the_workers() -> None:
     assert found["names"] == ["worker"]
     assert "worker" in compose()["services"]
     assert found["port"] == Settings().http.port
-
-
-def test_grafana_has_prometheus_and_the_dashboard() -> None:
-    (provisioned,) = load_yaml(DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml")
-    (source,) = provisioned["datasources"]
-    assert source["url"] == "http://prometheus:9090"
-    assert source["uid"] == "prometheus"
-    (providers,) = load_yaml(DEPLOY / "grafana" / "provisioning" / "dashboards" / "dashboards.yml")
-    directory = providers["providers"][0]["options"]["path"]
-    mounts = dict(reversed(mount.split(":")[:2]) for mount in compose()["services"]["grafana"]["volumes"])
-    dashboards = DEPLOY / mounts[directory]
-    home = compose()["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
-    assert (dashboards / Path(home).name).exists()

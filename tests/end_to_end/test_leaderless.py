@@ -12,6 +12,7 @@ import pytest
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.admin.topics import check_topics
 from consumer.settings.model import Settings
+from consumer.worker.warm_up import warm_up
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import Record, Stage, running
 from tests.reference.events_counting import Event, Rules
@@ -28,6 +29,7 @@ WITHIN_S = 90.0
 
 @pytest.fixture
 def brokers(tmp_path: Path) -> Iterator[KafkaCluster]:
+    warm_up()  # on a new machine the first worker compiles for longer than tests wait
     try:
         with kafka_cluster(tmp_path) as cluster:
             cluster.start_all()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import fastavro
 import pytest
 
-from consumer.intake.schemas.pinned import parse_file
+from consumer.intake.schemas.pinned import schema_file
 from consumer.settings.model import load_settings
 from tests.cli.command import Ran, run_here
 
@@ -86,7 +86,7 @@ def container(name: str, path: Path) -> str:
     """Write the records of an example as an Avro container."""
     text = (EXAMPLES / name / "records.jsonl").read_text(encoding="utf-8")
     source = load_settings(Path(settings_of(name)), (), {}).input
-    schema = fastavro.parse_schema(parse_file(source.schemas[-1], source).inlined())
+    schema = fastavro.parse_schema(schema_file(source.schemas[-1], source).parsed.inlined())
     reader = fastavro.json_reader(io.StringIO(text), schema)
     reader.options.update(return_record_name=True)  # else a record of a union may be written as another branch
     with path.open("wb") as file:

@@ -81,7 +81,7 @@ def prometheus_image(engine: Engine, base: str, *, own: bool) -> str | None:
 def _debian_with_python() -> Path:
     """Return the archive of a small Debian; the first call fetches it."""
     archive = CACHE / f"debian-{_SUITE}-python.tar"
-    with fetching():
+    with fetching("debootstrap.lock"):
         if not archive.exists():
             _bootstrap(archive)
     return archive

@@ -2,6 +2,8 @@
 
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics_text
@@ -10,9 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumer.observe.collector import SnapshotCollector
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import Health, PartitionStatus, Snapshot, SnapshotBoard, StreamStatus
+from consumer.windows.layout import CLOSED
 
 READY = Health(assigned=True, restored=True, producer_ready=True, breaker_closed=True)
 REJECT_REASONS = ("truncated", "unknown_schema")
+WINDOW_DURATION_MS = 60_000
 CLOSE_REASONS = ("watermark", "stream_idle")
 
 
@@ -48,7 +52,8 @@ def worker_metrics(board: SnapshotBoard | None = None, monotonic: Clock | None =
     """Metrics with their snapshot collector, as the worker puts them together."""
     metrics = WorkerMetrics({"version": "1.2.3", "librdkafka": "2.16.0"}, REJECT_REASONS, CLOSE_REASONS)
     clock = monotonic or Clock()
-    metrics.registry.register(SnapshotCollector(board or SnapshotBoard(clock()), clock, Clock(1_700_000_000.0)))
+    board = board or SnapshotBoard(clock())
+    metrics.registry.register(SnapshotCollector(board, clock, Clock(1_700_000_000.0), WINDOW_DURATION_MS))
     return metrics
 
 
@@ -68,3 +73,13 @@ def families(registry: CollectorRegistry) -> list[Metric]:
 def openmetrics_families(registry: CollectorRegistry) -> list[Metric]:
     """What a scrape in the OpenMetrics format shows, parsed."""
     return parse_openmetrics(generate_openmetrics(registry).decode())  # type: ignore[no-untyped-call]  # has no types
+
+
+def closed_rows(*starts_ms: int, **fields: int) -> npt.NDArray[np.void]:
+    """Closed buckets with these starts; fields are of the bucket, else of its presence."""
+    rows = np.zeros(len(starts_ms), CLOSED)
+    rows["bucket"]["start_ms"] = starts_ms
+    for name, value in fields.items():
+        part = rows["bucket"] if name in (rows["bucket"].dtype.names or ()) else rows["presence"]
+        part[name] = value
+    return rows

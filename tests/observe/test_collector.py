@@ -2,16 +2,17 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
-from consumer.observe.collector import MAX_LABEL_CHARS, SnapshotCollector, label_of
+from consumer.observe.collector import SnapshotCollector
+from consumer.observe.labels import MAX_LABEL_CHARS, label_of
 from consumer.observe.snapshot import Health, Snapshot, SnapshotBoard, StreamStatus
-from tests.observe.samples import Clock, families, openmetrics_families, partition, snapshot, stream
+from tests.observe.samples import WINDOW_DURATION_MS, Clock, families, openmetrics_families, partition, snapshot, stream
 
 Series = dict[tuple[str, str], float]
 
 
 def registry_of(board: SnapshotBoard, monotonic: Clock, wall: Clock) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(SnapshotCollector(board, monotonic, wall))
+    registry.register(SnapshotCollector(board, monotonic, wall, WINDOW_DURATION_MS))
     return registry
 
 
@@ -44,7 +45,12 @@ def test_a_streams_statistics_have_the_names_that_are_promised() -> None:
         "viewer_stream_window_bitrate_min_bps": 1000,
         "viewer_stream_window_bitrate_max_bps": 4000,
         "viewer_stream_window_buffer_events": 2,
+        "viewer_stream_window_stall_seconds": 0.9,
     }
+
+
+def test_the_length_of_the_window_is_shown_in_seconds() -> None:
+    assert scraped(snapshot())["viewer_consumer_window_duration_seconds", ""] == 60.0
 
 
 def test_series_vanish_with_their_stream_and_partition() -> None:

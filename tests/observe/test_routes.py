@@ -4,8 +4,10 @@ from http import HTTPStatus
 import pytest
 
 from consumer.observe.routes import Routes
+from consumer.observe.site import FILES
 from consumer.observe.snapshot import Health, SnapshotBoard
 from tests.observe.samples import Clock, parse_openmetrics, parse_text, snapshot, stream, worker_metrics
+from tests.observe.site import Worker
 
 
 class HttpClient:
@@ -61,6 +63,22 @@ def test_started_stays_so_and_says_before_what_is_done(site: HttpClient) -> None
     assert site.routes.answer("GET", "/startupz").status == HTTPStatus.OK
     site.board.publish(snapshot(health=Health(reason="no broker answers")))
     assert site.routes.answer("GET", "/startupz").body == b"started\n"
+
+
+def test_the_page_and_its_files_are_there_and_no_others() -> None:
+    worker = Worker()
+    for path, (_, kind) in FILES.items():
+        answer = worker.get(path)
+        assert answer.status == HTTPStatus.OK
+        headers = dict(answer.headers)
+        assert headers["Content-Type"] == kind
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+    for path in ("/index.html", "/../routes.py", "/page.js/", "/page/page.js", "/api", "/api/v2/streams"):
+        assert worker.get(path).status == HTTPStatus.NOT_FOUND
+    assert b"/api/v1/streams/<id>" in worker.get("/nowhere").body
+    assert worker.get("/api/v1/nowhere").status == HTTPStatus.NOT_FOUND
+    assert worker.routes.answer("POST", "/").status == HTTPStatus.METHOD_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("path", ["/", "", "/metrics/", "/healthz/x", "//metrics", "/favicon.ico", "*"])

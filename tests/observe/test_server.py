@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from consumer.errors import ViewerConsumerError
+from consumer.observe.answer import Answer
 from consumer.observe.connections import (
     MAX_BODY_BYTES,
     MAX_CONNECTIONS,
@@ -19,7 +20,7 @@ from consumer.observe.connections import (
     MAX_UNSENT_BYTES,
     MAX_WAITING_REQUESTS,
 )
-from consumer.observe.routes import Answer, Routes
+from consumer.observe.routes import Routes
 from consumer.observe.server import StatusServer
 from consumer.observe.snapshot import SnapshotBoard
 from tests.observe.samples import Clock, snapshot, stream, worker_metrics

@@ -201,10 +201,10 @@ def kafka_jars() -> Path:
 
 
 @contextlib.contextmanager
-def fetching() -> Iterator[None]:
+def fetching(lock_name: str = "fetching.lock") -> Iterator[None]:
     """Hold a lock during a fetch: tests run in several processes, and Maven's repository allows one."""
     CACHE.mkdir(exist_ok=True)
-    with (CACHE / "fetching.lock").open("w") as lock:
+    with (CACHE / lock_name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -13,6 +13,7 @@ from consumer.intake.schemas.registry import Registry
 from consumer.kafka.batch import Batch
 from consumer.kafka.config import MESSAGE_BYTES
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input
+from consumer.observe.history import BucketHistory
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.output.summary import json_records
@@ -28,6 +29,7 @@ from consumer.settings.model import (
 )
 from consumer.state.checkpoint import Identity
 from consumer.windows.closing import CLOSE_REASONS
+from consumer.windows.layout import CLOSED
 from consumer.worker.loop import Worker, WorkerDependencies
 from consumer.worker.restoring import CONFIRM_AFTER_S
 from consumer.worker.service import TransactionMetrics
@@ -134,6 +136,7 @@ class Rig:
         self.identity = IDENTITY
         self.metrics: WorkerMetrics
         self.board: SnapshotBoard
+        self.history: BucketHistory
         self.transactions: Transactions
         self.input: Polled
         self.reader: FakeRestoreReader
@@ -145,6 +148,7 @@ class Rig:
         versions = {"version": "0", "librdkafka": "0"}
         self.metrics = WorkerMetrics(versions, [reject.label for reject in Reject], CLOSE_REASONS)
         self.board = SnapshotBoard(self.clock.now_s)
+        self.history = BucketHistory(CLOSED, 1_000)
         self.transactions = Transactions(self.cluster, self.metrics, self.clock.time)
         self.ends = FakeEndQuery(self.cluster)
         self.topic_ids = FakeTopicIds(self.identity.topic_id)
@@ -174,6 +178,7 @@ class Rig:
             board=self.board,
             clocks=self.clock.clocks(),
             message_bytes=MESSAGE_BYTES,
+            history=self.history,
         )
 
     def _make_lookups(self, registry_url: str) -> SchemaLookups:
@@ -236,6 +241,11 @@ class Rig:
             for each in self.summaries()
             if (each["partition"], each["stream_id"]) == (partition, stream_id)
         ]
+
+    def shown(self, partition: int = 0, stream_id: str = "s") -> list[int]:
+        """Numbers of the buckets that the page shows of a stream, in order."""
+        (rows,) = self.history.buckets_of([stream_id.encode()], [partition], 1_000)
+        return [int(start_ms) // BUCKET_MS for start_ms in rows["bucket"]["start_ms"]]
 
     def states(self, partition: int = 0) -> list[Published]:
         """What is published of a partition's state, in order."""

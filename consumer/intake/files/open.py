@@ -34,6 +34,7 @@ class EventFile:
         self._file = file
         self._source = source
         self._owned = name != STDIN
+        self._joined: _Joined | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -74,18 +75,20 @@ class EventFile:
 
     def _content(self) -> tuple[BinaryIO, bytes]:
         """What is in the file, unpacked if it is packed, and its first bytes."""
-        content, head = _with_head(self._file)
+        self._joined, head = _with_head(self._file)
+        content: BinaryIO = io.BufferedReader(self._joined, CHUNK_BYTES)
         packing = packing_of(head)
         if packing is None:
             return content, head
-        content, head = _with_head(PackedFile(content, packing, self.name))
+        unpacked, head = _with_head(PackedFile(content, packing, self.name))
+        content = io.BufferedReader(unpacked, CHUNK_BYTES)
         if (inner := packing_of(head)) is not None:
             raise ViewerConsumerError(f"{self.name}: is {inner.name} inside {packing.name}; unpack it once")
         return content, head
 
     def position(self) -> int:
-        """Bytes read so far; 0 if unknown."""
-        return self._file.tell() if self.size is not None else 0
+        """Bytes of the file, packed or not, that were read so far; also of a pipe."""
+        return 0 if self._joined is None else self._joined.passed
 
 
 class _Joined(io.RawIOBase):
@@ -94,6 +97,8 @@ class _Joined(io.RawIOBase):
     def __init__(self, head: bytes, rest: BinaryIO | io.RawIOBase) -> None:
         self._head = head
         self._rest = rest
+        self.passed = 0
+        """Bytes that were handed on."""
 
     def readable(self) -> bool:
         return True
@@ -102,15 +107,16 @@ class _Joined(io.RawIOBase):
         part = self._head or self._rest.read(len(buffer)) or b""
         part, self._head = part[: len(buffer)], self._head[len(buffer) :]
         buffer[: len(part)] = part
+        self.passed += len(part)
         return len(part)
 
 
-def _with_head(file: BinaryIO | io.RawIOBase) -> tuple[BinaryIO, bytes]:
+def _with_head(file: BinaryIO | io.RawIOBase) -> tuple[_Joined, bytes]:
     """A file to read from its beginning, which need not be seekable, and its first bytes."""
     head = b""
     while len(head) < HEAD_BYTES and (part := file.read(HEAD_BYTES - len(head))):
         head += part
-    return io.BufferedReader(_Joined(head, file), CHUNK_BYTES), head
+    return _Joined(head, file), head
 
 
 def open_event_file(name: str, source: InputSettings) -> EventFile:

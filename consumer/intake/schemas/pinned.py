@@ -1,6 +1,6 @@
 """Load the writer schemas named in the settings; errors are reported at start."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,15 +79,30 @@ def load_pinned(source: InputSettings, mapping: Mapping) -> Pinned:
     return Pinned({_reference(parsed.fingerprint()): program for parsed, program in records})
 
 
-def parse_file(path: Path, source: InputSettings) -> ParsedSchema:
-    """Parse a schema file, which may name types of the files of `schemas`: of those before it, if it is one of them.
+class SchemaFile(NamedTuple):
+    """A schema file by itself, as `schema_file` finds it."""
+
+    parsed: ParsedSchema
+    files: tuple[Path, ...]
+    """What `schemas` must name to read its records: the files whose types it needs, then the file."""
+
+
+def schema_file(path: Path, source: InputSettings) -> SchemaFile:
+    """Read a file, which may name types of the files of `schemas`: of those before it, if it is one of them.
 
     Raises:
         ViewerConsumerError: it, or one of the others, cannot be read or is not a schema.
     """
     places = [place.absolute() for place in source.schemas]
     before = source.schemas[: places.index(path.absolute())] if path.absolute() in places else source.schemas
-    return _parsed(path, read_schema_file(path), _read_in_order(before)).parsed
+    file = _parsed(path, read_schema_file(path), _read_in_order(before))
+    return SchemaFile(file.parsed, tuple(dict.fromkeys(_with_needed(file))))
+
+
+def _with_needed(file: _File) -> Iterator[Path]:
+    for other in file.uses:
+        yield from _with_needed(other)
+    yield file.path
 
 
 def _reference(fingerprint: bytes) -> int:

@@ -109,15 +109,16 @@ def ask(apicurio: Apicurio, method: str, path: str, body: Any = None) -> Any:
 
 def test_a_reference_that_was_deleted_is_still_read(apicurio: Apicurio) -> None:
     identity, event = unique("id"), unique("event")
-    text = {"type": "record", "name": "x.Id", "fields": [{"name": "t", "type": "string"}]}
+    text: dict[str, Any] = {"type": "record", "name": "x.Id", "fields": [{"name": "t", "type": "string"}]}
     fields = [("stream", "x.Id"), ("viewer", "x.Id"), ("timestamp_ms", "long"), ("kind", "x.Id")]
     record = {"type": "record", "name": "x.E", "fields": [{"name": name, "type": kind} for name, kind in fields]}
     references = [{"name": "x.Id", "subject": identity, "version": 1}]
-    later = {"type": "record", "name": "x.Id", "fields": [{"name": "n", "type": "int"}]}
+    later = {**text, "fields": [*text["fields"], {"name": "n", "type": "int", "default": 0}]}
     for version in (text, later):  # of a subject without any version left it gives nothing at all
         ask(apicurio, "POST", f"/subjects/{identity}/versions", {"schema": json.dumps(version)})
     body = {"schema": json.dumps(record), "references": references}
     schema_id = ask(apicurio, "POST", f"/subjects/{event}/versions", body)["id"]
+    ask(apicurio, "DELETE", f"/subjects/{event}")  # while it is there, what it refers to cannot be deleted
     ask(apicurio, "DELETE", f"/subjects/{identity}/versions/1")
     with pytest.raises(urllib.error.HTTPError):
         ask(apicurio, "GET", f"/subjects/{identity}/versions/1")
