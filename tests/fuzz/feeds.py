@@ -22,7 +22,7 @@ FORMATS = ("confluent", "single-object", "raw")
 SEEDS = 40
 TRIED = 300
 OURS_ONE_IN = 4
-RARE = frozenset({"not_finite", "out_of_range", "timestamp_out_of_range"})
+RARE = frozenset({"not_finite", "out_of_range", "timestamp_out_of_range", "time_without_offset", "bad_time"})
 
 
 class Feed(NamedTuple):
@@ -55,8 +55,10 @@ def make_feed(rng: random.Random, directory: Path) -> Feed:
     judge, key = Judge(writer.schema, source), framed_key(b"key") if source.key_format == "confluent" else b"key"
     payloads = [encode(writer.schema, maker.value(writer.schema)) for _ in range(TRIED)]
     # Most random values are not events; those that are reach more code, and a few numbers reach rare reasons.
-    payloads.sort(key=lambda payload: _worth(judge, payload, key), reverse=True)
-    seeds = [head + payload for payload in payloads[:SEEDS]]
+    worth = {payload: _worth(judge, payload, key) for payload in payloads}
+    rare = [payload for payload in payloads if worth[payload] == 2][: SEEDS // 4]
+    rest = sorted((payload for payload in payloads if worth[payload] < 2), key=worth.__getitem__, reverse=True)
+    seeds = [head + payload for payload in (rare + rest)[:SEEDS]]
     return Feed(source, head, Intake(source, SchemaCache(source)), judge, seeds)
 
 

@@ -88,7 +88,9 @@ class WriterMaker:
         """Plant one of our fields: mostly at one path; else at the first of several, or in parts that are joined."""
         rng = self._rng
         choice = rng.random()
-        if choice < 0.6:
+        if self._with_keys and field.endswith("_id") and rng.random() < 0.15:
+            fields[field] = KEY
+        elif choice < 0.6:
             leaf, scale = self._leaf(field)
             self._plant(tree, fields, field, leaf, scale)
         elif choice < 0.8 or not field.endswith("_id"):
