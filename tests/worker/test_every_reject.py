@@ -95,7 +95,7 @@ def test_the_list_of_cases_has_every_reason() -> None:
 def test_each_reason_leads_from_bytes_to_a_dead_letter(reason: Reject, registry: RegistryServer) -> None:
     of_key = FieldSettings.model_validate({"viewer_id": {"first": ["@key", "viewer_id"]}})
     fields = of_key if reason in KEYS else FieldSettings()
-    rig = Rig(registry_url=registry.url, max_streams=1, fields=fields, framed_keys=True).start()
+    rig = Rig(registry_url=registry.url, max_streams=1, fields=fields, framed_keys=reason in KEYS).start()
     rig.join(0)
     rig.cluster.write(0, RECORDS[reason], rig.clock.now_ms(), key=KEYS.get(reason))
     rig.join(1)
