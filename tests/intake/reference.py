@@ -157,15 +157,11 @@ class Judge:
     def _key_text(self, field: str) -> bytes | None:
         if self._key is None or self._source.key_format == "text":
             return self._key
-        rest = io.BytesIO(self._key[5:])
-        try:
-            text = fastavro.schemaless_reader(rest, "bytes", None)
-        except (EOFError, ValueError):
-            text = None
-        # A length of more than ten bytes is no number, and a negative one is none either; fastavro reads them.
-        if not isinstance(text, bytes) or self._key[:1] != b"\0" or rest.read() or len(self._key) - len(text) > 15:
+        head, text = self._key[:5], self._key[5:]
+        found = [text[at:] for at in range(1, 11) if _is_size(text[:at], len(text) - at)]
+        if head[:1] != b"\0" or not found:
             raise _NoValueError(Reject.BAD_KEY, field)
-        return text
+        return found[0]
 
     def _id_text(self, value: Any, path: list[str]) -> bytes | None:
         found = follow(value, path)
@@ -295,6 +291,13 @@ def _event(stream_id: str, viewer_id: str, timestamp_ms: int, facts: int, bitrat
     if facts & BITRATE:
         return Event(stream_id, viewer_id, timestamp_ms, facts, bitrate_bps, duration_ms)
     return Event(stream_id, viewer_id, timestamp_ms, facts, duration_ms)
+
+
+def _is_size(data: bytes, size: int) -> bool:
+    """Whether bytes are an Avro long of this value, which may have more bytes than it needs."""
+    if not data or size < 0 or any(byte < 0x80 for byte in data[:-1]) or data[-1] >= 0x80:
+        return False
+    return sum((byte & 0x7F) << 7 * i for i, byte in enumerate(data)) == 2 * size
 
 
 def _is_readable(data: bytes) -> bool:
