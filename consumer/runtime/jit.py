@@ -7,6 +7,7 @@ start.
 import hashlib
 import logging
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
@@ -100,7 +101,11 @@ def uncached() -> list[str]:
 
     Call it before the kernels are used. A kernel that cannot be kept is left out: only this process can compile it.
     """
-    return [_name(one) for one in _KERNELS.dispatchers if not one.overloads and one._cache.is_empty()]  # noqa: SLF001  # ours
+    return [
+        _name(one)
+        for one in _KERNELS.dispatchers
+        if _is_ours(one) and not one.overloads and one._cache.is_empty()  # noqa: SLF001  # our cache
+    ]
 
 
 def record_calls() -> dict[KernelCall, None]:
@@ -275,6 +280,13 @@ def _specialized_once(part: Any) -> Any:
 def _plain_type(given: Any) -> Any:
     plain = types.unliteral(given)
     return types.int64 if plain in types.signed_domain else plain
+
+
+def _is_ours(kernel: Any) -> bool:
+    """Whether a kernel is one of the package, which another process finds by its name; not one made by a test."""
+    function = kernel.py_func
+    module = sys.modules.get(function.__module__)
+    return function.__module__.startswith("consumer.") and getattr(module, function.__name__, None) is kernel
 
 
 def _name(kernel: Any) -> str:

@@ -155,6 +155,11 @@ def test_it_knows_which_kernels_the_cache_lacks(tmp_path: Path) -> None:
     assert set(every) - set(run(UNCACHED, tmp_path).stdout.split()) == {"consumer.windows.streams.row_of"}
 
 
+def test_kernels_that_others_made_are_not_looked_for(tmp_path: Path) -> None:
+    made = "from consumer.runtime.jit import compiled; mine = compiled(lambda number: number); "
+    assert run(made + UNCACHED, tmp_path).stdout == run(UNCACHED, tmp_path).stdout
+
+
 def test_a_kernel_that_cannot_be_kept_is_not_looked_for_in_the_cache(tmp_path: Path, project: Path) -> None:
     assert run(READ_ONLY + UNCACHED, tmp_path / "cache", project, XDG_CACHE_HOME=str(tmp_path)).stdout == "\n"
 

@@ -113,6 +113,7 @@ class Rig:
         max_future_ms: int = 60_000,
         names: EventNameSettings | None = None,
         fields: FieldSettings | None = None,
+        framed_keys: bool = False,
         commit: CommitSettings | None = None,
         **windows: int | str,
     ) -> None:
@@ -124,6 +125,7 @@ class Rig:
                 max_future_ms=max_future_ms,
                 events=names,
                 fields=fields or FieldSettings(),
+                key_format="confluent" if framed_keys else "text",
             ),
             windows=WINDOWS.model_copy(update=windows),
             commit=commit or CommitSettings(),
