@@ -267,7 +267,7 @@ def test_other_major_releases_are_not_used(monkeypatch: pytest.MonkeyPatch, vers
         def __getattr__(self, name: str) -> Any:
             return (lambda: version) if name == "rd_kafka_version" else getattr(library, name)
 
-    monkeypatch.setattr(c_functions, "_declared", lambda _: Older())
+    monkeypatch.setattr(c_functions, "declared", lambda _: Older())
     with pytest.raises(OSError, match=r"is not a release of 2\.x"):
         reading_functions.__wrapped__()
 
