@@ -200,9 +200,9 @@ def _cannot_be_written(path: Path, error: OSError) -> ViewerConsumerError:
 
 def _write_view(run: "_Run", path: Path, file: TextIO) -> None:
     try:
-        json.dump(_view(run), file, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
+        with nullcontext() if path == STDOUT else file:  # closing it may fail, too
+            json.dump(_view(run), file, ensure_ascii=False)
+            file.write("\n")
     except OSError as error:
         raise _cannot_be_written(path, error) from None
 
