@@ -124,7 +124,7 @@ class WriterMaker:
         return {"first": sources}
 
     def _source(self, tree: dict[str, Any], field: str, number: int) -> str:
-        if self._with_keys and self._rng.random() < 0.2:
+        if self._with_keys and field.endswith("_id") and self._rng.random() < 0.2:  # settings refuse it elsewhere
             return KEY
         leaf, _ = self._leaf(field)
         return self._plant_leaf(tree, f"{field}_{number}", leaf)
