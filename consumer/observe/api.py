@@ -1,6 +1,7 @@
 """The API below `/api/v1`: JSON computed from the newest snapshot and the history, in the threads of HTTP."""
 
 import json
+import threading
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -45,6 +46,8 @@ class Api:
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
         self._answers: dict[tuple[str, str, str], tuple[float, Answer]] = {}
+        self._lock = threading.Lock()
+        """Several threads of HTTP keep answers."""
 
     def answer(self, path: str, query: str, accept_encoding: str) -> Answer:
         """Answer a request; `path` is what follows `/api/v1`, as the client sent it."""
@@ -54,10 +57,11 @@ class Api:
         if answer is not None and now_s - made_s < REUSED_S:
             return answer
         answer = self._compute(path, query).packed(accept_encoding)
-        self._answers.pop(request, None)  # the newest is the last
-        self._answers[request] = now_s, answer
-        while len(self._answers) > MOST_ANSWERS:
-            del self._answers[next(iter(self._answers))]
+        with self._lock:
+            self._answers.pop(request, None)  # the newest is the last
+            self._answers[request] = now_s, answer
+            while len(self._answers) > MOST_ANSWERS:
+                del self._answers[next(iter(self._answers))]
         return answer
 
     def _compute(self, path: str, query: str) -> Answer:

@@ -14,8 +14,8 @@ from consumer.observe.snapshot import StreamStatus
 ANSWERS_WITHIN_S = 3.0
 MOST_STREAMS = 100
 """Asked of each worker: more rows than a terminal has lines."""
-MOST_BYTES = 1_000_000
-"""Of one answer."""
+MOST_BYTES = 16_000_000
+"""Of one answer; that of a worker with ten thousand partitions has a quarter of it."""
 
 
 class WorkerFigures(NamedTuple):

@@ -110,7 +110,8 @@ class KernelCompiler:
             read = b""
             for line in process.stdout or ():
                 read += line
-                self._compiled += mode == COMPILE
+                with self._lock:
+                    self._compiled += mode == COMPILE
             if process.wait() != 0:
                 raise subprocess.CalledProcessError(process.returncode, f"consumer.worker.kernel_process {mode}")
         return read

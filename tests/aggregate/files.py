@@ -15,7 +15,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "viewer_event.avsc").read_text(encoding="utf-8"))
 
 KINDS = {"J": "join", "L": "leave", "B": "bitrate", "S": "buffer", "H": "heartbeat"}
-_RECORDS = {
+RECORDS = {
     "J": "ViewerJoin",
     "L": "ViewerLeave",
     "B": "BitrateReport",
@@ -67,7 +67,7 @@ def write_avro(path: Path, events: Sequence[Event], codec: str = "deflate") -> P
             "stream_id": event.stream_id,
             "viewer_id": event.viewer_id,
             "timestamp_ms": event.timestamp_ms,
-            "event": (names[_RECORDS[event.kind.upper()]], numbers_of(event)),
+            "event": (names[RECORDS[event.kind.upper()]], numbers_of(event)),
         }
         for event in events
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import fastavro
 from confluent_kafka import Message
 
+from tests.aggregate.files import RECORDS
 from tests.reference.events_counting import Closed, Event, Reference, Rules
 from tests.reference.facts import numbers_of
 from tests.reference.timing import EventT, clamped_ms
@@ -17,15 +18,7 @@ SCHEMA_PATH = Path(__file__).parents[2] / "schemas" / "viewer_event.avsc"
 SCHEMA_ID = 7
 FRAME = b"\0" + SCHEMA_ID.to_bytes(4, "big")
 
-_NAMES = {
-    "J": "ViewerJoin",
-    "L": "ViewerLeave",
-    "B": "BitrateReport",
-    "S": "BufferEvent",
-    "H": "ViewerHeartbeat",
-    "BS": "PlaybackReport",
-}
-_KINDS = {f"viewer_consumer.{name}": kind for kind, name in _NAMES.items()}
+_KINDS = {f"viewer_consumer.{name}": kind for kind, name in RECORDS.items()}
 
 
 def _plain_times(schema: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +32,7 @@ SCHEMA = fastavro.parse_schema(_plain_times(json.loads(SCHEMA_PATH.read_text(enc
 
 def encoded(event: Event, viewer_id: str = "v") -> bytes:
     """Return the value of a record."""
-    name = f"viewer_consumer.{_NAMES[event.kind.upper()]}"
+    name = f"viewer_consumer.{RECORDS[event.kind.upper()]}"
     record = {"stream_id": event.stream_id, "viewer_id": viewer_id, "timestamp_ms": event.timestamp_ms}
     out = BytesIO()
     fastavro.schemaless_writer(out, SCHEMA, record | {"event": (name, numbers_of(event))})

@@ -46,6 +46,13 @@ def serving_without_api() -> Iterator[str]:
 
 
 @contextmanager
+def serving_other_streams() -> Iterator[str]:
+    """As a worker of another release, whose streams lack figures."""
+    with _serving({"/api/v1/worker": worker(), "/api/v1/streams": {"streams": [{"stream_id": "s"}]}}, None) as url:
+        yield url
+
+
+@contextmanager
 def _serving(answers: Mapping[str, Any], streams: list[dict[str, Any]] | None) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name that the server calls

@@ -210,28 +210,31 @@ def test_a_refused_schema_rejects_its_records_alone(registry: RegistryServer) ->
     assert len(registry.asked()) == 4, "refusals are remembered"
 
 
+ID = {"type": "record", "name": "x.Id", "fields": [{"name": "t", "type": "string"}]}
+ID_2 = {"type": "record", "name": "x.Id", "fields": [{"name": "n", "type": "int"}, {"name": "t", "type": "string"}]}
+IDS = {"type": "record", "name": "x.Ids", "fields": [{"name": n, "type": "x.Id"} for n in ("stream", "viewer")]}
+EVENT = {
+    "type": "record",
+    "name": "x.Event",
+    "fields": [
+        {"name": "ids", "type": "x.Ids"},
+        {"name": "timestamp_ms", "type": "long"},
+        {"name": "id", "type": "x.Id"},
+    ],
+}
+OF_EVENT = {"fields": {"stream_id": "ids.stream.t", "viewer_id": "ids.viewer.t", "type": "id.t"}}
+WITH_ID = b"\x02s\x02v\x04\x08join"
+
+
 def test_references_are_resolved(registry: RegistryServer) -> None:
-    ids = {"type": "record", "name": "x.Ids", "fields": [{"name": n, "type": "x.Id"} for n in ("stream", "viewer")]}
-    event = {
-        "type": "record",
-        "name": "x.Event",
-        "fields": [
-            {"name": "ids", "type": "x.Ids"},
-            {"name": "timestamp_ms", "type": "long"},
-            {"name": "id", "type": "x.Id"},
-        ],
-    }
     to_id = {"name": "x.Id", "subject": "id", "version": 1}
     to_ids = {"name": "x.Ids", "subject": "ids value", "version": 2}
-    registry.add(7, json.dumps(event), references=[to_ids, to_id])
-    registry.add_version("ids%20value", 2, json.dumps(ids), references=[to_id])
-    registry.add_version(
-        "id", 1, json.dumps({"type": "record", "name": "x.Id", "fields": [{"name": "t", "type": "string"}]})
-    )
-    source = {"fields": {"stream_id": "ids.stream.t", "viewer_id": "ids.viewer.t", "type": "id.t"}}
-    reader = Reader(registry.url, **source)
-    intake = Intake(InputSettings.model_validate(source), reader.schema_cache)
-    decoded = intake.decode(joined([confluent(b"\x02s\x02v\x04\x08join", 7)]), [-1], NO_CLOCK_MS)
+    registry.add(7, json.dumps(EVENT), references=[to_ids, to_id])
+    registry.add_version("ids%20value", 2, json.dumps(IDS), references=[to_id])
+    registry.add_version("id", 1, json.dumps(ID))
+    reader = Reader(registry.url, **OF_EVENT)
+    intake = Intake(InputSettings.model_validate(OF_EVENT), reader.schema_cache)
+    decoded = intake.decode(joined([confluent(WITH_ID, 7)]), [-1], NO_CLOCK_MS)
     assert row(decoded.events, 0) == Event("s", "v", 2)
 
 
@@ -256,20 +259,6 @@ def test_references_that_lead_nowhere_are_refused(registry: RegistryServer, refe
     assert "refers to" in decoded.explain(0).message or "reference" in decoded.explain(0).message
 
 
-ID = {"type": "record", "name": "x.Id", "fields": [{"name": "t", "type": "string"}]}
-ID_2 = {"type": "record", "name": "x.Id", "fields": [{"name": "n", "type": "int"}, {"name": "t", "type": "string"}]}
-IDS = {"type": "record", "name": "x.Ids", "fields": [{"name": n, "type": "x.Id"} for n in ("stream", "viewer")]}
-EVENT = {
-    "type": "record",
-    "name": "x.Event",
-    "fields": [
-        {"name": "ids", "type": "x.Ids"},
-        {"name": "timestamp_ms", "type": "long"},
-        {"name": "id", "type": "x.Id"},
-    ],
-}
-OF_EVENT = {"fields": {"stream_id": "ids.stream.t", "viewer_id": "ids.viewer.t", "type": "id.t"}}
-WITH_ID = b"\x02s\x02v\x04\x08join"
 WITH_ID_2 = b"\x0e\x02s\x0e\x02v\x04\x0e\x08join"
 
 
