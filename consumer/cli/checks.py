@@ -3,9 +3,11 @@
 # ruff: noqa: PLC0415  # the compiler of schemas is only loaded where settings need it, so that `config` answers at once
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from consumer.errors import ViewerConsumerError
+from consumer.runtime.certificates import valid_until
 from consumer.settings.errors import Conflict
 from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import EventNameSettings, InputSettings, Settings
@@ -14,11 +16,35 @@ _SYSTEM_CERTIFICATES = "probe"
 """What `ssl.ca.location` may be instead of a path."""
 
 
+_CLIENT_FILES = (".location", "sasl.oauthbearer.assertion.file", "sasl.oauthbearer.assertion.private.key.file")
+"""How keys of `kafka.client` end that name a file to read."""
+
+
 def client_files(settings: Settings) -> Iterator[Conflict]:
-    """Certificates and keys of `kafka.client` that cannot be read."""
+    """Certificates and keys of `kafka.client` that cannot be read, or have expired."""
     for key, value in settings.kafka.client.items():
-        if key.endswith(".location") and value != _SYSTEM_CERTIFICATES:
+        if key.endswith(_CLIENT_FILES) and value != _SYSTEM_CERTIFICATES:
             yield from _unreadable((f"kafka.client.{key}",), Path(str(value)), is_folder_allowed=True)
+        if key == "ssl.certificate.location":
+            yield from _expired(key, Path(str(value)))
+
+
+def log_in_packages(settings: Settings) -> Iterator[Conflict]:
+    """A package that a log-in needs and that is not installed."""
+    if settings.kafka.msk_iam_region:
+        from consumer.kafka.msk_iam import signer_error
+
+        if message := signer_error():
+            yield Conflict(("kafka.msk_iam_region",), message)
+
+
+def _expired(key: str, path: Path) -> Iterator[Conflict]:
+    try:
+        until = valid_until(path.read_text(encoding="ascii", errors="replace"))
+    except OSError:
+        return  # told as unreadable
+    if until is not None and until < datetime.now(UTC):
+        yield Conflict((f"kafka.client.{key}",), f"{path.absolute()}: has expired ({until:%Y-%m-%d %H:%M} UTC)")
 
 
 def input_files(settings: Settings) -> Iterator[Conflict]:
@@ -44,15 +70,15 @@ def _unreadable(keys: tuple[str, ...], path: Path, *, is_folder_allowed: bool = 
 
 
 def _registry_certificates(source: InputSettings) -> Iterator[Conflict]:
-    if source.schema_registry_ca_file is None:
+    if source.schema_registry_ca_file is None and source.schema_registry_certificate_file is None:
         return
     from consumer.intake.schemas.access import access_of
 
-    key = "input.schema_registry_ca_file"
     try:
         access_of(source).tls()
     except ViewerConsumerError as error:
-        yield Conflict((key,), str(error).removeprefix(f"{key}: "))
+        key, _, message = str(error).partition(": ")
+        yield Conflict((key,), message)
 
 
 def _unmapped(source: InputSettings) -> Iterator[Conflict]:

@@ -43,13 +43,13 @@ def read_kafka_settings(config: Path | None, overrides: Sequence[str] | None, ch
     Raises:
         UsageError: as `read_settings`.
     """
-    from consumer.cli.checks import client_files
+    from consumer.cli.checks import client_files, log_in_packages
     from consumer.kafka.client_keys import key_conflicts
-    from consumer.kafka.config import client_conflicts, security_conflicts
+    from consumer.kafka.config import client_conflicts
+    from consumer.kafka.log_in import security_conflicts
 
-    return read_settings(
-        config, overrides, (client_conflicts, security_conflicts, key_conflicts, client_files, *checks)
-    )
+    usual = (client_conflicts, security_conflicts, key_conflicts, client_files, log_in_packages)
+    return read_settings(config, overrides, (*usual, *checks))
 
 
 def read_worker_settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:

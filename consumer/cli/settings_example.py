@@ -16,6 +16,8 @@ from consumer.settings.model import Settings
 EXAMPLES = {
     "kafka.client": ['"security.protocol" = "SSL"', '"ssl.ca.location" = "/etc/ssl/kafka.pem"'],
     "input.schema_registry_ca_file": ['schema_registry_ca_file = "/etc/ssl/registry.pem"'],
+    "input.schema_registry_certificate_file": ['schema_registry_certificate_file = "/etc/ssl/worker.pem"'],
+    "input.schema_registry_key_file": ['schema_registry_key_file = "/etc/ssl/worker.key"'],
     "input.ids": ['ids = { 7 = "event.avsc" }'],
     "input.fields.stream_id": ['stream_id = "content.id"'],
     "input.fields.viewer_id": ['viewer_id = ["user_id", { path = "device", default = "none" }]'],

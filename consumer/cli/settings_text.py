@@ -15,7 +15,7 @@ def shown(settings: Settings) -> dict[str, Any]:
     """The settings as plain values, without unset ones, secrets hidden."""
     values = settings.model_dump(mode="json", exclude_none=True)
     values["kafka"]["client"] = dict(redact(settings.kafka.client))
-    for key in ("schema_registry_password", "schema_registry_token"):
+    for key in ("schema_registry_password", "schema_registry_token", "schema_registry_key_password"):
         values["input"][key] = HIDDEN if getattr(settings.input, key) else ""
     values["input"]["schema_registry_url"] = _without_user(settings.input.schema_registry_url)
     return values

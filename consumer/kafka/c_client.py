@@ -19,7 +19,7 @@ from consumer.kafka.c_functions import (
     EVENT_STATISTICS,
     reading_functions,
 )
-from consumer.kafka.c_handle import log_line, new_client, new_configuration, raise_error
+from consumer.kafka.c_handle import destroy_client, log_line, new_client, new_configuration, raise_error
 from consumer.kafka.clients import LastClientError
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.reading import NO_OFFSET, Place
@@ -38,11 +38,14 @@ class CClient:
     Raises:
         OSError: the C functions cannot be had.
         UsageError: librdkafka doesn't take the configuration; names the key.
+        ViewerConsumerError: there is no token to log in with.
     """
 
     def __init__(self, config: ClientConfig, watch: LastClientError) -> None:
         self._library = reading_functions()
         self._watch = watch
+        watch.logs_in_with(config)
+        self._config = config
         self._client = self._made(config)
         self._is_open = True
         self._name = self._library.rd_kafka_name(self._client).decode()
@@ -51,7 +54,7 @@ class CClient:
         self._records = self._library.rd_kafka_queue_get_consumer(self._client)
         if not self._records:
             self._library.rd_kafka_queue_destroy(self._main)
-            self._library.rd_kafka_destroy(self._client)
+            destroy_client(self._library, self._client, config)
             raise UsageError("kafka.client: a client without group.id has no queue of records")
 
     def fetch(self, messages: npt.NDArray[np.int64], timeout_s: float) -> int:
@@ -109,12 +112,12 @@ class CClient:
         library.rd_kafka_consumer_close(self._client)
         for queue in (self._records, self._main):
             library.rd_kafka_queue_destroy(queue)
-        library.rd_kafka_destroy(self._client)
+        destroy_client(library, self._client, self._config)
 
     def _made(self, config: ClientConfig) -> int:
         made = new_configuration(self._library, config)
         self._library.rd_kafka_conf_set_events(made, EVENT_LOG | EVENT_ERROR | EVENT_STATISTICS)
-        return new_client(self._library, CONSUMER, made)
+        return new_client(self._library, CONSUMER, made, config)
 
     def _check(self) -> None:
         """The library would read memory that it has given back."""

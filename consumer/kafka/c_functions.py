@@ -51,6 +51,10 @@ _MAKING: Signatures = {
     "rd_kafka_new": (_pointer, [_int, _pointer, _text, ctypes.c_size_t]),
     "rd_kafka_destroy": (None, [_pointer]),
     "rd_kafka_sasl_background_callbacks_enable": (_pointer, [_pointer]),
+    "rd_kafka_oauthbearer_set_token": (
+        _int,
+        [_pointer, _text, _long, _text, _pointer, ctypes.c_size_t, _text, ctypes.c_size_t],
+    ),
     "rd_kafka_set_log_queue": (_int, [_pointer, _pointer]),
     "rd_kafka_name": (_text, [_pointer]),
     "rd_kafka_topic_partition_list_new": (_pointer, [_int]),

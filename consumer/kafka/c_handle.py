@@ -2,13 +2,15 @@
 
 import ctypes
 import logging
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import UsageError
 from consumer.kafka.c_functions import REASON_BYTES
-from consumer.kafka.clients import LOGGER
+from consumer.kafka.clients import LOGGER, of_library
 from consumer.kafka.config import ClientConfig
+from consumer.kafka.msk_iam import PRINCIPAL, Token, tokens_of
 
 _LEVELS = (*[logging.CRITICAL] * 3, logging.ERROR, *[logging.WARNING] * 2, logging.INFO, logging.DEBUG)
 """By syslog's numbers."""
@@ -21,7 +23,7 @@ def new_configuration(library: ctypes.CDLL, config: ClientConfig) -> int:
         UsageError: librdkafka doesn't take a key or a value; names the key.
     """
     made, reason = library.rd_kafka_conf_new(), ctypes.create_string_buffer(REASON_BYTES)
-    for key, value in {**config, "log.queue": True}.items():
+    for key, value in {**of_library(config), "log.queue": True}.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if library.rd_kafka_conf_set(made, key.encode(), text.encode(), reason, REASON_BYTES):
             library.rd_kafka_conf_destroy(made)
@@ -30,11 +32,12 @@ def new_configuration(library: ctypes.CDLL, config: ClientConfig) -> int:
     return int(made)
 
 
-def new_client(library: ctypes.CDLL, kind: int, configuration: int) -> int:
-    """A client, which takes the configuration over.
+def new_client(library: ctypes.CDLL, kind: int, configuration: int, config: ClientConfig) -> int:
+    """A client, which takes the configuration over; it logs in as `config` says, until `destroy_client`.
 
     Raises:
         UsageError: librdkafka doesn't take the configuration.
+        ViewerConsumerError: there is no token to log in with.
     """
     reason = ctypes.create_string_buffer(REASON_BYTES)
     client = library.rd_kafka_new(kind, configuration, reason, REASON_BYTES)
@@ -45,7 +48,29 @@ def new_client(library: ctypes.CDLL, kind: int, configuration: int) -> int:
     error = library.rd_kafka_sasl_background_callbacks_enable(client)
     if error:  # no mechanism that needs it is configured
         library.rd_kafka_error_destroy(error)
+    try:
+        if tokens := tokens_of(config):
+            tokens.keep_fresh(client, partial(_set_token, library, client))
+    except BaseException:
+        library.rd_kafka_destroy(client)
+        raise
     return int(client)
+
+
+def destroy_client(library: ctypes.CDLL, client: int, config: ClientConfig) -> None:
+    """Destroy a client; waits for its threads."""
+    if tokens := tokens_of(config):
+        tokens.forget(client)
+    library.rd_kafka_destroy(client)
+
+
+def _set_token(library: ctypes.CDLL, client: int, token: Token) -> None:
+    """Log in with this token from now on; one that has expired meanwhile is refused, and the client keeps its last."""
+    reason = ctypes.create_string_buffer(REASON_BYTES)
+    text, principal = token.value.encode(), PRINCIPAL.encode()
+    set_token = library.rd_kafka_oauthbearer_set_token
+    if set_token(client, text, token.expires_ms, principal, None, 0, reason, REASON_BYTES):
+        LOGGER.warning("%s [%s] %s", "TOKEN", library.rd_kafka_name(client).decode(), reason.value.decode())
 
 
 def raise_error(library: ctypes.CDLL, error: int | None) -> None:

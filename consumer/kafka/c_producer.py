@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.kafka import record_producing as kernels
 from consumer.kafka.c_functions import PRODUCER, producing_functions
-from consumer.kafka.c_handle import log_line, new_client, new_configuration, raise_error
+from consumer.kafka.c_handle import destroy_client, log_line, new_client, new_configuration, raise_error
 from consumer.kafka.clients import DeliveryReport, LastClientError
 from consumer.kafka.config import ClientConfig
 from consumer.runtime.record_columns import RecordColumns, record_columns
@@ -37,18 +37,21 @@ class CProducer:
     Raises:
         OSError: the C functions cannot be had.
         UsageError: librdkafka doesn't take the configuration; names the key.
+        ViewerConsumerError: there is no token to log in with.
     """
 
     def __init__(self, config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> None:
         self._topics: dict[str, int] = {}
         self._client = 0
+        self._config = config
+        last_error.logs_in_with(config)
         self._library = library = producing_functions()
         self._callbacks = _callbacks(library, last_error, on_delivery)
         made = new_configuration(library, config)
         library.rd_kafka_conf_set_dr_msg_cb(made, self._callbacks[0])
         library.rd_kafka_conf_set_error_cb(made, self._callbacks[1])
         library.rd_kafka_conf_set_log_cb(made, self._callbacks[2])
-        self._client = new_client(library, PRODUCER, made)
+        self._client = new_client(library, PRODUCER, made, config)
         library.rd_kafka_set_log_queue(self._client, None)  # log lines come inside polls
 
     def __del__(self) -> None:
@@ -56,7 +59,7 @@ class CProducer:
         for topic in self._topics.values():
             self._library.rd_kafka_topic_destroy(topic)
         if self._client:
-            self._library.rd_kafka_destroy(self._client)
+            destroy_client(self._library, self._client, self._config)
 
     def cluster_id(self, timeout: float) -> str:
         """The id of the cluster; needs an answer of a broker.

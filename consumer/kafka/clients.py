@@ -9,6 +9,8 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.errors import UsageError, ViewerConsumerError
 from consumer.kafka.config import ClientConfig
+from consumer.kafka.log_in import MSK_IAM_REGION, token_endpoint
+from consumer.kafka.msk_iam import tokens_of
 
 LOGGER = logging.getLogger("librdkafka")
 """Receives librdkafka's log lines, and lines of the same form for connections that are there."""
@@ -18,19 +20,25 @@ DeliveryReport = Callable[[KafkaError | None, object], None]
 
 Client = TypeVar("Client", Consumer, Producer, AdminClient)
 
-ACCESS_DENIED = frozenset(
+FORBIDDEN = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         KafkaError.DELEGATION_TOKEN_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
         KafkaError.UNSUPPORTED_SASL_MECHANISM,
-        KafkaError._AUTHENTICATION,  # noqa: SLF001  # the library's own codes all start so
     }
 )
 """Errors that retrying does not resolve."""
+
+NOT_LOGGED_IN = frozenset(
+    {KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._AUTHENTICATION}  # noqa: SLF001  # the library's own codes all start so
+)
+"""Log-ins that failed: one that worked before works again once its token can be renewed. The start tells wrong ones."""
+
+ACCESS_DENIED = FORBIDDEN | NOT_LOGGED_IN
+"""Both."""
 
 TOO_OLD = frozenset({KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})  # noqa: SLF001  # as above
 
@@ -40,21 +48,51 @@ def library_version() -> str:
     return str(libversion()[0])
 
 
+_NO_TOKEN = "Failed to acquire SASL OAUTHBEARER token: "  # noqa: S105  # how the client library begins such an error
+
+
 class LastClientError:
     """The last error a client reported: the reason behind a bare "timed out" or "transport failure"."""
 
     def __init__(self) -> None:
         self._said: KafkaError | None = None
+        self._endpoint = ""
+        self._no_token = ""
+        self._why_no_token: Callable[[], str] = lambda: self._no_token
+
+    def logs_in_with(self, config: ClientConfig) -> None:
+        """Called when its client is made: its errors then say where tokens come from, and why there is none.
+
+        Raises:
+            UsageError: the package that signs tokens is not installed.
+        """
+        self._endpoint = token_endpoint(config)
+        if tokens := tokens_of(config):
+            self._why_no_token = tokens.failure
 
     def record_error(self, error: KafkaError) -> None:
         """Store an error; called by the client library inside poll, so it never raises."""
+        if self._endpoint and error.str().startswith(_NO_TOKEN):
+            self._no_token = f"no token from {self._endpoint}: {error.str().removeprefix(_NO_TOKEN)}"
+            error = KafkaError(error.code(), self._no_token)
         # "All brokers are down" comes last and gives no reason.
         if self._said is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  # as above
             self._said = error
 
     def error(self) -> KafkaError | None:
         """The newest error that gives a reason."""
-        return self._said
+        why = self._why_no_token()
+        if self._said is None or self._said.code() not in NOT_LOGGED_IN or not why or why in self._said.str():
+            return self._said
+        return KafkaError(self._said.code(), f"{self._said.str()} (before: {why})")
+
+    def reason_of_silence(self) -> KafkaError | None:
+        """As `error`; where there is none, what a client may wait for that has never been answered."""
+        if self._said is not None or not self._endpoint:
+            return self.error()
+        # It connects only once it has a token, and says nothing while it waits for one.
+        text = f"no answer, maybe for want of a token: see whether {self._endpoint} answers"
+        return KafkaError(KafkaError._TIMED_OUT, text)  # noqa: SLF001  # as above
 
 
 def make_consumer(
@@ -68,7 +106,7 @@ def make_consumer(
         UsageError: librdkafka doesn't take the configuration; names the key.
     """
     callbacks = {} if on_statistics is None else {"stats_cb": on_statistics}
-    return _made(Consumer, {**config, **callbacks}, last_error.record_error)
+    return _made(Consumer, config, last_error, callbacks)
 
 
 def log_connections(found: Mapping[str, Any]) -> None:
@@ -86,7 +124,7 @@ def make_producer(config: ClientConfig, last_error: LastClientError, on_delivery
     Raises:
         UsageError: as `make_consumer`.
     """
-    return _made(Producer, {**config, "on_delivery": on_delivery}, last_error.record_error)
+    return _made(Producer, config, last_error, {"on_delivery": on_delivery})
 
 
 def make_admin(config: ClientConfig, last_error: LastClientError) -> AdminClient:
@@ -95,18 +133,31 @@ def make_admin(config: ClientConfig, last_error: LastClientError) -> AdminClient
     Raises:
         UsageError: as `make_consumer`.
     """
-    return _made(AdminClient, config, last_error.record_error)
+    return _made(AdminClient, config, last_error, {})
 
 
 def _made(
-    kind: Callable[[dict[str, Any]], Client], config: Mapping[str, Any], error_cb: Callable[[KafkaError], None]
+    kind: Callable[[dict[str, Any]], Client],
+    config: ClientConfig,
+    last_error: LastClientError,
+    callbacks: Mapping[str, Callable[..., None]],
 ) -> Client:
+    last_error.logs_in_with(config)
+    given: dict[str, Any] = {**of_library(config), **callbacks, "error_cb": last_error.record_error, "logger": LOGGER}
+    if tokens := tokens_of(config):
+        tokens.newest()  # raises with the reason; the binding would wait for ten seconds and name none
+        given["oauth_cb"] = tokens.for_binding
     try:
-        return kind({**config, "error_cb": error_cb, "logger": LOGGER})
+        return kind(given)
     except KafkaException as error:
         raise UsageError(f"kafka.client: {kafka_error(error).str()}") from None
     except (TypeError, ValueError) as error:
         raise UsageError(f"kafka.client: {error}") from None
+
+
+def of_library(config: ClientConfig) -> ClientConfig:
+    """The configuration without the key that is not of librdkafka."""
+    return {key: value for key, value in config.items() if key != MSK_IAM_REGION}
 
 
 def kafka_error(error: KafkaException | TimeoutError) -> KafkaError:
@@ -128,8 +179,10 @@ def explain(doing: str, servers: str, error: KafkaError, last_error: KafkaError 
     """
     reason, denied = error, [each for each in (error, last_error) if each is not None and each.code() in ACCESS_DENIED]
     if denied:
-        advice = "check the user, its password and its permissions (kafka.client: security.protocol, sasl.*)"
         reason = denied[0]
+        advice = "check the user, its password and its permissions (kafka.client: security.protocol, sasl.*)"
+        if "no token from" in reason.str():
+            advice = "check the token server, and kafka.client: sasl.oauthbearer.*, https.ca.location"
     elif error.code() in TOO_OLD:
         advice = "Kafka 2.5 or newer is needed"
     else:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from consumer.errors import UsageError
+from consumer.kafka.log_in import log_in_keys
 from consumer.runtime.secret import HIDDEN, is_secret
 from consumer.settings.errors import Conflict
 from consumer.settings.model import KafkaSettings, Settings
@@ -341,24 +342,6 @@ def is_refused(key: str) -> bool:
     return key in _ELSEWHERE or key.startswith("test.")
 
 
-def security_conflicts(settings: Settings) -> Iterator[Conflict]:
-    """Credentials and certificates that no connection would use, and a mechanism without credentials."""
-    client = settings.kafka.client
-    protocol = str(client.get("security.protocol", "")).strip().lower()
-    if not protocol and "://" not in settings.kafka.bootstrap_servers:
-        for prefix, protocols in (("sasl.", "SASL_SSL or SASL_PLAINTEXT"), ("ssl.", "SSL or SASL_SSL")):
-            for key in (key for key in client if key.startswith(prefix)):
-                message = f"has no effect without kafka.client.security.protocol = {protocols}"
-                yield _conflict(key, message, "kafka.client.security.protocol")
-    mechanism = str(client.get("sasl.mechanisms") or client.get("sasl.mechanism", ""))
-    if protocol.startswith("sasl_") and mechanism.startswith(("PLAIN", "SCRAM-")):
-        for key in ("sasl.username", "sasl.password"):
-            if not client.get(key):
-                yield _conflict(
-                    key, f"is missing, which the mechanism {mechanism} needs", "kafka.client.sasl.mechanism"
-                )
-
-
 def _refuse(conflicts: Iterable[Conflict]) -> None:
     errors = [f"{conflict.keys[0]}: {conflict.message}" for conflict in conflicts]
     if errors:
@@ -443,4 +426,4 @@ def _common(kafka: KafkaSettings, without: frozenset[str]) -> ClientConfig:
         # A connection that is begun while a broker hangs is not taken up for many seconds after it is back.
         "socket.connection.setup.timeout.ms": 6_000,
     }
-    return {**usual, **given, "bootstrap.servers": kafka.bootstrap_servers}
+    return {**usual, **given, **log_in_keys(kafka), "bootstrap.servers": kafka.bootstrap_servers}

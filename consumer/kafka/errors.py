@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from confluent_kafka import KafkaError
 
-from consumer.kafka.clients import ACCESS_DENIED, TOO_OLD
+from consumer.kafka.clients import FORBIDDEN, TOO_OLD
 
 
 class Outcome(Enum):
@@ -75,7 +75,7 @@ def outcome_of(error: KafkaError) -> Outcome:
     counts as a loss.
     """
     code = error.code()
-    if code in ACCESS_DENIED or code in TOO_OLD:
+    if code in FORBIDDEN or code in TOO_OLD:
         return Outcome.GIVE_UP
     if error.fatal() or code in FENCED:  # which the client library marks as abortable in one place
         return Outcome.LOST
@@ -89,7 +89,7 @@ def outcome_of(error: KafkaError) -> Outcome:
 def outcome_of_record(error: KafkaError) -> Outcome:
     """The outcome of a record that was refused by produce or by its delivery report; these errors have no marks."""
     code = error.code()
-    if code in ACCESS_DENIED:
+    if code in FORBIDDEN:
         return Outcome.GIVE_UP
     # Otherwise the transaction is still open or failed; if not, the abort reports it.
     return Outcome.LOST if code in FENCED or code == KafkaError._FATAL or error.fatal() else Outcome.ABORT  # noqa: SLF001  # as above

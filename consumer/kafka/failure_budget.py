@@ -5,6 +5,7 @@ from collections import deque
 from confluent_kafka import KafkaError
 
 from consumer.errors import ViewerConsumerError
+from consumer.kafka.clients import NOT_LOGGED_IN
 from consumer.kafka.deadline import Clock
 
 FENCES_ALLOWED = 5
@@ -38,12 +39,13 @@ class FailureBudget:
     def refused(self, error: KafkaError) -> None:
         """Call after an abort because records were refused, or not written in time.
 
-        Where time ran out, brokers refused nothing: the partition may have no leader, which passes.
+        Where time ran out, brokers refused nothing: the partition may have no leader, which passes. Neither did they
+        where the log-in failed.
 
         Raises:
             ViewerConsumerError: too many in a row.
         """
-        if error.code() == KafkaError._MSG_TIMED_OUT:  # noqa: SLF001  # the library's name
+        if error.code() == KafkaError._MSG_TIMED_OUT or error.code() in NOT_LOGGED_IN:  # noqa: SLF001  # the library's name
             return
         self._refused_in_a_row += 1
         if self._refused_in_a_row > REFUSALS_ALLOWED:

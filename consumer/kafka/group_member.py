@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.brokers import BrokerWatch
-from consumer.kafka.clients import ACCESS_DENIED, explain, make_consumer
+from consumer.kafka.clients import FORBIDDEN, explain, make_consumer
 from consumer.kafka.config import ClientConfig, is_consumer_protocol
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
@@ -356,5 +356,5 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001  # as above
 # A fatal error arrives as a message with another code, which is not marked as fatal.
 _FINAL = (
-    ACCESS_DENIED | {KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
+    FORBIDDEN | {KafkaError.INCONSISTENT_GROUP_PROTOCOL, KafkaError._FATAL}  # noqa: SLF001  # as above
 )

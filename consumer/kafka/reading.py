@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 from confluent_kafka import KafkaError
 
 from consumer.kafka.batch import Batch
-from consumer.kafka.clients import ACCESS_DENIED
+from consumer.kafka.clients import FORBIDDEN
 from consumer.kafka.retries import NOT_FOUND_OR_DENIED
 
 _log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class RecordReader(ABC):
                 self._ends_seen[place] = event.offset
         elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             pass  # a reader has the name of the group, but joins none; the member tells
-        elif error.fatal() or error.code() in ACCESS_DENIED or error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
+        elif error.fatal() or error.code() in FORBIDDEN or error.code() == KafkaError._FATAL:  # noqa: SLF001  # as above
             self._failure = self._failure or ReadError(error, place)
         elif error.code() in NOT_FOUND_OR_DENIED:
             if is_read and place is not None:

@@ -5,12 +5,12 @@ from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from consumer.kafka.clients import ACCESS_DENIED, kafka_error
+from consumer.kafka.clients import FORBIDDEN, kafka_error
 from consumer.kafka.deadline import Deadline
 
 T = TypeVar("T")
 
-NOT_FOUND_OR_DENIED = ACCESS_DENIED | {
+NOT_FOUND_OR_DENIED = FORBIDDEN | {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001  # the library's names
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  # as above
@@ -21,7 +21,7 @@ NOT_FOUND_OR_DENIED = ACCESS_DENIED | {
 
 def is_worth_a_retry(error: KafkaError) -> bool:
     """Whether time can heal an error."""
-    return not error.fatal() and error.code() not in ACCESS_DENIED
+    return not error.fatal() and error.code() not in FORBIDDEN
 
 
 def call_until(

@@ -27,5 +27,5 @@ def alter_config(kafka: KafkaSettings, topic: str, config: str) -> str:
 
 def _servers(kafka: KafkaSettings) -> str:
     """Where the brokers are; the tools take a log-in from a file of properties only."""
-    logs_in = any(key.startswith(_LOG_IN) for key in kafka.client)
+    logs_in = kafka.msk_iam_region or any(key.startswith(_LOG_IN) for key in kafka.client)
     return f"--bootstrap-server {kafka.bootstrap_servers}" + (" --command-config client.properties" if logs_in else "")

@@ -14,6 +14,7 @@ _SECRET = (
     ("input", "schema_registry_user"),
     ("input", "schema_registry_password"),
     ("input", "schema_registry_token"),
+    ("input", "schema_registry_key_password"),
 )
 _SHOWN = 60
 

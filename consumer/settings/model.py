@@ -39,6 +39,7 @@ MAX_BUCKETS_KEPT = 10_000
 """Limit of buckets of a stream that are open or in its window."""
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+-[0-9]+")
 _INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"})
 
 _NAME_NO_ID = frozenset({"single-object", "raw"})
@@ -71,6 +72,12 @@ def _topic(name: str) -> str:
         raise ValueError("must be a topic name: 1 to 249 of A-Z a-z 0-9 . _ -")
     if name in _INTERNAL_TOPICS:
         raise ValueError("must not be a topic that Kafka itself uses")
+    return name
+
+
+def _region(name: str) -> str:
+    if name and not _REGION.fullmatch(name):
+        raise ValueError('must be an AWS region, as "eu-central-1"')
     return name
 
 
@@ -131,6 +138,10 @@ class KafkaSettings(_Section):
     """The topic of rejected records."""
     create_topics: bool = True
     """Create the output, dead-letter and state topics if they are missing."""
+    msk_iam_region: Annotated[str, AfterValidator(_region)] = ""
+    """Log in to Amazon MSK by IAM, with tokens signed for this AWS region; empty for another log-in. Needs the extra
+    msk-iam.
+    """
     client: dict[str, _ClientValue] = {}
     """Settings of librdkafka, as TLS and SASL. Each key goes to the clients that know it; keys that would break
     exactly-once are refused.
@@ -172,6 +183,12 @@ class InputSettings(_Section):
     """Token of bearer authentication, instead of user and password."""
     schema_registry_ca_file: Path | None = None
     """PEM file of the trusted authorities, instead of the system's."""
+    schema_registry_certificate_file: Path | None = None
+    """PEM file of our own certificate, for a registry that asks for one (mutual TLS)."""
+    schema_registry_key_file: Path | None = None
+    """PEM file of its private key; empty if it is in the file of the certificate."""
+    schema_registry_key_password: SecretStr = SecretStr("")
+    """Password of the private key, if it is encrypted."""
     schemas: Annotated[tuple[Path, ...], BeforeValidator(_list_of_one)] = ()
     """Schema files; a list, or one. A file may name types of files before it."""
     ids: dict[Annotated[int, Field(ge=0, le=2**31 - 1)], Path] = {}
@@ -355,11 +372,12 @@ def _schema_source_conflicts(settings: Settings) -> Iterator[Conflict]:
         )
     if source.key_format != "text" and not source.fields.need_keys():
         yield Conflict(("input.key_format", "input.fields"), 'has no effect: no id of input.fields is "@key"')
-    if source.schema_registry_ca_file and source.schema_registry_url.lower().startswith("http:"):
-        yield Conflict(
-            ("input.schema_registry_ca_file", "input.schema_registry_url"),
-            "has no effect: input.schema_registry_url begins with http://",
-        )
+    for key in ("schema_registry_ca_file", "schema_registry_certificate_file"):
+        if getattr(source, key) and source.schema_registry_url.lower().startswith("http:"):
+            yield Conflict(
+                (f"input.{key}", "input.schema_registry_url"),
+                "has no effect: input.schema_registry_url begins with http://",
+            )
 
 
 def _log_in_conflicts(source: InputSettings) -> Iterator[Conflict]:
@@ -368,6 +386,7 @@ def _log_in_conflicts(source: InputSettings) -> Iterator[Conflict]:
         "input.schema_registry_password": source.schema_registry_password,
         "input.schema_registry_token": source.schema_registry_token,
         "input.schema_registry_ca_file": source.schema_registry_ca_file,
+        "input.schema_registry_certificate_file": source.schema_registry_certificate_file,
     }
     for key in (key for key, value in given.items() if value and not source.schema_registry_url):
         yield Conflict((key, "input.schema_registry_url"), "has no effect without input.schema_registry_url")
@@ -377,6 +396,10 @@ def _log_in_conflicts(source: InputSettings) -> Iterator[Conflict]:
         yield Conflict((ways[1], ways[0]), f"{ways[0]} is set too; set only one of them")
     if source.schema_registry_password and not source.schema_registry_user:
         yield Conflict(("input.schema_registry_password", "input.schema_registry_user"), "needs a user")
+    for key in ("schema_registry_key_file", "schema_registry_key_password"):
+        if getattr(source, key) and not source.schema_registry_certificate_file:
+            other = "input.schema_registry_certificate_file"
+            yield Conflict((f"input.{key}", other), f"has no effect without {other}")
 
 
 def _kafka_conflicts(settings: Settings) -> Iterator[Conflict]:

@@ -6,7 +6,7 @@ import pytest
 
 from consumer.kafka import client_keys
 from consumer.kafka.client_keys import key_conflicts
-from consumer.kafka.config import security_conflicts
+from consumer.kafka.log_in import security_conflicts
 from consumer.settings.model import KafkaSettings, Settings
 
 

@@ -1,4 +1,4 @@
-"""A real broker with authentication: TLS, users by PLAIN and SCRAM, and an authorizer that denies by default."""
+"""A real broker with authentication: TLS, users by PLAIN, SCRAM and tokens, an authorizer that denies by default."""
 
 import contextlib
 import uuid
@@ -10,8 +10,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
-from tests.support.broker import KafkaBroker, Security, kafka_jars
+from tests.support.broker import QUICK_START, KafkaBroker, Security, kafka_jars
 from tests.support.certificates import Authority
+from tests.support.token_server import AUDIENCE, TokenServer
 from tests.support.waiting import until
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -72,8 +73,12 @@ class SecureBroker(NamedTuple):
 
 
 @contextlib.contextmanager
-def secure_broker(directory: Path) -> Iterator[SecureBroker]:
+def secure_broker(directory: Path, tokens: TokenServer | None = None) -> Iterator[SecureBroker]:
     """Run one during a `with` block; certificates are written to the directory.
+
+    Args:
+        directory: for certificates.
+        tokens: whose tokens are accepted too; connections log in anew as often as these expire.
 
     Raises:
         NoBrokerError: Kafka can't be had as jars here.
@@ -92,24 +97,28 @@ def secure_broker(directory: Path) -> Iterator[SecureBroker]:
     }
     security = Security(
         protocol="SASL_SSL",
-        properties=_properties(store, authority.certificate, password, admin_password),
+        properties=_properties(store, authority.certificate, password, admin_password, tokens),
         scram=tuple(f"{mechanism}=[name={USER},password={password}]" for mechanism in MECHANISMS[1:]),
         admin=admin_client,
     )
-    with KafkaBroker(kafka_jars(), security) as broker:
+    allowed = () if tokens is None else (f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={tokens.keys_url}",)
+    with KafkaBroker(kafka_jars(), security, java=(*QUICK_START, *allowed)) as broker:
         servers = broker.bootstrap_servers
         admin = AdminClient({"bootstrap.servers": servers, "log_level": 2, **admin_client})
         yield SecureBroker(servers, authority.certificate, password, admin, admin_client)
 
 
-def _properties(store: Path, ca_file: Path, password: str, admin_password: str) -> dict[str, str]:
+def _properties(
+    store: Path, ca_file: Path, password: str, admin_password: str, tokens: TokenServer | None
+) -> dict[str, str]:
     plain = (
         f'org.apache.kafka.common.security.plain.PlainLoginModule required username="{_ADMIN}" '
         f'password="{admin_password}" user_{_ADMIN}="{admin_password}" user_{USER}="{password}";'
     )
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     return {
-        "sasl.enabled.mechanisms": ",".join(MECHANISMS),
+        "sasl.enabled.mechanisms": ",".join((*MECHANISMS, *([] if tokens is None else ["OAUTHBEARER"]))),
+        **({} if tokens is None else _token_properties(tokens)),
         "sasl.mechanism.inter.broker.protocol": "PLAIN",
         "listener.name.sasl_ssl.plain.sasl.jaas.config": plain,
         "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": scram,
@@ -121,4 +130,16 @@ def _properties(store: Path, ca_file: Path, password: str, admin_password: str) 
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         # Only the controller's own listener accepts unauthenticated connections.
         "super.users": f"User:{_ADMIN};User:ANONYMOUS",
+    }
+
+
+def _token_properties(tokens: TokenServer) -> dict[str, str]:
+    prefix, classes = "listener.name.sasl_ssl.oauthbearer", "org.apache.kafka.common.security.oauthbearer"
+    return {
+        f"{prefix}.sasl.jaas.config": f"{classes}.OAuthBearerLoginModule required;",
+        f"{prefix}.sasl.server.callback.handler.class": f"{classes}.OAuthBearerValidatorCallbackHandler",
+        f"{prefix}.sasl.oauthbearer.jwks.endpoint.url": tokens.keys_url,
+        f"{prefix}.sasl.oauthbearer.expected.audience": AUDIENCE,
+        f"{prefix}.sasl.oauthbearer.clock.skew.seconds": "0",
+        f"{prefix}.connections.max.reauth.ms": "3600000",
     }

@@ -3,11 +3,13 @@
 import contextlib
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from socket import SHUT_RDWR, create_connection, socket
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
+
+from consumer.errors import ViewerConsumerError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -30,16 +32,17 @@ class HttpClient:
 
     Args:
         url: http or https, without user and password; its path is a prefix of all requests.
-        tls: the TLS context for https.
+        tls: makes the TLS context for https, for each request, so that renewed certificates are used; may raise
+            ViewerConsumerError.
     """
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, url: str, tls: Callable[[], ssl.SSLContext | None] | None = None) -> None:
         parts = urlsplit(url)
         self._is_secure = parts.scheme == "https"
         self._host = parts.hostname or ""
         self._port = parts.port or DEFAULT_PORTS[parts.scheme]
         self._path = quote(parts.path.rstrip("/"), safe="/%")
-        self._tls = tls or (ssl.create_default_context() if self._is_secure else None)
+        self._tls = tls or (ssl.create_default_context if self._is_secure else lambda: None)
 
     def ask(
         self, path: str, headers: Mapping[str, str], within_s: float, most_bytes: int, body: bytes | None = None
@@ -50,7 +53,11 @@ class HttpClient:
             NoResponseError: none came within that time.
         """
         kind = HTTPSConnection if self._is_secure else HTTPConnection
-        exchange = _Exchange(kind(self._host, self._port, timeout=within_s), self._tls, most_bytes)
+        try:
+            tls = self._tls()
+        except ViewerConsumerError as error:
+            raise NoResponseError(str(error)) from None
+        exchange = _Exchange(kind(self._host, self._port, timeout=within_s), tls, most_bytes)
         arguments = ("GET" if body is None else "POST", self._path + path, body, dict(headers))
         threading.Thread(target=exchange.run, args=arguments, daemon=True, name="http-call").start()
         if not exchange.done.wait(within_s):
@@ -85,6 +92,8 @@ class _Exchange:
                 self.answer = HttpResponse(response.status, response.read(self._most_bytes + 1))
         except ssl.SSLCertVerificationError as error:
             self.trouble = f"its certificate isn't trusted: {error.verify_message}"
+        except ssl.SSLError as error:
+            self.trouble = _of_tls(error)
         except TimeoutError:  # of the socket, which may come before that of `ask`
             self.trouble = _TIMED_OUT
         except (OSError, HTTPException, ValueError) as error:  # a ValueError would quote the header that cannot be sent
@@ -116,6 +125,15 @@ class _Exchange:
         self._connection.close()
         if self._socket is not None:
             self._socket.close()
+
+
+def _of_tls(error: ssl.SSLError) -> str:
+    """What went wrong; an alert is what the peer said of us."""
+    reason = (error.reason or type(error).__name__).replace("_", " ").lower()
+    if "alert" not in reason:
+        return f"TLS: {reason}"
+    said = reason.partition("alert ")[2]
+    return f"it refuses our certificate, or that there is none: {said}; see input.schema_registry_certificate_file"
 
 
 def _shut(one: socket | None) -> None:

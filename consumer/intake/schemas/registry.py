@@ -56,7 +56,7 @@ class Registry:
         monotonic_s: the clock for budgets.
 
     Raises:
-        ViewerConsumerError: the certificate file cannot be used.
+        ViewerConsumerError: a file of certificates cannot be used.
     """
 
     def __init__(self, access: RegistryAccess, monotonic_s: Callable[[], float] = time.monotonic) -> None:
@@ -65,7 +65,8 @@ class Registry:
         self._headers = {"Accept": _ACCEPTED, "Connection": "close"}
         if access.authorization:
             self._headers["Authorization"] = access.authorization
-        self._site = HttpClient(access.address, access.tls())
+        access.tls()  # the start tells what is wrong
+        self._site = HttpClient(access.address, access.tls)
         self._monotonic_s = monotonic_s
 
     def schema_by_id(self, schema_id: int, budget_s: float) -> RegisteredSchema | None:

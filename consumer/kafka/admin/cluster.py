@@ -154,7 +154,8 @@ class Cluster:
             return self._admin.list_topics(topic, timeout=self._patience_s())
         except KafkaException as error:
             self._admin.poll(0)  # serves error callbacks
-            raise explain("can't reach Kafka", self._servers, kafka_error(error), self._last_error.error()) from None
+            silence = self._last_error.reason_of_silence()
+            raise explain("can't reach Kafka", self._servers, kafka_error(error), silence) from None
 
     def _describe(self, topic: str) -> Future[TopicDescription]:
         topics = TopicCollection([topic])

@@ -99,7 +99,8 @@ class DeadLetters:
             raise self._explained(kafka_error(error), last_error) from None
 
     def _explained(self, error: KafkaError, last_error: LastClientError) -> ViewerConsumerError:
-        return explain("can't read the dead letters", self._kafka.bootstrap_servers, error, last_error.error())
+        silence = last_error.reason_of_silence()
+        return explain("can't read the dead letters", self._kafka.bootstrap_servers, error, silence)
 
 
 def _record(message: Message) -> Record:

@@ -175,7 +175,7 @@ class StateReader:
             raise self._explained(doing, error) from None
 
     def _explained(self, doing: str, error: KafkaException) -> ViewerConsumerError:
-        return explain(doing, self._kafka.bootstrap_servers, kafka_error(error), self._last_error.error())
+        return explain(doing, self._kafka.bootstrap_servers, kafka_error(error), self._last_error.reason_of_silence())
 
     def _pause(self) -> None:
         time.sleep(self._timeouts.retry_pause_s)
