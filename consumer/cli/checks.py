@@ -2,12 +2,12 @@
 
 # ruff: noqa: PLC0415  # the compiler of schemas is only loaded where settings need it, so that `config` answers at once
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import ssl
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from consumer.errors import ViewerConsumerError
-from consumer.runtime.certificates import valid_until
+from consumer.runtime.certificates import CertificateError, OwnCertificate
 from consumer.settings.errors import Conflict
 from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import EventNameSettings, InputSettings, Settings
@@ -21,12 +21,14 @@ _CLIENT_FILES = (".location", "sasl.oauthbearer.assertion.file", "sasl.oauthbear
 
 
 def client_files(settings: Settings) -> Iterator[Conflict]:
-    """Certificates and keys of `kafka.client` that cannot be read, or have expired."""
-    for key, value in settings.kafka.client.items():
-        if key.endswith(_CLIENT_FILES) and value != _SYSTEM_CERTIFICATES:
-            yield from _unreadable((f"kafka.client.{key}",), Path(str(value)), is_folder_allowed=True)
-        if key == "ssl.certificate.location":
-            yield from _expired(key, Path(str(value)))
+    """Certificates and keys of `kafka.client` that cannot be read or used."""
+    unreadable = [
+        found
+        for key, value in settings.kafka.client.items()
+        if key.endswith(_CLIENT_FILES) and value != _SYSTEM_CERTIFICATES
+        for found in _unreadable((f"kafka.client.{key}",), Path(str(value)), is_folder_allowed=True)
+    ]
+    yield from unreadable or _client_certificate(settings.kafka.client)
 
 
 def log_in_packages(settings: Settings) -> Iterator[Conflict]:
@@ -38,13 +40,17 @@ def log_in_packages(settings: Settings) -> Iterator[Conflict]:
             yield Conflict(("kafka.msk_iam_region",), message)
 
 
-def _expired(key: str, path: Path) -> Iterator[Conflict]:
+def _client_certificate(client: Mapping[str, object]) -> Iterator[Conflict]:
+    """What is wrong with our own certificate, of which the client library's message names no file."""
+    file, key_file = client.get("ssl.certificate.location"), client.get("ssl.key.location")
+    if not file or not key_file:
+        return
+    certificate = OwnCertificate(Path(str(file)), Path(str(key_file)), str(client.get("ssl.key.password", "")))
     try:
-        until = valid_until(path.read_text(encoding="ascii", errors="replace"))
-    except OSError:
-        return  # told as unreadable
-    if until is not None and until < datetime.now(UTC):
-        yield Conflict((f"kafka.client.{key}",), f"{path.absolute()}: has expired ({until:%Y-%m-%d %H:%M} UTC)")
+        certificate.show_in(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    except CertificateError as error:
+        key = "ssl.key.location" if error.is_key else "ssl.certificate.location"
+        yield Conflict((f"kafka.client.{key}",), f"{error.file.absolute()}: {error}")
 
 
 def input_files(settings: Settings) -> Iterator[Conflict]:

@@ -186,6 +186,17 @@ def explain(doing: str, servers: str, error: KafkaError, last_error: KafkaError 
     elif error.code() in TOO_OLD:
         advice = "Kafka 2.5 or newer is needed"
     else:
-        advice = "check kafka.bootstrap_servers and kafka.client"
         reason = last_error or error
+        advice = _advice_on_connecting(reason.str())
     return ViewerConsumerError(f"{doing} on {servers}: {' '.join(reason.str().split())}; {advice}")
+
+
+def _advice_on_connecting(reason: str) -> str:
+    if "certificate verify failed" in reason:
+        return "check kafka.client.ssl.ca.location: it holds who signed the brokers' certificates"
+    if "alert" in reason and "certificate" in reason:
+        return (
+            "the broker takes no connection without a certificate that it trusts: check kafka.client: "
+            "ssl.certificate.location, ssl.key.location"
+        )
+    return "check kafka.bootstrap_servers and kafka.client"

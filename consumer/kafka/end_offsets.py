@@ -86,6 +86,7 @@ class EndOffsets:
         if not wanted:
             return False
         self._failed = False
+        self._admin.poll(0)  # what it reports piles up otherwise
         self._query = _Query(self._futures_of(sorted(wanted)), Deadline.after(self._timeout_s, self._clock))
         return True
 
@@ -154,10 +155,12 @@ class EndOffsets:
 
     def _begin_anew(self) -> None:
         """Replace the client: the old one keeps asking brokers that are down."""
-        old = [self._admin]
+        # One that logs in with tokens of ours takes a second to be made, and dropping the last reference to the old one
+        # waits for its threads, which may wait for a name server.
+        threading.Thread(target=self._replace, daemon=True, name="end-offsets-replace").start()
+
+    def _replace(self) -> None:
         self._admin = make_admin(self._config, self._last_error)
-        # Dropping the last reference waits for the client's threads, which may wait for a name server.
-        threading.Thread(target=old.clear, daemon=True, name="end-offsets-close").start()
 
 
 def ask_ends(

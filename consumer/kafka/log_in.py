@@ -55,14 +55,24 @@ def trusted_authorities() -> str:
 def security_conflicts(settings: Settings) -> Iterator[Conflict]:
     """Credentials and certificates that no connection would use, and mechanisms without credentials."""
     kafka = settings.kafka
+    protocol = str(kafka.client.get("security.protocol", "")).strip().lower()
     if kafka.msk_iam_region:
         yield from _msk_iam_conflicts(kafka.client)
-        return
-    protocol = str(kafka.client.get("security.protocol", "")).strip().lower()
-    if not protocol and "://" not in kafka.bootstrap_servers:
+    elif not protocol and "://" not in kafka.bootstrap_servers:
         yield from _without_effect(kafka.client)
-    if protocol.startswith("sasl_"):
+        return
+    elif protocol.startswith("sasl_"):
         yield from _missing_credentials(kafka.client)
+    yield from _half_a_certificate(kafka.client)
+
+
+def _half_a_certificate(client: Mapping[str, object]) -> Iterator[Conflict]:
+    """The client library would show no certificate."""
+    ways = ("ssl.certificate.location", "ssl.certificate.pem"), ("ssl.key.location", "ssl.key.pem")
+    for here, there in (ways, ways[::-1]):
+        given = next((key for key in here if client.get(key)), "")
+        if given and not _given(client, there):
+            yield _conflict(given, f"has no effect without kafka.client.{there[0]}", f"kafka.client.{there[0]}")
 
 
 def _msk_iam_conflicts(client: Mapping[str, object]) -> Iterator[Conflict]:
@@ -101,8 +111,10 @@ def _missing_for_tokens(client: Mapping[str, object]) -> Iterator[Conflict]:
         why = 'must be "oidc" with the mechanism OAUTHBEARER, or set kafka.msk_iam_region: there is no token otherwise'
         yield _conflict("sasl.oauthbearer.method", why, "kafka.client.sasl.mechanisms")
         return
-    other_ways = ("sasl.oauthbearer.grant.type", "sasl.oauthbearer.metadata.authentication.type")
-    if _given(client, other_ways):
+    metadata = "sasl.oauthbearer.metadata.authentication.type"
+    if _given(client, (metadata,)) == "aws_iam":
+        yield _conflict(metadata, "can't be aws_iam, which librdkafka does not have: for MSK set kafka.msk_iam_region")
+    if _given(client, (metadata, "sasl.oauthbearer.grant.type")) not in {"", "none", "client_credentials"}:
         return
     for keys in ((_TOKEN_URL,), _CLIENT_ID, _CLIENT_SECRET):
         if not _given(client, keys):

@@ -58,6 +58,7 @@ class TopicWatch:
             self._answer = None  # the client library may try longer than its time-out
         if self._admin is not None and self._answer is None and self._clock() >= self._next_s:
             self._next_s = self._clock() + self._every_s
+            self._admin.poll(0)  # what it reports piles up otherwise
             topics = TopicCollection([self._topic])
             asked = self._admin.describe_topics(topics, request_timeout=TIMEOUTS.call_s)
             self._answer = asked[self._topic]

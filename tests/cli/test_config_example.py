@@ -47,7 +47,9 @@ def test_a_line_that_shows_how_a_key_is_set_loads_when_it_is_no_comment(tmp_path
     for line in EXAMPLES[key]:
         assert f"\n# {line}\n" in text
         text = text.replace(f"\n# {line}\n", f"\n{line}\n")
-    needed = ["input.schema_registry_url=https://registry"] if key == "input.schema_registry_ca_file" else []
+    needed = ["input.schema_registry_url=https://registry"] if key.startswith("input.schema_registry_") else []
+    if key == "input.schema_registry_key_file":
+        needed.append("input.schema_registry_certificate_file=/etc/ssl/worker.pem")
     (tmp_path / "example.toml").write_text(text, encoding="utf-8")
     given, plain = load_settings(tmp_path / "example.toml", needed, {}), load_settings(None, needed, {})
     assert given.model_dump() != plain.model_dump()

@@ -6,12 +6,14 @@ import pytest
 
 from consumer.kafka.timeouts import TIMEOUTS
 from tests.cli.command import run_here
+from tests.support.certificates import Authority, encrypted
 
 CANARIES = {
     "kafka.client.sasl.password": "canary-1",
     "kafka.client.ssl.key.password": "canary-2",
     "kafka.client.ssl.keystore.password": "canary-3",
     "input.schema_registry_password": "canary-4",
+    "kafka.client.sasl.oauthbearer.client.secret": "canary-8",
 }
 SHORT = TIMEOUTS._replace(cluster_s=0.5, dead_letters_s=0.5)
 LOG_IN = ("input.schema_registry_url=http://localhost:1", "input.schema_registry_user=ann")
@@ -41,6 +43,25 @@ def test_config_hides_a_token_and_the_password_in_an_address(
     monkeypatch.delenv("VIEWER_CONSUMER_INPUT__SCHEMA_REGISTRY_TOKEN__FILE")
     ran = run_here(capsys, "config", "--set", "input.schema_registry_url=http://ann:canary-6@registry")
     assert (ran.code, "canary" in ran.out + ran.err) == (0, False)
+
+
+def test_config_hides_the_passwords_of_keys(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = Authority(tmp_path).sign("worker")
+    key = encrypted(made.key, "canary-9")
+    files = [
+        f"input.schema_registry_certificate_file={made.certificate}",
+        f"input.schema_registry_key_file={key}",
+        "input.schema_registry_key_password=canary-9",
+        "kafka.client.security.protocol=SSL",
+        f"kafka.client.ssl.certificate.location={made.certificate}",
+        f"kafka.client.ssl.key.location={key}",
+        "kafka.client.ssl.key.password=canary-9",
+        "input.schema_registry_url=https://registry",
+    ]
+    ran = run_here(capsys, "config", *(part for setting in files for part in ("--set", setting)))
+    assert (ran.code, "canary" in ran.out + ran.err) == (0, False)
+    assert 'schema_registry_key_password = "***"' in ran.out
+    assert '"ssl.key.password" = "***"' in ran.out
 
 
 @pytest.mark.parametrize(

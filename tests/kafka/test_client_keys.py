@@ -9,6 +9,14 @@ from consumer.kafka.client_keys import key_conflicts
 from consumer.kafka.log_in import security_conflicts
 from consumer.settings.model import KafkaSettings, Settings
 
+OIDC: dict[str, str | int | float | bool] = {
+    "security.protocol": "SASL_SSL",
+    "sasl.mechanisms": "OAUTHBEARER",
+    "sasl.oauthbearer.method": "oidc",
+}
+NEEDED = "is missing, which sasl.oauthbearer.method = oidc needs"
+SECRET = {"kafka.client.sasl.oauthbearer.client.secret": NEEDED}
+
 
 def settings(client: dict[str, str | int | float | bool], servers: str = "kafka:9092") -> Settings:
     return Settings(kafka=KafkaSettings(bootstrap_servers=servers, client=client))
@@ -87,7 +95,47 @@ def test_without_the_librarys_functions_nothing_is_found(monkeypatch: pytest.Mon
             {"security.protocol": "SASL_SSL", "sasl.mechanisms": "SCRAM-SHA-512", "sasl.username": "me"},
             {"kafka.client.sasl.password": "is missing, which the mechanism SCRAM-SHA-512 needs"},
         ),
-        ({"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}, {}),
+        (
+            {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"},
+            {
+                "kafka.client.sasl.oauthbearer.method": 'must be "oidc" with the mechanism OAUTHBEARER, or set '
+                "kafka.msk_iam_region: there is no token otherwise"
+            },
+        ),
+        (
+            {"security.protocol": "SSL", "ssl.certificate.location": "our.pem"},
+            {"kafka.client.ssl.certificate.location": "has no effect without kafka.client.ssl.key.location"},
+        ),
+        (
+            {"security.protocol": "SSL", "ssl.key.pem": "x"},
+            {"kafka.client.ssl.key.pem": "has no effect without kafka.client.ssl.certificate.location"},
+        ),
+        ({"security.protocol": "SSL", "ssl.certificate.pem": "x", "ssl.key.location": "our.key"}, {}),
+        ({**OIDC, "sasl.oauthbearer.token.endpoint.url": "http://tokens", "sasl.oauthbearer.client.id": "me"}, SECRET),
+        (
+            {**OIDC, "sasl.oauthbearer.client.credentials.client.secret": "x"},
+            {
+                "kafka.client.sasl.oauthbearer.token.endpoint.url": NEEDED,
+                "kafka.client.sasl.oauthbearer.client.id": NEEDED,
+            },
+        ),
+        ({**OIDC, "sasl.oauthbearer.grant.type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}, {}),
+        ({**OIDC, "sasl.oauthbearer.metadata.authentication.type": "azure_imds"}, {}),
+        (
+            {**OIDC, "sasl.oauthbearer.metadata.authentication.type": "aws_iam"},
+            {
+                "kafka.client.sasl.oauthbearer.metadata.authentication.type": "can't be aws_iam, which librdkafka does "
+                "not have: for MSK set kafka.msk_iam_region"
+            },
+        ),
+        (
+            {
+                "security.protocol": "SASL_SSL",
+                "sasl.mechanism": "OAUTHBEARER",
+                "enable.sasl.oauthbearer.unsecure.jwt": "true",
+            },
+            {},
+        ),
     ],
 )
 def test_credentials_that_no_connection_would_use_are_errors(

@@ -423,6 +423,17 @@ def test_a_file_that_cannot_be_read_is_told_by_the_variable(tmp_path: Path) -> N
             "input.schema_registry_ca_file: has no effect without input.schema_registry_url",
         ),
         (
+            ["schema_registry_certificate_file=x"],
+            "input.schema_registry_certificate_file: has no effect without input.schema_registry_url",
+        ),
+        *(
+            (
+                ["schema_registry_url=https://r", f"schema_registry_{key}=x"],
+                f"input.schema_registry_{key}: has no effect without input.schema_registry_certificate_file",
+            )
+            for key in ("key_file", "key_password")
+        ),
+        (
             ["schema_registry_url=http://a:b@r", "schema_registry_token=x"],
             "input.schema_registry_token: input.schema_registry_url is set too; set only one of them",
         ),

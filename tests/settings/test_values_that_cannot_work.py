@@ -116,6 +116,11 @@ def test_hosts_of_metrics(host: str) -> None:
             "input.schema_registry_ca_file: has no effect: input.schema_registry_url begins with http://",
         ),
         (
+            ["input.schema_registry_url=http://r", "input.schema_registry_certificate_file=ours.pem"],
+            "input.schema_registry_certificate_file: has no effect: input.schema_registry_url begins with http://",
+        ),
+        (["kafka.msk_iam_region=Frankfurt"], 'kafka.msk_iam_region: must be an AWS region, as "eu-central-1"'),
+        (
             ["input.schema_registry_url=http://r/subjects?deleted=true"],
             "input.schema_registry_url: must be an http:// or https:// address without ? and #",
         ),

@@ -27,17 +27,24 @@ class Authority:
         subject = ["-subj", "/CN=tests", "-days", "2", "-nodes", "-newkey", "rsa:2048"]
         _openssl("req", "-x509", *subject, "-keyout", str(self._key), "-out", str(self.certificate))
 
-    def sign(self, host: str, name: str = "server") -> Certificate:
-        """Return a certificate for one host name or address."""
+    def sign(self, host: str, name: str = "server", days: int = 2) -> Certificate:
+        """Return a certificate for one host name or address, or one client; below 0 days it has expired."""
         made = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         request, extensions = self._directory / f"{name}.csr", self._directory / f"{name}.ext"
         kind = "IP" if host.replace(".", "").isdigit() else "DNS"
         extensions.write_text(f"subjectAltName={kind}:{host}\n")
         subject = ["-subj", f"/CN={host}", "-nodes", "-newkey", "rsa:2048"]
         _openssl("req", *subject, "-keyout", str(made.key), "-out", str(request))
-        signing = ["-CA", str(self.certificate), "-CAkey", str(self._key), "-CAcreateserial", "-days", "2"]
+        signing = ["-CA", str(self.certificate), "-CAkey", str(self._key), "-CAcreateserial", "-days", str(days)]
         _openssl("x509", "-req", "-in", str(request), *signing, "-extfile", str(extensions), "-out", str(made[0]))
         return made
+
+
+def encrypted(key: Path, password: str) -> Path:
+    """Return the file of the same key, which only the password opens."""
+    made = key.with_suffix(".encrypted")
+    _openssl("pkey", "-in", str(key), "-aes256", "-passout", f"pass:{password}", "-out", str(made))
+    return made
 
 
 def _openssl(*arguments: str) -> None:

@@ -84,9 +84,7 @@ def secure_broker(directory: Path, tokens: TokenServer | None = None) -> Iterato
         NoBrokerError: Kafka can't be had as jars here.
     """
     authority = Authority(directory)
-    signed = authority.sign("localhost", "broker")
-    store = directory / "broker-store.pem"
-    store.write_bytes(signed.key.read_bytes() + signed.certificate.read_bytes())
+    store = _store(authority, directory)
     password, admin_password = f"canary-{uuid.uuid4().hex}", uuid.uuid4().hex
     admin_client = {
         "security.protocol": "SASL_SSL",
@@ -108,6 +106,57 @@ def secure_broker(directory: Path, tokens: TokenServer | None = None) -> Iterato
         yield SecureBroker(servers, authority.certificate, password, admin, admin_client)
 
 
+@contextlib.contextmanager
+def broker_by_certificates(directory: Path, authority: Authority) -> Iterator[SecureBroker]:
+    """Run one that lets in who has a certificate of the authority; the certificate's common name is the user.
+
+    Raises:
+        NoBrokerError: Kafka can't be had as jars here.
+    """
+    admin = authority.sign(_ADMIN, _ADMIN)
+    admin_client = {
+        "security.protocol": "SSL",
+        "ssl.certificate.location": str(admin.certificate),
+        "ssl.key.location": str(admin.key),
+        "ssl.ca.location": str(authority.certificate),
+    }
+    properties = {
+        **_certificates(_store(authority, directory), authority.certificate),
+        "ssl.client.auth": "required",
+        "ssl.principal.mapping.rules": "RULE:^CN=(.*?)$/$1/",
+        # The broker's own certificate is of its host.
+        **_authorizer(_ADMIN, "localhost"),
+    }
+    with KafkaBroker(kafka_jars(), Security(protocol="SSL", properties=properties, admin=admin_client)) as broker:
+        servers = broker.bootstrap_servers
+        client = AdminClient({"bootstrap.servers": servers, "log_level": 2, **admin_client})
+        yield SecureBroker(servers, authority.certificate, "", client, admin_client)
+
+
+def _store(authority: Authority, directory: Path) -> Path:
+    """The broker's own certificate with its key."""
+    signed, store = authority.sign("localhost", "broker"), directory / "broker-store.pem"
+    store.write_bytes(signed.key.read_bytes() + signed.certificate.read_bytes())
+    return store
+
+
+def _certificates(store: Path, ca_file: Path) -> dict[str, str]:
+    return {
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(store),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(ca_file),
+    }
+
+
+def _authorizer(*super_users: str) -> dict[str, str]:
+    # Only the controller's own listener accepts unauthenticated connections.
+    return {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": ";".join(f"User:{name}" for name in (*super_users, "ANONYMOUS")),
+    }
+
+
 def _properties(
     store: Path, ca_file: Path, password: str, admin_password: str, tokens: TokenServer | None
 ) -> dict[str, str]:
@@ -123,13 +172,8 @@ def _properties(
         "listener.name.sasl_ssl.plain.sasl.jaas.config": plain,
         "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": scram,
         "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": scram,
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(store),
-        "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": str(ca_file),
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        # Only the controller's own listener accepts unauthenticated connections.
-        "super.users": f"User:{_ADMIN};User:ANONYMOUS",
+        **_certificates(store, ca_file),
+        **_authorizer(_ADMIN),
     }
 
 

@@ -19,6 +19,8 @@ _KEY_ID = "tests"
 class TokenRequest(NamedTuple):
     """What a client sent."""
 
+    path: str
+    """Any below the server's own, by which a test tells clients apart."""
     authorization: str
     form: dict[str, str]
 
@@ -152,7 +154,7 @@ def _handler_of(tokens: TokenServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             form = {name: values[0] for name, values in parse_qs(body).items()}
-            self._reply(*tokens.answer(TokenRequest(self.headers.get("Authorization", ""), form)))
+            self._reply(*tokens.answer(TokenRequest(self.path, self.headers.get("Authorization", ""), form)))
 
         def _reply(self, status: int, answer: dict[str, Any]) -> None:
             body = json.dumps(answer).encode()

@@ -15,6 +15,10 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _TIMED_OUT = "timed out"
 
+_SEE = "see input.schema_registry_certificate_file"
+_MAYBE_FOR_CERTIFICATE = f", as of one that asks for a certificate of ours; {_SEE}"
+"""A peer may have shut the connection before we have read why."""
+
 
 class HttpResponse(NamedTuple):
     """An HTTP response; `body` may be cut, see `HttpClient.ask`."""
@@ -94,6 +98,8 @@ class _Exchange:
             self.trouble = f"its certificate isn't trusted: {error.verify_message}"
         except ssl.SSLError as error:
             self.trouble = _of_tls(error)
+        except (ConnectionResetError, BrokenPipeError) as error:
+            self.trouble = type(error).__name__ + (_MAYBE_FOR_CERTIFICATE if self._tls else "")
         except TimeoutError:  # of the socket, which may come before that of `ask`
             self.trouble = _TIMED_OUT
         except (OSError, HTTPException, ValueError) as error:  # a ValueError would quote the header that cannot be sent
@@ -133,7 +139,7 @@ def _of_tls(error: ssl.SSLError) -> str:
     if "alert" not in reason:
         return f"TLS: {reason}"
     said = reason.partition("alert ")[2]
-    return f"it refuses our certificate, or that there is none: {said}; see input.schema_registry_certificate_file"
+    return f"it refuses our certificate, or that there is none: {said}; {_SEE}"
 
 
 def _shut(one: socket | None) -> None:

@@ -1,6 +1,7 @@
 """The registry client against peers that mean harm, over real sockets; and how it logs in and whom it trusts."""
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -18,10 +19,11 @@ from consumer.intake.compiler.schema_json import SchemaRefused
 from consumer.intake.schemas.access import RegistryAccess, access_of
 from consumer.intake.schemas.builtin import builtin_schema_text
 from consumer.intake.schemas.registry import Registry, RegistryUnavailable
+from consumer.runtime.certificates import OwnCertificate
 from consumer.settings.model import InputSettings, load_settings
 from tests.intake.schemas.raw_server import RawServer, raw_server
 from tests.intake.schemas.registry_server import Answer, RegistryServer
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, Certificate, encrypted
 
 OURS = builtin_schema_text("viewer_event")
 LOOK_UP_BUDGET_S = 1.0
@@ -255,7 +257,7 @@ def test_one_whose_certificate_is_for_another_host(authority: Authority) -> None
 
 
 def test_one_that_speaks_no_tls(registry: RegistryServer) -> None:
-    assert "gives no answer (SSLError)" in trouble(client(registry.url.replace("http:", "https:")))
+    assert "gives no answer (TLS: wrong version number)" in trouble(client(registry.url.replace("http:", "https:")))
 
 
 @pytest.mark.parametrize(
@@ -268,3 +270,97 @@ def test_certificates_that_cannot_be_used_are_told_at_once(tmp_path: Path, conte
     with pytest.raises(ViewerConsumerError) as unusable:
         Registry(RegistryAccess("https://registry", ca_file=path))
     assert str(unusable.value) == f"input.schema_registry_ca_file: {path}: {reason}"
+
+
+# A registry that asks for our certificate.
+
+
+@pytest.fixture
+def strict(authority: Authority) -> Iterator[RegistryServer]:
+    context = _tls_of(authority, "127.0.0.1")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(authority.certificate)
+    server = RegistryServer(context)
+    server.add(7, OURS)
+    yield server
+    server.close()
+
+
+def shown(server: RegistryServer, authority: Authority, certificate: Path, key: Path | None, **more: Any) -> Registry:
+    files = {"schema_registry_ca_file": authority.certificate, "schema_registry_certificate_file": certificate}
+    return client(server.url, **files, **({} if key is None else {"schema_registry_key_file": key}), **more)
+
+
+def test_our_certificate_is_shown_to_a_registry_that_asks_for_it(
+    strict: RegistryServer, authority: Authority, tmp_path: Path
+) -> None:
+    ours = authority.sign("worker", "worker")
+    both = tmp_path / "both.pem"
+    both.write_bytes(ours.key.read_bytes() + ours.certificate.read_bytes())
+    opened = shown(strict, authority, ours.certificate, encrypted(ours.key, "x"), schema_registry_key_password="x")
+    for registry in (shown(strict, authority, *ours), shown(strict, authority, both, None), opened):
+        assert registry.schema_by_id(7, LOOK_UP_BUDGET_S) is not None
+
+
+def test_a_registry_that_asks_for_a_certificate_in_vain_is_told_as_such(
+    strict: RegistryServer, authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    stranger = Authority(tmp_path / "other").sign("worker")
+    for registry in (
+        client(strict.url, schema_registry_ca_file=authority.certificate),
+        shown(strict, authority, *stranger),
+    ):
+        why = trouble(registry)
+        assert re.search(r"\((it refuses our certificate, or that there is none: |\w+, as of one that asks for)", why)
+        assert why.endswith("see input.schema_registry_certificate_file)")
+    assert strict.asked() == []
+
+
+def test_a_certificate_that_was_renewed_is_used_without_a_restart(
+    strict: RegistryServer, authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    certificate, key = tmp_path / "ours.pem", tmp_path / "ours.key"
+    old, new = Authority(tmp_path / "other").sign("worker"), authority.sign("worker", "renewed")
+    _copy(old, certificate, key)
+    registry = shown(strict, authority, certificate, key)
+    trouble(registry)
+    _copy(new, certificate, key)
+    assert registry.schema_by_id(7, LOOK_UP_BUDGET_S) is not None
+    certificate.unlink()
+    assert f"gives no answer (input.schema_registry_certificate_file: {certificate}: cannot be read" in trouble(
+        registry
+    )
+
+
+def _copy(made: Certificate, certificate: Path, key: Path) -> None:
+    certificate.write_bytes(made.certificate.read_bytes())
+    key.write_bytes(made.key.read_bytes())
+
+
+def test_a_certificate_that_cannot_be_used_is_told_at_once(authority: Authority, tmp_path: Path) -> None:
+    ours, expired, other = (authority.sign("worker", name, days) for name, days in (("a", 2), ("b", -1), ("c", 2)))
+    none = tmp_path / "none"
+    wrong = {
+        (none, ours.key): f"certificate_file: {none}: cannot be read: No such file or directory",
+        (ours.certificate, none): f"key_file: {none}: cannot be read: No such file or directory",
+        (ours.key, ours.key): f"certificate_file: {ours.key}: holds no certificate",
+        (ours.certificate, None): f"certificate_file: {ours.certificate}: holds no key that opens with the password "
+        "given, or none",
+        (ours.certificate, encrypted(ours.key, "x")): f"key_file: {ours.key.with_suffix('.encrypted')}: holds no key "
+        "that opens with the password given, or none",
+        (ours.certificate, other.key): f"key_file: {other.key}: holds a key that is not of the certificate in "
+        f"{ours.certificate}",
+    }
+    for (certificate, key), message in wrong.items():
+        assert _unusable(certificate, key) == f"input.schema_registry_{message}"
+    assert re.fullmatch(
+        rf"input\.schema_registry_certificate_file: {expired.certificate}: has expired \(.* UTC\)", _unusable(*expired)
+    )
+
+
+def _unusable(certificate: Path, key: Path | None) -> str:
+    with pytest.raises(ViewerConsumerError) as error:
+        Registry(RegistryAccess("https://registry", certificate=OwnCertificate(certificate, key)))
+    return str(error.value)
