@@ -16,7 +16,9 @@ from consumer.runtime.secret import HIDDEN, is_secret
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 _ASSIGNED_SECRET = re.compile(
-    r"((?:passw(?:or)?d|secret|token|api.?key)[\w.\-]*[\"']?\s*[=:]\s*[\"']?)[^\s,;\"'&]+", re.IGNORECASE
+    # A path that ends so, as of a token server, is not what follows it.
+    r"(?<!/)((?:passw(?:or)?d|secret|token|api.?key)[\w.\-]*[\"']?\s*[=:]\s*[\"']?)[^\s,;\"'&]+",
+    re.IGNORECASE,
 )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from consumer.intake.schemas.builtin import builtin_schema_text
+from consumer.kafka import msk_iam
 from tests.cli.command import Ran, run_here
 
 
@@ -96,6 +97,17 @@ def test_certificates_of_the_registry_are_looked_at(
         f'[input]\nschema_registry_url = "https://registry"\nschema_registry_ca_file = "{empty}"\n',
     )
     assert refused(capsys, command, config) == [f"input.schema_registry_ca_file: {empty}: holds no certificates"]
+
+
+def test_a_log_in_whose_package_is_missing_is_an_error_with_the_command_that_installs_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(msk_iam, "find_spec", lambda _: None)
+    config = written(tmp_path / "worker.toml", '[kafka]\nmsk_iam_region = "eu-central-1"\n')
+    (line,) = refused(capsys, command, config)
+    assert line == (
+        'kafka.msk_iam_region: needs a package that is not installed: run pip install "viewer-consumer[msk-iam]"'
+    )
 
 
 def test_commands_that_read_no_records_need_no_schema_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from consumer.kafka.msk_iam import SharedTokens, Token
 from consumer.settings.model import Settings
 from consumer.worker.service import Service
 from tests.cli.command import run, run_here
-from tests.end_to_end.secure_topics import SHORT, Topics, failure
+from tests.end_to_end.secure_topics import SHORT, WINDOWS, Topics, failure
 from tests.end_to_end.stage import running
 from tests.support.broker import NoBrokerError
 from tests.support.secure_broker import USER, Acl, SecureBroker, secure_broker
@@ -173,6 +173,7 @@ def _toml(settings: Settings) -> str:
     kafka = settings.kafka
     names = ("bootstrap_servers", "group_id", "input_topic", "output_topic", "state_topic", "dead_letter_topic")
     lines = ["[kafka]", *(f'{name} = "{getattr(kafka, name)}"' for name in names), "create_topics = false"]
+    lines += ["[windows]", *(f"{name} = {value}" for name, value in WINDOWS.model_dump(exclude_unset=True).items())]
     lines += ["[kafka.client]", *(f'"{key}" = "{value}"' for key, value in kafka.client.items())]
     return "\n".join(lines) + "\n"
 

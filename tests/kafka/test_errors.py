@@ -57,6 +57,11 @@ def bare(code: int) -> KafkaError:
         (fatal(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED), Outcome.GIVE_UP),
         (abortable(KafkaError.TOPIC_AUTHORIZATION_FAILED), Outcome.GIVE_UP),
         (abortable(KafkaError.GROUP_AUTHORIZATION_FAILED), Outcome.GIVE_UP),
+        # A token that could not be renewed: the log-in may work again.
+        (abortable(KafkaError._AUTHENTICATION), Outcome.ABORT),
+        (retriable(KafkaError._AUTHENTICATION), Outcome.RETRY),
+        (bare(KafkaError.SASL_AUTHENTICATION_FAILED), Outcome.LOST),
+        (bare(KafkaError.UNSUPPORTED_SASL_MECHANISM), Outcome.GIVE_UP),
         (bare(KafkaError._UNSUPPORTED_FEATURE), Outcome.GIVE_UP),
         (fatal(KafkaError.UNSUPPORTED_VERSION), Outcome.GIVE_UP),
     ],
@@ -75,6 +80,7 @@ def test_errors_of_calls_are_mapped_to_outcomes(error: KafkaError, outcome: Outc
         (KafkaError._FENCED, Outcome.LOST),
         (KafkaError.INVALID_PRODUCER_EPOCH, Outcome.LOST),
         (KafkaError._FATAL, Outcome.LOST),
+        (KafkaError._AUTHENTICATION, Outcome.ABORT),
     ],
 )
 def test_errors_of_records_are_mapped_to_outcomes(code: int, outcome: Outcome) -> None:
@@ -421,6 +427,17 @@ def test_records_that_no_leader_takes_are_sent_again_for_as_long_as_it_takes(pro
         with pytest.raises(TransactionAborted, match="not all records to output could be written"):
             publish(owner)
         producers.script.clear()  # in columns the report is met before the commit
+    publish(owner)
+    assert producers.outcomes.entries[-1] == ("committed", "")
+
+
+def test_a_log_in_that_fails_is_no_refusal_of_the_records(producers: ScriptedProducers) -> None:
+    """As while a token server is away: the records go out once the log-in works again."""
+    owner = producers.owner()
+    for _ in range(3 * REFUSALS_ALLOWED):
+        producers.fail("commit", abortable(KafkaError._AUTHENTICATION))
+        with pytest.raises(TransactionAborted, match="_AUTHENTICATION"):
+            publish(owner)
     publish(owner)
     assert producers.outcomes.entries[-1] == ("committed", "")
 

@@ -101,6 +101,14 @@ def test_secrets_stay_secret(stream: type[io.StringIO], fields: dict[str, object
     assert "connecting" in output.getvalue()
 
 
+def test_the_address_of_a_token_server_hides_nothing() -> None:
+    stream = io.StringIO()
+    set_up_logs("info", stream, {})
+    said = 'no token from "https://login/oauth2/token": Connection refused'
+    logging.getLogger("librdkafka").error(said)
+    assert [line["event"] for line in lines(stream)] == [said]
+
+
 def test_a_traceback_is_told_whole_but_for_secrets() -> None:
     stream = io.StringIO()
     set_up_logs("info", stream, {})
