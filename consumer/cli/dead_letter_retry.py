@@ -110,7 +110,8 @@ def _summary(report: Report, kafka: KafkaSettings, wishes: Wishes, oldest_s: flo
         age = "" if oldest_s is None else f" of {oldest_s:,.0f} s ago or less"
         yield f"Buckets are judged by the checkpoints{age}; those closed since count as open."
     what = "sent" if wishes.sends else "would send"
-    yield f'{what} {report.sent.total():,} of {report.chosen:,} dead letters to topic "{kafka.input_topic}"'
+    of_all = f" of {report.chosen:,}" if report.is_whole else ""
+    yield f'{what} {report.sent.total():,}{of_all} dead letters to topic "{kafka.input_topic}"'
 
 
 def _advice(why: str) -> str:
@@ -123,7 +124,7 @@ def _ended(report: Report, settings: Settings, choice: Choice, wishes: Wishes) -
             typer.echo(f"Nothing was sent. Send them with: {_command(settings, choice, wishes._replace(sends=True))}")
         return 0
     if report.sent and report.next_ms is not None and not choice.places:
-        typer.echo(f"They stay in the dead-letter topic; --since {_time(report.next_ms + 1)} leaves them out.")
+        typer.echo(f"They stay in the dead-letter topic; --since {_time(report.next_ms)} leaves them out.")
     return ViewerConsumerError.exit_code if report.refused else 0
 
 
@@ -131,7 +132,7 @@ def _broken_off(report: Report, settings: Settings, choice: Choice, wishes: Wish
     """The rest can be had by a time: dead letters are sent in the order of their times."""
     done = f"{report.sent.total():,} were sent" if wishes.sends else "nothing was sent"
     text = f"{report.error or 'interrupted'}; {done}"
-    if wishes.sends and report.sent:
+    if wishes.sends:
         rest = choice
         if report.next_ms is not None and not choice.places:
             rest = choice._replace(wanted=choice.wanted._replace(since_ms=report.next_ms))

@@ -1,4 +1,9 @@
-"""Go through chosen dead letters in batches: refuse some, foretell what becomes of the others, and send them."""
+"""Go through chosen dead letters in batches: refuse some, foretell what becomes of the others, and send them.
+
+The worker writes dead letters to partitions by their keys, so records of one input partition lie in several. They come
+here in the order of their times; those of one batch are put into the order of their offsets in the input, and a batch
+ends between two times. So records of a partition are sent in the order in which they were rejected.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,16 +14,19 @@ from consumer.errors import ViewerConsumerError
 from consumer.intake.rejects import Reject
 from consumer.kafka.protocols import RecordSender
 from consumer.kafka.record import OutgoingRecord
-from consumer.output.dead_letter import PARTITION
+from consumer.output.dead_letter import OFFSET, PARTITION
 from consumer.output.dead_letter_reader import UNKNOWN, DeadLetterRecord
 from consumer.retry.records import Refusal, Target, retried_record
 
 BATCH_RECORDS = 1_000
 """So many records are sent, and then acknowledged, before the next ones are."""
 BATCH_BYTES = 4 * 2**20
+_MOST_BATCHES = 10
+"""A batch with dead letters of one time may be so many times as large."""
 
 _REASONS = frozenset(reject.label for reject in Reject)
-_MAX_DIGITS = 6
+_MAX_DIGITS = 19
+_MAX_PARTITION_DIGITS = 6
 
 Outcomes = Callable[[int, Sequence[OutgoingRecord]], Sequence[str]]
 """What will become of records of a partition: empty, or why they will not count; see `Preview.outcomes`."""
@@ -41,7 +49,7 @@ class Report:
     refusals: Counter[str] = field(default_factory=Counter)
     """The refused ones by sentences for people."""
     next_ms: int | None = None
-    """The time in the dead-letter topic from which on dead letters may be left; None before the first."""
+    """All dead letters that were written before that time are done; None before the first batch."""
     twice: int = 0
     """Those from `next_ms` on that were sent all the same."""
     error: str = ""
@@ -77,12 +85,12 @@ def retry(
     sender: RecordSender | None,
     goes_on: Callable[[Report], bool] = lambda _report: True,
 ) -> Report:
-    """Send dead letters again, in the given order; in a dry run only say what would be sent.
+    """Send dead letters again; in a dry run only say what would be sent.
 
     An error ends it, and is in the report.
 
     Args:
-        dead_letters: those that were chosen.
+        dead_letters: those that were chosen, in the order of their times.
         target: where they are sent, and how.
         outcomes: foretells what becomes of records, so that those that would not count are refused; None to send all.
         sender: writes the records; None for a dry run.
@@ -110,6 +118,7 @@ def _retry_batch(
     sender: RecordSender | None,
     report: Report,
 ) -> None:
+    batch = sorted(batch, key=_place_in_input)
     records = [retried_record(dead_letter, target) for dead_letter in batch]
     answers = _answers(records, outcomes)
     rows = []
@@ -126,8 +135,8 @@ def _retry_batch(
         report.send(dead_letter)
     if error:
         report.error, report.is_whole = error, False
-    next_ms = batch[-1].timestamp_ms if all(written) else chosen[list(written).index(False)].timestamp_ms
-    report.pass_time(sent, next_ms)
+    unsent = [each.timestamp_ms for each, is_written in zip(chosen, written, strict=True) if not is_written]
+    report.pass_time(sent, min(unsent) if unsent else max(each.timestamp_ms for each in batch) + 1)
 
 
 def _answers(records: Sequence[OutgoingRecord | Refusal], outcomes: Outcomes | None) -> list[str]:
@@ -147,20 +156,32 @@ def _answers(records: Sequence[OutgoingRecord | Refusal], outcomes: Outcomes | N
 
 
 def _batches(dead_letters: Iterable[DeadLetterRecord]) -> Iterator[list[DeadLetterRecord]]:
+    """Batches that end where the time changes, unless they would grow too large."""
     batch: list[DeadLetterRecord] = []
     held = 0
     for dead_letter in dead_letters:
-        batch.append(dead_letter)
-        held += len(dead_letter.value or b"")
-        if len(batch) >= BATCH_RECORDS or held >= BATCH_BYTES:
+        full = max(len(batch) / BATCH_RECORDS, held / BATCH_BYTES)
+        if full >= _MOST_BATCHES or (full >= 1 and dead_letter.timestamp_ms != batch[-1].timestamp_ms):
             yield batch
             batch, held = [], 0
+        batch.append(dead_letter)
+        held += len(dead_letter.value or b"")
     if batch:
         yield batch
+
+
+def _place_in_input(dead_letter: DeadLetterRecord) -> tuple[int, int]:
+    """Partition and offset; of what no worker wrote, anything."""
+    partition, offset = dead_letter.header(PARTITION), dead_letter.header(OFFSET)
+    return (int(partition), int(offset)) if _is_number(partition) and _is_number(offset) else (-1, -1)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def _kind(dead_letter: DeadLetterRecord) -> Kind:
     """Its kind; other programs may have written anything, of which no more than this is kept."""
     reason, partition = dead_letter.reason, dead_letter.header(PARTITION)
-    is_number = partition.isascii() and partition.isdecimal() and len(partition) <= _MAX_DIGITS
-    return Kind(reason if reason in _REASONS else UNKNOWN, partition if is_number else "?")
+    is_possible = _is_number(partition) and len(partition) <= _MAX_PARTITION_DIGITS
+    return Kind(reason if reason in _REASONS else UNKNOWN, partition if is_possible else "?")

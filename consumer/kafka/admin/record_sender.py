@@ -14,6 +14,8 @@ from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import KafkaSettings
 
 _ROOM_POLL_S = 0.05
+_BATCH_BYTES = 100_000
+"""A batch above the topic's limit is refused as a whole, though each of its records may be small."""
 _GRACE_S = 5.0
 """The client library reports a record whose time is up a little later."""
 
@@ -36,6 +38,7 @@ class TopicSender:
             **plain_producer_config(kafka),
             "acks": "all",
             "delivery.report.only.error": False,
+            "batch.size": _BATCH_BYTES,
             "linger.ms": 5,
             "message.timeout.ms": int(timeouts.send_s * 1_000),
         }
