@@ -26,7 +26,8 @@ from consumer.retry.run import Report, retry
 from consumer.runtime.signals import StopRequest
 from consumer.runtime.text import time_text
 from consumer.settings.model import KafkaSettings, Settings
-from consumer.state.inspect import opened
+from consumer.state.contents import Contents
+from consumer.state.inspect import opened, read_stored
 
 _LOG_APPEND_TIME = "LogAppendTime"
 
@@ -87,7 +88,12 @@ def _preview(settings: Settings, choice: Choice, timeouts: Timeouts, stack: Exit
     # A worker waits for an id that the registry does not know yet; here it is asked once.
     source = settings.input.model_copy(update={"unknown_schema_wait_ms": 0})
     intakes = stack.enter_context(closing(Intakes(lookups_from(source))))
-    return Preview(view, settings, intakes.make(source))
+
+    def contents(partition: int) -> Contents:
+        (stored,) = read_stored(view.state, [partition])
+        return stored.contents
+
+    return Preview(contents, view.identity, settings, intakes.make(source))
 
 
 def _progress() -> Progress:

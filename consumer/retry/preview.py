@@ -1,7 +1,7 @@
 """Foretell what a worker will do with records that are sent to the input again, by its settings and stored state."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +19,9 @@ from consumer.settings.model import Settings
 from consumer.settings.window_rules import window_rules
 from consumer.state import checkpoint as checkpoints
 from consumer.state import journal as journals
-from consumer.state.checkpoint import Checkpoint
+from consumer.state.checkpoint import Checkpoint, Identity
 from consumer.state.consistency import StateInconsistent, check_identity, check_settings
 from consumer.state.contents import Contents
-from consumer.state.inspect import View, read_stored
 from consumer.state.journal import StateError
 from consumer.state.result_settings import result_settings_of
 from consumer.state.stored_windows import loaded_windows
@@ -53,10 +52,25 @@ class Preview:
     that are sent before count too. Windows are as of the last checkpoint, with the steps of the clock since: what is
     closed there stays closed; a bucket that closed later counts as open, and the worker drops its events as late. The
     windows of each partition that has records are in memory, as in a worker.
+
+    Args:
+        read_contents: reads the stored state of a partition.
+        identity: of the cluster and the topic; state of others is refused.
+        settings: those in force.
+        intake: decodes by these settings.
+        clocks: for schemas that are looked up, and the age of checkpoints.
     """
 
-    def __init__(self, view: View, settings: Settings, intake: Intake, clocks: Clocks | None = None) -> None:
-        self._view = view
+    def __init__(
+        self,
+        read_contents: Callable[[int], Contents],
+        identity: Identity,
+        settings: Settings,
+        intake: Intake,
+        clocks: Clocks | None = None,
+    ) -> None:
+        self._read_contents = read_contents
+        self._identity = identity
         self._settings = settings
         self._intake = intake
         self._clocks = clocks or Clocks()
@@ -109,9 +123,9 @@ class Preview:
 
     def _opened(self, partition: int) -> _Partition:
         if partition not in self._partitions:
-            (stored,) = read_stored(self._view.state, [partition])
+            contents = self._read_contents(partition)
             try:
-                self._partitions[partition] = self._loaded(partition, stored.contents)
+                self._partitions[partition] = self._loaded(partition, contents)
             except StateInconsistent as error:
                 raise ViewerConsumerError(error.message(self._settings.command)) from None
             except (StateError, RowError) as error:
@@ -124,7 +138,7 @@ class Preview:
         if contents.checkpoint is None:
             return _Partition(PartitionWindows(rules, (0, 0)), None)
         checkpoint = checkpoints.decoded(contents.checkpoint)
-        check_identity(partition, checkpoint.identity, self._view.identity)
+        check_identity(partition, checkpoint.identity, self._identity)
         check_settings(partition, checkpoint.settings, result_settings_of(self._settings))
         windows, _ = loaded_windows(checkpoint, self._settings, list(contents.rows.items()))
         _run_on(windows, checkpoint, contents.journal)
