@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from confluent_kafka import Message
 
+from consumer.cli.dead_letter_retry import Wishes, retry_dead_letters
+from consumer.cli.dead_letter_text import Choice
 from consumer.kafka.messages import headers_of
+from consumer.kafka.timeouts import TIMEOUTS
+from consumer.runtime.signals import StopRequest
 from consumer.settings.model import InputSettings
 from tests.cli.command import Ran, run_here
 from tests.end_to_end.events import FRAME, SCHEMA_ID, SCHEMA_PATH, assert_same, encoded, judged, summary_of
@@ -235,3 +239,30 @@ def test_a_record_that_brokers_refuse_ends_it_with_the_command_to_go_on(
         configure_topic(bootstrap_servers, kafka.kafka.input_topic, "max.message.bytes", "1000000")
         assert pasted(capsys, line).code == 0
         assert kafka.ends() == {0: 2, 1: 2}
+
+
+def test_an_interruption_says_how_many_were_sent_and_how_to_go_on(
+    bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_ms = begin_ms()
+    with stage(bootstrap_servers, 1, RULES) as kafka:
+        kafka.write([Record(b"s", encoded(Event("s", "J", at_ms)), at_ms)])
+        work(kafka, WITHOUT_ID)
+        capsys.readouterr()
+        stop = StopRequest()
+        stop.set()
+        code = retry_dead_letters(kafka.settings(), Choice(), Wishes(sends=True, now=True), TIMEOUTS, stop)
+        printed = capsys.readouterr()
+        assert code == 130
+        assert printed.err.startswith("interrupted; 0 were sent; go on with: viewer-consumer dlq retry --since 20")
+        assert printed.err.endswith("Z --yes --now\n")
+        assert kafka.end_of(0) == 1
+
+
+def test_places_name_the_dead_letters_to_send(bootstrap_servers: str, capsys: pytest.CaptureFixture[str]) -> None:
+    at_ms = begin_ms()
+    with stage(bootstrap_servers, 1, RULES) as kafka:
+        kafka.write(Record(b"s", encoded(Event("s", "J", at_ms + i)), at_ms + i) for i in range(4))
+        work(kafka, WITHOUT_ID)
+        assert retry(capsys, kafka, "0:3", "0:1", "--yes").code == 0
+        assert [each.timestamp()[1] for each in kafka.records()[0][4:]] == [at_ms + 1, at_ms + 3]

@@ -1,6 +1,7 @@
 """Write records to the input topic as its producers do: without transactions, each acknowledged by all replicas."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -60,24 +61,42 @@ class TopicSender:
                 errors.append(error)
 
         deadline = Deadline.after(self._send_s + _GRACE_S)
-        for row, record in enumerate(records):
-            failure = self._put(record, partial(delivered, row), deadline)
-            if failure is not None:
-                errors.append(failure)
-            if errors:
-                break
-        # Those before a failure have the same time.
-        self._producer.flush(deadline.left_s())
+        with _noting(errors):
+            self._put_all(records, delivered, errors, deadline)
+        with _noting(errors):  # those before a failure are written
+            self._producer.flush(deadline.left_s())
         if all(written):
             return Sent(written, "")
-        self._producer.purge()
-        self._producer.flush(_GRACE_S)
-        error = errors[0] if errors else KafkaError(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001  # the library's name
+        self._give_up()
+        reason = next(filter(_says_why, errors), KafkaError(KafkaError._MSG_TIMED_OUT))  # noqa: SLF001  # the library's name
         doing = f'can\'t write to topic "{self._topic}"'
-        return Sent(written, str(explain(doing, self._servers, error, self._last_error.error())))
+        return Sent(written, str(explain(doing, self._servers, reason, self._last_error.error())))
 
-    def _put(self, record: OutgoingRecord, on_delivery: OnDelivery, deadline: Deadline) -> KafkaError | None:
-        """Queue a record, waiting while the queue is full; return why it cannot be queued."""
+    def _put_all(
+        self,
+        records: Sequence[OutgoingRecord],
+        delivered: Callable[[int, KafkaError | None, Message], None],
+        errors: Sequence[KafkaError],
+        deadline: Deadline,
+    ) -> None:
+        """Queue records until one has failed."""
+        for row, record in enumerate(records):
+            self._put(record, partial(delivered, row), deadline)
+            if errors:
+                return
+
+    def _give_up(self) -> None:
+        """Write nothing of what is queued."""
+        with suppress(KafkaException):
+            self._producer.purge()
+            self._producer.flush(_GRACE_S)
+
+    def _put(self, record: OutgoingRecord, on_delivery: OnDelivery, deadline: Deadline) -> None:
+        """Queue a record, waiting while the queue is full.
+
+        Raises:
+            KafkaException: it cannot be queued.
+        """
         while True:
             try:
                 self._producer.produce(
@@ -91,13 +110,25 @@ class TopicSender:
                 )
             except BufferError:
                 if deadline.passed:
-                    return self._last_error.error() or KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001  # as above
+                    raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None  # noqa: SLF001  # as above
                 self._producer.poll(_ROOM_POLL_S)
-            except KafkaException as error:
-                return kafka_error(error)
             else:
                 self._producer.poll(0)
-                return None
+                return
+
+
+@contextmanager
+def _noting(errors: list[KafkaError]) -> Iterator[None]:
+    """Note errors of calls: of a record, or fatal ones, as without the right to write to any topic."""
+    try:
+        yield
+    except KafkaException as error:
+        errors.append(kafka_error(error))
+
+
+def _says_why(error: KafkaError) -> bool:
+    """Behind a fatal error, calls fail with a code of their own that gives no reason."""
+    return error.code() != KafkaError._FATAL  # noqa: SLF001  # as above
 
 
 def _ignore(_error: KafkaError | None, _message: object) -> None:
