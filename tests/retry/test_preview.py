@@ -1,6 +1,7 @@
 """What becomes of records that are sent again, foretold from stored state: against the judge, and case by case."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from consumer.errors import ViewerConsumerError
 from consumer.intake.intake import Intake
 from consumer.intake.schemas.cache import SchemaCache
+from consumer.intake.schemas.lookups import SchemaLookups
+from consumer.intake.schemas.registry import RegisteredSchema
 from consumer.kafka.record import OutgoingRecord
 from consumer.retry.preview import CLOSED, COUNTED, IS_IGNORED, Preview
 from consumer.runtime.clocks import Clocks
@@ -32,6 +35,15 @@ KEY = (1, 2)
 IDENTITY = Identity("cluster", "topic", "viewer-consumer")
 RULES = Rules(window_duration_ms=5_000, bucket_ms=1_000, grace_ms=0, stream_idle_ms=10_000)
 NOW_MS = 1_000_000
+
+
+class OneSchema:
+    """A registry that knows the schema of the events."""
+
+    address = "http://localhost:1"
+
+    def schema_by_id(self, _schema_id: int, _timeout_s: float) -> RegisteredSchema:
+        return RegisteredSchema(SCHEMA_PATH.read_text(encoding="utf-8"), ())
 
 
 def settings_of(rules: Rules = RULES, *more: str) -> Settings:
@@ -108,6 +120,47 @@ def test_steps_of_the_clock_since_the_checkpoint_count() -> None:
     assert outcomes(contents, late) == [CLOSED]
     contents.add([(JOURNAL, journal.encoded(2, 1, Checksum(0, 0)))])  # of the checkpoint before
     assert outcomes(contents, late) == [COUNTED]
+
+
+def test_a_jump_of_time_that_was_cut_at_the_checkpoint_is_finished() -> None:
+    settings = settings_of()
+    windows = PartitionWindows(window_rules(settings.windows), KEY)
+    windows.limit_closed(1)
+    events = [*(Event(f"s{number}", "J", 1_000) for number in range(5)), Event("late", "J", 60_000)]
+    windows.apply(columns(events), 0, len(events), np.arange(len(events)))
+    assert windows.jump is not None
+    rows = windows.changed_rows()
+    contents = stored([], settings, times=windows.times(), rows=rows.all_rows, jump=windows.jump)
+    contents.add(rows.records)
+    found = outcomes(contents, [Event("s4", "J", 1_000), Event("new", "J", 1_000), Event("late", "J", 60_001)])
+    assert found == [CLOSED, CLOSED, COUNTED]
+
+
+def test_schemas_are_waited_for_while_they_are_looked_up() -> None:
+    settings = load_settings(None, ["input.schema_registry_url=http://localhost:1"], {})
+    runs: list[Callable[[], None]] = []
+    schemas = SchemaLookups(OneSchema(), 0.0, start=runs.append)  # type: ignore[arg-type]  # the two calls that it gets
+    intake = Intake(settings.input, SchemaCache(settings.input, schemas))
+    ticks = itertools.count()
+
+    def now_s() -> float:
+        if runs and next(ticks) == 2:
+            runs.pop()()
+        return 0.0
+
+    found = Preview(lambda _: Contents(), IDENTITY, settings, intake, Clocks(now_s, lambda: NOW_MS / 1000))
+    assert found.outcomes(0, [record(Event("s", "J", 1_000))]) == [COUNTED]
+
+
+def test_a_registry_that_does_not_answer_ends_it_in_time() -> None:
+    settings = load_settings(None, ["input.schema_registry_url=http://localhost:1"], {})
+    schemas = SchemaLookups(OneSchema(), 0.0, start=lambda _: None)  # type: ignore[arg-type]  # as above
+    intake = Intake(settings.input, SchemaCache(settings.input, schemas))
+    ticks = itertools.count(step=5)
+    clocks = Clocks(lambda: float(next(ticks)), lambda: NOW_MS / 1000)
+    found = Preview(lambda _: Contents(), IDENTITY, settings, intake, clocks)
+    with pytest.raises(ViewerConsumerError, match="the schema registry has not answered in time; --force sends"):
+        found.outcomes(0, [record(Event("s", "J", 1_000))])
 
 
 def test_changed_settings_are_those_of_the_worker_to_come() -> None:

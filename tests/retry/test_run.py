@@ -127,6 +127,17 @@ def test_a_stop_is_between_two_batches() -> None:
     assert (report.next_ms, report.twice) == (3, 0)
 
 
+@pytest.mark.usefixtures("small_batches")
+def test_stopped_and_continued_from_its_time_each_record_is_sent_once() -> None:
+    found = letters((1, 1), (2, 2), (2, 3), (2, 4), (3, 5), (3, 6), (4, 7))
+    first, second = FakeSender(), FakeSender()
+    report = retry(found, TARGET, None, first, lambda report: report.chosen < 4)
+    assert report.next_ms is not None
+    assert report.twice == 0
+    retry([each for each in found if each.timestamp_ms >= report.next_ms], TARGET, None, second)
+    assert first.values + second.values == [each.value for each in found]
+
+
 def test_nothing_that_other_programs_wrote_is_kept() -> None:
     found = [dead_letter(exception=f"reason {i}", partition=f"partition {i}", topic="others") for i in range(100)]
     assert retry(found, TARGET, None, None).refused == {Kind(UNKNOWN, "?"): 100}

@@ -19,12 +19,16 @@ from consumer.settings.model import KafkaSettings
 
 _BEGINNING = -2  # OFFSET_BEGINNING
 
-_CHUNK_RECORDS = 5_000
+_CHUNK_RECORDS = 1_000
 _CHUNK_BYTES = 2**20
 """A partition is read to one of these limits before it is another one's turn."""
 _POLLED_RECORDS = 500
-_QUEUED_KB = 1_024
-"""Of records that the client library fetches ahead, which are dropped at the end of a turn."""
+_IN_TURNS: Mapping[str, int] = {
+    # What is fetched ahead is dropped at the end of a turn.
+    "queued.max.messages.kbytes": 1_024,
+    # The first fetch of a turn comes behind the last one of the turn before, which may wait for records to come.
+    "fetch.wait.max.ms": 10,
+}
 
 
 class DeadLetters:
@@ -51,12 +55,12 @@ class DeadLetters:
     def read_in_order(self, since_ms: int | None = None) -> Iterator[Record]:
         """The same in the order in which all partitions were written, up to where they end at the call.
 
-        The order is that of the Kafka timestamps. About `_CHUNK_BYTES` of each partition are in memory.
+        The order is that of the Kafka timestamps. A chunk of each partition is in memory.
 
         Raises:
             ViewerConsumerError: as `read`.
         """
-        with self._consumer({"queued.max.messages.kbytes": _QUEUED_KB}) as (consumer, last_error):
+        with self._consumer(_IN_TURNS) as (consumer, last_error):
             with self._explaining(last_error):
                 starts = self._starts(consumer, last_error, since_ms)
                 bounds = [(start, self._end(consumer, start)) for start in starts]
