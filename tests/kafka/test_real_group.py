@@ -8,6 +8,7 @@ import pytest
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.errors import TransactionAborted
 from consumer.kafka.live_input import LiveInput
+from consumer.kafka.protocols import Input
 from consumer.kafka.reading import LONGEST_POLL_S
 from consumer.kafka.timeouts import TIMEOUTS
 from tests.kafka.stage import CLASSIC, CONSUMER, PARTITIONS, PROTOCOLS, KafkaStage, joined
@@ -18,7 +19,7 @@ from tests.support.waiting import until
 by_both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
-def poll_all(*members: LiveInput) -> list[int]:
+def poll_all(*members: Input) -> list[int]:
     """Return the numbers of records read."""
     return [len(member.poll(100, 0.02)) for member in members]
 
