@@ -135,21 +135,24 @@ def _ended(report: Report, settings: Settings, choice: Choice, wishes: Wishes) -
 
 
 def _broken_off(report: Report, settings: Settings, choice: Choice, wishes: Wishes) -> int:
-    """The rest can be had by a time: dead letters are sent in the order of their times."""
     done = f"{report.sent.total():,} were sent" if wishes.sends else "nothing was sent"
     text = f"{report.error or 'interrupted'}; {done}"
     if wishes.sends:
-        rest = choice
-        if report.next_ms is not None and not choice.places:
-            rest = choice._replace(wanted=choice.wanted._replace(since_ms=report.next_ms))
-        if report.twice or choice.places:
-            repeated = report.twice if not choice.places else report.sent.total()
-            text += f"; the next command sends {repeated:,} of them twice"
-        text += f"; go on with: {_command(settings, rest, wishes)}"
+        repeated = report.sent.total() if choice.places else report.twice
+        text += f"; going on sends {repeated:,} of them twice" if repeated else ""
+        text += f"; go on with: {_command(settings, _rest(report, choice), wishes)}"
     if report.error:
         raise ViewerConsumerError(text)
     typer.echo(text, err=True)
     return INTERRUPTED
+
+
+def _rest(report: Report, choice: Choice) -> Choice:
+    """What is left: dead letters are sent in the order of their times."""
+    if choice.places or report.next_ms is None:
+        return choice
+    most = None if choice.most is None else max(choice.most - report.chosen, 1)
+    return choice._replace(wanted=choice.wanted._replace(since_ms=report.next_ms), most=most)
 
 
 def _command(settings: Settings, choice: Choice, wishes: Wishes) -> str:

@@ -16,7 +16,7 @@ dlq_app = typer.Typer(
 
 Places = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PLACE...", help="Only these: partition and offset as a list has them, as 3:17."),
+    typer.Argument(metavar="PLACE", help="Only these: partition and offset as a list has them, as 3:17."),
 ]
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", metavar="REASON", help="Of this reason; may be repeated.")

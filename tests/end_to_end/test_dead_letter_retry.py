@@ -199,6 +199,19 @@ def test_a_record_that_was_ahead_of_its_time_is_taken_with_the_time_of_now(
         assert work(kafka)["future"] == 0
 
 
+def test_where_brokers_set_the_time_it_is_judged_by_the_time_of_now(
+    bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = INPUT.model_copy(update={"max_future_ms": 1_000})
+    with stage(bootstrap_servers, 1, RULES, {"message.timestamp.type": "LogAppendTime"}) as kafka:
+        event_ms = time.time_ns() // 1_000_000 + 5_000
+        kafka.write([Record(b"s", encoded(Event("s", "J", event_ms)))])
+        assert work(kafka, source)["future"] == 1
+        until(lambda: time.time_ns() // 1_000_000 > event_ms, "the time of the event has come")
+        assert retry(capsys, kafka, "--yes", "--set", "input.max_future_ms=1000").code == 0
+        assert work(kafka, source)["future"] == 0
+
+
 def test_a_cut_record_is_refused_even_if_forced(bootstrap_servers: str, capsys: pytest.CaptureFixture[str]) -> None:
     with stage(bootstrap_servers, 1, RULES) as kafka:
         kafka.write([Record(b"s", bytes(950_000), begin_ms())])
@@ -252,11 +265,12 @@ def test_an_interruption_says_how_many_were_sent_and_how_to_go_on(
         capsys.readouterr()
         stop = StopRequest()
         stop.set()
-        code = retry_dead_letters(kafka.settings(), Choice(), Wishes(sends=True, now=True), TIMEOUTS, stop)
+        choice = Choice(most=5)
+        code = retry_dead_letters(kafka.settings(), choice, Wishes(sends=True, now=True), TIMEOUTS, stop)
         printed = capsys.readouterr()
         assert code == 130
         assert printed.err.startswith("interrupted; 0 were sent; go on with: viewer-consumer dlq retry --since 20")
-        assert printed.err.endswith("Z --yes --now\n")
+        assert printed.err.endswith("Z --most 5 --yes --now\n")
         assert kafka.end_of(0) == 1
 
 

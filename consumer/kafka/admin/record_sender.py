@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from consumer.kafka.clients import LastClientError, explain, kafka_error, make_producer
 from consumer.kafka.config import plain_producer_config
 from consumer.kafka.deadline import Deadline
+from consumer.kafka.errors import GENERAL, PURGED
 from consumer.kafka.protocols import Sent
 from consumer.kafka.record import OutgoingRecord
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
@@ -124,11 +125,15 @@ def _noting(errors: list[KafkaError]) -> Iterator[None]:
         yield
     except KafkaException as error:
         errors.append(kafka_error(error))
+    except SystemError as error:  # the library raised a fatal one, and then called a callback all the same
+        if not isinstance(error.__cause__, KafkaException):
+            raise
+        errors.append(kafka_error(error.__cause__))
 
 
 def _says_why(error: KafkaError) -> bool:
-    """Behind a fatal error, calls fail with a code of their own that gives no reason."""
-    return error.code() != KafkaError._FATAL  # noqa: SLF001  # as above
+    """Behind a fatal error, calls and records fail with codes of their own that give no reason."""
+    return error.code() not in GENERAL | PURGED
 
 
 def _ignore(_error: KafkaError | None, _message: object) -> None:
