@@ -187,8 +187,8 @@ def test_hostile_ids_are_texts_and_their_pages_open(browser: Browser, serve: Ser
             ".querySelector('a').click()",
             label_of(stream_id),
         )
+        browser.wait("document.querySelector('h1')?.textContent === arguments[0]", stream_id)
         browser.wait("document.querySelectorAll('tr[data-start]').length === 3")
-        assert browser.text("h1") == stream_id
         browser.run("location.hash = '#/streams'")
         browser.wait(f"document.querySelectorAll('tr[data-stream]').length === {len(HOSTILE)}")
         # The next stream's page must not be taken for this one's.
