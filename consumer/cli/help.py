@@ -14,6 +14,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "run": (
         "viewer-consumer run --config worker.toml",
+        "viewer-consumer run --config worker.toml --watch",
         "viewer-consumer run --set kafka.bootstrap_servers=kafka-1:9092 --set input.schema_registry_url=http://registry:8081",
         "viewer-consumer run --embedded --duration 30s",
     ),

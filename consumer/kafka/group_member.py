@@ -18,6 +18,7 @@ from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import ACCESS_DENIED, explain, make_consumer
 from consumer.kafka.config import ClientConfig, is_consumer_protocol
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
+from consumer.kafka.failure_budget import FenceCount
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
@@ -28,9 +29,6 @@ _MOST_ERRORS = 100
 
 _JOIN_PAUSE_S = 2.0
 """Before another attempt to join with an instance id that is in use."""
-
-_FENCED_AGAIN_S = 30.0
-"""A second fence within this time is another worker's: two of one name fence each other every few seconds."""
 
 _DROP_S = 1.0
 """To close a client that has failed."""
@@ -91,8 +89,7 @@ class GroupMember:
         """How long joining is tried; None before the first refusal."""
         self._next_join: Deadline | None = None
         """When to join again; until then the client is one that has failed."""
-        self._fenced_lately: Deadline | None = None
-        """Until when another fence is final; None before the first."""
+        self._fences = FenceCount(clock)
         self._next_look: Deadline | None = None
         """When to look whether the topic is there; None while nothing says that it is not."""
 
@@ -309,17 +306,14 @@ class GroupMember:
         return self._next_join is not None
 
     def _may_join_after_fence(self, error: KafkaError) -> bool:
-        """Whether this is the first fence for a while: then another client joins.
+        """Whether this is one of few fences: then another client joins.
 
         Its cause may be this member's own request to join, whose answer was lost and that was sent again. Another
-        worker with the same instance id will fence it again.
+        worker with the same instance id will fence it again and again.
         """
-        if not _is_fatal_for(error, KafkaError.FENCED_INSTANCE_ID):
+        if not _is_fatal_for(error, KafkaError.FENCED_INSTANCE_ID) or self._fences.is_too_many():
             return False
-        if self._fenced_lately is not None and not self._fenced_lately.passed:
-            return False
-        self._fenced_lately = Deadline.after(_FENCED_AGAIN_S, self._clock)
-        _log.warning("group %s: %s; joins again once", self._group, error.str())
+        _log.warning("group %s: %s; joins again", self._group, error.str())
         self._metadata = None
         self._revoke_all()
         self._next_join = Deadline.after(_JOIN_PAUSE_S, self._clock)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from consumer.errors import ViewerConsumerError
+from consumer.kafka import failure_budget
 from consumer.kafka.errors import TransactionAborted
 from consumer.kafka.live_input import LiveInput
 from consumer.kafka.protocols import Input
@@ -199,7 +200,7 @@ def test_a_deleted_topic_is_an_error_with_its_name(kafka_stage: KafkaStage) -> N
         until(lambda: len(member.poll(10, 0.1)) > 0, "an error is raised")
 
 
-def test_a_member_that_was_fenced_once_joins_again(kafka_stage: KafkaStage) -> None:
+def test_a_member_that_was_fenced_joins_again(kafka_stage: KafkaStage) -> None:
     """As after a request to join whose answer was lost: another client has had the name, and is gone."""
     named = {"group.instance.id": "one"}
     handler = RecordingHandler()
@@ -212,7 +213,10 @@ def test_a_member_that_was_fenced_once_joins_again(kafka_stage: KafkaStage) -> N
     kafka_stage.owner().commit({(kafka_stage.topic, 0): 1}, member.group_metadata() or b"")
 
 
-def test_of_two_members_with_one_instance_id_one_ends_with_the_reason(kafka_stage: KafkaStage) -> None:
+def test_of_two_members_with_one_instance_id_one_ends_with_the_reason(
+    kafka_stage: KafkaStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failure_budget, "FENCES_ALLOWED", 2)
     named = {"group.instance.id": "one"}
     first = joined(kafka_stage.input(RecordingHandler(), client=named))
     second = kafka_stage.input(RecordingHandler(), client=named)
