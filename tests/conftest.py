@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
 
@@ -15,6 +16,9 @@ from tests.support.broker import NoBrokerError
 from tests.support.order import slow_first
 from tests.support.reader import use_chosen_reader
 from tests.support.shared_broker import shared_broker
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # the first example may have to load compiled code
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.hookimpl(trylast=True)

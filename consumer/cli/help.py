@@ -14,6 +14,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "run": (
         "viewer-consumer run --config worker.toml",
+        "viewer-consumer run --config worker.toml --watch",
         "viewer-consumer run --set kafka.bootstrap_servers=kafka-1:9092 --set input.schema_registry_url=http://registry:8081",
         "viewer-consumer run --embedded --duration 30s",
     ),
@@ -54,12 +55,22 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "dlq": (
         "viewer-consumer dlq list --config worker.toml --count",
         "viewer-consumer dlq show 3:17 --config worker.toml",
+        "viewer-consumer dlq retry --config worker.toml --since 2026-01-31T20:15:00Z",
     ),
     "dlq list": (
         "viewer-consumer dlq list --config worker.toml --since 2026-01-31T20:15:00Z --reason future",
         "viewer-consumer dlq list --config worker.toml --partition 3 --most 10 --json",
+        "viewer-consumer dlq list --config worker.toml --output dead-letters.jsonl",
     ),
-    "dlq show": ("viewer-consumer dlq show 3:17 --config worker.toml",),
+    "dlq show": (
+        "viewer-consumer dlq show 3:17 --config worker.toml",
+        "viewer-consumer dlq show 3:17 --config worker.toml --value record.avro",
+    ),
+    "dlq retry": (
+        "viewer-consumer dlq retry --config worker.toml --reason missing_value --since 2026-01-31T20:15:00Z",
+        "viewer-consumer dlq retry --config worker.toml --reason missing_value --since 2026-01-31T20:15:00Z --yes",
+        "viewer-consumer dlq retry 3:17 3:18 --config worker.toml --yes",
+    ),
     "state": (
         "viewer-consumer state check --config worker.toml",
         "viewer-consumer state show channel-0001 --config worker.toml",

@@ -105,6 +105,9 @@ def run(
     overrides: Overrides = None,
     embedded: Annotated[bool, typer.Option("--embedded", help="As --demo, with a broker in this process.")] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Simulate an audience and show the busiest streams.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the busiest streams, and of the log only warnings.")
+    ] = False,
     duration: Annotated[
         str | None, typer.Option("--duration", metavar="SPAN", help="Of a demo: end after 90s, 10m, 2h.")
     ] = None,
@@ -122,6 +125,7 @@ def run(
             overrides,
             embedded=embedded,
             demo=demo,
+            watch=watch,
             duration=duration,
             log_level=log_level,
             timeouts=timeouts_of(context),
@@ -135,6 +139,7 @@ def _run(
     *,
     embedded: bool,
     demo: bool,
+    watch: bool,
     duration: str | None,
     log_level: LogLevel,
     timeouts: Timeouts,
@@ -154,6 +159,10 @@ def _run(
         from consumer.demo.run import run_demo
 
         run_demo(settings, stop, Console(stderr=True), embedded=embedded, duration_s=duration_s)
+    elif watch:
+        from consumer.demo.display import run_shown
+
+        run_shown(settings, stop, Console(stderr=True), timeouts)
     else:
         from consumer.worker.service import Service
 

@@ -1,4 +1,4 @@
-"""The dashboard of a demo: pure functions from totals and snapshots to rich objects or a line of text."""
+"""The dashboard of a worker: pure functions from totals and snapshots to rich objects or a line of text."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,8 +32,8 @@ class Screen:
     totals: Totals
     events_per_s: float
     run_s: float
-    broker: str
-    """The broker's address or description."""
+    what: str
+    """The brokers, and what comes from them."""
     metrics_url: str
     page_url: str = ""
     """Empty where `http.page` is off."""
@@ -58,7 +58,7 @@ def text_line(screen: Screen) -> str:
 
 
 def closing_line(totals: Totals, run_s: float) -> str:
-    """The closing line of a demo."""
+    """The closing line."""
     rate = totals.events / run_s if run_s > 0 else 0.0
     return (
         f"{totals.events:,} events read in {run_s:.1f} s ({rate:,.0f}/s), {totals.summaries:,} summaries published, "
@@ -77,7 +77,7 @@ def _heading(screen: Screen) -> Text:
     state = "running" if ready else "starting"
     return Text.assemble(
         ("viewer-consumer", "bold"),
-        f"  {screen.broker}, simulated audience  ",
+        f"  {screen.what}  ",
         (f"{state} {_time(screen.run_s)}", "green" if ready else "yellow"),
         no_wrap=True,
         overflow="ellipsis",

@@ -37,6 +37,7 @@ _GUID_HEADER_SIZE = 17
 _ID_HEADER_SIZE = 5
 
 _MAX_ID = 2**31 - 1
+"""No registry has larger ids, and with eight bytes they would be taken for GUIDs."""
 
 _NULL_VALUE = int(Reject.NULL_VALUE)
 _OVERSIZED = int(Reject.OVERSIZED)
@@ -46,20 +47,12 @@ _SCHEMA_REFUSED = int(Reject.SCHEMA_REFUSED)
 
 
 @inlined
-def _registry_id(text: Bytes, begin: int, size: int, behind: int) -> int:
-    """The id in the last four bytes before `behind`; those before it must be 0. Else -1.
-
-    No registry has larger ids than 31 bits, and with eight bytes they would be taken for GUIDs.
-    """
-    if size < behind:
-        return -1
-    for i in range(behind - 4):
-        if text[begin + i] != 0:
-            return -1
-    found = 0
-    for i in range(behind - 4, behind):
-        found = (found << 8) | int(text[begin + i])
-    return -1 if behind == _APICURIO_SIZE and found > _MAX_ID else found
+def _number_at(text: Bytes, at: int) -> int:
+    """The number in four bytes."""
+    number = 0
+    for i in range(4):
+        number = (number << 8) | int(text[at + i])
+    return number
 
 
 @compiled
@@ -80,14 +73,22 @@ def read_frames(
             reject[row] = _NULL_VALUE
         elif size > max_bytes:
             reject[row] = _OVERSIZED
-        elif framing in (CONFLUENT, APICURIO):
-            behind = _CONFLUENT_SIZE if framing == CONFLUENT else _APICURIO_SIZE
-            reference = _registry_id(text, begin, size, behind)
-            if reference < 0:
+        elif framing == CONFLUENT:
+            if size < _CONFLUENT_SIZE or text[begin] != 0:
+                reject[row] = _BAD_FRAMING
+                continue
+            references[row] = _number_at(text, begin + 1)
+            begins[row] = begin + _CONFLUENT_SIZE
+        elif framing == APICURIO:
+            if size < _APICURIO_SIZE or text[begin] != 0 or _number_at(text, begin + 1) != 0:
+                reject[row] = _BAD_FRAMING
+                continue
+            reference = _number_at(text, begin + 5)
+            if reference > _MAX_ID:
                 reject[row] = _BAD_FRAMING
                 continue
             references[row] = reference
-            begins[row] = begin + behind
+            begins[row] = begin + _APICURIO_SIZE
         elif framing == SINGLE_OBJECT:
             if size < _SINGLE_OBJECT_SIZE or text[begin] != 0xC3 or text[begin + 1] != 1:
                 reject[row] = _BAD_FRAMING

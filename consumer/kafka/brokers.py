@@ -66,6 +66,10 @@ class ClientWatch(LastClientError):  # noqa: N818  # no exception: what a client
         self.owed = False
         self.broken_s = float("-inf")
 
+    def client_created(self) -> None:
+        """Call before another client takes the place of the one before: statistics count their age from there."""
+        self._created_s = self.clock()
+
     def record_error(self, error: KafkaError) -> None:
         """Called for an error of a connection: end offsets are unknown until the next statistics."""
         super().record_error(error)

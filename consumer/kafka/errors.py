@@ -50,6 +50,9 @@ class TransactionLost(Exception):  # noqa: N818  # as above
 FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})  # noqa: SLF001  # as above
 """Another producer has this transactional id, or the broker ended a slow transaction: both look the same."""
 
+GENERAL = frozenset({KafkaError._FATAL, KafkaError._STATE})  # noqa: SLF001  # as above
+"""The producer or its transaction had failed before this call: the reason is another error."""
+
 NOT_WRITTEN = KafkaError(KafkaError._MSG_TIMED_OUT).name()  # noqa: SLF001  # as above
 """The name of an abort because records were not written in time: their partition may have no leader."""
 

@@ -10,10 +10,29 @@ from consumer.kafka.deadline import Clock
 
 FENCES_ALLOWED = 5
 FENCE_WINDOW_S = 120.0
-"""One fence may be a slow transaction. This many within the window mean two workers with one name."""
+"""One fence may be a slow transaction, or a member's own late request. This many within the window mean two workers
+with one name."""
 
 REFUSALS_ALLOWED = 5
 """How often the same records are sent to brokers that refuse them."""
+
+
+class FenceCount:
+    """Counts fences of one name.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._fences_s: deque[float] = deque(maxlen=FENCES_ALLOWED)
+
+    def is_too_many(self) -> bool:
+        """Call after a fence: whether it is one too many, so that another process must have the name."""
+        now_s = self._clock()
+        self._fences_s.append(now_s)
+        return len(self._fences_s) == FENCES_ALLOWED and now_s - self._fences_s[0] < FENCE_WINDOW_S
 
 
 class FailureBudget:
@@ -28,8 +47,7 @@ class FailureBudget:
     def __init__(self, servers: str, transactional_id: str, clock: Clock) -> None:
         self._servers = servers
         self._transactional_id = transactional_id
-        self._clock = clock
-        self._fences_s: deque[float] = deque(maxlen=FENCES_ALLOWED)
+        self._fences = FenceCount(clock)
         self._refused_in_a_row = 0
 
     def committed(self) -> None:
@@ -59,9 +77,7 @@ class FailureBudget:
         Raises:
             ViewerConsumerError: too often in a short time.
         """
-        now_s = self._clock()
-        self._fences_s.append(now_s)
-        if len(self._fences_s) == FENCES_ALLOWED and now_s - self._fences_s[0] < FENCE_WINDOW_S:
+        if self._fences.is_too_many():
             raise ViewerConsumerError(
                 f'another process publishes as "{self._transactional_id}": fenced {FENCES_ALLOWED} times in '
                 f"{FENCE_WINDOW_S:.0f} s; give each worker a group.instance.id of its own"

@@ -18,6 +18,7 @@ from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import FORBIDDEN, explain, make_consumer
 from consumer.kafka.config import ClientConfig, is_consumer_protocol
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within
+from consumer.kafka.failure_budget import FenceCount
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 
@@ -27,7 +28,7 @@ _MOST_ERRORS = 100
 """Errors that one poll looks at."""
 
 _JOIN_PAUSE_S = 2.0
-"""Between two attempts to join with an instance id that is still in use."""
+"""Before another attempt to join with an instance id that is in use."""
 
 _DROP_S = 1.0
 """To close a client that has failed."""
@@ -88,6 +89,7 @@ class GroupMember:
         """How long joining is tried; None before the first refusal."""
         self._next_join: Deadline | None = None
         """When to join again; until then the client is one that has failed."""
+        self._fences = FenceCount(clock)
         self._next_look: Deadline | None = None
         """When to look whether the topic is there; None while nothing says that it is not."""
 
@@ -236,8 +238,8 @@ class GroupMember:
         self._give_up(consumer, partitions, lost=True)
 
     def _has_failed(self, consumer: Consumer, partitions: list[TopicPartition]) -> bool:
-        """Whether a callback comes from a client that another one has replaced; it closes, maybe in another thread."""
-        if consumer is self._consumer:
+        """Whether a callback comes from a client that another one replaces; it closes, maybe in another thread."""
+        if consumer is self._consumer and self._next_join is None:
             return False
         with contextlib.suppress(KafkaException, RuntimeError):
             consumer.incremental_unassign(partitions)
@@ -268,7 +270,7 @@ class GroupMember:
             _log.error("and in the same rebalance: %s", error)
 
     def _look_at(self, error: KafkaError) -> None:
-        if self._next_join is not None or self._may_join_later(error):
+        if self._next_join is not None or self._may_join_later(error) or self._may_join_after_fence(error):
             return
         if error.fatal() or error.code() in _FINAL:
             self._raise_final(error)
@@ -303,10 +305,26 @@ class GroupMember:
             self._next_join = Deadline.after(_JOIN_PAUSE_S, self._clock)
         return self._next_join is not None
 
+    def _may_join_after_fence(self, error: KafkaError) -> bool:
+        """Whether this is one of few fences: then another client joins.
+
+        Its cause may be this member's own request to join, whose answer was lost and that was sent again. Another
+        worker with the same instance id will fence it again and again.
+        """
+        if not _is_fatal_for(error, KafkaError.FENCED_INSTANCE_ID) or self._fences.is_too_many():
+            return False
+        _log.warning("group %s: %s; joins again", self._group, error.str())
+        self._metadata = None
+        self._revoke_all()
+        self._next_join = Deadline.after(_JOIN_PAUSE_S, self._clock)
+        return True
+
     def _join_again(self) -> None:
-        failed, self._next_join = self._consumer, None
+        failed = self._consumer
         with contextlib.suppress(CallTimedOutError, RuntimeError):
             call_within(Deadline.after(_DROP_S, self._clock), failed.close)
+        self._next_join = None
+        self._watch.client_created()
         self._consumer = make_consumer(self._config, self._watch, self._watch.record_statistics)
         self.subscribe()
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from consumer.kafka.batch import Batch
-from consumer.kafka.record import Record
+from consumer.kafka.record import OutgoingRecord, Record
 from consumer.runtime.record_columns import Headers, RecordColumns
 
 GroupMetadata: TypeAlias = bytes
@@ -219,8 +219,27 @@ class DeadLetterSource(Protocol):
     def read(self, since_ms: int | None = None) -> Iterator[Record]:
         """All current dead letters, each partition in order; optionally from a time on."""
 
+    def read_in_order(self, since_ms: int | None = None) -> Iterator[Record]:
+        """The same in the order in which all partitions were written, up to where they end at the call."""
+
     def at(self, partition: int, offset: int) -> Record | None:
         """The dead letter at an offset; None if there is none, or none any more."""
+
+
+class Sent(NamedTuple):
+    """What became of records that were written."""
+
+    written: Sequence[bool]
+    """Of each, whether a broker has acknowledged it."""
+    error: str
+    """Why some were not, for people; empty if all were."""
+
+
+class RecordSender(Protocol):
+    """Writes records to the input topic, without transactions."""
+
+    def send(self, records: Sequence[OutgoingRecord]) -> Sent:
+        """Write these and wait until each is acknowledged or has failed; after a failure nothing more is written."""
 
 
 class TransactionListener(Protocol):

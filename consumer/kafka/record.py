@@ -19,3 +19,14 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: RecordHeaders
+
+
+class OutgoingRecord(NamedTuple):
+    """A record to write to a partition."""
+
+    partition: int
+    timestamp_ms: int | None
+    """None: the time at which it is written."""
+    key: bytes | None
+    value: bytes | None
+    headers: RecordHeaders

@@ -16,6 +16,8 @@ class Timeouts(NamedTuple):
     """Reading stored state: longer than a dead worker's open transaction can block the group's offsets."""
     dead_letters_s: float = 15.0
     """Metadata of the dead-letter topic, and between two of its records."""
+    send_s: float = 30.0
+    """Until brokers have acknowledged records that are sent to the input again."""
     join_s: float = 60.0
     """Joining the group alone: partitions of killed members are reassigned only after their session time-out."""
     end_offsets_s: float = 5.0

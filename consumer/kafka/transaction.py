@@ -28,6 +28,7 @@ from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import CallTimedOutError, Clock, Deadline, call_within, no_limit
 from consumer.kafka.errors import (
     FENCED,
+    GENERAL,
     MOVED_ON,
     PURGED,
     Outcome,
@@ -422,12 +423,7 @@ class TransactionOwner:
         raise TransactionAborted(_HANG, "the client library's call for the offsets did not return") from None
 
     def _end_badly(self, error: KafkaError, outcome: Outcome) -> NoReturn:
-        # The delivery report gives the reason of a general error; it may arrive a little later.
-        if error.code() == KafkaError._STATE and self._producer is not None:  # noqa: SLF001  # the library's name
-            self._await_failed_delivery(self._producer)
-        error = self._fatal_error(error)
-        if outcome is Outcome.ABORT and self._failed_delivery is not None:
-            error, outcome = self._failed_delivery, outcome_of_record(self._failed_delivery)
+        error, outcome = self._reason(error, outcome)
         if outcome is Outcome.GIVE_UP:
             self._drop_producer()
             to = f" to {', '.join(sorted(self._topics))}" if self._topics else ""
@@ -445,14 +441,26 @@ class TransactionOwner:
         self._listener.aborted(error.name())
         raise TransactionAborted(error.name(), what)
 
-    def _fatal_error(self, error: KafkaError) -> KafkaError:
-        """The error behind a general fatal one: without it a fence could not be counted as such."""
-        if error.code() != KafkaError._FATAL or self._producer is None:  # noqa: SLF001  # the library's name
+    def _reason(self, error: KafkaError, outcome: Outcome) -> tuple[KafkaError, Outcome]:
+        """The error behind a general one: without it a fence or a missing right would not count as such."""
+        if error.code() in GENERAL and self._producer is not None:
+            first = self._first_error(self._producer, error)
+            if first.code() not in GENERAL:
+                error, outcome = first, outcome_of(first)
+            elif self._open:
+                self._await_failed_delivery(self._producer)
+        if outcome is Outcome.ABORT and self._failed_delivery is not None:
+            return self._failed_delivery, outcome_of_record(self._failed_delivery)
+        return error, outcome
+
+    def _first_error(self, producer: TransactionalProducer, error: KafkaError) -> KafkaError:
+        """What made the producer or its open transaction fail; the same error where nobody knows."""
+        if not (error.fatal() or self._open):
             return error
         try:
-            self._producer.begin_transaction()  # refused by a producer that has failed, with the reason
-        except KafkaException as reason:
-            return kafka_error(reason)
+            producer.begin_transaction()  # refused, with the reason
+        except KafkaException as refused:
+            return kafka_error(refused)
         return error
 
     def _await_failed_delivery(self, producer: TransactionalProducer) -> None:

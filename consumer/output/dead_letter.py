@@ -26,6 +26,11 @@ OFFSET = "__streams.errors.offset"
 APPLICATION = "viewer_consumer.application"
 TIMESTAMP_MS = "viewer_consumer.timestamp_ms"
 SCHEMA = "viewer_consumer.schema"
+KEY_BYTES = "viewer_consumer.key_bytes"
+VALUE_BYTES = "viewer_consumer.value_bytes"
+HEADERS_DROPPED = "viewer_consumer.headers_dropped"
+RETRY = "viewer_consumer.retry"
+"""Of a record in the input that was a dead letter: its topic, partition and offset there."""
 NUMBERS = joined((OFFSET.encode(), TIMESTAMP_MS.encode()))
 """Names of the headers that each dead letter has a number for."""
 
@@ -121,17 +126,17 @@ def _fitted(record: RecordColumns, room: int) -> RecordColumns:
     ((key, value, headers),) = record.records()
     count = len(record.own.fields) // 2
     theirs, ours = headers[:count], headers[count:]
-    key, left = _cut("key", key, room, ours)
-    value, left = _cut("value", value, left, ours)
+    key, left = _cut(KEY_BYTES, key, room, ours)
+    value, left = _cut(VALUE_BYTES, value, left, ours)
     if int(record.own.sizes()[0]) + _HEADER_BYTES * count > left:
-        ours.append(("viewer_consumer.headers_dropped", str(count)))
+        ours.append((HEADERS_DROPPED, str(count)))
         theirs = []
     return record_columns([(key, value, [*theirs, *ours])])
 
 
-def _cut(what: str, content: bytes | None, left: int, ours: MadeHeaders) -> tuple[bytes | None, int]:
+def _cut(header: str, content: bytes | None, left: int, ours: MadeHeaders) -> tuple[bytes | None, int]:
     """The content cut to the room left; a header holds the original size."""
     if content is None or len(content) <= left:
         return content, left - len(content or b"")
-    ours.append((f"viewer_consumer.{what}_bytes", str(len(content))))
+    ours.append((header, str(len(content))))
     return content[:left], 0

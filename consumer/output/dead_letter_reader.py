@@ -6,6 +6,7 @@ Their content is untrusted. Text is printed with every terminal control sequence
 import base64
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 from consumer.output.dead_letter import APPLICATION, EXCEPTION, MESSAGE, OFFSET, PARTITION, SCHEMA, TIMESTAMP_MS, TOPIC
@@ -15,6 +16,7 @@ UNKNOWN = "(unknown)"
 """The reason shown for records without one, which other programs may have written."""
 
 HEX_BYTES_A_LINE = 16
+MESSAGE_WIDTH = 80
 MAX_SHOWN_BYTES = 4_096
 """Limit of a value shown as text; JSON holds all of it."""
 
@@ -72,8 +74,20 @@ class DeadLetterFilter(NamedTuple):
         return self.until_ms is None or dead_letter.timestamp_ms < self.until_ms
 
 
-def as_line(dead_letter: DeadLetterRecord) -> str:
-    """A dead letter as one line."""
+def as_lines(dead_letter: DeadLetterRecord) -> Iterator[str]:
+    """A dead letter as a line, and its message in lines of `MESSAGE_WIDTH` below."""
+    yield _line(dead_letter)
+    indent = " " * 4
+    yield from wrap(
+        escaped(dead_letter.header(MESSAGE)),
+        MESSAGE_WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+
+
+def _line(dead_letter: DeadLetterRecord) -> str:
     schema = dead_letter.header(SCHEMA) or "-"
     size = "no value" if dead_letter.value is None else f"{len(dead_letter.value):,} bytes"
     parts = (

@@ -84,6 +84,8 @@ class Publisher:
         self._due_since_s: float | None = None
         """Since when a commit has been due."""
         self._last_commit_wall_s: float | None = None
+        self._writing_s = 0.0
+        """How long the last attempt wrote checkpoints and journals."""
         self._slow_checkpoints: dict[int, str] = {}
         """By partition, until a checkpoint of it is fast enough."""
         self.outcome_unknown = False
@@ -182,6 +184,7 @@ class Publisher:
         """Send until that time and commit if a commit is due; without a time send and commit everything."""
         if self.outcome_unknown:
             return  # the outboxes may be published already, or partly lost with the producer
+        self._writing_s = 0.0
         try:
             self._send(partitions, until_s)
             if until_s is None or self._is_due(partitions):
@@ -196,6 +199,8 @@ class Publisher:
             self._open_since_s = None
             self._losses_in_a_row += 1
             self._last_loss = str(error)
+            if self._writing_s > self._longest_open_s:
+                self._last_loss += f"; its checkpoints {self._too_slow(self._writing_s)}"
 
     def _tell_abort(self, error: str) -> None:
         """Log each reason once until a commit succeeds: while Kafka is away, there is one every few seconds."""
@@ -228,7 +233,10 @@ class Publisher:
             return
         self._waits_for = SENDING
         began_s = self._clocks.monotonic_s()
-        self._state.write_all(partitions)
+        try:
+            self._state.write_all(partitions)
+        finally:
+            self._writing_s = self._clocks.monotonic_s() - began_s
         # All partitions' offsets, advanced or not: a transaction is fenced only for partitions whose offset it holds.
         offsets = {each.number: each.next_offset for each in partitions} | dict(self._state.write_findings())
         topic = self._kafka.input_topic
@@ -267,10 +275,14 @@ class Publisher:
         self._slow_checkpoints.pop(partition, None)
         if checkpoint.seconds <= self._longest_open_s:
             return
-        self._slow_checkpoints[partition] = (
-            f"partition {partition}: a checkpoint of {checkpoint.size_bytes:,} bytes took "
-            f"{checkpoint.seconds:.0f} s to send, more than half of transaction.timeout.ms; set kafka.client "
-            f"transaction.timeout.ms to {math.ceil(checkpoint.seconds * 3) * 1000} or more"
+        what = f"partition {partition}: a checkpoint of {checkpoint.size_bytes:,} bytes"
+        self._slow_checkpoints[partition] = f"{what} {self._too_slow(checkpoint.seconds)}"
+
+    @staticmethod
+    def _too_slow(seconds: float) -> str:
+        return (
+            f"took {seconds:.0f} s to send, more than half of transaction.timeout.ms; set kafka.client "
+            f"transaction.timeout.ms to {math.ceil(seconds * 3) * 1000} or more"
         )
 
     def _origin(self, partition: PartitionTask) -> Origin:

@@ -13,10 +13,11 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-COMMAND = (sys.executable, "-m", "consumer", "run", "--embedded")
+RUN = (sys.executable, "-m", "consumer", "run")
+COMMAND = (*RUN, "--embedded")
 START_TIMEOUT_S = 90.0
 """The first start may have to compile kernels."""
 END_TIMEOUT_S = 15.0
@@ -73,20 +74,20 @@ class Demo:
 
 
 @contextlib.contextmanager
-def demo_on_a_pipe(*arguments: str) -> Iterator[Demo]:
-    """Run the demo without a terminal."""
-    with _started(arguments, {}, subprocess.PIPE) as process:
+def demo_on_a_pipe(*arguments: str, command: Sequence[str] = COMMAND) -> Iterator[Demo]:
+    """Run the demo, or another command, without a terminal."""
+    with _started([*command, *arguments], {}, subprocess.PIPE) as process:
         assert process.stderr is not None
         yield Demo(process, process.stderr.fileno())
 
 
 @contextlib.contextmanager
-def demo_on_a_terminal(columns: int, lines: int, *arguments: str) -> Iterator[Demo]:
-    """Run the demo on a terminal of this size."""
+def demo_on_a_terminal(columns: int, lines: int, *arguments: str, command: Sequence[str] = COMMAND) -> Iterator[Demo]:
+    """Run the demo, or another command, on a terminal of this size."""
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        with _started(arguments, {"TERM": "xterm-256color"}, theirs) as process:
+        with _started([*command, *arguments], {"TERM": "xterm-256color"}, theirs) as process:
             os.close(theirs)
             yield Demo(process, ours)
     finally:
@@ -94,11 +95,11 @@ def demo_on_a_terminal(columns: int, lines: int, *arguments: str) -> Iterator[De
 
 
 @contextlib.contextmanager
-def _started(arguments: tuple[str, ...], more: dict[str, str], stderr: int) -> Iterator[subprocess.Popen[bytes]]:
+def _started(arguments: list[str], more: dict[str, str], stderr: int) -> Iterator[subprocess.Popen[bytes]]:
     unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
     environ = {name: value for name, value in os.environ.items() if name not in unwanted} | more
     process = subprocess.Popen(
-        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, env=environ
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, env=environ
     )
     try:
         yield process

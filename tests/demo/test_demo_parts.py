@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from consumer.demo.run import PREFIX, Rate, demo_settings, read_totals
+from consumer.demo.display import Rate, read_totals
+from consumer.demo.run import PREFIX, demo_settings
 from consumer.demo.view import Totals
 from consumer.observe.metrics import WorkerMetrics
 from consumer.settings.model import HttpSettings, InputSettings, KafkaSettings, Settings

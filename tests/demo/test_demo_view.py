@@ -97,7 +97,7 @@ def test_control_characters_in_stream_ids_are_not_sent_to_the_terminal(odd: str)
         assert odd in text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=60), st.integers(8, 150), st.integers(1, 60))
 def test_any_stream_id_can_be_drawn_on_any_terminal(stream_id: str, width: int, height: int) -> None:
     assert "viewers" in drawn(screen(stream(stream_id)), max(width, 60), height)

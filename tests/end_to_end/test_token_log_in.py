@@ -158,6 +158,7 @@ def test_the_tools_log_in_too(
     config.write_text(_toml(topics.settings(client)))
     for words in (
         ["dlq", "list"],
+        ["dlq", "retry", "--yes", "--force"],
         ["state", "list"],
         ["state", "check"],
         ["simulate", "--streams", "1", "--viewers", "5", "--start", "2026-01-31T20:15:00Z", "--duration", "10s"],

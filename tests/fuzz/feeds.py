@@ -1,4 +1,4 @@
-"""What is mutated: records of a random writer schema in one of the three formats, and the intake that reads them."""
+"""What is mutated: records of a random writer schema in one of the four formats, and the intake that reads them."""
 
 import json
 import random
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import fastavro
 
 from consumer.intake.compiler.schema_json import parse_schema_json
+from consumer.intake.framing import NAMED_BY_ID
 from consumer.intake.intake import Intake
 from consumer.intake.schemas.builtin import load_builtin_schema
 from consumer.intake.schemas.cache import SchemaCache
@@ -18,7 +19,7 @@ from tests.intake.writers import Writer, WriterMaker
 
 SCHEMA_ID = 7
 MAX_PAYLOAD_BYTES = 4_096
-FORMATS = ("confluent", "single-object", "raw")
+FORMATS = ("confluent", "apicurio", "single-object", "raw")
 SEEDS = 40
 TRIED = 300
 OURS_ONE_IN = 4
@@ -45,10 +46,11 @@ def make_feed(rng: random.Random, directory: Path) -> Feed:
     path = directory / "writer.avsc"
     path.write_text(json.dumps(writer.schema), encoding="utf-8")
     form = rng.choice(FORMATS)
-    pinned = {"ids": {SCHEMA_ID: path}} if form == "confluent" else {"schemas": (path,)}
+    pinned = {"ids": {SCHEMA_ID: path}} if form in NAMED_BY_ID else {"schemas": (path,)}
     source = writer.source.model_copy(update={"format": form, "max_payload_bytes": MAX_PAYLOAD_BYTES, **pinned})
     head = {
         "confluent": b"\0" + SCHEMA_ID.to_bytes(4, "big"),
+        "apicurio": b"\0" + SCHEMA_ID.to_bytes(8, "big"),
         "single-object": b"\xc3\x01" + parse_schema_json(writer.schema).fingerprint(),
         "raw": b"",
     }[form]

@@ -88,13 +88,15 @@ def _judge(feed: Feed, value: bytes | None, key: bytes | None, stamp: int, event
 
 def _framing(feed: Feed, value: bytes | None) -> str:
     """Return the reason why a record has no payload; empty if it has one."""
-    size = {"confluent": 5, "single-object": 10, "raw": 0}[feed.source.format]
+    size = {"confluent": 5, "apicurio": 9, "single-object": 10, "raw": 0}[feed.source.format]
     if value is None:
         return "null_value"
     if len(value) > feed.source.max_payload_bytes:
         return "oversized"
-    magic = {"confluent": 1, "single-object": 2, "raw": 0}[feed.source.format]
+    magic = {"confluent": 1, "apicurio": 1, "single-object": 2, "raw": 0}[feed.source.format]
     if len(value) < size or value[:magic] != feed.head[:magic]:
+        return "bad_framing"
+    if feed.source.format == "apicurio" and int.from_bytes(value[1:size], "big") >= 2**31:
         return "bad_framing"
     return "" if value[:size] == feed.head else "unknown_schema"
 

@@ -18,7 +18,7 @@ from consumer.intake.vm.columns import decode_block
 from consumer.intake.vm.instructions import Program
 from consumer.runtime.joined import joined
 from consumer.settings.model import InputSettings
-from tests.fuzz.feeds import Feed, make_feed
+from tests.fuzz.feeds import FORMATS, Feed, make_feed
 from tests.fuzz.judging import judge_batch
 from tests.fuzz.run import CLOCK_MS
 from tests.intake.payloads import schema_headers
@@ -59,7 +59,7 @@ def _compiled(text: str) -> Program | str:
 def framing(data: bytes) -> None:
     """Frame: the first byte chooses a format and whether the next 17 are a header; never raises for a record."""
     choice, rest = (data[0] if data else 0), data[1:]
-    intake = _intakes()[choice % 3]
+    intake = _intakes()[choice % len(FORMATS)]
     header = rest[:17] if choice & 4 else None
     value = rest[17:] if choice & 4 else rest
     headers = None if header is None else [[("__value_schema_id", header)]]
@@ -80,7 +80,7 @@ def _feed(number: int) -> Feed:
 
 @cache
 def _intakes() -> list[Intake]:
-    sources = [InputSettings.model_validate({"format": form}) for form in ("confluent", "single-object", "raw")]
+    sources = [InputSettings.model_validate({"format": form}) for form in FORMATS]
     return [Intake(source, SchemaCache(source)) for source in sources]
 
 
@@ -89,5 +89,5 @@ def seeds(name: str) -> list[bytes]:
     if name == "admission":
         return [b"\0" + builtin_schema_text("viewer_event").encode(), b"\0" + json.dumps("string").encode()]
     if name == "framing":
-        return [bytes([i]) + one for i in range(6) for one in (b"\0\0\0\0\1\2s\2v\2\0", b"\xc3\x01" + bytes(12))]
+        return [bytes([i]) + one for i in range(8) for one in (b"\0\0\0\0\1\2s\2v\2\0", b"\xc3\x01" + bytes(12))]
     return [bytes([i]) + _feed(i).seeds[0][len(_feed(i).head) :] for i in range(FEEDS)]

@@ -27,7 +27,7 @@ def refusal(schema: ParsedSchema, source: InputSettings) -> str:
     return ""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 2**64), is_mapped=st.booleans())
 def test_the_report_agrees_with_the_compilation(seed: int, is_mapped: bool) -> None:
     writer = WriterMaker(random.Random(seed), with_keys=True).writer()

@@ -112,7 +112,7 @@ def test_every_look_has_a_sentence_of_one_line() -> None:
     assert looks_like(0) == ""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=50), st.sampled_from(list(RECORDS.values()))), max_size=20))
 def test_no_bytes_stop_it_and_the_columns_agree_with_one_at_a_time(values: list[bytes | None]) -> None:
     reject = np.full(len(values), Reject.BAD_FRAMING, np.uint8)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.intake.ahead import AHEAD, IN_TIME, UNDECIDED
@@ -439,7 +439,6 @@ def test_every_reason_has_an_explanation() -> None:
     max_future_ms=st.sampled_from([0, 1, 60_000, 2**40]),
     clamps=st.booleans(),
 )
-@settings(deadline=None)
 def test_clamping_in_compiled_code_is_that_of_plain_python(
     times: list[tuple[int, int]], max_future_ms: int, clamps: bool
 ) -> None:

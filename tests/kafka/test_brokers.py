@@ -17,7 +17,7 @@ class Watched:
     """A watch and its clock."""
 
     def __init__(self) -> None:
-        self.now_s = CREATED_S
+        self.now_s = self.created_s = CREATED_S
         self.late_s = 0.0
         """How long the statistics have waited for a poll."""
         self.watch = BrokerWatch("one:9092,two:9092", "events", lambda: self.now_s)
@@ -29,7 +29,7 @@ class Watched:
         join_state: str = "steady",
     ) -> None:
         text = {
-            "age": int((self.now_s - CREATED_S - self.late_s) * 1e6),
+            "age": int((self.now_s - self.created_s - self.late_s) * 1e6),
             "name": "one",
             "brokers": {each["name"]: each for each in brokers or (broker(),)},
             "topics": {"events": {"partitions": {"0": partition(), "-1": partition()} | (partitions or {})}},
@@ -113,6 +113,18 @@ def test_statistics_that_have_waited_for_a_poll_tell_of_the_time_when_they_were_
     assert watched.watch.silence().startswith(
         "Kafka does not answer: b1:9092 for 10 s, no answer from any broker for 11"
     )
+
+
+def test_the_statistics_of_a_client_that_has_replaced_another_count_from_its_own_start(watched: Watched) -> None:
+    watched.now_s += 60.0
+    watched.statistics()
+    watched.now_s += 1.0
+    watched.created_s = watched.now_s
+    for client in (watched.watch.member, watched.watch.reader):
+        client.client_created()
+    watched.now_s += 9.0
+    watched.statistics()
+    assert watched.watch.silence() == ""
 
 
 @pytest.mark.parametrize(("late_s", "lines"), [(0.0, 2), (NEWS_S - 0.1, 2), (NEWS_S + 0.1, 0)])

@@ -125,7 +125,7 @@ def test_records_in_columns_are_those_of_the_binding_byte_by_byte(kafka_stage: K
     assert headers == [("why", b"not"), ("none", None), ("offset", b"0"), ("time", b"%d" % LEAST)]
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 @given(st.integers(LEAST, MOST))
 def test_numbers_are_written_as_python_writes_them(number: int) -> None:
     digits = np.zeros(record_producing.DIGITS, np.uint8)

@@ -323,6 +323,21 @@ def test_a_late_delivery_report_still_gives_the_reason(producers: ScriptedProduc
     assert aborted.value.error == "MSG_SIZE_TOO_LARGE"
 
 
+def test_a_right_that_is_missing_is_found_behind_a_general_error_of_a_later_call(producers: ScriptedProducers) -> None:
+    producers.fail("begin", None, abortable(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    producers.fail("offsets", abortable(KafkaError._STATE))
+    with pytest.raises(ViewerConsumerError, match="can't publish to output"):
+        publish(producers.owner())
+    assert producers.time_s == 0
+
+
+def test_a_fence_is_found_behind_a_general_error_of_a_later_call(producers: ScriptedProducers) -> None:
+    producers.fail("begin", None, abortable(KafkaError._FENCED))
+    producers.fail("offsets", abortable(KafkaError._STATE))
+    with pytest.raises(TransactionLost, match="_FENCED"):
+        publish(producers.owner())
+
+
 @pytest.mark.parametrize(("time_limit_s", "most_s"), [(60.0, 1.2), (0.3, 0.5)])
 def test_a_delivery_report_that_never_comes_is_not_waited_for_long(
     producers: ScriptedProducers, time_limit_s: float, most_s: float

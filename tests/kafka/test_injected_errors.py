@@ -54,11 +54,12 @@ class Stage:
         self.publish()
         self.outcomes.entries.clear()
 
-    def answer(self, request: int, *errors: int) -> None:
-        """Answer the next requests with these errors."""
-        codes = (ctypes.c_int * len(errors))(*errors)
-        self._cluster.functions.rd_kafka_mock_push_request_errors_array(
-            ctypes.c_void_p(self._cluster.handle), ctypes.c_int16(request), ctypes.c_size_t(len(errors)), codes
+    def answer(self, request: int, *errors: int, late_ms: int = 0) -> None:
+        """Answer the next requests with these errors, and so late."""
+        answers = [ctypes.c_int(each) for error in errors for each in (error, late_ms)]
+        self._cluster.functions.rd_kafka_mock_broker_push_request_error_rtts(
+            *(ctypes.c_void_p(self._cluster.handle), ctypes.c_int32(1), ctypes.c_int16(request)),
+            *(ctypes.c_size_t(len(errors)), *answers),
         )
 
     def publish(self) -> None:
@@ -160,6 +161,12 @@ def test_errors_that_leave_the_outcome_unknown_take_a_new_producer(
 )
 def test_missing_rights_stop_the_worker(stage: Stage, request_number: int, code: int) -> None:
     stage.answer(request_number, code)
+    with pytest.raises(ViewerConsumerError, match="its permissions"):
+        stage.publish()
+
+
+def test_a_missing_right_that_is_answered_while_offsets_are_sent_stops_the_worker(stage: Stage) -> None:
+    stage.answer(ADD_PARTITIONS, KafkaError.TOPIC_AUTHORIZATION_FAILED, late_ms=300)
     with pytest.raises(ViewerConsumerError, match="its permissions"):
         stage.publish()
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from consumer.kafka import group_member
 from consumer.kafka.config import member_config
@@ -103,3 +103,18 @@ def test_callbacks_of_a_client_that_another_has_replaced_change_nothing() -> Non
     assert made._metadata == b"of the client that has replaced it"
     made._owned.clear()
     made.close()
+
+
+def test_callbacks_of_a_client_that_another_will_replace_change_nothing() -> None:
+    """Between a fence and the next attempt to join."""
+    handler = RecordingHandler()
+    made: Any = GroupMember(member_config(Settings()), "events", handler)
+    made._consumer.close()
+    made._owned.update((0, 1))
+    text = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+    made._look_at(KafkaError(KafkaError._FATAL, f"Fatal error: {text}", fatal=True))
+    assert (handler.heard, made.assignment) == ([("lost", (0, 1))], frozenset())
+    made._consumer = WithoutGroup()
+    for callback in (made._on_revoke, made._on_lost, made._on_assign):
+        callback(made._consumer, [TopicPartition("events", 0), TopicPartition("events", 1)])
+    assert (handler.heard, made.assignment) == ([("lost", (0, 1))], frozenset())

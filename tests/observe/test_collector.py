@@ -174,7 +174,7 @@ def test_an_id_that_looks_like_anothers_label_is_kept_apart() -> None:
         assert found["viewer_stream_concurrent_viewers", label_of(one)] == number
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.text(st.characters(), max_size=250), unique=True, max_size=8))
 def test_any_text_is_a_series_of_its_own(ids: list[str]) -> None:
     found = scraped(snapshot(*(stream(one, number) for number, one in enumerate(ids))))

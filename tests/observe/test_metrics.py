@@ -170,7 +170,7 @@ def test_workers_share_no_registry() -> None:
 BOUNDS = catalogue.FRESHNESS.buckets
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.lists(st.one_of(st.sampled_from(BOUNDS), st.floats(-1, 100)), max_size=20),

@@ -80,7 +80,7 @@ def of_samples(values: list[int]) -> StreamStatus:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(samples, min_size=1, max_size=4))
 def test_merged_bitrates_are_those_of_all_samples_together(parts: list[list[int]]) -> None:
     (merged,) = merge_streams(map(of_samples, parts))

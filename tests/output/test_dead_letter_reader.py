@@ -15,7 +15,7 @@ from consumer.output.dead_letter_reader import (
     DeadLetterRecord,
     as_counts,
     as_json,
-    as_line,
+    as_lines,
     as_text,
 )
 from consumer.runtime.joined import joined
@@ -42,10 +42,22 @@ def dead_letter(
     return DeadLetterRecord(3, offset, timestamp_ms, key, value, headers)
 
 
-def test_a_line_shows_position_time_and_reason() -> None:
-    assert as_line(dead_letter()) == "3:5  2023-11-14T22:13:21.000Z  truncated  from 2:17  id 7  4 bytes"
+def test_a_line_shows_position_time_and_reason_and_the_message_is_below() -> None:
+    assert list(as_lines(dead_letter())) == [
+        "3:5  2023-11-14T22:13:21.000Z  truncated  from 2:17  id 7  4 bytes",
+        "    it ends",
+    ]
     nobodys = DeadLetterRecord(0, 0, -1, None, None, [])
-    assert as_line(nobodys) == f"0:0  no time  {UNKNOWN}  from :  -  no value"
+    assert list(as_lines(nobodys)) == [f"0:0  no time  {UNKNOWN}  from :  -  no value"]
+
+
+def test_a_long_message_is_shown_whole_in_80_columns() -> None:
+    message = "the record doesn't begin as input.format says; " * 5
+    talkative = dead_letter()._replace(headers=[("__streams.errors.message", message.encode())])
+    _, *lines = as_lines(talkative)
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 80
+    assert " ".join(line.strip() for line in lines) == message.strip()
 
 
 def test_one_dead_letter_is_shown_completely() -> None:
@@ -121,7 +133,7 @@ def test_headers_of_the_original_record_are_not_mistaken_for_ours() -> None:
     )
 )
 def test_control_characters_in_a_dead_letter_are_not_sent_to_the_terminal(any_letter: DeadLetterRecord) -> None:
-    lines = [as_line(any_letter), *as_text(any_letter), *as_counts([any_letter])]
+    lines = [*as_lines(any_letter), *as_text(any_letter), *as_counts([any_letter])]
     assert all(line.isprintable() for line in lines)
     assert json.dumps(as_json(any_letter)).isascii()
 

@@ -21,7 +21,7 @@ def test_one_seed_gives_the_same_events_and_another_seed_others() -> None:
     assert not same(first, run(audience(seed=2), ends))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(1, 7_000), min_size=1, max_size=30))
 def test_the_size_of_the_steps_changes_nothing(sizes: list[int]) -> None:
     ends = START_MS + np.cumsum(sizes)

@@ -76,7 +76,7 @@ def written(events: list[dict[str, Any]]) -> list[bytes]:
     return out
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(rows, max_size=12))
 def test_records_equal_those_of_fastavro(events: list[Drawn]) -> None:
     encoder = EventEncoder(STREAM_IDS, seed=5)

@@ -39,7 +39,7 @@ def test_one_seed_gives_the_same_arrivals_and_another_seed_others(events: EventB
     assert not same(through(ALL, events), through(ALL, events, seed=4))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(1, 12_000), min_size=1, max_size=20))
 def test_the_size_of_the_slices_changes_nothing(sizes: list[int]) -> None:
     ends = (START_MS + np.cumsum(sizes)).tolist()

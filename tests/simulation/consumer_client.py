@@ -32,6 +32,7 @@ class SimulatedConsumer:
         network: Network,
         dice: random.Random,
         topic: str,
+        instance: str,
         rules: GroupRules,
     ) -> None:
         self._process = process
@@ -39,6 +40,7 @@ class SimulatedConsumer:
         self._network = network
         self._dice = dice
         self._topic = topic
+        self._instance = instance
         self._rules = rules
         self._member = ""
         self._generation = -1
@@ -48,7 +50,10 @@ class SimulatedConsumer:
         self._rejoin_wanted = False
         self._joining = False
         self._closed = False
+        self._replaced = False
+        """Another has its group.instance.id."""
         self._fenced = False
+        """It has heard of that."""
         self._last_poll_s = process.scheduler.now_s
         self._muted_since_s: float | None = None
 
@@ -64,7 +69,7 @@ class SimulatedConsumer:
         """Packed as the client library does: generation, group, member, instance."""
         self._process.check()
         generation = self._generation.to_bytes(4, sys.byteorder, signed=True)
-        return b"CGMDv2:" + generation + b"group\0" + self._member.encode() + b"\0\0"
+        return b"CGMDv2:" + generation + b"group\0" + self._member.encode() + b"\0" + self._instance.encode() + b"\0"
 
     def poll(self, timeout_s: float) -> Message | None:
         self._process.check()
@@ -102,7 +107,7 @@ class SimulatedConsumer:
     # What the brokers answer, and the client library's own thread.
 
     def rebalance_begins(self) -> None:
-        """Heard with the next heartbeat."""
+        """Maybe; heard with the next heartbeat."""
         self._process.background(self._dice.uniform(0.0, HEARTBEAT_S), self._beat)
 
     def synced(self, member: str, generation: int, partitions: Sequence[int]) -> None:
@@ -127,13 +132,10 @@ class SimulatedConsumer:
         self._group.drop(self)
         self._process.background(self._dice.uniform(0.0, HEARTBEAT_S), self._beat)
 
-    def replaced(self) -> None:
-        """Another has its group.instance.id."""
-        self._group.drop(self)
-        self._process.background(self._dice.uniform(0.0, HEARTBEAT_S), self._be_fenced)
-
-    def _be_fenced(self) -> None:
-        self._fenced = True
+    def fenced(self) -> None:
+        """Heard with the next heartbeat, or as the answer to a join."""
+        self._replaced = True
+        self._process.background(self._dice.uniform(0.0, HEARTBEAT_S), self._beat)
 
     def _expire(self, since_s: float) -> None:
         if self._muted_since_s == since_s:
@@ -141,9 +143,13 @@ class SimulatedConsumer:
 
     def _beat(self) -> None:
         """A heartbeat, whose answer may be that this is no member any more, or has to rejoin."""
-        if not self._member or self._muted_since_s is not None or self._closed:
+        if self._muted_since_s is not None or self._closed:
             return
-        if self._member not in self._group.members:
+        if self._replaced:
+            self._fenced = True
+        elif not self._member:
+            return
+        elif self._member not in self._group.members:
             self._lose()
         elif self._group.waits_for(self._member):
             self._rejoin()
@@ -179,7 +185,7 @@ class SimulatedConsumer:
     def _join_at_coordinator(self, member: str, claims: Sequence[int]) -> None:
         if self._closed or self._process.killed:
             return
-        if not self._group.join(self, self._process.name, member, claims):
+        if not self._group.join(self, self._process.name, self._instance, member, claims):
             self.join_failed()
 
     def _refused(self) -> None:
@@ -202,6 +208,7 @@ class SimulatedConsumer:
             self._lose()
             return
         self._member, self._generation = member, generation
+        self.rebalance_begins()  # it may have: an answer can be late
         revoked = [partition for partition in self._owned if partition not in partitions]
         added = [partition for partition in partitions if partition not in self._owned]
         if revoked:

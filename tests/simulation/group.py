@@ -28,12 +28,17 @@ class Client(Protocol):
     def join_failed(self) -> None:
         """The other answer: it is no member any more."""
 
+    def fenced(self) -> None:
+        """Another has its group.instance.id."""
+
 
 @dataclass
 class Member:
     client: Client
     claims: Sequence[int]
     """What it owned when it rejoined."""
+    instance: str
+    """Its group.instance.id; empty if it has none."""
     generation: int = -1
     rejoined: bool = True
 
@@ -52,18 +57,23 @@ class Group:
         self._completing = False
         self._joined = 0
 
-    def join(self, client: Client, name: str, member: str, claims: Sequence[int]) -> bool:
+    def join(self, client: Client, name: str, instance: str, member: str, claims: Sequence[int]) -> bool:
         """JoinGroup; an empty member is a new one. Return False where the member is unknown."""
         if not member:
             self._joined += 1
             member = f"{name}-{self._joined}"
-            self.members[member] = Member(client, ())
+            self._fence(instance)
+            self.members[member] = Member(client, (), instance)
         elif member not in self.members:
             return False
         mine = self.members[member]
         mine.claims, mine.rejoined = tuple(claims), True
         self.rebalance()
         return True
+
+    def _fence(self, instance: str) -> None:
+        for name in [name for name, each in self.members.items() if instance and each.instance == instance]:
+            self.members.pop(name).client.fenced()
 
     def rebalance(self) -> None:
         """Have all members rejoin."""
@@ -100,7 +110,8 @@ class Group:
 
     def _expel_slow(self, generation: int) -> None:
         if self._preparing and self.generation == generation:
-            self.members = {name: each for name, each in self.members.items() if each.rejoined}
+            for name in [name for name, each in self.members.items() if not each.rejoined]:
+                self.members.pop(name).client.rebalance_begins()  # its next heartbeat says more
             self._complete_soon()
 
     def _complete_soon(self) -> None:

@@ -29,7 +29,7 @@ class Plan:
     chaos_s: float
     settings: Settings
     keeps_names: bool
-    """A worker that takes another's place has its transactional id, as with `group.instance.id`."""
+    """A worker that takes another's place has its `group.instance.id` and its transactional id."""
     piece: int
     """Buckets that close at once."""
     pending_bytes: int
@@ -94,6 +94,7 @@ def plan_of(seed: int) -> Plan:
             "outage": dice.choice((10.0, 30.0, NEVER_S)),
             "rebalance": dice.choice((5.0, 20.0)),
             "compact": 5.0,
+            "fence": dice.choice((30.0, NEVER_S)),
         },
     )
 

@@ -106,6 +106,7 @@ class Simulation:
             group=self._group,
             network=self._network,
             settings=plan.settings,
+            keeps_names=plan.keeps_names,
             group_rules=GroupRules(SESSION_S, plan.longest_poll_s),
             intakes=Intakes(None, lambda: self._scheduler.now_s),
             limits=plan.limits,
@@ -202,6 +203,7 @@ class Simulation:
             "kill": self._kill,
             "stop": self._stop,
             "freeze": self._freeze,
+            "fence": self._fence,
             "mute": self._mute,
             "expel": self._expel,
             "outage": self._outage,
@@ -248,7 +250,6 @@ class Simulation:
         if self._plan.keeps_names and self._dice.random() < 0.3:
             # Another takes its place and its name, though it is not dead.
             worker.replaced = True
-            worker.lose_place()
             self._replace(slot, 0.5)
 
     def _thaw(self, worker: WorkerProcess) -> None:
@@ -268,6 +269,13 @@ class Simulation:
         if victim := self._victim():
             self._trace(f"{victim[1].name} is expelled from its group")
             victim[1].expel()
+
+    def _fence(self) -> None:
+        """The group takes a member for another with its group.instance.id."""
+        if self._plan.keeps_names and (victim := self._victim()):
+            self._trace(f"{victim[1].name} is fenced from its group")
+            self._world.seen["members that were fenced"] += 1
+            victim[1].fence()
 
     def _outage(self) -> None:
         """Of one worker's ends of transactions: nothing arrives, or all of it does and nothing comes back."""

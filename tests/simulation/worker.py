@@ -51,6 +51,7 @@ class World(NamedTuple):
     group: Group
     network: Network
     settings: Settings
+    keeps_names: bool
     group_rules: GroupRules
     intakes: Intakes
     limits: TimeLimits
@@ -142,10 +143,11 @@ class WorkerProcess:
         self.process.thaw()
         self.mute(silent=False)
 
-    def lose_place(self) -> None:
-        """Another has its group.instance.id."""
+    def fence(self) -> None:
+        """As if a request of its own to join, whose answer was lost, had been answered again."""
         if self.consumer is not None:
-            self.consumer.replaced()
+            self.consumer.expelled()
+            self.consumer.fenced()
 
     def expel(self) -> None:
         if self.consumer is not None:
@@ -225,6 +227,7 @@ class WorkerProcess:
             world.network,
             world.dice,
             world.settings.kafka.input_topic,
+            self.process_id if world.keeps_names else "",
             world.group_rules,
         )
         return cast("Consumer", self.consumer)

@@ -565,5 +565,8 @@ class FakeDeadLetters:
             first = next((i for i, stamp in enumerate(stamps) if since_ms is None or stamp >= since_ms), len(mine))
             yield from mine[first:]
 
+    def read_in_order(self, since_ms: int | None = None) -> Iterator[Record]:
+        yield from sorted(self.read(since_ms), key=lambda letter: letter.timestamp_ms)
+
     def at(self, partition: int, offset: int) -> Record | None:
         return next((each for each in self.letters if (each.partition, each.offset) == (partition, offset)), None)

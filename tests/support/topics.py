@@ -165,6 +165,14 @@ def ends(bootstrap_servers: str, topic: str, isolation: str = "read_uncommitted"
         consumer.close()
 
 
+def configure_topic(bootstrap_servers: str, topic: str, key: str, value: str) -> None:
+    """Change a topic's configuration."""
+    entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin.incremental_alter_configs([resource])[resource].result(15)
+
+
 def configure_group(bootstrap_servers: str, group: str, key: str, value: int) -> None:
     """Set what the brokers let a group of KIP-848 have for itself."""
     entry = ConfigEntry(key, str(value), incremental_operation=AlterConfigOpType.SET)

@@ -99,7 +99,7 @@ def run(
 
 
 @given(histories(), st.lists(st.integers(0, 60), max_size=5))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_history_in_any_batches_equals_the_reference(history: tuple[Rules, list[Event]], cuts: list[int]) -> None:
     drawn, events = history
     reference, windows = Reference(drawn), engine(drawn)
@@ -137,7 +137,7 @@ def test_any_history_in_any_batches_equals_the_reference(history: tuple[Rules, l
 
 
 @given(histories())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_when_everything_is_forgotten_all_rows_are_free(history: tuple[Rules, list[Event]]) -> None:
     """After everything is forgotten, no row of any kind is in use."""
     drawn, events = history

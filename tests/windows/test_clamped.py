@@ -26,7 +26,7 @@ def statuses(windows: PartitionWindows, table: EventColumns) -> list[str]:
 
 
 @given(histories_of_events(), CLAMPED_MS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_events_counting_gives_the_judges_reasons(
     history: tuple[events_counting.Rules, list[events_counting.Event]], clamped_ms: list[int]
 ) -> None:
@@ -35,7 +35,7 @@ def test_events_counting_gives_the_judges_reasons(
 
 
 @given(histories_of_sessions(), CLAMPED_MS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_sessions_counting_gives_the_judges_reasons(
     history: tuple[sessions_counting.Rules, list[sessions_counting.Event]], clamped_ms: list[int]
 ) -> None:

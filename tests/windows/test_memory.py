@@ -92,7 +92,7 @@ def test_memory_of_an_audience_is_freed_when_it_has_left() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 3)), max_size=400), st.integers(1, 50))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_streams_are_never_confused(steps: list[tuple[int, int]], at_once: int) -> None:
     """Many streams come and are forgotten, so that rows, slots and bytes of ids are reused again and again."""
     rules = Rules(window_duration_ms=2, bucket_ms=1, grace_ms=0, stream_idle_ms=1)

@@ -125,7 +125,7 @@ def assert_same_closed(mine: list[Row], theirs: list[Row]) -> None:
 
 
 @given(histories(), st.lists(st.integers(0, 60), max_size=5), st.sampled_from([room.KEPT_ANYWAY, 0]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_history_in_any_batches_equals_the_reference(
     history: tuple[Rules, list[Event]], cuts: list[int], kept_anyway: int
 ) -> None:

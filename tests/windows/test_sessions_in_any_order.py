@@ -55,7 +55,7 @@ def outcome(events: Sequence[Event], cuts: Sequence[int]) -> tuple[list[Row], Se
 
 
 @given(EVENTS, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_order_in_any_batches_gives_the_same_results(events: list[Event], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(events))
     cuts = data.draw(st.lists(st.integers(0, 60), max_size=5))
@@ -63,7 +63,7 @@ def test_any_order_in_any_batches_gives_the_same_results(events: list[Event], da
 
 
 @given(EVENTS, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_duplicate_events_do_not_change_presence(events: list[Event], data: st.DataObject) -> None:
     doubles = data.draw(st.lists(st.sampled_from(events), max_size=20))
     once, twice = outcome(events, []), outcome(data.draw(st.permutations(events + doubles)), [])

@@ -193,4 +193,4 @@ def judged(events: list[Event | None]) -> list[Row]:
 
 
 TestWorker = WorkerMachine.TestCase
-TestWorker.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestWorker.settings = settings(max_examples=60, stateful_step_count=30)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from consumer.kafka.errors import TransactionLost
 from consumer.settings.model import CommitSettings
 from consumer.state.keys import CHECKPOINT, JOURNAL
 from consumer.worker import backpressure, restoring
@@ -165,3 +166,25 @@ def test_a_checkpoint_too_slow_for_its_transaction_makes_the_worker_unready_and_
     rig.turn(10.0, times=2)
     rig.turn(1.0)
     assert rig.board.latest().health.ready, "a later checkpoint was fast"
+
+
+def test_a_transaction_lost_with_a_checkpoint_too_slow_for_it_names_the_time_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig().start()
+
+    def too_slow(*_: object) -> None:
+        rig.clock.now_s += 21.0  # more than transaction.timeout.ms
+        raise TransactionLost("_FENCED", "the broker has ended it")
+
+    rig.join(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.transactions, "produce_all", too_slow)
+        rig.turn(1.0, times=8)
+        assert rig.board.latest().health.reason.endswith(
+            "transactions in a row were lost, nothing is committed: _FENCED: the broker has ended it; its checkpoints "
+            "took 21 s to send, more than half of transaction.timeout.ms; set kafka.client transaction.timeout.ms to "
+            "63000 or more"
+        )
+    rig.turn(1.0, times=4)
+    assert rig.board.latest().health.ready, "a later one was fast"

@@ -102,4 +102,4 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 TestOutbox = OutboxMachine.TestCase
-TestOutbox.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestOutbox.settings = settings(max_examples=60, stateful_step_count=30)

@@ -1,7 +1,9 @@
 """Read the committed records of the dead-letter topic up to its current end, without a consumer group."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -16,6 +18,17 @@ from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import KafkaSettings
 
 _BEGINNING = -2  # OFFSET_BEGINNING
+
+_CHUNK_RECORDS = 1_000
+_CHUNK_BYTES = 2**20
+"""A partition is read to one of these limits before it is another one's turn."""
+_POLLED_RECORDS = 500
+_IN_TURNS: Mapping[str, int] = {
+    # What is fetched ahead is dropped at the end of a turn.
+    "queued.max.messages.kbytes": 1_024,
+    # The first fetch of a turn comes behind the last one of the turn before, which may wait for records to come.
+    "fetch.wait.max.ms": 10,
+}
 
 
 class DeadLetters:
@@ -37,14 +50,22 @@ class DeadLetters:
             ViewerConsumerError: the cluster doesn't answer in time or refuses, or there is no such topic.
         """
         with self._consumer() as (consumer, last_error):
-            partitions = self._partitions(consumer, last_error)
-            starts = [TopicPartition(self._topic, each, 0 if since_ms is None else since_ms) for each in partitions]
-            if since_ms is not None:
-                with self._explaining(last_error):
-                    starts = consumer.offsets_for_times(starts, timeout=self._timeout_s)
-            else:
-                starts = [TopicPartition(self._topic, each.partition, _BEGINNING) for each in starts]
-            yield from self._read(consumer, last_error, starts)
+            yield from self._read(consumer, last_error, self._starts(consumer, last_error, since_ms))
+
+    def read_in_order(self, since_ms: int | None = None) -> Iterator[Record]:
+        """The same in the order in which all partitions were written, up to where they end at the call.
+
+        The order is that of the Kafka timestamps. A chunk of each partition is in memory.
+
+        Raises:
+            ViewerConsumerError: as `read`.
+        """
+        with self._consumer(_IN_TURNS) as (consumer, last_error):
+            with self._explaining(last_error):
+                starts = self._starts(consumer, last_error, since_ms)
+                bounds = [(start, self._end(consumer, start)) for start in starts]
+            partitions = [self._in_turns(consumer, last_error, start, end) for start, end in bounds]
+            yield from heapq.merge(*partitions, key=lambda record: record.timestamp_ms)
 
     def at(self, partition: int, offset: int) -> Record | None:
         """The dead letter at an offset; None if there is none, or none any more.
@@ -64,9 +85,9 @@ class DeadLetters:
         return found if found is not None and found.offset == offset else None
 
     @contextmanager
-    def _consumer(self) -> Iterator[tuple[Consumer, LastClientError]]:
+    def _consumer(self, config: Mapping[str, int] | None = None) -> Iterator[tuple[Consumer, LastClientError]]:
         last_error = LastClientError()
-        consumer = make_consumer(reader_config(self._kafka), last_error)
+        consumer = make_consumer({**reader_config(self._kafka), **(config or {})}, last_error)
         try:
             yield consumer, last_error
         finally:
@@ -84,11 +105,51 @@ class DeadLetters:
                 raise KafkaException(found.error)
         return sorted(found.partitions)
 
+    def _starts(self, consumer: Consumer, last_error: LastClientError, since_ms: int | None) -> list[TopicPartition]:
+        partitions = self._partitions(consumer, last_error)
+        if since_ms is None:
+            return [TopicPartition(self._topic, each, _BEGINNING) for each in partitions]
+        with self._explaining(last_error):
+            return consumer.offsets_for_times(
+                [TopicPartition(self._topic, each, since_ms) for each in partitions], timeout=self._timeout_s
+            )
+
+    def _end(self, consumer: Consumer, place: TopicPartition) -> int:
+        """Where the committed records of a partition end; 0 for an empty one."""
+        begin, end = consumer.get_watermark_offsets(place, timeout=self._timeout_s)
+        return end if begin < end else 0
+
+    def _in_turns(
+        self, consumer: Consumer, last_error: LastClientError, start: TopicPartition, end: int
+    ) -> Iterator[Record]:
+        """One partition in chunks, between which the consumer reads others."""
+        offset = start.offset
+        while offset == _BEGINNING or 0 <= offset < end:
+            chunk = self._chunk(consumer, last_error, TopicPartition(self._topic, start.partition, offset), end)
+            if not chunk:
+                return
+            offset = chunk[-1].offset + 1
+            yield from chunk
+
+    def _chunk(self, consumer: Consumer, last_error: LastClientError, start: TopicPartition, end: int) -> list[Record]:
+        """The next records up to a limit; none at the end."""
+        chunk: list[Record] = []
+        held = 0
+        make_deadline = partial(Deadline.after, self._timeout_s)
+        batches = read_to_end(consumer, [start], make_deadline, end, batch=_POLLED_RECORDS)
+        with self._explaining(last_error), closing(batches):
+            for messages in batches:
+                chunk.extend(map(_record, messages))
+                held += sum(len(message) for message in messages)
+                if len(chunk) >= _CHUNK_RECORDS or held >= _CHUNK_BYTES:
+                    break
+        return chunk
+
     def _read(
         self, consumer: Consumer, last_error: LastClientError, starts: Iterable[TopicPartition]
     ) -> Iterator[Record]:
         with self._explaining(last_error):
-            for messages in read_to_end(consumer, list(starts), lambda: Deadline.after(self._timeout_s)):
+            for messages in read_to_end(consumer, list(starts), partial(Deadline.after, self._timeout_s)):
                 yield from map(_record, messages)
 
     @contextmanager

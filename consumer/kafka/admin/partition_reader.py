@@ -1,6 +1,6 @@
 """Read assigned partitions to their ends, once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -12,8 +12,13 @@ _POLL_S = 0.1
 
 
 def read_to_end(
-    consumer: Consumer, starts: list[TopicPartition], make_deadline: Callable[[], Deadline], end: int | None = None
-) -> Iterator[list[Message]]:
+    consumer: Consumer,
+    starts: list[TopicPartition],
+    make_deadline: Callable[[], Deadline],
+    end: int | None = None,
+    *,
+    batch: int = _BATCH,
+) -> Generator[list[Message]]:
     """Yield the records of the partitions in batches, from the given offsets to the ends at the time of reading.
 
     The consumer must report ends of partitions (`enable.partition.eof`). Its assignment is removed at the end.
@@ -23,6 +28,7 @@ def read_to_end(
         starts: topic, partition and offset of each partition.
         make_deadline: a time-out that starts anew with every batch and after every pause of the caller.
         end: stop at this offset; for one partition.
+        batch: largest number of records of a batch.
 
     Raises:
         KafkaException: an error of a partition, or no progress within the time-out.
@@ -32,7 +38,7 @@ def read_to_end(
     try:
         deadline = make_deadline()
         while unfinished:
-            messages = consumer.consume(_BATCH, _POLL_S)
+            messages = consumer.consume(batch, _POLL_S)
             records = [message for message in messages if _is_record(message)]
             unfinished -= {message.partition() for message in messages if _is_end(message, end)}
             if records:

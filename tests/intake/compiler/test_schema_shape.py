@@ -139,7 +139,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(JSON)
 def test_no_json_is_answered_with_an_error_of_the_parser(schema: Any) -> None:
     try:

@@ -181,7 +181,7 @@ def test_a_large_block_is_one_line_with_its_place(tmp_path: Path, codec: str, mo
 def test_a_damaged_container_is_an_error_or_other_records_and_never_anything_else(codec: str) -> None:
     whole = container(OURS, [ours(i) for i in range(50)], codec)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.integers(0, len(whole) - 1), st.integers(1, 255))
     def damaged(at: int, change: int) -> None:
         data = bytearray(whole)
@@ -199,7 +199,7 @@ def test_a_damaged_container_is_an_error_or_other_records_and_never_anything_els
 
 
 @pytest.mark.parametrize("codec", [codec for codec in CODECS if codec != "null"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=60))
 def test_no_bytes_stop_a_codec_with_another_error(codec: str, data: bytes) -> None:
     try:

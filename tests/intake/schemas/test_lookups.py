@@ -193,7 +193,7 @@ def test_closing_waits_for_nothing_and_nothing_more_is_asked(registry: FakeRegis
     began_s = time.monotonic()
     lookups.close()
     lookups.request([10])
-    assert time.monotonic() - began_s < 1.0
+    assert time.monotonic() - began_s < WITHIN_S
     registry.open.set()
     until(lambda: lookups.answered == 1 and not lookups._running, "the thread ends", WITHIN_S)
     assert registry.asked == [7]

@@ -37,7 +37,7 @@ def decoded(writer: Writer, payloads: list[bytes]) -> list[Event]:
     return found
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(seed=st.integers(0, 2**64))
 def test_columns_equal_what_fastavro_reads(seed: int) -> None:
     maker = WriterMaker(random.Random(seed))
@@ -49,7 +49,7 @@ def test_columns_equal_what_fastavro_reads(seed: int) -> None:
     assert decoded(writer, payloads) == [judge.read(payload) for payload in payloads]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**64))
 def test_columns_of_records_back_to_back_equal_what_fastavro_reads(seed: int) -> None:
     maker = WriterMaker(random.Random(seed))
@@ -62,7 +62,7 @@ def test_columns_of_records_back_to_back_equal_what_fastavro_reads(seed: int) ->
     assert [row(events, i) for i in range(len(payloads))] == [judge.read(payload) for payload in payloads]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 2**64))
 def test_damaged_payloads_are_read_as_fastavro_reads_them_or_rejected(seed: int) -> None:
     rng = random.Random(seed)
@@ -80,7 +80,7 @@ def test_damaged_payloads_are_read_as_fastavro_reads_them_or_rejected(seed: int)
             assert event == judged, data.hex()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**64))
 def test_a_truncated_payload_is_never_an_event(seed: int) -> None:
     maker = WriterMaker(random.Random(seed))

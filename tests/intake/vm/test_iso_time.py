@@ -116,7 +116,7 @@ separators = st.one_of(st.sampled_from("T "), st.characters(codec="utf-8"))
 times = st.one_of(dates, st.tuples(dates, separators, clocks, offsets).map("".join))
 
 
-@settings(deadline=None, max_examples=1_000)
+@settings(max_examples=1_000)
 @given(times, st.booleans())
 @example("2020-W01-0000", True)
 @example("2020W01101Z", True)
@@ -125,7 +125,7 @@ def test_what_the_standard_library_reads_is_read_the_same(text: str, utc: bool) 
     assert read(text, utc=utc) == time_of_text(text, utc=utc)
 
 
-@settings(deadline=None, max_examples=1_000)
+@settings(max_examples=1_000)
 @given(times, st.data())
 def test_what_is_read_of_a_damaged_text_the_standard_library_reads_the_same(text: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(text)))
@@ -135,7 +135,6 @@ def test_what_is_read_of_a_damaged_text_the_standard_library_reads_the_same(text
     assert read(damaged, utc=True) == time_of_text(damaged, utc=True)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40), st.booleans())
 def test_no_bytes_crash_the_reader(data: bytes, utc: bool) -> None:
     found = read(data, utc=utc)

@@ -5,7 +5,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.intake.rejects import Reject
@@ -50,7 +50,6 @@ def says_utf8(data: bytes) -> bool:
     return True
 
 
-@settings(deadline=None)  # the first call compiles
 @given(st.integers(-(2**63), 2**63 - 1))
 @example(2**63 - 1)
 @example(-(2**63))
@@ -71,7 +70,6 @@ def test_numbers_may_use_more_bytes_than_they_need() -> None:
     assert number_at(buffer(b"\x80" * 9 + b"\x01"), 0, 10) == (10, 2**62)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(st.binary(max_size=40), st.integers(0, 3))
 @example(b"\xf4\x8f\xbf\xbf", 0)
 @example(b"\xf4\x90\x80\x80", 0)
@@ -84,14 +82,12 @@ def test_text_is_valid_exactly_if_python_decodes_it(data: bytes, before: int) ->
     assert ascii_and_utf8(text, before, len(data)) == (data.isascii(), says_utf8(data))
 
 
-@settings(deadline=None)  # the first call compiles
 @given(st.text(max_size=20))
 def test_any_valid_text_is_a_valid_id(value: str) -> None:
     data = value.encode()
     assert fault_of_id(buffer(data), 0, len(data)) == (0 if data else Reject.EMPTY_ID)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(st.binary(min_size=8, max_size=8), st.sampled_from([4, 8]))
 def test_bits_are_read_from_the_lowest_byte_up(data: bytes, size: int) -> None:
     assert int(bits_at(buffer(data), 0, size)) == int.from_bytes(data[:size], "little")

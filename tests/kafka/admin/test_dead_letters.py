@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Producer
 
 from consumer.errors import ViewerConsumerError
+from consumer.kafka.admin import dead_letters
 from consumer.kafka.admin.dead_letters import DeadLetters
 from consumer.kafka.protocols import DeadLetterSource
 from consumer.kafka.record import UNREADABLE_HEADERS, Record
@@ -14,7 +15,7 @@ from consumer.kafka.timeouts import TIMEOUTS
 from consumer.settings.model import KafkaSettings
 from tests.support.fakes import FakeDeadLetters
 from tests.support.raw_records import write_with_header
-from tests.support.topics import create_topic, delete_topics, ends, unique
+from tests.support.topics import create_topic, delete_topics, ends, produce, unique
 
 BEGIN_MS = time.time_ns() // 1_000_000_000 * 1_000 - 60_000
 WRITTEN = [
@@ -85,6 +86,46 @@ def test_dead_letters_are_read_from_a_time_on(source: DeadLetterSource, since_ms
     assert len(list(source.read(since_ms))) == places
 
 
+def test_in_order_they_come_by_their_times_over_all_partitions(source: DeadLetterSource) -> None:
+    by_time = sorted(WRITTEN, key=lambda record: record.timestamp_ms)
+    assert list(source.read_in_order()) == by_time
+    assert list(source.read_in_order(BEGIN_MS + 1_500)) == by_time[2:]
+    assert list(source.read_in_order(BEGIN_MS + 9_000)) == []
+
+
+def test_what_is_written_while_they_are_read_in_order_is_not_read(bootstrap_servers: str) -> None:
+    settings = KafkaSettings(bootstrap_servers=bootstrap_servers, dead_letter_topic=unique("dead-letters"))
+    create_topic(bootstrap_servers, settings.dead_letter_topic, 1)
+    try:
+        produce(bootstrap_servers, settings.dead_letter_topic, [(0, None, b"before")])
+        reading = DeadLetters(settings).read_in_order()
+        assert next(reading).value == b"before"
+        produce(bootstrap_servers, settings.dead_letter_topic, [(0, None, b"meanwhile")])
+        assert list(reading) == []
+    finally:
+        delete_topics(bootstrap_servers, [settings.dead_letter_topic])
+
+
+def test_partitions_larger_than_a_turn_are_read_whole_and_in_order(
+    bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "_CHUNK_RECORDS", 30)
+    monkeypatch.setattr(dead_letters, "_POLLED_RECORDS", 10)
+    settings = KafkaSettings(bootstrap_servers=bootstrap_servers, dead_letter_topic=unique("dead-letters"))
+    create_topic(bootstrap_servers, settings.dead_letter_topic, 3)
+    try:
+        producer = Producer({"bootstrap.servers": bootstrap_servers})
+        for number in range(300):
+            producer.produce(
+                settings.dead_letter_topic, b"%d" % number, partition=number % 3, timestamp=BEGIN_MS + number
+            )
+        assert producer.flush(30) == 0
+        read = [record.value for record in DeadLetters(settings).read_in_order()]
+        assert read == [b"%d" % number for number in range(300)]
+    finally:
+        delete_topics(bootstrap_servers, [settings.dead_letter_topic])
+
+
 def test_one_dead_letter_is_read_by_partition_and_offset(source: DeadLetterSource) -> None:
     assert [source.at(each.partition, each.offset) for each in WRITTEN] == WRITTEN
 
@@ -125,6 +166,11 @@ def test_header_names_that_are_not_utf_8_do_no_harm(bootstrap_servers: str) -> N
         ),
         (
             lambda dead_letters: dead_letters.at(0, 0),
+            {"dead_letter_topic": "not-there"},
+            'dead letter topic "not-there" does',
+        ),
+        (
+            lambda dead_letters: list(dead_letters.read_in_order()),
             {"dead_letter_topic": "not-there"},
             'dead letter topic "not-there" does',
         ),

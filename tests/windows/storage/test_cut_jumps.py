@@ -121,7 +121,7 @@ class Life:
 
 
 @given(lives(), st.integers(1, 3), st.lists(st.booleans(), max_size=60))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_jump_cut_anywhere_gives_the_results_of_the_whole_jump(
     life: tuple[WindowRules, list[Act]], limit: int, restarts: list[bool]
 ) -> None:

@@ -91,7 +91,7 @@ class EventsLife(Life[Rules]):
 
 
 @given(lives())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_stored_and_loaded_windows_continue_as_if_never_stored(life: tuple[Rules, list[Any]]) -> None:
     drawn, acts = life
     lived = EventsLife(drawn)
@@ -101,7 +101,7 @@ def test_stored_and_loaded_windows_continue_as_if_never_stored(life: tuple[Rules
 
 
 @given(histories(), st.integers(0, 60), PARTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_history_interrupted_anywhere_gives_the_same_results(
     history: tuple[Rules, list[Event]], cut: int, part_bytes: int
 ) -> None:
@@ -128,7 +128,7 @@ def run_behind(
 
 
 @given(histories(), PARTS, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_damaged_rows_are_errors_or_change_the_checksum(
     history: tuple[Rules, list[Event]], part_bytes: int, data: st.DataObject
 ) -> None:
@@ -152,7 +152,7 @@ def test_damaged_rows_are_errors_or_change_the_checksum(
 
 
 @given(histories())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_checksum_is_the_same_in_any_batches_and_orders(history: tuple[Rules, list[Event]]) -> None:
     drawn, events = history
     one, other = engine(drawn), engine(drawn)

@@ -90,7 +90,7 @@ class SessionsLife(Life[Rules]):
 
 
 @given(lives(), st.sampled_from([room.KEPT_ANYWAY, 0]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_stored_and_loaded_windows_continue_as_if_never_stored(life: tuple[Rules, list[Any]], kept_anyway: int) -> None:
     drawn, acts = life
     lived = SessionsLife(drawn)
@@ -101,7 +101,7 @@ def test_stored_and_loaded_windows_continue_as_if_never_stored(life: tuple[Rules
 
 
 @given(histories(), PARTS, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damaged_rows_are_errors_or_change_the_checksum(
     history: tuple[Rules, list[Event]], part_bytes: int, data: st.DataObject
 ) -> None:

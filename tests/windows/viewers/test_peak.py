@@ -36,7 +36,7 @@ def buckets(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], int]:
 
 
 @given(buckets())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_peak_is_the_largest_count_at_any_instant(bucket: tuple[int, list[tuple[int, int]], int]) -> None:
     bucket_ms, changes, carried = bucket
     instants = {0, *(at for at, _ in changes)}
