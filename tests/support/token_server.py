@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from tests.support.broker import lasting_ports
+
 CLIENT_ID = "worker-client"
 AUDIENCE = "kafka"
 _KEY_ID = "tests"
@@ -62,7 +64,7 @@ class TokenServer:
         self.hang.set()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
-        self._port = 0
+        (self._port,) = lasting_ports(1)
         self.start()
 
     @property
@@ -82,7 +84,6 @@ class TokenServer:
     def start(self) -> None:
         """Listen, on the same port after a `stop`."""
         self._server = _Server(("localhost", self._port), _handler_of(self))
-        self._port = self._server.server_address[1]
         if self._tls is not None:
             self._server.socket = self._tls.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
