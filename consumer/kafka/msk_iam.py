@@ -64,7 +64,8 @@ class SharedTokens:
         self._region = region
         self._sign = sign
         self._wall_s = wall_s
-        self._lock = threading.Lock()
+        # Taken again where garbage collection destroys a client in the middle of it.
+        self._lock = threading.RLock()
         self._newest: Token | None = None
         self._failure = ""
         self._clients: dict[int, SetToken] = {}
@@ -134,8 +135,9 @@ class SharedTokens:
             return _RETRY_S
         with self._lock:
             had_failed, self._failure, self._newest = self._failure, "", token
-            for set_token in self._clients.values():
-                set_token(token)
+            for client, set_token in list(self._clients.items()):
+                if client in self._clients:
+                    set_token(token)
         if had_failed:
             _log.info("tokens for IAM are signed again")
         return max(_LEAST_REST_S, _RENEW_AT * (token.expires_ms / 1000 - self._wall_s()))

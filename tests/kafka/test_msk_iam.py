@@ -76,6 +76,24 @@ def test_a_token_is_shared_and_renewed_before_it_expires(made: Callable[[Signer]
     assert len(long_lived.signed) == 1
 
 
+def test_a_client_that_goes_while_tokens_are_set_is_left_alone(made: Callable[[Signer], SharedTokens]) -> None:
+    """As when garbage collection destroys it in the middle."""
+    tokens = made(Signer(life_s=0.2))
+    seen: list[Token] = []
+
+    def set_first(token: Token) -> None:
+        if token != first:
+            tokens.forget(2)
+            seen.append(token)
+
+    first = tokens.newest()
+    tokens.keep_fresh(1, set_first)
+    second: list[Token] = []
+    tokens.keep_fresh(2, second.append)
+    until(lambda: len(seen) >= 2, "two more are handed over")
+    assert len(second) <= 1
+
+
 def test_without_credentials_the_start_fails_with_the_reason(made: Callable[[Signer], SharedTokens]) -> None:
     signer = Signer()
     signer.fault = AttributeError("'NoneType' object has no attribute 'access_key'")
