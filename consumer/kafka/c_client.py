@@ -22,6 +22,7 @@ from consumer.kafka.c_functions import (
 from consumer.kafka.c_handle import destroy_client, log_line, new_client, new_configuration, raise_error
 from consumer.kafka.clients import LastClientError
 from consumer.kafka.config import ClientConfig
+from consumer.kafka.msk_iam import tokens_of
 from consumer.kafka.reading import NO_OFFSET, Place
 
 _MOST_EVENTS = 100
@@ -45,7 +46,7 @@ class CClient:
         self._library = reading_functions()
         self._watch = watch
         watch.logs_in_with(config)
-        self._config = config
+        self._tokens = tokens_of(config)
         self._client = self._made(config)
         self._is_open = True
         self._name = self._library.rd_kafka_name(self._client).decode()
@@ -54,7 +55,7 @@ class CClient:
         self._records = self._library.rd_kafka_queue_get_consumer(self._client)
         if not self._records:
             self._library.rd_kafka_queue_destroy(self._main)
-            destroy_client(self._library, self._client, config)
+            destroy_client(self._library, self._client, self._tokens)
             raise UsageError("kafka.client: a client without group.id has no queue of records")
 
     def fetch(self, messages: npt.NDArray[np.int64], timeout_s: float) -> int:
@@ -112,12 +113,12 @@ class CClient:
         library.rd_kafka_consumer_close(self._client)
         for queue in (self._records, self._main):
             library.rd_kafka_queue_destroy(queue)
-        destroy_client(library, self._client, self._config)
+        destroy_client(library, self._client, self._tokens)
 
     def _made(self, config: ClientConfig) -> int:
         made = new_configuration(self._library, config)
         self._library.rd_kafka_conf_set_events(made, EVENT_LOG | EVENT_ERROR | EVENT_STATISTICS)
-        return new_client(self._library, CONSUMER, made, config)
+        return new_client(self._library, CONSUMER, made, self._tokens)
 
     def _check(self) -> None:
         """The library would read memory that it has given back."""

@@ -10,7 +10,7 @@ from consumer.errors import UsageError
 from consumer.kafka.c_functions import REASON_BYTES
 from consumer.kafka.clients import LOGGER, of_library
 from consumer.kafka.config import ClientConfig
-from consumer.kafka.msk_iam import PRINCIPAL, Token, tokens_of
+from consumer.kafka.msk_iam import PRINCIPAL, SharedTokens, Token
 
 _LEVELS = (*[logging.CRITICAL] * 3, logging.ERROR, *[logging.WARNING] * 2, logging.INFO, logging.DEBUG)
 """By syslog's numbers."""
@@ -32,8 +32,8 @@ def new_configuration(library: ctypes.CDLL, config: ClientConfig) -> int:
     return int(made)
 
 
-def new_client(library: ctypes.CDLL, kind: int, configuration: int, config: ClientConfig) -> int:
-    """A client, which takes the configuration over; it logs in as `config` says, until `destroy_client`.
+def new_client(library: ctypes.CDLL, kind: int, configuration: int, tokens: SharedTokens | None) -> int:
+    """A client, which takes the configuration over; it logs in with these tokens, if any, until `destroy_client`.
 
     Raises:
         UsageError: librdkafka doesn't take the configuration.
@@ -49,7 +49,7 @@ def new_client(library: ctypes.CDLL, kind: int, configuration: int, config: Clie
     if error:  # no mechanism that needs it is configured
         library.rd_kafka_error_destroy(error)
     try:
-        if tokens := tokens_of(config):
+        if tokens:
             tokens.keep_fresh(client, partial(_set_token, library, client))
     except BaseException:
         library.rd_kafka_destroy(client)
@@ -57,9 +57,9 @@ def new_client(library: ctypes.CDLL, kind: int, configuration: int, config: Clie
     return int(client)
 
 
-def destroy_client(library: ctypes.CDLL, client: int, config: ClientConfig) -> None:
+def destroy_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | None) -> None:
     """Destroy a client; waits for its threads."""
-    if tokens := tokens_of(config):
+    if tokens:
         tokens.forget(client)
     library.rd_kafka_destroy(client)
 

@@ -16,6 +16,7 @@ from consumer.kafka.c_functions import PRODUCER, producing_functions
 from consumer.kafka.c_handle import destroy_client, log_line, new_client, new_configuration, raise_error
 from consumer.kafka.clients import DeliveryReport, LastClientError
 from consumer.kafka.config import ClientConfig
+from consumer.kafka.msk_iam import tokens_of
 from consumer.runtime.record_columns import RecordColumns, record_columns
 
 _ERROR_AT = 0
@@ -43,7 +44,7 @@ class CProducer:
     def __init__(self, config: ClientConfig, last_error: LastClientError, on_delivery: DeliveryReport) -> None:
         self._topics: dict[str, int] = {}
         self._client = 0
-        self._config = config
+        self._tokens = tokens_of(config)
         last_error.logs_in_with(config)
         self._library = library = producing_functions()
         self._callbacks = _callbacks(library, last_error, on_delivery)
@@ -51,7 +52,7 @@ class CProducer:
         library.rd_kafka_conf_set_dr_msg_cb(made, self._callbacks[0])
         library.rd_kafka_conf_set_error_cb(made, self._callbacks[1])
         library.rd_kafka_conf_set_log_cb(made, self._callbacks[2])
-        self._client = new_client(library, PRODUCER, made, config)
+        self._client = new_client(library, PRODUCER, made, self._tokens)
         library.rd_kafka_set_log_queue(self._client, None)  # log lines come inside polls
 
     def __del__(self) -> None:
@@ -59,7 +60,7 @@ class CProducer:
         for topic in self._topics.values():
             self._library.rd_kafka_topic_destroy(topic)
         if self._client:
-            destroy_client(self._library, self._client, self._config)
+            destroy_client(self._library, self._client, self._tokens)
 
     def cluster_id(self, timeout: float) -> str:
         """The id of the cluster; needs an answer of a broker.
