@@ -150,6 +150,9 @@ class Transactions(Protocol):
     def init(self) -> None:
         """Initialize the producer; the first use does it otherwise."""
 
+    def renew(self) -> None:
+        """Initialize another producer if the last one was dropped; the next use does it otherwise."""
+
     def produce(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, partition: int = -1
     ) -> None:

@@ -154,6 +154,15 @@ class TransactionOwner:
         """
         self._ready_producer(self._limits.start_s)
 
+    def renew(self) -> None:
+        """Initialize another producer if the last one was dropped; the next transaction does it otherwise.
+
+        Raises:
+            TransactionAborted: the brokers do not answer; a later call tries again.
+            ViewerConsumerError: retrying does not help.
+        """
+        self._ready_producer()
+
     def produce(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, partition: int = -1
     ) -> None:

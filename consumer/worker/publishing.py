@@ -37,6 +37,9 @@ LATE_S = 10.0
 LOSSES_TOLD = 2
 """Transactions lost in a row without a commit, from which on the worker is not ready."""
 
+RENEW_EVERY_S = 5.0
+"""Between attempts to have a producer while there is nothing to publish."""
+
 LEAVE_TIMEOUT_S = 20.0
 """Time-out of the commit in a revoke, checkpoints included; the group waits for it."""
 
@@ -88,6 +91,7 @@ class Publisher:
         """How long the last attempt wrote checkpoints and journals."""
         self._slow_checkpoints: dict[int, str] = {}
         """By partition, until a checkpoint of it is fast enough."""
+        self._renew_at_s = 0.0
         self.outcome_unknown = False
         """The last transaction's outcome is unknown: memory must be dropped before anything is published."""
 
@@ -154,8 +158,20 @@ class Publisher:
         self._attempt(partitions, self._clocks.monotonic_s() + SEND_SLICE_S)
         if self.wait_s(partitions) > 0:
             self._due_since_s = None
+            self._renew()
         elif self._due_since_s is None:
             self._due_since_s = self._clocks.monotonic_s()
+
+    def _renew(self) -> None:
+        """Have a producer for what comes: a worker without one is not ready, and it may have nothing to publish."""
+        now_s = self._clocks.monotonic_s()
+        if self.ready or self.outcome_unknown or now_s < self._renew_at_s:
+            return
+        try:
+            self._transactions.renew()
+        except TransactionAborted as error:
+            self._tell_abort(str(error))
+            self._renew_at_s = self._clocks.monotonic_s() + RENEW_EVERY_S
 
     def publish_all(self, partitions: Partitions, leaving: Container[int]) -> None:
         """Send and commit everything now, with checkpoints of leaving partitions.

@@ -38,6 +38,11 @@ class WatchedTransactions:
         with self._during("a start of transactions that waits for"):
             self._transactions.init()
 
+    def renew(self) -> None:
+        """Initialize another producer."""
+        with self._during("a start of transactions that waits for"):
+            self._transactions.renew()
+
     def produce(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, partition: int = -1
     ) -> None:

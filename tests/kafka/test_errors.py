@@ -605,3 +605,19 @@ def test_a_failed_start_says_where_and_why(
     with pytest.raises(ViewerConsumerError, match=message):
         producers.owner().init()
     assert producers.time_s < 6
+
+
+def test_a_producer_that_was_dropped_is_renewed_without_a_transaction(producers: ScriptedProducers) -> None:
+    owner = producers.owner()
+    producers.fail("commit", abortable())
+    with pytest.raises(TransactionAborted):
+        publish(owner)
+    assert not owner.ready
+    producers.fail("init", *[retriable()] * 100)
+    with pytest.raises(TransactionAborted):
+        owner.renew()
+    assert not owner.ready
+    producers.script["init"].clear()
+    owner.renew()
+    assert owner.ready
+    assert producers.calls.count("begin") == 1

@@ -97,3 +97,11 @@ def test_closing_aborts_the_open_transaction(stage: Stage) -> None:
     after.produce(stage.output, b"a", b"1")
     after.commit({(stage.topic, 0): 1}, metadata)
     assert [each.value for each in stage.published()] == [b"1"]
+
+
+def test_a_producer_is_renewed_without_a_transaction(stage: Stage) -> None:
+    owner = stage.owner()
+    owner.renew()
+    owner.renew()
+    assert owner.ready
+    assert stage.published() == []

@@ -27,7 +27,7 @@ from consumer.kafka.record import Record
 from consumer.runtime.record_columns import Headers, RecordColumns
 from tests.support.lent import BatchLender
 
-Step = Literal["produce", "commit", "abort"]
+Step = Literal["produce", "commit", "abort", "renew"]
 
 
 class Published(NamedTuple):
@@ -415,6 +415,10 @@ class FakeTransactionOwner:
         return self._in_transaction
 
     def init(self) -> None:
+        self._start()
+
+    def renew(self) -> None:
+        self._stumble("renew", {})
         self._start()
 
     def produce(

@@ -367,3 +367,16 @@ def test_repeatedly_lost_transactions_make_the_worker_unready_until_one_commits(
     assert reason == "3 transactions in a row were lost, nothing is committed: _TIMED_OUT: no answer"
     assert seen[-1][1], "a transaction was committed"
     assert rig.buckets() == [0]
+
+
+def test_an_idle_worker_has_a_producer_again_once_kafka_answers(rig: Rig) -> None:
+    rig.turn(1.0, times=3)
+    assert rig.board.latest().health.ready
+    rig.transactions._number = 0  # as after a transaction that was aborted, with nothing to publish since
+    for _ in range(2):
+        rig.transactions.fail("renew", TransactionAborted("_TIMED_OUT", "no broker answers"))
+    rig.turn(1.0, times=2)
+    health = rig.board.latest().health
+    assert (health.missing(), health.reason) == (("producer ready",), "_TIMED_OUT: no broker answers")
+    rig.turn(1.0, times=12)
+    assert rig.board.latest().health.ready
