@@ -17,11 +17,12 @@ from confluent_kafka import KafkaError
 
 from consumer.kafka import message_columns as kernels
 from consumer.kafka.batch import Batch, Run
+from consumer.kafka.brokers import ClientWatch
 from consumer.kafka.c_client import CClient
 from consumer.kafka.c_functions import reading_functions
 from consumer.kafka.clients import LastClientError
 from consumer.kafka.config import ClientConfig
-from consumer.kafka.reading import Place, ReadEvent, RecordReader
+from consumer.kafka.reading import Place, ReadEvent, RecordReader, close_aside
 from consumer.kafka.record import UNREADABLE_HEADERS
 from consumer.runtime.joined import Joined
 from consumer.runtime.record_columns import HeaderColumns, header_columns
@@ -50,6 +51,8 @@ class ColumnReader(RecordReader):
 
     def __init__(self, config: ClientConfig, watch: LastClientError) -> None:
         super().__init__()
+        self._config = config
+        self._watch = watch
         self._client = CClient(config, watch)
         self._held = _Held()
         self._text = np.empty(_LEAST_TEXT, np.uint8)
@@ -62,6 +65,14 @@ class ColumnReader(RecordReader):
         """Destroy what is held, and close the client."""
         self._held.release()
         self._client.close()
+
+    def _renew_client(self) -> None:
+        self._held.release()
+        old = self._client
+        if isinstance(self._watch, ClientWatch):
+            self._watch.client_created()
+        self._client = CClient(self._config, self._watch)
+        close_aside(old.close)
 
     def _fetch(self, max_records: int, timeout_s: float) -> Batch:
         self._held.release()

@@ -79,6 +79,10 @@ class LiveInput:
         """Continue with these behind what was returned last."""
         self._reader.resume(self._places(partitions))
 
+    def renew_reader(self) -> None:
+        """Read on with another client, behind what was returned: for one that has stopped fetching."""
+        self._reader.renew()
+
     def last_seen_end(self, partition: int) -> int:
         """The end when it was last read to its end since `begin`, transaction markers included; 0 before."""
         return self._reader.last_seen_end((self._topic, partition))

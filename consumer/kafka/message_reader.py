@@ -1,25 +1,26 @@
 """Read through the Python binding's consumer and its message objects."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from consumer.kafka.batch import Batch
 from consumer.kafka.messages import batch_of
-from consumer.kafka.reading import NO_OFFSET, Place, ReadEvent, RecordReader
+from consumer.kafka.reading import NO_OFFSET, Place, ReadEvent, RecordReader, close_aside
 
 
 class MessageReader(RecordReader):
     """A consumer that joins no group.
 
     Args:
-        consumer: from `make_consumer`; closed by `close`.
+        make: makes a consumer, as `make_consumer` does; closed by `close`.
     """
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, make: Callable[[], Consumer]) -> None:
         super().__init__()
-        self._consumer = consumer
+        self._make = make
+        self._consumer = make()
         self._with_errors: Sequence[Message] = ()
 
     def known_end(self, place: Place) -> int:
@@ -30,6 +31,11 @@ class MessageReader(RecordReader):
     def close(self) -> None:
         """Close the consumer."""
         self._consumer.close()
+
+    def _renew_client(self) -> None:
+        old, self._with_errors = self._consumer, ()
+        self._consumer = self._make()
+        close_aside(old.close)
 
     def _fetch(self, max_records: int, timeout_s: float) -> Batch:
         messages = self._consumer.consume(max_records, timeout_s)

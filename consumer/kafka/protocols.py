@@ -112,6 +112,9 @@ class LiveReader(PartitionReader[int], Protocol):
     def resume(self, partitions: Iterable[int]) -> None:
         """Continue with these behind what was returned last."""
 
+    def renew_reader(self) -> None:
+        """Read on behind what was returned with another client: for one that has stopped fetching."""
+
     def end_offsets(self) -> Mapping[int, int]:
         """End offsets of owned partitions whose leader answers."""
 

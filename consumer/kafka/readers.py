@@ -2,7 +2,9 @@
 
 import logging
 import time
-from functools import cache
+from functools import cache, partial
+
+from confluent_kafka import Consumer
 
 from consumer.kafka.brokers import BrokerWatch, ClientWatch
 from consumer.kafka.clients import LastClientError, make_consumer
@@ -34,8 +36,14 @@ def make_reader(config: ClientConfig, watch: LastClientError) -> RecordReader:
         return ColumnReader(config, watch)
     except OSError as error:
         _warn(str(error))
-        on_statistics = watch.record_statistics if isinstance(watch, ClientWatch) else None
-        return MessageReader(make_consumer(config, watch, on_statistics))
+        return MessageReader(partial(_make_consumer, config, watch))
+
+
+def _make_consumer(config: ClientConfig, watch: LastClientError) -> Consumer:
+    if not isinstance(watch, ClientWatch):
+        return make_consumer(config, watch)
+    watch.client_created()
+    return make_consumer(config, watch, watch.record_statistics)
 
 
 @cache

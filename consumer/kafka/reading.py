@@ -4,8 +4,9 @@
 """
 
 import logging
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from confluent_kafka import KafkaError
@@ -49,6 +50,11 @@ class ReadError(Exception):
         self.error = error
         self.place = place
         self.what = "the input" if place is None else f"{place[0]}-{place[1]}"
+
+
+def close_aside(close: Callable[[], object]) -> None:
+    """Close a client in a thread of its own: it may wait for brokers that do not answer."""
+    threading.Thread(target=close, daemon=True, name="reader-close").start()
 
 
 class RecordReader(ABC):
@@ -129,6 +135,19 @@ class RecordReader(ABC):
             self._ends_seen.pop(place, None)
             self._errors.pop(place, None)
 
+    def renew(self) -> None:
+        """Replace the client by another, which reads on behind what was returned: for one that has stopped fetching.
+
+        The batch of the last poll is over.
+
+        Raises:
+            UsageError: librdkafka doesn't take the configuration.
+        """
+        self._renew_client()
+        for place, position in self._positions.items():
+            if place not in self._paused:
+                self._assign(place, position)
+
     def last_seen_end(self, place: Place) -> int:
         """The end when it was last read to its end since `begin`, hidden records included; 0 before."""
         return self._ends_seen.get(place, 0)
@@ -145,6 +164,10 @@ class RecordReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the client; may hang, so it is called in a thread that can be left behind."""
+
+    @abstractmethod
+    def _renew_client(self) -> None:
+        """Make another client, to which nothing is assigned, and close this one without waiting for it."""
 
     @abstractmethod
     def _fetch(self, max_records: int, timeout_s: float) -> Batch:

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping
 
-from consumer.kafka.protocols import EndQuery, PartitionReader
+from consumer.kafka.protocols import EndQuery
 from consumer.observe.metrics import WorkerMetrics
 from consumer.runtime.clocks import Clocks
+from consumer.worker.stalled_reads import StalledReads
 from consumer.worker.task import PartitionTask
 
 EVERY_S = 0.02
@@ -12,10 +13,17 @@ EVERY_S = 0.02
 
 
 class IdleClosing:
-    """Queries the ends of quiet partitions, and advances the time of those that are read to their end."""
+    """Queries the ends of quiet partitions, and advances the time of those that are read to their end.
 
-    def __init__(self, source: PartitionReader[int], ends: EndQuery, metrics: WorkerMetrics, clocks: Clocks) -> None:
-        self._input = source
+    Args:
+        stalled: is told the ends.
+        ends: answers the queries.
+        metrics: counts what time closes.
+        clocks: for idle time.
+    """
+
+    def __init__(self, stalled: StalledReads, ends: EndQuery, metrics: WorkerMetrics, clocks: Clocks) -> None:
+        self._stalled = stalled
         self._ends = ends
         self._metrics = metrics
         self._clocks = clocks
@@ -39,6 +47,7 @@ class IdleClosing:
                 partition.idle.polled(elapsed_ms)
         self._with_records.clear()
         self._collect_answers(tasks)
+        self._stalled.turn(tasks)
         for partition in tasks.values():
             self._step(partition)
         self._ask(tasks)
@@ -50,9 +59,10 @@ class IdleClosing:
         for number in self._asked:
             partition = tasks.get(number)
             if partition is not None:
-                # The end may lie behind transaction markers that follow the last record.
-                read_to = max(partition.next_offset, self._input.last_seen_end(number))
-                partition.idle.answered(None if ends is None else ends.get(number), read_to)
+                end = None if ends is None else ends.get(number)
+                partition.idle.answered(end, self._stalled.read_to(partition))
+                if end is not None:
+                    self._stalled.note_end(partition, end)
         self._asked = frozenset()
 
     def _step(self, partition: PartitionTask) -> None:
@@ -67,7 +77,8 @@ class IdleClosing:
         wanted = []
         for number, partition in tasks.items():
             time_ms = _time_to_move_ms(partition)
-            if time_ms is not None and partition.idle.wants_query(time_ms):
+            idle = partition.idle
+            if idle.may_be_looked_at or (time_ms is not None and idle.wants_query(time_ms)):
                 wanted.append(number)
         if wanted and not self._asked and self._ends.ask(wanted):
             self._asked = frozenset(wanted)

@@ -56,6 +56,11 @@ class IdleClock:
         """Whether an end-offset query is due; stays true until `answered`."""
         if self._boundary_ms(partition_time_ms) > partition_time_ms:
             return not self._at_end
+        return self.may_be_looked_at
+
+    @property
+    def may_be_looked_at(self) -> bool:
+        """Whether a query is due that only finds out whether records wait."""
         return self.is_quiet and self._since_answer_ms >= QUERY_EVERY_MS
 
     def answered(self, end_offset: int | None, next_offset: int) -> None:

@@ -35,6 +35,7 @@ from consumer.worker.idle_closing import IdleClosing
 from consumer.worker.processing import BATCH, RecordProcessor
 from consumer.worker.publishing import Publisher
 from consumer.worker.restoring import PartitionRestorer
+from consumer.worker.stalled_reads import StalledReads
 from consumer.worker.status import snapshot_of
 from consumer.worker.task import PartitionTask
 from consumer.worker.watched import WatchedTransactions
@@ -105,7 +106,10 @@ class Worker:
         self._processor = RecordProcessor(
             settings, dependencies.intake, self._input, dependencies.metrics, dependencies.clocks
         )
-        self._idle_closing = IdleClosing(self._input, dependencies.ends, dependencies.metrics, dependencies.clocks)
+        self._stalled_reads = StalledReads(self._input, dependencies.clocks)
+        self._idle_closing = IdleClosing(
+            self._stalled_reads, dependencies.ends, dependencies.metrics, dependencies.clocks
+        )
         restore_context = RestoreContext(settings, dependencies.identity, dependencies.make_intake)
         self._restoring = PartitionRestorer(
             restore_context, dependencies.reader, dependencies.metrics, dependencies.clocks
@@ -362,6 +366,7 @@ class Worker:
         clock_waits = self._processor.holder.clock_waits(self._tasks)
         brokers = self._input.brokers
         silence, held, trouble = brokers.silence(), brokers.held_reason(), self._publisher.trouble
+        stalled = self._stalled_reads.reason
         assigned = bool(self._input.assignment)
         schemas = dict.fromkeys(task.waiting_reason for task in self._tasks.values() if task.held)
         reasons = (
@@ -370,6 +375,7 @@ class Worker:
             trouble or self._publisher.not_ready_reason,
             self._restoring.reason,
             held,
+            stalled,
             *clock_waits,
             *schemas,
             "" if assigned or silence else brokers.group_reason(),
@@ -381,7 +387,7 @@ class Worker:
             breaker_closed=not self._processor.tripped,
             commits_succeed=not trouble,
             kafka_answers=not silence,
-            input_readable=not held,
+            input_readable=not (held or stalled),
             clock_agrees=not clock_waits,
             schemas_known=not any(schemas),
             reason="; ".join(filter(None, reasons))[:LONGEST_REASON],

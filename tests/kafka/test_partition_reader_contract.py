@@ -178,3 +178,18 @@ def test_a_paused_partition_returns_nothing_until_it_is_resumed(stage: Stage) ->
     assert not len(member.poll(10, 0.1))
     member.resume([0])
     assert read(member, 1) == [(0, 0, b"a")]
+
+
+def test_another_client_reads_on_without_a_gap_and_leaves_what_is_paused(stage: Stage) -> None:
+    member = joined(stage.input(RecordingHandler()))
+    stage.write(0, *(b"%d" % number for number in range(200)))
+    stage.write(1, b"paused")
+    member.pause([1])
+    until(lambda: len(member.poll(1, 0.05)) > 0, "more is fetched than was returned")
+    member.renew_reader()
+    assert [each[1] for each in read(member, 199)] == list(range(1, 200))
+    member.resume([1])
+    assert read(member, 1) == [(1, 0, b"paused")]
+    stage.write(0, b"new")
+    assert read(member, 1) == [(0, 200, b"new")]
+    until(lambda: (member.poll(1, 0.05), member.end_offsets() == {0: 201, 1: 1})[1], "the ends are known")

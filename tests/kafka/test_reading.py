@@ -55,6 +55,9 @@ class ScriptedReader(RecordReader):
     def _unassign(self, place: Place) -> None:
         del self.assigned[place]
 
+    def _renew_client(self) -> None:
+        self.assigned.clear()
+
 
 def message(offset: int) -> Message:
     return Message(topic=PLACE[0], partition=PLACE[1], offset=offset, value=b"x")
@@ -94,6 +97,19 @@ def test_a_place_that_could_not_be_resumed_stays_paused(reader: ScriptedReader) 
     assert reader.assigned == {PLACE: 5}
     reader.drop([PLACE])
     assert reader.assigned == {}
+
+
+def test_another_client_reads_on_behind_what_was_returned(reader: ScriptedReader) -> None:
+    paused = ("t", 1)
+    reader.begin(PLACE, 5)
+    reader.begin(paused, 7)
+    reader.pause([paused])
+    reader.fetched = [message(5), message(6)]
+    reader.poll(10, 0.0)
+    reader.renew()
+    assert reader.assigned == {PLACE: 7}
+    reader.resume([paused])
+    assert reader.assigned == {PLACE: 7, paused: 7}
 
 
 def test_what_the_clients_of_restores_say_does_not_pile_up(caplog: pytest.LogCaptureFixture) -> None:

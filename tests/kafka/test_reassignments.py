@@ -95,7 +95,7 @@ class OnScript:
     def __init__(self, handler: RecordingHandler, protocol: str = "classic") -> None:
         settings = Settings(kafka=KafkaSettings(client={"group.protocol": protocol}))
         self.fetches: Any = ScriptedFetches()
-        reader = MessageReader(cast("Consumer", self.fetches))
+        reader = MessageReader(lambda: cast("Consumer", self.fetches))
         brokers = BrokerWatch("here:9092", TOPIC)
         self.now_s = 0.0
         behind = ReadingHandler(handler, reader, TOPIC)

@@ -123,6 +123,10 @@ class SimulatedReader(RecordReader):
         self._process.check()
         del self._fetching[place]
 
+    def _renew_client(self) -> None:
+        self._process.check()
+        self._fetching.clear()
+
     def _fetched(self, most: int) -> list[Message]:
         batch: list[Message] = []
         for place, offset in list(self._fetching.items()):

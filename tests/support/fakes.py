@@ -141,6 +141,9 @@ class FakeInputConsumer:
         self._generation = 0
         self._kept: list[Message] = []
         self._lender = BatchLender()
+        self.stuck: set[int] = set()
+        """Partitions of which nothing is fetched until the reader is renewed."""
+        self.renewed = 0
 
     def assign(self, *partitions: int) -> None:
         """In the next poll, these become ours; all of the topic where none is named."""
@@ -203,6 +206,10 @@ class FakeInputConsumer:
         self._forget(partition)
         self._kept = [message for message in self._kept if message.partition() != partition]
 
+    def renew_reader(self) -> None:
+        self.renewed += 1
+        self.stuck.clear()
+
     def last_seen_end(self, partition: int) -> int:
         return self._ends_seen.get(partition, 0)
 
@@ -245,7 +252,7 @@ class FakeInputConsumer:
     def _read(self, most: int) -> list[Message]:
         batch: list[Message] = []
         for partition, position in self._positions.items():
-            if partition in self._paused:
+            if partition in self._paused or partition in self.stuck:
                 continue
             if position < self.cluster.begins.get(partition, 0):
                 self.failures[partition] = f"offset {position} of partition {partition} is gone"

@@ -1,0 +1,79 @@
+"""Find partitions whose records wait while the reader returns none of them, and have it read on with another client.
+
+Whatever makes a client stop fetching a partition whose leader answers, it must not stop that partition for ever.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import structlog
+
+from consumer.kafka.protocols import Input
+from consumer.runtime.clocks import Clocks
+from consumer.worker.task import PartitionTask
+
+STALLED_S = 20.0
+"""So long records may wait: a fetch takes half a second, and brokers may delay clients above their quota."""
+
+RENEW_EVERY_S = 60.0
+"""Between two renewals of the reader."""
+
+_log = structlog.get_logger(__name__)
+
+
+class _Stall(NamedTuple):
+    task: PartitionTask
+    """Another one since means that the partition was restored, and is read from an offset before."""
+    offset: int
+    """The next one to be read."""
+    end: int
+    since_s: float
+
+
+class StalledReads:
+    """Compares the ends of quiet partitions with what was read of them."""
+
+    def __init__(self, source: Input, clocks: Clocks) -> None:
+        self._input = source
+        self._clocks = clocks
+        self._stalls: dict[int, _Stall] = {}
+        self._renewed_s = float("-inf")
+
+    def read_to(self, partition: PartitionTask) -> int:
+        """The next offset to be read, which may lie behind transaction markers that follow the last record."""
+        return max(partition.next_offset, self._input.last_seen_end(partition.number))
+
+    def note_end(self, partition: PartitionTask, end: int) -> None:
+        """Receive the end of a partition of which nothing has been read for a second or more."""
+        offset, known = self.read_to(partition), self._stalls.get(partition.number)
+        # What an open transaction holds back, no client gets.
+        if end <= offset or partition.number in self._input.brokers.held():
+            self._stalls.pop(partition.number, None)
+        elif known is None or not self._is_still(partition, known):
+            self._stalls[partition.number] = _Stall(partition, offset, end, self._clocks.monotonic_s())
+
+    def turn(self, tasks: Mapping[int, PartitionTask]) -> None:
+        """Forget what is read on, and renew the reader where something is not."""
+        for number, stall in list(self._stalls.items()):
+            if number not in tasks or not self._is_still(tasks[number], stall):
+                del self._stalls[number]
+        now_s = self._clocks.monotonic_s()
+        if self.reason and now_s - self._renewed_s >= RENEW_EVERY_S:
+            _log.warning("records wait and are not read; another client reads on", reason=self.reason)
+            self._renewed_s = now_s
+            self._input.renew_reader()
+
+    def _is_still(self, partition: PartitionTask, stall: _Stall) -> bool:
+        return partition is stall.task and self.read_to(partition) == stall.offset
+
+    @property
+    def reason(self) -> str:
+        """Which partition has not been read on for long; empty if none."""
+        now_s = self._clocks.monotonic_s()
+        for number, stall in sorted(self._stalls.items()):
+            if now_s - stall.since_s >= STALLED_S:
+                return (
+                    f"partition {number}: nothing has been read from offset {stall.offset} on for "
+                    f"{now_s - stall.since_s:.0f} s, although records wait up to {stall.end}"
+                )
+        return ""
