@@ -59,6 +59,7 @@ rules: $(VENV)/.installed-dev ## Copy the alert rules into the object of the Pro
 
 lock: ## Update the pinned dependencies; needs uv
 	$(COMPILE) -o requirements.lock pyproject.toml
+	$(COMPILE) --extra msk-iam -c requirements.lock -o requirements-msk-iam.lock pyproject.toml
 	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	$(COMPILE) --group dev -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 

@@ -16,6 +16,9 @@ from consumer.settings.model import Settings
 from tests.deploy.command_lines import check_command_line
 from tests.deploy.files import DEPLOY, ROOT, dockerfile
 
+LOCKS = ("requirements.lock", "requirements-msk-iam.lock")
+"""What the image may be built with."""
+
 
 def final_stage() -> list[tuple[str, str]]:
     instructions = dockerfile()
@@ -33,20 +36,26 @@ def environment(instructions: list[tuple[str, str]]) -> dict[str, str]:
 
 def test_both_stages_use_the_same_base_image() -> None:
     assert [value.split()[0] for value in values(dockerfile(), "FROM")] == ["${BASE}", "${BASE}"]
-    assert values(dockerfile(), "ARG") == ["BASE=python:3.11-slim-bookworm"]
+    assert values(dockerfile(), "ARG") == ["BASE=python:3.11-slim-bookworm", "LOCK=requirements.lock"]
+
+
+def test_the_lock_for_msk_has_all_of_the_other() -> None:
+    usual, more = (set(re.findall(r"^\S+==\S+", (ROOT / lock).read_text(), re.MULTILINE)) for lock in LOCKS)
+    assert usual < more
+    assert any(pinned.startswith("aws-msk-iam-sasl-signer-python==") for pinned in more - usual)
 
 
 def test_copied_files_exist_and_are_not_ignored() -> None:
     kept = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
     sources = [value.split()[:-1] for value in values(dockerfile(), "COPY") if not value.startswith("--from")]
     assert sources
-    for source in (one for group in sources for one in group):
+    for source in (one.replace("${LOCK}", lock) for lock in LOCKS for group in sources for one in group):
         assert (ROOT / source).exists(), source
         assert source in kept
 
 
 def test_dependencies_are_locked_with_hashes() -> None:
-    for lock in ("requirements.lock", "requirements-build.lock"):
+    for lock in ("runtime.lock", "requirements-build.lock"):
         assert {"--require-hashes", "--only-binary=:all:"} <= set(command_with(lock))
 
 
@@ -54,7 +63,7 @@ def test_what_builds_is_not_in_the_image() -> None:
     """It has a virtual environment of its own; the one that runs has no pip."""
     runs = "/opt/viewer-consumer"
     assert command_with("venv", runs) == ["python", "-m", "venv", "--without-pip", runs]
-    assert command_with("requirements.lock")[:3] == ["pip", "--python", f"{runs}/bin/python"]
+    assert command_with("runtime.lock")[:3] == ["pip", "--python", f"{runs}/bin/python"]
     assert "--python" not in command_with("requirements-build.lock")
     assert f"--from=build {runs} {runs}" in values(final_stage(), "COPY")
     assert "hatchling" not in (ROOT / "requirements.lock").read_text()
