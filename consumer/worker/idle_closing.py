@@ -61,8 +61,7 @@ class IdleClosing:
             if partition is not None:
                 end = None if ends is None else ends.get(number)
                 partition.idle.answered(end, self._stalled.read_to(partition))
-                if end is not None:
-                    self._stalled.note_end(partition, end)
+                self._stalled.note_end(partition, end)
         self._asked = frozenset()
 
     def _step(self, partition: PartitionTask) -> None:

@@ -366,7 +366,7 @@ class Worker:
         clock_waits = self._processor.holder.clock_waits(self._tasks)
         brokers = self._input.brokers
         silence, held, trouble = brokers.silence(), brokers.held_reason(), self._publisher.trouble
-        stalled = self._stalled_reads.reason
+        stalled = "" if silence else self._stalled_reads.reason
         assigned = bool(self._input.assignment)
         schemas = dict.fromkeys(task.waiting_reason for task in self._tasks.values() if task.held)
         reasons = (

@@ -1,6 +1,7 @@
-"""Find partitions whose records wait while the reader returns none of them, and have it read on with another client.
+"""Find partitions that are not read: because no leader answers, or because the client has stopped fetching.
 
-Whatever makes a client stop fetching a partition whose leader answers, it must not stop that partition for ever.
+Whatever makes a client stop fetching a partition whose leader answers, it must not stop that partition for ever:
+another client reads on.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ class _Stall(NamedTuple):
     """Another one since means that the partition was restored, and is read from an offset before."""
     offset: int
     """The next one to be read."""
-    end: int
+    end: int | None
+    """None if no leader answers."""
     since_s: float
 
 
@@ -43,13 +45,13 @@ class StalledReads:
         """The next offset to be read, which may lie behind transaction markers that follow the last record."""
         return max(partition.next_offset, self._input.last_seen_end(partition.number))
 
-    def note_end(self, partition: PartitionTask, end: int) -> None:
-        """Receive the end of a partition of which nothing has been read for a second or more."""
+    def note_end(self, partition: PartitionTask, end: int | None) -> None:
+        """Receive the end of a partition of which nothing has been read for a second or more; None if nobody knows."""
         offset, known = self.read_to(partition), self._stalls.get(partition.number)
         # What an open transaction holds back, no client gets.
-        if end <= offset or partition.number in self._input.brokers.held():
+        if end is not None and (end <= offset or partition.number in self._input.brokers.held()):
             self._stalls.pop(partition.number, None)
-        elif known is None or not self._is_still(partition, known):
+        elif known is None or not self._is_still(partition, known) or (known.end is None) != (end is None):
             self._stalls[partition.number] = _Stall(partition, offset, end, self._clocks.monotonic_s())
 
     def turn(self, tasks: Mapping[int, PartitionTask]) -> None:
@@ -58,8 +60,9 @@ class StalledReads:
             if number not in tasks or not self._is_still(tasks[number], stall):
                 del self._stalls[number]
         now_s = self._clocks.monotonic_s()
-        if self.reason and now_s - self._renewed_s >= RENEW_EVERY_S:
-            _log.warning("records wait and are not read; another client reads on", reason=self.reason)
+        stopped = [number for number, stall in self._long() if stall.end is not None]
+        if stopped and now_s - self._renewed_s >= RENEW_EVERY_S:
+            _log.warning("records wait and are not read; another client reads on", partitions=stopped)
             self._renewed_s = now_s
             self._input.renew_reader()
 
@@ -69,11 +72,15 @@ class StalledReads:
     @property
     def reason(self) -> str:
         """Which partition has not been read on for long; empty if none."""
-        now_s = self._clocks.monotonic_s()
-        for number, stall in sorted(self._stalls.items()):
-            if now_s - stall.since_s >= STALLED_S:
-                return (
-                    f"partition {number}: nothing has been read from offset {stall.offset} on for "
-                    f"{now_s - stall.since_s:.0f} s, although records wait up to {stall.end}"
-                )
+        for number, stall in self._long():
+            waited_s = self._clocks.monotonic_s() - stall.since_s
+            why = "its leader does not answer" if stall.end is None else f"although records wait up to {stall.end}"
+            return (
+                f"partition {number}: nothing has been read from offset {stall.offset} on for {waited_s:.0f} s, {why}"
+            )
         return ""
+
+    def _long(self) -> list[tuple[int, _Stall]]:
+        """Those that have lasted for long."""
+        since_s = self._clocks.monotonic_s() - STALLED_S
+        return sorted((number, stall) for number, stall in self._stalls.items() if stall.since_s <= since_s)

@@ -1,6 +1,7 @@
 """A partition without a leader stops only itself; one that takes the output of all makes the worker wait."""
 
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -98,6 +99,25 @@ def test_other_partitions_commit_close_by_the_clock_and_restart(brokers: KafkaCl
         until(lambda: kafka.committed() == {0: 3, 1: 3}, "both partitions are committed", WITHIN_S)
     assert buckets(kafka, 0) == [0, 1, 2]
     assert buckets(kafka, 1)[:2] == [0, 1]
+
+
+def test_a_live_partition_that_loses_its_leader_is_told_and_read_on(brokers: KafkaCluster) -> None:
+    kafka = Stage(brokers.bootstrap_servers, 2, RULES, replicas=((1,), (3,)))
+    with running(kafka.settings()) as service:
+        kafka.write(record(partition, 0) for partition in (0, 1))
+        until(lambda: kafka.committed() == {0: 1, 1: 1}, "both partitions are committed", WITHIN_S)
+        brokers.kill(3)
+        until(
+            lambda: bool(re.search(r"partition 1: nothing .* its leader does not answer", ready(service.address))),
+            "the reason is reported",
+            WITHIN_S,
+        )
+        kafka.write([record(0, 1)])
+        until(lambda: kafka.committed() == {0: 2, 1: 1}, "the other partition is committed", WITHIN_S)
+        brokers.start(3)
+        kafka.write([record(1, 1)])
+        until(lambda: kafka.committed() == {0: 2, 1: 2}, "it is read on", WITHIN_S)
+        until(lambda: ready(service.address) == "", "the worker is ready", WITHIN_S)
 
 
 TRANSACTION_S = 5.2

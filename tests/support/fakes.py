@@ -368,6 +368,8 @@ class FakeEndQuery:
         """While set, what is asked gets no answer."""
         self.away = False
         """While set, what is asked fails."""
+        self.leaderless: set[int] = set()
+        """Partitions that get no answer."""
         self._asked: tuple[int, ...] = ()
         self._failed = False
 
@@ -382,6 +384,7 @@ class FakeEndQuery:
         asked = self._answered()
         log = self.cluster.log
         there = {} if self.away else {partition: len(log[partition]) for partition in asked if partition < len(log)}
+        there = {partition: end for partition, end in there.items() if partition not in self.leaderless}
         self._failed = bool(asked) and not there
         return there or None
 

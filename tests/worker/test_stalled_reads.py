@@ -62,3 +62,19 @@ def test_a_partition_that_is_restored_is_no_stall() -> None:
         rig.worker._start_over()
         rig.input.stuck.add(0)
     assert rig.input.renewed == 0
+
+
+def test_a_partition_whose_leader_does_not_answer_makes_the_worker_unready_until_it_does() -> None:
+    rig = stalled_rig()
+    rig.ends.leaderless.add(0)
+    pass_s(rig, STALLED_S + 10.0)
+    health = rig.board.latest().health
+    assert health.missing() == ("input readable",)
+    assert health.reason.startswith("partition 0: nothing has been read from offset 0 on for ")
+    assert health.reason.endswith(" s, its leader does not answer")
+    assert rig.input.renewed == 0, "no other client gets an answer"
+    rig.ends.leaderless.clear()
+    rig.input.stuck.clear()
+    pass_s(rig, 3.0)
+    assert rig.board.latest().health.ready
+    assert [rig.worker._tasks[each].next_offset for each in (0, 1)] == [1, 1]
