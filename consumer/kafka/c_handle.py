@@ -64,6 +64,14 @@ def destroy_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | Non
     library.rd_kafka_destroy(client)
 
 
+def release_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | None) -> None:
+    """As `destroy_client`, where an object is finalized: that may interrupt whoever sets a token."""
+    if tokens:
+        tokens.release(client, partial(library.rd_kafka_destroy, client))
+    else:
+        library.rd_kafka_destroy(client)
+
+
 def _set_token(library: ctypes.CDLL, client: int, token: Token) -> None:
     """Log in with this token from now on; one that has expired meanwhile is refused, and the client keeps its last."""
     reason = ctypes.create_string_buffer(REASON_BYTES)

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.kafka import record_producing as kernels
 from consumer.kafka.c_functions import PRODUCER, producing_functions
-from consumer.kafka.c_handle import destroy_client, log_line, new_client, new_configuration, raise_error
+from consumer.kafka.c_handle import log_line, new_client, new_configuration, raise_error, release_client
 from consumer.kafka.clients import DeliveryReport, LastClientError
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.msk_iam import tokens_of
@@ -56,11 +56,11 @@ class CProducer:
         library.rd_kafka_set_log_queue(self._client, None)  # log lines come inside polls
 
     def __del__(self) -> None:
-        """Destroy the client; waits for its threads."""
+        """Destroy the client."""
         for topic in self._topics.values():
             self._library.rd_kafka_topic_destroy(topic)
         if self._client:
-            destroy_client(self._library, self._client, self._tokens)
+            release_client(self._library, self._client, self._tokens)
 
     def cluster_id(self, timeout: float) -> str:
         """The id of the cluster; needs an answer of a broker.

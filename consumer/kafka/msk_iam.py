@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from consumer.errors import UsageError, ViewerConsumerError
@@ -71,7 +72,9 @@ class SharedTokens:
         self._clients: dict[int, SetToken] = {}
         self._tried = threading.Event()
         self._closed = threading.Event()
+        self._released: SimpleQueue[tuple[int, Callable[[], object]] | None] = SimpleQueue()
         threading.Thread(target=self._run, daemon=True, name="msk-iam-tokens").start()
+        threading.Thread(target=self._destroy_released, daemon=True, name="msk-iam-clients").start()
 
     def newest(self) -> Token:
         """The newest token, which may have expired while no other could be signed.
@@ -116,9 +119,24 @@ class SharedTokens:
         with self._lock:
             self._clients.pop(client, None)
 
+    def release(self, client: int, destroy: Callable[[], object]) -> None:
+        """Forget a client and destroy it, in a thread: called where an object is finalized.
+
+        The garbage collector may run in a thread that holds this object's lock, or is about to set a token in that
+        client.
+        """
+        self._released.put((client, destroy))
+
     def close(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self._closed.set()
+        self._released.put(None)
+
+    def _destroy_released(self) -> None:
+        while (released := self._released.get()) is not None:
+            client, destroy = released
+            self.forget(client)
+            destroy()
 
     def _run(self) -> None:
         while not self._closed.is_set():

@@ -94,6 +94,26 @@ def test_a_client_that_goes_while_tokens_are_set_is_left_alone(made: Callable[[S
     assert len(second) <= 1
 
 
+def test_a_client_that_is_finalized_is_destroyed_in_a_thread_and_gets_no_token_then(
+    made: Callable[[Signer], SharedTokens],
+) -> None:
+    """Whoever was interrupted may hold the lock, or be about to set a token."""
+    tokens = made(Signer(life_s=0.2))
+    said: list[str] = []
+    tokens.keep_fresh(1, lambda _: said.append("token"))
+
+    def set_other(_: Token) -> None:
+        if "released" not in said:
+            said.append("released")
+            tokens.release(1, lambda: said.append("destroyed"))
+
+    tokens.keep_fresh(2, set_other)
+    until(lambda: "destroyed" in said, "it is destroyed")
+    newest = tokens.newest()
+    until(lambda: tokens.newest() != newest, "another token is handed over")
+    assert said[-1] == "destroyed"
+
+
 def test_without_credentials_the_start_fails_with_the_reason(made: Callable[[Signer], SharedTokens]) -> None:
     signer = Signer()
     signer.fault = AttributeError("'NoneType' object has no attribute 'access_key'")
