@@ -11,7 +11,7 @@ import sys
 import time
 from typing import NoReturn
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.brokers import BrokerWatch
@@ -214,7 +214,8 @@ class GroupMember:
             consumer.incremental_assign([])
             return
         # Paused for good: records are read by the reader, from where the state says.
-        places = [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in partitions]
+        # From the end, since a fetch may begin before the pause.
+        places = [TopicPartition(self._topic, partition, OFFSET_END) for partition in partitions]
         consumer.incremental_assign(places)
         consumer.pause(places)
         self._owned.update(partitions)

@@ -96,12 +96,12 @@ class _Exchange:
                 self.answer = HttpResponse(response.status, response.read(self._most_bytes + 1))
         except ssl.SSLCertVerificationError as error:
             self.trouble = f"its certificate isn't trusted: {error.verify_message}"
-        except ssl.SSLError as error:
-            self.trouble = _of_tls(error)
-        except (ConnectionResetError, BrokenPipeError) as error:
+        except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError) as error:
             self.trouble = type(error).__name__ + (_MAYBE_FOR_CERTIFICATE if self._tls else "")
         except TimeoutError:  # of the socket, which may come before that of `ask`
             self.trouble = _TIMED_OUT
+        except ssl.SSLError as error:
+            self.trouble = _of_tls(error)
         except (OSError, HTTPException, ValueError) as error:  # a ValueError would quote the header that cannot be sent
             self.trouble = type(error).__name__
         finally:
