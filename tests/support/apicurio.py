@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from consumer.intake.schemas.http_client import HttpClient, NoResponseError
-from tests.support.broker import CACHE, DOWNLOAD_TIMEOUT_S, fetching, free_ports
+from tests.support.broker import CACHE, DOWNLOAD_TIMEOUT_S, fetching, lasting_ports
 from tests.support.waiting import until
 
 VERSION = "3.3.3"
@@ -42,7 +42,7 @@ class Apicurio:
 
     def __init__(self) -> None:
         java, home = find_java(_JAVA_AT_LEAST), _fetched()
-        port, management_port = free_ports(2)
+        port, management_port = lasting_ports(2)
         self.url = f"http://localhost:{port}/apis/ccompat/v7"
         self._directory = Path(tempfile.mkdtemp(prefix="apicurio-"))
         log = self._directory / "registry.log"
