@@ -41,20 +41,13 @@ def run_shown(settings: Settings, stop: StopRequest, console: Console, timeouts:
     Raises:
         ViewerConsumerError: as the worker does.
     """
-    began_s, over = time.monotonic(), threading.Event()
+    what = f"{settings.kafka.bootstrap_servers}, group {settings.kafka.group_id}"
     with logs_for_people(console):
         service = Service(settings, timeouts=timeouts)
-        what = f"{settings.kafka.bootstrap_servers}, group {settings.kafka.group_id}"
-        sources = DisplaySources(service, what, console, began_s, None)
-        show = Background("dashboard", partial(show_worker, sources, stop, over), stop)
-        try:
+        sources = DisplaySources(service, what, console, time.monotonic())
+        with shown(sources, stop):
             service.run(stop)
-        finally:
-            stop.set()
-            over.set()
-            show.wait()
-        show.raise_failure()
-    print_line(console, closing_line(read_totals(service.metrics.registry), time.monotonic() - began_s))
+    print_totals(sources)
 
 
 def read_totals(registry: CollectorRegistry) -> Totals:
@@ -119,12 +112,35 @@ class DisplaySources(NamedTuple):
     """The brokers, and what comes from them."""
     console: Console
     began_s: float
-    duration_s: float | None
+    duration_s: float | None = None
     """End so long after the worker is ready."""
 
 
-def show_worker(sources: DisplaySources, stop: StopRequest, over: threading.Event) -> None:
-    """Show the dashboard, or lines of text, until the end."""
+@contextmanager
+def shown(sources: DisplaySources, stop: StopRequest) -> Iterator[None]:
+    """Show the dashboard, or lines of text, until the end, at which `stop` is set.
+
+    Raises:
+        Exception: nothing else failed, and the display did.
+    """
+    over = threading.Event()
+    show = Background("dashboard", partial(_show, sources, stop, over), stop)
+    try:
+        yield
+    finally:
+        stop.set()
+        over.set()
+        show.wait()
+    show.raise_failure()
+
+
+def print_totals(sources: DisplaySources) -> None:
+    """Print the closing line."""
+    totals = read_totals(sources.service.metrics.registry)
+    _print(sources.console, closing_line(totals, time.monotonic() - sources.began_s))
+
+
+def _show(sources: DisplaySources, stop: StopRequest, over: threading.Event) -> None:
     if sources.console.is_terminal:
         _draw(sources, stop, over)
     else:
@@ -144,11 +160,11 @@ def _print_lines(sources: DisplaySources, stop: StopRequest) -> None:
     """Print the address, then a line at the first streams and at intervals."""
     seen, due_s = False, 0.0
     page = f"page {sources.service.page_url}, " if sources.service.page_url else ""
-    print_line(sources.console, f"{sources.what}; {page}metrics {sources.service.address}/metrics")
+    _print(sources.console, f"{sources.what}; {page}metrics {sources.service.address}/metrics")
     for screen in _screens(sources, stop, REFRESH_S):
         first = bool(screen.snapshot.streams) and not seen
         if first or screen.run_s >= due_s:
-            print_line(sources.console, text_line(screen))
+            _print(sources.console, text_line(screen))
             seen, due_s = seen or first, screen.run_s + LINE_EVERY_S
 
 
@@ -188,6 +204,5 @@ def logs_for_people(console: Console) -> Iterator[None]:
         set_up_logs("info", sys.stderr, os.environ)
 
 
-def print_line(console: Console, line: str) -> None:
-    """Print a line as it is."""
+def _print(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)

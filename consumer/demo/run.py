@@ -5,7 +5,6 @@ process. The audience and the dashboard are threads; one event, which signals se
 """
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,7 @@ from functools import partial
 import structlog
 from rich.console import Console
 
-from consumer.demo.display import Background, DisplaySources, logs_for_people, print_line, read_totals, show_worker
-from consumer.demo.view import closing_line
+from consumer.demo.display import Background, DisplaySources, logs_for_people, print_totals, shown
 from consumer.kafka.admin.input_topic import ensure_input_topic
 from consumer.kafka.embedded import EmbeddedBroker
 from consumer.runtime.signals import StopRequest
@@ -68,7 +66,7 @@ def run_demo(
     Raises:
         ViewerConsumerError: a part failed, for example a port is not available.
     """
-    began_s, over = time.monotonic(), threading.Event()
+    began_s = time.monotonic()
     if not compile_kernels(console, lambda: not stop.is_set()):
         return
     with logs_for_people(console), _broker(settings.kafka, embedded=embedded) as kafka:
@@ -77,17 +75,14 @@ def run_demo(
         broker = "in-process broker" if embedded else kafka.bootstrap_servers
         sources = DisplaySources(service, f"{broker}, simulated audience", console, began_s, duration_s)
         audience = Background("audience", partial(simulate, AUDIENCE, aimed, WallClock(stop)), stop)
-        show = Background("dashboard", partial(show_worker, sources, stop, over), stop)
-        try:
-            service.run(stop)
-        finally:
-            stop.set()
-            audience.wait()
-            over.set()
-            show.wait()
-        show.raise_failure()
+        with shown(sources, stop):
+            try:
+                service.run(stop)
+            finally:
+                stop.set()
+                audience.wait()
         audience.raise_failure()
-    print_line(console, closing_line(read_totals(service.metrics.registry), time.monotonic() - began_s))
+    print_totals(sources)
 
 
 @contextmanager

@@ -64,12 +64,23 @@ def destroy_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | Non
     library.rd_kafka_destroy(client)
 
 
-def release_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | None) -> None:
-    """As `destroy_client`, where an object is finalized: that may interrupt whoever sets a token."""
+def release_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | None, callbacks: object) -> None:
+    """As `destroy_client`, where an object is finalized: that may interrupt whoever sets a token.
+
+    Args:
+        library: of the client.
+        client: to be destroyed, here or in another thread.
+        tokens: with which it logs in.
+        callbacks: of the client, which are kept until it is gone.
+    """
     if tokens:
-        tokens.release(client, partial(library.rd_kafka_destroy, client))
+        tokens.release(client, partial(_destroy, library, client, callbacks))
     else:
         library.rd_kafka_destroy(client)
+
+
+def _destroy(library: ctypes.CDLL, client: int, _callbacks: object) -> None:
+    library.rd_kafka_destroy(client)
 
 
 def _set_token(library: ctypes.CDLL, client: int, token: Token) -> None:

@@ -60,7 +60,7 @@ class CProducer:
         for topic in self._topics.values():
             self._library.rd_kafka_topic_destroy(topic)
         if self._client:
-            release_client(self._library, self._client, self._tokens)
+            release_client(self._library, self._client, self._tokens, self._callbacks)
 
     def cluster_id(self, timeout: float) -> str:
         """The id of the cluster; needs an answer of a broker.

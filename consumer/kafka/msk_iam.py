@@ -65,11 +65,14 @@ class SharedTokens:
         self._region = region
         self._sign = sign
         self._wall_s = wall_s
-        # Taken again where garbage collection destroys a client in the middle of it.
-        self._lock = threading.RLock()
         self._newest: Token | None = None
         self._failure = ""
+        """As the newest token, it is set by one thread and read without a lock: a client that is being destroyed waits
+        for its own thread, which may be asking for a token.
+        """
         self._clients: dict[int, SetToken] = {}
+        self._lock = threading.Lock()
+        """Of the clients: a token is set only in those that are there."""
         self._tried = threading.Event()
         self._closed = threading.Event()
         self._released: SimpleQueue[tuple[int, Callable[[], object]] | None] = SimpleQueue()
@@ -83,10 +86,9 @@ class SharedTokens:
             ViewerConsumerError: there has never been one; says why.
         """
         self._tried.wait(_FIRST_S)
-        with self._lock:
-            if self._newest is not None:
-                return self._newest
-            reason = self._failure or f"no credentials within {_FIRST_S:.0f} s"
+        if self._newest is not None:
+            return self._newest
+        reason = self._failure or f"no credentials within {_FIRST_S:.0f} s"
         raise ViewerConsumerError(
             f"kafka.msk_iam_region: no token for IAM in {self._region} could be signed: {reason}; check the AWS "
             "credentials of this process"
@@ -94,8 +96,7 @@ class SharedTokens:
 
     def failure(self) -> str:
         """Why the last attempt to sign failed; empty if it did not."""
-        with self._lock:
-            return self._failure
+        return self._failure
 
     def for_binding(self, _config: str) -> tuple[str, float, str, dict[str, str]]:
         """As the binding's `oauth_cb`, which its clients call in a thread of the client library; never waits."""
@@ -151,20 +152,18 @@ class SharedTokens:
         except Exception as error:  # noqa: BLE001  # whatever AWS' libraries raise: credentials may come back
             self._note_failure(_reason(error))
             return _RETRY_S
+        had_failed, self._failure, self._newest = self._failure, "", token
         with self._lock:
-            had_failed, self._failure, self._newest = self._failure, "", token
-            for client, set_token in list(self._clients.items()):
-                if client in self._clients:
-                    set_token(token)
+            for set_token in self._clients.values():
+                set_token(token)
         if had_failed:
             _log.info("tokens for IAM are signed again")
         return max(_LEAST_REST_S, _RENEW_AT * (token.expires_ms / 1000 - self._wall_s()))
 
     def _note_failure(self, reason: str) -> None:
-        with self._lock:
-            is_new, self._failure = reason != self._failure, reason
-            left_s = 0.0 if self._newest is None else self._newest.expires_ms / 1000 - self._wall_s()
+        is_new, self._failure = reason != self._failure, reason
         if is_new and self._newest is not None:
+            left_s = self._newest.expires_ms / 1000 - self._wall_s()
             _log.warning("no token for IAM could be signed; the last expires in %.0f s: %s", max(0.0, left_s), reason)
 
 

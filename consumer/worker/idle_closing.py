@@ -39,15 +39,15 @@ class IdleClosing:
         if now_s - self._last_turn_s < EVERY_S:
             return
         elapsed_ms, self._last_turn_s = (now_s - self._last_turn_s) * 1000, now_s
-        for partition in tasks.values():
-            waits = partition.held or partition.ahead.wait or partition.paused or partition.jumping
-            if partition.number in self._with_records or waits:
+        read = {number: each for number, each in tasks.items() if not _waits(each)}
+        for number, partition in tasks.items():
+            if number in self._with_records or number not in read:
                 partition.idle.record_seen()
             else:
                 partition.idle.polled(elapsed_ms)
         self._with_records.clear()
         self._collect_answers(tasks)
-        self._stalled.turn(tasks)
+        self._stalled.turn(read)
         for partition in tasks.values():
             self._step(partition)
         self._ask(tasks)
@@ -81,6 +81,11 @@ class IdleClosing:
                 wanted.append(number)
         if wanted and not self._asked and self._ends.ask(wanted):
             self._asked = frozenset(wanted)
+
+
+def _waits(partition: PartitionTask) -> bool:
+    """Whether it is not read for a while, for a reason of ours."""
+    return bool(partition.held or partition.ahead.wait or partition.paused or partition.jumping)
 
 
 def _time_to_move_ms(partition: PartitionTask) -> int | None:

@@ -55,7 +55,11 @@ class StalledReads:
             self._stalls[partition.number] = _Stall(partition, offset, end, self._clocks.monotonic_s())
 
     def turn(self, tasks: Mapping[int, PartitionTask]) -> None:
-        """Forget what is read on, and renew the reader where something is not."""
+        """Forget what was read on, or is not among these, and renew the reader if something should be read and is not.
+
+        Args:
+            tasks: the partitions that are to be read; without those that wait, for a schema or for room.
+        """
         for number, stall in list(self._stalls.items()):
             if number not in tasks or not self._is_still(tasks[number], stall):
                 del self._stalls[number]

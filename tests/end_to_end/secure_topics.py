@@ -1,7 +1,10 @@
 """A worker's topics on a broker that asks who one is, and the error of a worker that it keeps out."""
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from consumer.worker.service import Service
 from tests.end_to_end.events import encoded
 from tests.end_to_end.stage import INPUT, STOP_TIMEOUT_S, running
 from tests.reference.events_counting import Event
+from tests.support.broker import NoBrokerError
 from tests.support.secure_broker import Acl, SecureBroker
 from tests.support.topics import unique
 from tests.support.waiting import until
@@ -109,6 +113,17 @@ class Topics:
             return consumer.consume(10, 1.0)
         finally:
             consumer.close()
+
+
+@contextlib.contextmanager
+def or_skipped(made: AbstractContextManager[SecureBroker]) -> Iterator[SecureBroker]:
+    """A broker, or a test that is skipped where none can be had with its configuration."""
+    with contextlib.ExitStack() as stack:
+        try:
+            broker = stack.enter_context(made)
+        except NoBrokerError as reason:
+            pytest.skip(f"no real broker with this configuration: {reason}")
+        yield broker
 
 
 def failure(settings: Settings, timeouts: Timeouts = TIMEOUTS) -> str:

@@ -1,6 +1,5 @@
 """A worker that shows a certificate, on a broker that lets in nobody without one."""
 
-import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,8 @@ import pytest
 
 from consumer.errors import UsageError
 from tests.cli.command import run_here
-from tests.end_to_end.secure_topics import SHORT, Topics, failure
+from tests.end_to_end.secure_topics import SHORT, Topics, failure, or_skipped
 from tests.end_to_end.stage import running
-from tests.support.broker import NoBrokerError
 from tests.support.certificates import Authority, Certificate, encrypted
 from tests.support.secure_broker import USER, SecureBroker, broker_by_certificates
 from tests.support.waiting import until
@@ -28,11 +26,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[SecureBroker]:
-    with contextlib.ExitStack() as stack:
-        try:
-            broker = stack.enter_context(broker_by_certificates(tmp_path_factory.mktemp("broker"), authority))
-        except NoBrokerError as reason:
-            pytest.skip(f"no real broker with this configuration: {reason}")
+    with or_skipped(broker_by_certificates(tmp_path_factory.mktemp("broker"), authority)) as broker:
         yield broker
 
 

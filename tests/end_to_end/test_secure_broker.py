@@ -1,6 +1,5 @@
 """A worker on a broker with TLS, SASL and ACLs: it runs with the documented rights, and names a missing one."""
 
-import contextlib
 import urllib.request
 from collections.abc import Iterator
 
@@ -12,20 +11,15 @@ from consumer.cli.main import run_command
 from consumer.settings.model import KafkaSettings
 from tests.cli.command import run_here
 from tests.end_to_end.events import SCHEMA_ID, SCHEMA_PATH
-from tests.end_to_end.secure_topics import SHORT, WINDOWS, Topics, failure
+from tests.end_to_end.secure_topics import SHORT, WINDOWS, Topics, failure, or_skipped
 from tests.end_to_end.stage import running
-from tests.support.broker import NoBrokerError
 from tests.support.secure_broker import MECHANISMS, Acl, SecureBroker, secure_broker
 from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
-    with contextlib.ExitStack() as stack:
-        try:
-            broker = stack.enter_context(secure_broker(tmp_path_factory.mktemp("broker")))
-        except NoBrokerError as reason:
-            pytest.skip(f"no real broker with this configuration: {reason}")
+    with or_skipped(secure_broker(tmp_path_factory.mktemp("broker"))) as broker:
         yield broker
 
 

@@ -3,7 +3,6 @@
 Tokens live for 12 s: each client refreshes after 9.6 s, and logs in anew before its session ends.
 """
 
-import contextlib
 import time
 import urllib.error
 import urllib.request
@@ -19,9 +18,8 @@ from consumer.kafka.msk_iam import SharedTokens, Token
 from consumer.settings.model import Settings
 from consumer.worker.service import Service
 from tests.cli.command import run, run_here
-from tests.end_to_end.secure_topics import SHORT, WINDOWS, Topics, failure
+from tests.end_to_end.secure_topics import SHORT, WINDOWS, Topics, failure, or_skipped
 from tests.end_to_end.stage import running
-from tests.support.broker import NoBrokerError
 from tests.support.secure_broker import USER, Acl, SecureBroker, secure_broker
 from tests.support.token_server import TokenServer
 from tests.support.waiting import until
@@ -45,11 +43,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenServer]:
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory, tokens: TokenServer) -> Iterator[SecureBroker]:
-    with contextlib.ExitStack() as stack:
-        try:
-            broker = stack.enter_context(secure_broker(tmp_path_factory.mktemp("broker"), tokens))
-        except NoBrokerError as reason:
-            pytest.skip(f"no real broker with this configuration: {reason}")
+    with or_skipped(secure_broker(tmp_path_factory.mktemp("broker"), tokens)) as broker:
         yield broker
 
 

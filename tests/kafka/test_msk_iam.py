@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
@@ -76,22 +77,23 @@ def test_a_token_is_shared_and_renewed_before_it_expires(made: Callable[[Signer]
     assert len(long_lived.signed) == 1
 
 
-def test_a_client_that_goes_while_tokens_are_set_is_left_alone(made: Callable[[Signer], SharedTokens]) -> None:
-    """As when garbage collection destroys it in the middle."""
-    tokens = made(Signer(life_s=0.2))
-    seen: list[Token] = []
+def test_whoever_asks_for_a_token_does_not_wait_for_one_that_is_being_set(
+    made: Callable[[Signer], SharedTokens],
+) -> None:
+    """To destroy a client of the binding is to wait for its thread, which may ask in that moment."""
+    tokens = made(Signer())
+    answers: list[object] = []
 
-    def set_first(token: Token) -> None:
-        if token != first:
-            tokens.forget(2)
-            seen.append(token)
+    def ask() -> None:
+        answers.extend((tokens.newest(), tokens.failure()))
 
-    first = tokens.newest()
-    tokens.keep_fresh(1, set_first)
-    second: list[Token] = []
-    tokens.keep_fresh(2, second.append)
-    until(lambda: len(seen) >= 2, "two more are handed over")
-    assert len(second) <= 1
+    def set_while_another_asks(token: Token) -> None:
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert answers == [token, ""]
+
+    tokens.keep_fresh(1, set_while_another_asks)
 
 
 def test_a_client_that_is_finalized_is_destroyed_in_a_thread_and_gets_no_token_then(

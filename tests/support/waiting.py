@@ -1,6 +1,9 @@
 """Wait for a condition with a deadline."""
 
+import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
 
 
@@ -12,5 +15,16 @@ def until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> N
     """
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
+        if time.monotonic() >= deadline:
+            error = AssertionError(f"not within {within_s:.0f} s: {what}")
+            error.add_note(_stacks())
+            raise error
         time.sleep(0.01)
+
+
+def _stacks() -> str:
+    """What the other threads do: one of them may hang."""
+    frames = sys._current_frames()
+    threads = [each for each in threading.enumerate() if each is not threading.current_thread()]
+    known = [(each.name, frames[each.ident]) for each in threads if each.ident in frames]
+    return "\n".join(f"thread {name}:\n{''.join(traceback.format_stack(frame))}" for name, frame in known)

@@ -78,3 +78,14 @@ def test_a_partition_whose_leader_does_not_answer_makes_the_worker_unready_until
     pass_s(rig, 3.0)
     assert rig.board.latest().health.ready
     assert [rig.worker._tasks[each].next_offset for each in (0, 1)] == [1, 1]
+
+
+def test_a_partition_that_waits_for_room_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = stalled_rig()
+    pass_s(rig, STALLED_S / 2)
+    assert rig.worker._stalled_reads._stalls.keys() == {0}, "its end is known, and nothing was read"
+    rig.worker._tasks[0].paused = True
+    monkeypatch.setattr(rig.worker._backpressure, "turn", lambda _: None)  # there is no room for long
+    pass_s(rig, 3 * STALLED_S)
+    assert rig.input.renewed == 0
+    assert rig.board.latest().health.ready
