@@ -28,7 +28,7 @@ INPUT = InputSettings(ids={SCHEMA_ID: SCHEMA_PATH})
 STOP_TIMEOUT_S = 40.0
 """Longer than the initialization of a producer, which cannot be interrupted."""
 
-COORDINATOR_TIMEOUT_S = 30.0
+COORDINATOR_TIMEOUT_S = 60.0
 LEADER_UNKNOWN = frozenset(
     {
         KafkaError.NOT_COORDINATOR,
@@ -37,6 +37,7 @@ LEADER_UNKNOWN = frozenset(
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError._UNKNOWN_PARTITION,
+        KafkaError._TIMED_OUT,  # also of offsets that an open transaction of the worker holds back
     }
 )
 
