@@ -29,6 +29,9 @@ MESSAGE_BYTES = 1_000_000
 LEAST_MESSAGE_BYTES = 131_072
 """The least accepted limit of a record: rows and dead letters are cut below the limit, but a journal is not."""
 
+FETCH_BYTES = 2_000_000
+"""Of an answer to a fetch, compressed. With the library's 32 MB and many partitions the queue takes hundreds of MiB."""
+
 STATISTICS_MS = 2_000
 """How often the client library says how its brokers are; readiness and lag are as old as that."""
 
@@ -186,6 +189,8 @@ def _reading(settings: Settings) -> ClientConfig:
         # Limits of fetched data in memory: messages per partition, bytes in all.
         "queued.min.messages": 50_000,
         "queued.max.messages.kbytes": 32_768,
+        # An answer is queued whole, past those limits. The library refuses less than the largest message.
+        "fetch.max.bytes": max(FETCH_BYTES, message_max_bytes(settings.kafka)),
         **_common(settings.kafka, without=_PRODUCER_ONLY | _MEMBER_ONLY),
         **_EXACTLY_ONCE,
         # A client without a group cannot be assigned partitions.

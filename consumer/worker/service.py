@@ -235,8 +235,10 @@ def _make_input(settings: Settings, timeouts: Timeouts, handler: AssignmentHandl
 
 
 def _tune_garbage_collector() -> None:
-    """Exclude existing objects from garbage collection: they stay."""
-    gc.collect()
+    """Exclude existing objects from garbage collection: they stay, and so does the start's little garbage.
+
+    Collecting it first could destroy a client of the library, which waits for brokers, possibly for minutes.
+    """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
 

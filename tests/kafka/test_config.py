@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from consumer.errors import UsageError
 from consumer.kafka.clients import LastClientError, make_admin, make_consumer, make_producer
 from consumer.kafka.config import (
+    FETCH_BYTES,
     admin_config,
     live_config,
     member_config,
@@ -46,6 +47,13 @@ def test_readers_have_nothing_of_a_member() -> None:
         assert {"group.instance.id", "session.timeout.ms", "partition.assignment.strategy"}.isdisjoint(config)
         assert config["fetch.min.bytes"] == 2
         assert config["client.id"] != member_config(given)["client.id"]
+
+
+def test_an_answer_to_a_fetch_is_small_and_holds_the_largest_message() -> None:
+    for config in (live_config, restore_config):
+        assert config(settings())["fetch.max.bytes"] == FETCH_BYTES
+        assert config(settings(message_max_bytes=20_000_000))["fetch.max.bytes"] == 20_000_000
+        assert config(settings(fetch_max_bytes=30_000_000))["fetch.max.bytes"] == 30_000_000
 
 
 @pytest.mark.parametrize(
@@ -181,7 +189,9 @@ def test_keys_are_placed_as_by_java_clients_unless_configured_otherwise() -> Non
     assert producer_config(settings(partitioner="consistent_random"), "p")["partitioner"] == "consistent_random"
 
 
-@pytest.mark.parametrize("member", [{"session_timeout_ms": 60_000}, {"group_protocol": "consumer"}])
+@pytest.mark.parametrize(
+    "member", [{"session_timeout_ms": 60_000}, {"group_protocol": "consumer"}, {"message_max_bytes": 20_000_000}]
+)
 def test_librdkafka_accepts_the_configuration_without_a_warning(
     member: dict[str, str | float | bool], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -76,6 +76,10 @@ def test_a_query_without_any_answer_fails_and_reports_it_once(stage: Stage) -> N
     query.ask([PARTITIONS + 7])
     until(lambda: query.answers() is None and query.failed(), "the query fails")
     assert not query.failed()
-    assert query.ask([0])
-    assert answer(query) == {0: 0}
+
+    def is_answered() -> bool:
+        query.ask([0])  # a broker that is busy may not know the leaders at once
+        return query.answers() == {0: 0}
+
+    until(is_answered, "another partition is answered")
     assert not query.failed()
