@@ -103,8 +103,12 @@ class Deployment:
         """As `wait_for_commits` in all partitions with events; workers that end meanwhile are started again."""
         try:
             self.wait_for_commits(self.flow.partitions, offsets, within_s, start_missing=True)
-        except AssertionError:
+        except AssertionError as error:
             self._say_where_they_are()
+            for worker in self.workers:
+                error.add_note(
+                    f"{worker.name}, running: {worker.running}, at the end of its log:\n{worker.last_lines()}"
+                )
             raise
 
     def wait_for_commits(
@@ -120,7 +124,7 @@ class Deployment:
         def are_there() -> bool:
             if start_missing:
                 self.start_missing()
-            committed = self.kafka.committed()
+            committed = self.kafka.committed_so_far()
             for partition in partitions:
                 goals.setdefault(partition, committed.get(partition, 0) + offsets)
             return all(committed.get(partition, 0) >= goal for partition, goal in goals.items())
@@ -161,7 +165,7 @@ class Deployment:
     def _let_commit(self, written: Mapping[int, int], within_s: float) -> None:
         def all_is_committed() -> bool:
             self.start_missing()
-            return self.kafka.committed() == written
+            return self.kafka.committed_so_far() == written
 
         try:
             until_kafka(all_is_committed, "all is committed", within_s)

@@ -41,7 +41,7 @@ _WORKER = "consumer.worker.loop:Worker"
 POINTS: dict[str, Point] = {
     "after_poll": Point("consumer.kafka.live_input:LiveInput", "poll", with_result=True),
     "after_windows": Point("consumer.worker.processing:RecordProcessor", "_process_run"),
-    "after_produce": Point(f"{_TRANSACTION}:TransactionOwner", "produce_all", linger_s=SEND_TIMEOUT_S),
+    "after_produce": Point(f"{_TRANSACTION}:TransactionOwner", "produce_columns", linger_s=SEND_TIMEOUT_S),
     "before_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit", "before"),
     "after_send_offsets": Point(f"{_TRANSACTION}:TransactionOwner", "_send_offsets", linger_s=SEND_TIMEOUT_S),
     "in_commit": Point(f"{_TRANSACTION}:TransactionOwner", "commit", "during"),

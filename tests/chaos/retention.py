@@ -60,7 +60,7 @@ class RetentionLane:
         """Until the group is where the partition ends: markers and aborted records are stepped over."""
         kafka, partition = self._deployment.kafka, self._partition
         until_kafka(
-            lambda: self._end_at_least <= kafka.end_of(partition) == kafka.committed().get(partition),
+            lambda: self._end_at_least <= kafka.end_of(partition) == kafka.committed_so_far().get(partition),
             f"partition {partition} is counted up to its end",
         )
         return self._end()

@@ -26,7 +26,7 @@ class SlowStage:
     def ends(self) -> Mapping[int, int]:
         return _next(self._ends)
 
-    def committed(self) -> Mapping[int, int]:
+    def committed_so_far(self) -> Mapping[int, int]:
         return _next(self._committed)
 
 
@@ -57,4 +57,4 @@ def test_it_settles_though_brokers_do_not_answer_at_first() -> None:
         cast("Stage", kafka), COUNTINGS["events"], cast("Flow", Silent()), cast("Reader", Silent()), [], []
     )
     deployed.settle(within_s=30)
-    assert kafka.committed() == WRITTEN
+    assert kafka.committed_so_far() == WRITTEN

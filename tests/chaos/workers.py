@@ -20,6 +20,11 @@ from tests.cli.command import environment
 STOP_TIMEOUT_S = 40.0
 """More than a producer may take to get its place, which is not interrupted."""
 
+_STACKS_WITHIN_S = 2.0
+
+_LAST_LINES = 120
+"""Of a log: what happened, and the stacks of all threads."""
+
 HOW = {
     0: "stopped",
     GAVE_UP: "gave up",
@@ -142,7 +147,14 @@ class WorkerProcess:
 
     def say_where_it_is(self) -> None:
         """Have it write the stacks of its threads into its log, for one that does not get on."""
+        before = self.log_size
         self._signal(signal.SIGUSR1)
+        _comes_true(lambda: self.log_size > before, _STACKS_WITHIN_S)
+
+    def last_lines(self) -> str:
+        """The end of its log, for one that does not get on."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(lines[-_LAST_LINES:])
 
     def wakes_within(self, within_s: float) -> bool:
         """Wait until it has said something, or has ended: from then on it listens to signals."""

@@ -82,14 +82,10 @@ class Stage:
         create_topic(bootstrap_servers, self.kafka.input_topic, partitions, config, replicas=replicas)
         # Idempotent, since a batch that is sent again goes behind its successors else: a topic just made refuses some.
         self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
-        # It uses the group id but does not join the group: it only reads committed offsets.
-        self._offsets_consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "group.id": self.kafka.group_id,
-                "isolation.level": "read_committed",
-            }
-        )
+        # They use the group id but do not join the group: they only read committed offsets.
+        group = {"bootstrap.servers": bootstrap_servers, "group.id": self.kafka.group_id}
+        self._offsets_consumer = Consumer({**group, "isolation.level": "read_committed"})
+        self._progress_consumer = Consumer({**group, "isolation.level": "read_uncommitted"})
 
     def settings(self, source: InputSettings = INPUT) -> Settings:
         """Return the settings of a worker on these topics."""
@@ -140,7 +136,7 @@ class Stage:
             # It has them already if the answer to an earlier attempt was lost.
             if error.args[0].code() != KafkaError.INVALID_PARTITIONS:
                 raise
-        for client in (self._writer, self._offsets_consumer):
+        for client in (self._writer, self._offsets_consumer, self._progress_consumer):
             until(
                 lambda client=client: len(client.list_topics(topic, 15).topics[topic].partitions) == partitions,  # type: ignore[misc]  # a default binds it now
                 "the brokers know them",
@@ -155,8 +151,15 @@ class Stage:
         return found
 
     def committed(self) -> dict[int, int]:
-        """Return the group's offsets, without partitions that have none."""
-        found = _once_brokers_know(lambda: self._offsets_consumer.committed(self._places(), timeout=15))
+        """Return the group's offsets, without partitions that have none; waits while a transaction may change them."""
+        return self._committed(self._offsets_consumer)
+
+    def committed_so_far(self) -> dict[int, int]:
+        """As `committed`, but without a wait for open transactions: workers that are busy nearly always have some."""
+        return self._committed(self._progress_consumer)
+
+    def _committed(self, consumer: Consumer) -> dict[int, int]:
+        found = _once_brokers_know(lambda: consumer.committed(self._places(), timeout=15))
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def ends(self) -> dict[int, int]:
@@ -171,7 +174,7 @@ class Stage:
     def wait_until_all_is_committed(self, within_s: float = 30.0) -> None:
         """Wait until the group's offsets are at the end of the input."""
         written = {partition: end for partition, end in self.ends().items() if end}
-        until(lambda: self.committed().items() >= written.items(), f"offsets {written} are committed", within_s)
+        until(lambda: self.committed_so_far().items() >= written.items(), f"offsets {written} are committed", within_s)
 
     def _places(self) -> list[TopicPartition]:
         return [TopicPartition(self.kafka.input_topic, partition) for partition in range(self.partitions)]
@@ -195,8 +198,9 @@ class Stage:
         delete_topics(kafka.bootstrap_servers, names)
 
     def leave(self) -> None:
-        """Close the consumer, but keep the topics."""
+        """Close the consumers, but keep the topics."""
         self._offsets_consumer.close()
+        self._progress_consumer.close()
 
 
 def _once_brokers_know(ask: Callable[[], T]) -> T:

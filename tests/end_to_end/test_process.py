@@ -69,7 +69,7 @@ def test_on_sigterm_it_commits_leaves_the_group_and_ends(bootstrap_servers: str,
             stopped = start(kafka, tmp_path / "first.log")
             try:
                 until(
-                    lambda: stopped.poll() is not None or sum(kafka.committed().values()) > 5_000,
+                    lambda: stopped.poll() is not None or sum(kafka.committed_so_far().values()) > 5_000,
                     "events are committed",
                     START_TIMEOUT_S,
                 )

@@ -64,7 +64,7 @@ def killed_worker(kafka: Stage, tmp_path: Path, *flags: str) -> Iterator[None]:
     try:
         kafka.write(events(0, 1_000))
         until(
-            lambda: worker.poll() is not None or sum(kafka.committed().values()) >= 200,
+            lambda: worker.poll() is not None or sum(kafka.committed_so_far().values()) >= 200,
             "the worker commits",
             START_TIMEOUT_S,
         )
@@ -264,7 +264,7 @@ def all_buckets(kafka: Stage, rules: Rules) -> set[tuple[int, str, int]]:
 
 def test_the_state_topic_is_configured_to_stay_small(bootstrap_servers: str) -> None:
     with stage(bootstrap_servers, PARTITIONS, RULES) as kafka, running(settings(kafka)):
-        until(lambda: len(kafka.committed()) == PARTITIONS, "the worker commits", JOIN_TIMEOUT_S)
+        until(lambda: len(kafka.committed_so_far()) == PARTITIONS, "the worker commits", JOIN_TIMEOUT_S)
         resource = ConfigResource(ResourceType.TOPIC, kafka.kafka.state_topic)
         admin = AdminClient({"bootstrap.servers": bootstrap_servers})
         found = admin.describe_configs([resource])[resource].result(15)

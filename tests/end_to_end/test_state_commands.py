@@ -274,7 +274,7 @@ def test_the_state_of_a_running_worker_is_consistent_at_every_moment(
                 for partition in range(PARTITIONS)
             )
             if round_ == 0:
-                until(lambda: bool(kafka.committed()), "the worker has begun to commit")
+                until(lambda: bool(kafka.committed_so_far()), "the worker has begun to commit")
             done = state.beside_a_worker("check")
             assert done.code == 0, done.out
 

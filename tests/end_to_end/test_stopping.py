@@ -114,7 +114,11 @@ def at_work(broker: KafkaBroker, tmp_path: Path) -> Iterator[Worker]:
     """A worker that commits."""
     kafka = Stage(broker.bootstrap_servers, 2, RULES)
     with events(kafka), Worker(kafka.flags(), tmp_path / "log") as worker:
-        until(lambda: worker.process.poll() is not None or sum(kafka.committed().values()) > 1000, "it commits", 120)
+        until(
+            lambda: worker.process.poll() is not None or sum(kafka.committed_so_far().values()) > 1000,
+            "it commits",
+            120,
+        )
         kafka.leave()
         yield worker
 
