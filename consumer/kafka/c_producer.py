@@ -17,6 +17,7 @@ from consumer.kafka.c_handle import log_line, new_client, new_configuration, rai
 from consumer.kafka.clients import DeliveryReport, LastClientError
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.msk_iam import tokens_of
+from consumer.runtime.digits import DIGITS
 from consumer.runtime.record_columns import RecordColumns, record_columns
 
 _ERROR_AT = 0
@@ -187,7 +188,7 @@ class PendingRecords:
             columns.kinds,
             *names,
             columns.numbers,
-            np.empty(kernels.DIGITS, np.uint8),
+            np.empty(DIGITS, np.uint8),
         )
 
     @property

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numba import types
 
 from consumer.kafka.c_functions import external, producing_functions
+from consumer.runtime.digits import DIGITS, write_digits
 from consumer.runtime.jit import compiled, inlined
 
 Ints = npt.NDArray[np.int64]
@@ -26,10 +27,6 @@ COPY = 0x2
 
 ROW, KEY_AT, VALUE_AT, OWN_AT, CURSOR = range(5)
 """Where the next record is: its row, and its first byte in the texts; the last is their number."""
-
-DIGITS = 20
-"""Of a number with its sign."""
-_ZERO, _MINUS = 48, 45
 
 
 def _external(name: str, result: Any, *arguments: Any) -> Any:
@@ -56,24 +53,6 @@ def _add_fields(headers: int, address: int, sizes: Ints, begin: int, end: int) -
             _header_add(headers, address, sizes[field], value, sizes[field + 1])
             address = value + sizes[field + 1]
     return address
-
-
-@inlined
-def _write_number(number: int, digits: Bytes) -> int:
-    """Write a number as text to the end of `digits`; return where it begins."""
-    at = DIGITS
-    rest = number if number < 0 else -number  # the least number has no positive one
-    while True:
-        tenth = rest // -10
-        at -= 1
-        digits[at] = _ZERO - (rest + tenth * 10)
-        rest = -tenth
-        if rest == 0:
-            break
-    if number < 0:
-        at -= 1
-        digits[at] = _MINUS
-    return at
 
 
 @compiled
@@ -127,7 +106,7 @@ def put_records(
             _add_fields(headers, shared, shared_sizes, shared_edges[kind], shared_edges[kind + 1])
             name = name_text.ctypes.data
             for i in range(len(name_sizes)):
-                at = _write_number(numbers[i, row], digits)
+                at = write_digits(numbers[i, row], digits)
                 _header_add(headers, name, name_sizes[i], digits.ctypes.data + at, DIGITS - at)
                 name += name_sizes[i]
             vus[HEADERS * VU_WORDS + 1] = headers

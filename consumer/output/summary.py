@@ -1,15 +1,10 @@
-"""Summaries of closed buckets: as dicts, as JSON lines, as Avro in the registry's framing. The fields are the same.
+"""Summaries of closed buckets as columns and as dicts. The fields are the same in every format.
 
-100,000 buckets may close at one record, so columns are converted to Python values per batch, not per field.
+100,000 buckets may close at one record, so values are converted per column, not per field.
 """
 
-import json
-from collections.abc import Callable, Iterator
-from io import BytesIO
-from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-import fastavro
 import numpy as np
 import numpy.typing as npt
 
@@ -19,8 +14,11 @@ from consumer.windows.partition import ClosedBuckets
 
 INT64_MAX = 2**63 - 1
 
-Record = tuple[bytes, bytes]
-"""Key and value of a published record."""
+Ints: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+_EXACT = 2**53
+"""A float holds every integer up to it, so that a quotient of two of them is rounded once."""
 
 
 class Origin(NamedTuple):
@@ -60,117 +58,107 @@ FIELDS = (
 )
 """Names of a summary's fields, in order."""
 
-_NONE_OF_SESSIONS = (None,) * 6
-"""The fields of sessions counting, from `timeouts` to `untracked_events`."""
+LONGS = (
+    "bucket_start_ms",
+    "bucket_end_ms",
+    "peak_concurrent_viewers",
+    "min_bitrate_bps",
+    "max_bitrate_bps",
+    "buffer_event_count",
+    "buffer_stall_ms",
+    "bitrate_sample_count",
+    "joins",
+    "leaves",
+    "bitrate_sum_bps",
+    "offset",
+    "timeouts",
+    "unique_viewers",
+    "viewer_ms",
+    "viewers_at_end",
+    "untracked_events",
+)
+"""Fields that are integers, as `SummaryColumns.longs` has them; an offset below 0 is none."""
+
+DOUBLES = ("avg_bitrate_bps", "avg_concurrent_viewers")
+"""Fields that are floats, as `SummaryColumns.doubles` has them."""
+
+OF_SESSIONS = frozenset(FIELDS[FIELDS.index("timeouts") : FIELDS.index("close_reason")])
+"""Fields that events counting does not have; the last ones of `LONGS` and `DOUBLES`."""
+
+
+class SummaryColumns(NamedTuple):
+    """The values of many summaries that differ from one to the next."""
+
+    longs: Ints
+    """By field of `LONGS`, and summary."""
+    doubles: Floats
+    """By field of `DOUBLES`, and summary."""
+    reasons: Ints
+    """Codes of `CLOSE_REASONS`."""
+
+
+def summary_columns(rows: npt.NDArray[np.void], bucket_ms: int, counting: str) -> SummaryColumns:
+    """The columns of closed buckets.
+
+    Args:
+        rows: as `ClosedBuckets.rows`.
+        bucket_ms: the length of a bucket.
+        counting: `events` or `sessions`; only the latter has the fields of `OF_SESSIONS`.
+    """
+    buckets = rows["bucket"]
+    starts_ms, samples = buckets["start_ms"], buckets["bitrate_samples"]
+    low, high = buckets["bitrate_sum_low"], buckets["bitrate_sum_high"]
+    sums = np.where(high >= 2, INT64_MAX, (high & 1) * LIMB + low)
+    longs = [
+        starts_ms,
+        starts_ms + bucket_ms,
+        buckets["peak"],
+        buckets["bitrate_min_bps"],
+        buckets["bitrate_max_bps"],
+        buckets["buffer_events"],
+        buckets["stall_ms"],
+        samples,
+        buckets["joins"],
+        buckets["leaves"],
+        sums,
+        rows["offset"],
+    ]
+    doubles = [_quotients(_whole_sums(high, low) if high.any() else sums, samples)]
+    if counting == "sessions":
+        presence = rows["presence"]
+        names = ("timeouts", "unique_viewers", "viewer_ms", "viewers_at_end", "untracked")
+        longs += [presence[name] for name in names]
+        doubles.append(_quotients(presence["viewer_ms"], np.full(len(rows), bucket_ms)))
+    return SummaryColumns(np.array(longs), np.array(doubles), np.ascontiguousarray(rows["reason"]))
+
+
+def _whole_sums(high: Ints, low: Ints) -> npt.NDArray[np.object_]:
+    """Sums of bitrates as Python's integers: they may have more than 64 bits."""
+    sums: npt.NDArray[np.object_] = high.astype(np.object_) * LIMB + low
+    return sums
+
+
+def _quotients(totals: npt.NDArray[Any], counts: Ints) -> Floats:
+    """Totals over counts, each rounded once; 0 where the count is 0."""
+    quotients = np.zeros(len(counts))
+    if max(totals.max(initial=0), counts.max(initial=0)) <= _EXACT:
+        np.divide(totals.astype(np.int64), counts, out=quotients, where=counts > 0)
+        return quotients
+    # Python divides integers of any size and rounds once.
+    pairs = zip(totals.tolist(), counts.tolist(), strict=True)
+    quotients[:] = [total / count if count else 0.0 for total, count in pairs]
+    return quotients
 
 
 def summary_dicts(closed: ClosedBuckets, origin: Origin) -> list[dict[str, Any]]:
     """One dict per bucket, in order."""
-    return [dict(zip(FIELDS, values, strict=True)) for values in _values(closed, origin)]
-
-
-def json_records(closed: ClosedBuckets, origin: Origin) -> list[Record]:
-    """Key and value of each summary, the value a JSON object in UTF-8."""
-    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-    template = "{" + ",".join(f'"{name}":%s' for name in FIELDS) + "}"
-    constants = {value: encode(value) for value in (None, origin.counting, origin.topic, *CLOSE_REASONS)}
-    records = []
-    for key, values in zip(closed.stream_ids, _values(closed, origin), strict=True):
-        # Only the stream's id needs escaping.
-        texts = [constants[value] if value is None or isinstance(value, str) else value for value in values[1:]]
-        records.append((key, (template % (encode(values[0]), *texts)).encode()))
-    return records
-
-
-def avro_records(schema: Any, schema_id: int, closed: ClosedBuckets, origin: Origin) -> list[Record]:
-    """Key and value of each summary, the value in Avro behind the schema id.
-
-    Args:
-        schema: as `fastavro.parse_schema` gives it, of `bucket_summary.avsc`.
-        schema_id: the registry's.
-        closed: the buckets.
-        origin: what they share.
-    """
-    head = b"\0" + schema_id.to_bytes(4, "big")
-    records = []
-    for key, record in zip(closed.stream_ids, summary_dicts(closed, origin), strict=True):
-        out = BytesIO()
-        fastavro.schemaless_writer(out, schema, record)
-        records.append((key, head + out.getvalue()))
-    return records
-
-
-Encoder = Callable[[ClosedBuckets, Origin], list[Record]]
-"""Encodes closed buckets as records to publish."""
-
-
-def _values(closed: ClosedBuckets, origin: Origin) -> Iterator[tuple[Any, ...]]:
-    """The fields of each summary, in the order of FIELDS."""
-    rows, buckets = closed.rows, closed.rows["bucket"]
-    sums = _sums_bps(buckets)
-    columns = zip(
-        closed.stream_ids,
-        buckets["start_ms"].tolist(),
-        buckets["peak"].tolist(),
-        _averages_bps(buckets, sums),
-        buckets["bitrate_min_bps"].tolist(),
-        buckets["bitrate_max_bps"].tolist(),
-        buckets["buffer_events"].tolist(),
-        buckets["stall_ms"].tolist(),
-        buckets["bitrate_samples"].tolist(),
-        buckets["joins"].tolist(),
-        buckets["leaves"].tolist(),
-        sums,
-        rows["reason"].tolist(),
-        rows["offset"].tolist(),
-        strict=True,
-    )
-    for (stream_id, start_ms, peak, average, *stats, total, reason, offset), of_sessions in zip(
-        columns, _of_sessions(rows, origin), strict=True
-    ):
-        yield (
-            stream_id.decode(),
-            start_ms,
-            start_ms + origin.bucket_ms,
-            peak,
-            average,
-            *stats,
-            min(total, INT64_MAX),
-            *of_sessions,
-            CLOSE_REASONS[reason],
-            origin.counting,
-            origin.topic,
-            origin.partition,
-            offset if offset >= 0 else None,
-        )
-
-
-def _of_sessions(rows: npt.NDArray[np.void], origin: Origin) -> Iterator[tuple[Any, ...]]:
-    """The fields of sessions counting, from `timeouts` to `untracked_events`."""
-    if origin.counting != "sessions":
-        return repeat(_NONE_OF_SESSIONS, len(rows))
-    presence = rows["presence"]
-    viewer_ms = presence["viewer_ms"].tolist()
-    return zip(
-        presence["timeouts"].tolist(),
-        presence["unique_viewers"].tolist(),
-        [each / origin.bucket_ms for each in viewer_ms],
-        viewer_ms,
-        presence["viewers_at_end"].tolist(),
-        presence["untracked"].tolist(),
-        strict=True,
-    )
-
-
-def _sums_bps(buckets: npt.NDArray[np.void]) -> list[int]:
-    high = buckets["bitrate_sum_high"]
-    low: list[int] = buckets["bitrate_sum_low"].tolist()
-    if not high.any():
-        return low
-    return [h * LIMB + each for h, each in zip(high.tolist(), low, strict=True)]
-
-
-def _averages_bps(buckets: npt.NDArray[np.void], sums: list[int]) -> list[float]:
-    # Python divides integers of any size and rounds once.
-    samples = buckets["bitrate_samples"].tolist()
-    return [total / count if count else 0.0 for total, count in zip(sums, samples, strict=True)]
+    columns = summary_columns(closed.rows, origin.bucket_ms, origin.counting)
+    values: dict[str, list[Any]] = dict(zip(LONGS, columns.longs.tolist(), strict=False))
+    values |= zip(DOUBLES, columns.doubles.tolist(), strict=False)
+    values["stream_id"] = [stream_id.decode() for stream_id in closed.stream_ids]
+    values["close_reason"] = [CLOSE_REASONS[reason] for reason in columns.reasons.tolist()]
+    values["offset"] = [offset if offset >= 0 else None for offset in values["offset"]]
+    shared = {name: [getattr(origin, name)] * len(closed) for name in ("counting", "topic", "partition")}
+    nothing = [None] * len(closed)
+    by_field = [(values | shared).get(name, nothing) for name in FIELDS]
+    return [dict(zip(FIELDS, row, strict=True)) for row in zip(*by_field, strict=True)]

@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Any, TextIO
 
-from consumer.output.summary import FIELDS, Origin, json_records, summary_dicts
+import numpy as np
+
+from consumer.output.summary import FIELDS, Origin, summary_dicts
+from consumer.output.summary_encoding import NO_PARTITION, json_encoder
 from consumer.runtime.text import escaped, time_text
 from consumer.windows.partition import ClosedBuckets
 
@@ -44,8 +47,10 @@ def write_summaries(
     """Write all summaries in order."""
     match output_format:
         case OutputFormat.JSONL:
-            records = (record for closed in summaries for record in json_records(closed, origin))
-            out.writelines(value.decode() + "\n" for _, value in records)
+            encode = json_encoder(origin)
+            for closed in summaries:
+                values = encode(closed, np.full(len(closed), NO_PARTITION)).values
+                out.writelines((value or b"").decode() + "\n" for value in values.all())
         case OutputFormat.CSV:
             writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
             writer.writeheader()

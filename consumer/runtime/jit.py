@@ -37,7 +37,14 @@ _log = logging.getLogger(__name__)
 def kernel_sources() -> list[Path]:
     """Return every file whose code can end up in a compiled kernel; a change in any of them invalidates the cache."""
     package = Path(__file__).parents[1]
-    alone = (package / name for name in ("runtime/memory.py", "kafka/message_columns.py", "kafka/record_producing.py"))
+    names = (
+        "runtime/memory",
+        "runtime/digits",
+        "kafka/message_columns",
+        "kafka/record_producing",
+        "output/summary_writing",
+    )
+    alone = (package / f"{name}.py" for name in names)
     return sorted([Path(__file__), *alone, *package.glob("windows/**/*.py"), *package.glob("intake/**/*.py")])
 
 

@@ -103,6 +103,14 @@ _NOTHING = joined(())
 _NO_KIND = header_columns([()])
 
 
+def records_without_headers(keys: Joined, values: Joined) -> RecordColumns:
+    """Columns of records that have keys and values only."""
+    count = len(keys)
+    own = HeaderColumns(_NOTHING, np.zeros(count + 1, np.int64))
+    no_numbers = np.empty((0, count), np.int64)
+    return RecordColumns(keys, values, own, _NO_KIND, np.zeros(count, np.int64), _NOTHING, no_numbers)
+
+
 def record_columns(records: Sequence[tuple[bytes | None, bytes | None, Headers]]) -> RecordColumns:
     """Columns of records that are Python objects: key, value and headers."""
     count = len(records)

@@ -23,7 +23,7 @@ from consumer.observe.history import BucketHistory
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.rates import RateMeter
 from consumer.observe.snapshot import Health, SnapshotBoard
-from consumer.output.summary import Encoder
+from consumer.output.summary_encoding import Encoder
 from consumer.runtime.clocks import Clocks
 from consumer.runtime.signals import STOP_WITHIN_S
 from consumer.settings.model import Settings

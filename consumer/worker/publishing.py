@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Collection, Container
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
 from consumer.kafka.config import transaction_timeout_ms
@@ -16,14 +17,15 @@ from consumer.kafka.protocols import GroupMetadata, Transactions
 from consumer.observe.history import BucketHistory
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import OutputStatus
-from consumer.output.summary import Encoder, Origin
+from consumer.output.summary_encoding import Encoder
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
+from consumer.windows.partition import ClosedBuckets
 from consumer.worker.checkpointing import StateWriter, WrittenCheckpoint
 from consumer.worker.task import PartitionTask
 
 SEND_AT_ONCE = 1_000
-"""Summaries encoded and sent together."""
+"""Summaries of all partitions encoded and sent together."""
 
 SEND_SLICE_S = 0.05
 """Time per turn for sending, so that a burst does not delay the next poll."""
@@ -231,12 +233,10 @@ class Publisher:
         for partition in partitions:
             for dead_letters in partition.outbox.pop_dead_letters(self._message_bytes) or ():
                 self._transactions.produce_columns(self._kafka.dead_letter_topic, dead_letters)
-            while until_s is None or self._clocks.monotonic_s() < until_s:
-                closed = partition.outbox.pop_closed(SEND_AT_ONCE)
-                if closed is None:
-                    break
-                records = self._encode(closed, self._origin(partition))
-                self._transactions.produce_all(self._kafka.output_topic, records)
+        while (until_s is None or self._clocks.monotonic_s() < until_s) and any(
+            partition.outbox.unsent for partition in partitions
+        ):
+            self._transactions.produce_columns(self._kafka.output_topic, self._encode(*_pop_closed(partitions)))
 
     def _is_due(self, partitions: Partitions) -> bool:
         return not any(partition.outbox.unsent for partition in partitions) and self.wait_s(partitions) <= 0
@@ -301,10 +301,20 @@ class Publisher:
             f"transaction.timeout.ms to {math.ceil(seconds * 3) * 1000} or more"
         )
 
-    def _origin(self, partition: PartitionTask) -> Origin:
-        return Origin(self._windows.bucket_ms, self._windows.counting, self._kafka.input_topic, partition.number)
-
     def _send_again(self, partitions: Partitions) -> None:
         self._open_since_s = None
         for partition in partitions:
             partition.outbox.send_again()
+
+
+def _pop_closed(partitions: Partitions) -> tuple[ClosedBuckets, npt.NDArray[np.int64]]:
+    """The next summaries of all partitions to send together, and the partition of each."""
+    stream_ids: list[bytes] = []
+    rows: list[npt.NDArray[np.void]] = []
+    numbers: list[int] = []
+    for partition in partitions:
+        while (room := SEND_AT_ONCE - len(stream_ids)) and (closed := partition.outbox.pop_closed(room)) is not None:
+            stream_ids += closed.stream_ids
+            rows.append(closed.rows)
+            numbers += [partition.number] * len(closed)
+    return ClosedBuckets(stream_ids, np.concatenate(rows)), np.array(numbers, np.int64)

@@ -41,7 +41,7 @@ from consumer.observe.site import Site
 from consumer.observe.snapshot import SnapshotBoard
 from consumer.observe.watchdog import Watchdog
 from consumer.output.encoders import encoder_from
-from consumer.output.summary import Encoder
+from consumer.output.summary_encoding import Encoder
 from consumer.runtime.clocks import Clocks
 from consumer.runtime.signals import StopRequest
 from consumer.settings.model import Settings

@@ -4,6 +4,7 @@ import numpy as np
 
 from consumer.intake import intake
 from consumer.kafka import c_producer, column_reader
+from consumer.output import summary_encoding
 from consumer.windows.events import EventColumns
 from consumer.windows.partition import PartitionWindows
 from consumer.windows.rules import WindowRules
@@ -21,6 +22,7 @@ def warm_up() -> None:
     column_reader.warm_up()
     c_producer.warm_up()
     intake.warm_up()
+    summary_encoding.warm_up()
     without_sessions = PartitionWindows(_RULES._replace(sessions=False), (0, 0))
     without_sessions.apply(_events(0), 0, _STREAMS, np.arange(_STREAMS, dtype=np.int64))
     windows = PartitionWindows(_RULES, (0, 0))

@@ -26,6 +26,7 @@ from consumer.kafka.config import ClientConfig, producer_config
 from consumer.kafka.embedded import EmbeddedBroker
 from consumer.kafka.producers import TransactionalProducer
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
+from consumer.runtime.digits import DIGITS, write_digits
 from consumer.runtime.joined import joined
 from consumer.runtime.record_columns import Headers, RecordColumns, header_columns, record_columns
 from consumer.settings.model import KafkaSettings, Settings
@@ -128,8 +129,8 @@ def test_records_in_columns_are_those_of_the_binding_byte_by_byte(kafka_stage: K
 @hypothesis_settings(max_examples=200)
 @given(st.integers(LEAST, MOST))
 def test_numbers_are_written_as_python_writes_them(number: int) -> None:
-    digits = np.zeros(record_producing.DIGITS, np.uint8)
-    write = getattr(record_producing._write_number, "py_func", record_producing._write_number)
+    digits = np.zeros(DIGITS, np.uint8)
+    write = getattr(write_digits, "py_func", write_digits)
     at = write(number, digits)
     assert digits[at:].tobytes() == b"%d" % number
 

@@ -13,14 +13,15 @@ from consumer.intake.schemas.access import HOW_TO_LOG_IN
 from consumer.intake.schemas.builtin import load_builtin_schema
 from consumer.intake.schemas.registry import RegistryUnavailable
 from consumer.output.encoders import encoder_from
-from consumer.output.summary import Encoder, Origin, json_records, summary_dicts
+from consumer.output.summary import Origin, summary_dicts
+from consumer.output.summary_encoding import Encoder
 from consumer.settings.model import Settings, load_settings
 from consumer.windows.layout import CLOSED
 from consumer.windows.partition import ClosedBuckets
 from tests.intake.schemas.registry_server import Answer, RegistryServer
 
 SUBJECT = "summaries-of.mine-value"
-ORIGIN = Origin(bucket_ms=10_000, counting="events", topic="viewer-events", partition=3)
+ORIGIN = Origin(bucket_ms=10_000, counting="sessions", topic="viewer-events", partition=3)
 
 
 @pytest.fixture
@@ -47,14 +48,20 @@ def closed_buckets() -> ClosedBuckets:
     return ClosedBuckets([b"channel-1", "Zürich".encode()], rows)
 
 
+def encoded(encode: Encoder) -> list[tuple[bytes, bytes]]:
+    columns = encode(closed_buckets(), np.full(2, ORIGIN.partition))
+    return [(key or b"", value or b"") for key, value, _ in columns.records()]
+
+
 def ids(encode: Encoder) -> set[int]:
-    records = encode(closed_buckets(), ORIGIN)
+    records = encoded(encode)
     assert {value[0] for _, value in records} == {0}
     return {int.from_bytes(value[1:5], "big") for _, value in records}
 
 
 def test_json_needs_no_registry() -> None:
-    assert encoder_from(Settings()) is json_records
+    records = encoded(encoder_from(Settings()))
+    assert [json.loads(value) for _, value in records] == summary_dicts(closed_buckets(), ORIGIN)
 
 
 def test_summaries_are_written_with_the_registered_schema(registry: RegistryServer) -> None:
@@ -63,7 +70,7 @@ def test_summaries_are_written_with_the_registered_schema(registry: RegistryServ
     registered = registry.registered()[SUBJECT]
     assert json.loads(registered) == load_builtin_schema("bucket_summary")
     schema = fastavro.parse_schema(json.loads(registered.replace("timestamp-millis", "none")))
-    records = encode(closed_buckets(), ORIGIN)
+    records = encoded(encode)
     read = [fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None) for _, value in records]
     assert read == summary_dicts(closed_buckets(), ORIGIN)
     assert [key for key, _ in records] == closed_buckets().stream_ids

@@ -22,7 +22,7 @@ from consumer.kafka.protocols import AssignmentHandler, Transactions
 from consumer.kafka.transaction import TimeLimits, TransactionOwner
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
-from consumer.output.summary import json_records
+from consumer.output.encoders import encoder_from
 from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.state.checkpoint import Identity
@@ -203,7 +203,7 @@ class WorkerProcess:
             intake=intakes.make(settings.input),
             make_intake=intakes.make,
             identity=IDENTITY,
-            encode=json_records,
+            encode=encoder_from(settings),
             metrics=metrics,
             board=SnapshotBoard(clocks.monotonic_s()),
             clocks=clocks,

@@ -16,7 +16,7 @@ from consumer.kafka.protocols import AssignmentHandler, GroupMetadata, Input
 from consumer.observe.history import BucketHistory
 from consumer.observe.metrics import WorkerMetrics
 from consumer.observe.snapshot import SnapshotBoard
-from consumer.output.summary import json_records
+from consumer.output.encoders import encoder_from
 from consumer.runtime.clocks import Clocks
 from consumer.settings.field_sources import FieldSettings
 from consumer.settings.model import (
@@ -175,7 +175,7 @@ class Rig:
             intake=intakes.make(self.settings.input),
             make_intake=intakes.make,
             identity=self.identity,
-            encode=json_records,
+            encode=encoder_from(self.settings),
             metrics=self.metrics,
             board=self.board,
             clocks=self.clock.clocks(),
