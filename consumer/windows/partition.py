@@ -64,6 +64,8 @@ class PartitionWindows:
         self._rules = rules
         self._state = new_state(hash_key, sessions=rules.sessions)
         self._head = self._state.head[0]
+        self._jump_pending = self._state.head["jump_pending"]
+        """A view of the field: each turn of the worker reads it for each partition."""
         self._closed_rows = np.zeros(MIN_CLOSED_ROWS, CLOSED)
         self._closed: list[ClosedBuckets] = []
         self._large_rows = LargeRows()
@@ -124,7 +126,7 @@ class PartitionWindows:
     @property
     def jump_pending(self) -> bool:
         """Whether a jump of time was cut, by a record, a clock step or changed rules, and has to be finished."""
-        return bool(self._head["jump_pending"]) or self._rule_change is not None
+        return self._jump_pending.item() != 0 or self._rule_change is not None
 
     @property
     def jump(self) -> Jump | None:

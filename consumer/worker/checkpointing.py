@@ -70,9 +70,13 @@ class StateWriter:
         """Whether the next commit must be a checkpoint of this partition."""
         if not partition.to_checkpoint:
             return False
-        most = max(LEAST_REPLAY_BYTES, REPLAY_TO_STATE * partition.windows.stats().state_bytes)
-        first_or_asked = partition.checkpoint == 0 or partition.checkpoint_wanted
-        return first_or_asked or partition.processed_bytes > most or self.wait_s(partition) <= 0
+        if partition.checkpoint == 0 or partition.checkpoint_wanted or self.wait_s(partition) <= 0:
+            return True
+        replay_bytes = partition.processed_bytes
+        # The size of the state takes a while, and is rarely needed.
+        return (
+            replay_bytes > LEAST_REPLAY_BYTES and replay_bytes > REPLAY_TO_STATE * partition.windows.stats().state_bytes
+        )
 
     def write_all(self, partitions: Iterable[PartitionTask]) -> None:
         """Add the journals of partitions with something to commit, and the checkpoints that are due.

@@ -237,9 +237,8 @@ class Worker:
 
     def _patience_s(self) -> float:
         tasks = self._tasks.values()
-        to_send = any(task.outbox.unsent for task in tasks)
         to_close = not self._backpressure.full and bool(self._backpressure.jumping)
-        if self._restoring.flowing or to_send or to_close:
+        if self._restoring.flowing or to_close or self._publisher.is_sending(tasks):
             return 0.0
         longest_s = min(LONGEST_WAIT_S, self._settings.commit.interval_ms / 1000)
         if self._restoring.active:

@@ -25,7 +25,7 @@ from consumer.worker.checkpointing import StateWriter, WrittenCheckpoint
 from consumer.worker.task import PartitionTask
 
 SEND_AT_ONCE = 1_000
-"""Summaries of all partitions encoded and sent together."""
+"""Summaries of all partitions encoded and sent together; fewer are sent when a commit is due."""
 
 SEND_SLICE_S = 0.05
 """Time per turn for sending, so that a burst does not delay the next poll."""
@@ -155,6 +155,16 @@ class Publisher:
             return min((self._state.wait_s(each) for each in partitions if each.to_checkpoint), default=math.inf)
         return self._last_commit_s + every_s - self._clocks.monotonic_s()
 
+    def is_sending(self, partitions: Partitions) -> bool:
+        """Whether the next turn sends: much is waiting, a commit is due, or reading is paused until it is sent.
+
+        Each call of the client library costs more than a few more records in it.
+        """
+        unsent = sum(partition.outbox.unsent for partition in partitions)
+        if not unsent:
+            return False
+        return unsent >= SEND_AT_ONCE or any(each.paused for each in partitions) or self.wait_s(partitions) <= 0
+
     def publish_some(self, partitions: Partitions) -> None:
         """Send a slice of the pending output; commit when a commit is due and all is sent."""
         self._attempt(partitions, self._clocks.monotonic_s() + SEND_SLICE_S)
@@ -204,7 +214,8 @@ class Publisher:
             return  # the outboxes may be published already, or partly lost with the producer
         self._writing_s = 0.0
         try:
-            self._send(partitions, until_s)
+            if until_s is None or self.is_sending(partitions):
+                self._send(partitions, until_s)
             if until_s is None or self._is_due(partitions):
                 self._commit(partitions)
         except TransactionAborted as error:

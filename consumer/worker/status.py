@@ -14,6 +14,7 @@ from consumer.observe.snapshot import (
     merge_streams,
 )
 from consumer.runtime.clocks import Clocks
+from consumer.windows.stats import PartitionStats
 from consumer.windows.view import WindowView
 from consumer.worker.task import PartitionTask
 
@@ -35,14 +36,16 @@ def snapshot_of(
     history_buckets: int = 0,
 ) -> Snapshot:
     """Build a snapshot, with the `limit` streams that have the most viewers."""
-    streams, in_memory = _streams(partitions, limit)
+    stats = [each.windows.stats() for each in partitions]
+    streams, in_memory = _streams(partitions, limit, sum(each.streams for each in stats))
     ends, held_partitions = end_offsets or {}, held or {}
     return Snapshot(
         health=health,
         streams=streams,
         streams_left_out=in_memory - len(streams),
         partitions=tuple(
-            _partition(each, ends.get(each.number), held_partitions.get(each.number), clocks) for each in partitions
+            _partition(each, its_stats, ends.get(each.number), held_partitions.get(each.number), clocks)
+            for each, its_stats in zip(partitions, stats, strict=True)
         ),
         output=output,
         restoring=restoring,
@@ -56,13 +59,13 @@ def snapshot_of(
     )
 
 
-def _streams(partitions: Sequence[PartitionTask], limit: int) -> tuple[tuple[StreamStatus, ...], int]:
-    """The largest streams, and how many streams there are."""
+def _streams(partitions: Sequence[PartitionTask], limit: int, in_memory: int) -> tuple[tuple[StreamStatus, ...], int]:
+    """The largest streams, and how many streams there are, where one may be in several partitions."""
     tops = [[_stream(view, (each.number,)) for view in each.windows.views(limit)] for each in partitions]
     merged = merge_streams(stats for top in tops for stats in top)
     shared = sum(map(len, tops)) - len(merged)
     shown, _ = busiest(merged, limit)
-    return shown, sum(each.windows.stats().streams for each in partitions) - shared
+    return shown, in_memory - shared
 
 
 def _stream(view: WindowView, partitions: tuple[int, ...]) -> StreamStatus:
@@ -82,9 +85,12 @@ def _stream(view: WindowView, partitions: tuple[int, ...]) -> StreamStatus:
 
 
 def _partition(
-    partition: PartitionTask, end_offset: int | None, held: HeldPartition | None, clocks: Clocks
+    partition: PartitionTask,
+    stats: PartitionStats,
+    end_offset: int | None,
+    held: HeldPartition | None,
+    clocks: Clocks,
 ) -> PartitionStatus:
-    stats = partition.windows.stats()
     lag_s = max(clocks.wall_ms() - partition.last_timestamp_ms, 0) / 1000 if partition.last_timestamp_ms >= 0 else None
     return PartitionStatus(
         partition=partition.number,

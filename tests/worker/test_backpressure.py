@@ -7,7 +7,7 @@ import pytest
 from consumer.kafka.errors import TransactionLost
 from consumer.settings.model import CommitSettings
 from consumer.state.keys import CHECKPOINT, JOURNAL
-from consumer.worker import backpressure, restoring
+from consumer.worker import backpressure, publishing, restoring
 from tests.worker.rig import INTERVAL_S, Rig
 
 STREAMS = 40
@@ -126,10 +126,11 @@ def test_changed_settings_take_effect_in_pieces_and_survive_kills() -> None:
     assert run(kills=True) == expected
 
 
-def test_an_overdue_transaction_is_committed_before_more_is_read() -> None:
+def test_an_overdue_transaction_is_committed_before_more_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig().start()
     rig.join(0)
     rig.join(1)
+    monkeypatch.setattr(publishing, "SEND_AT_ONCE", 1)
     rig.turn()
     assert rig.worker._publisher.is_overdue() is False
     rig.clock.now_s += 11.0  # more than half of transaction.timeout.ms

@@ -3,6 +3,7 @@
 import pytest
 
 from consumer.settings.model import CommitSettings
+from consumer.worker import publishing
 from consumer.worker.circuit_breaker import LIMITS
 from tests.worker.rig import INTERVAL_S, Rig
 
@@ -64,7 +65,8 @@ def test_other_partitions_continue_and_lose_nothing(rig: Rig) -> None:
     assert all(0 not in carried or carried[0] == 0 for carried in rig.transactions.carried)
 
 
-def test_dead_letters_sent_before_the_breaker_opened_are_aborted() -> None:
+def test_dead_letters_sent_before_the_breaker_opened_are_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "SEND_AT_ONCE", 600)
     rig = Rig(commit=CommitSettings(interval_ms=60_000, checkpoint_interval_ms=60_000)).start()
     rig.turn(60.0)
     rig.join(0)

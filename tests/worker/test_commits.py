@@ -4,6 +4,7 @@ import pytest
 
 from consumer.settings.model import CommitSettings
 from consumer.state.keys import CHECKPOINT
+from consumer.worker import publishing
 from tests.worker.rig import INTERVAL_S, Rig
 
 
@@ -39,6 +40,33 @@ def test_a_poll_waits_until_something_is_due() -> None:
     rig.turn()
     rig.turn(0.06)
     assert rig.waits()[-1] == pytest.approx(0.04), "there is a summary"
+
+
+def test_a_few_summaries_are_sent_with_the_commit_and_many_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "SEND_AT_ONCE", 3)
+    rig = Rig(partitions=3, commit=CommitSettings(interval_ms=1_000)).start()
+    rig.turn(2.0)
+    for number in range(3):
+        rig.join(0, number)
+        rig.join(1, number)
+        assert not rig.transactions.in_transaction, f"{number} wait"
+        rig.turn()
+        assert rig.waits()[-1] == 0.1, "it sleeps meanwhile"
+    assert rig.transactions.in_transaction, "three were sent, 1 s before the commit"
+    rig.turn(1.0)
+    assert [rig.buckets(number) for number in range(3)] == [[0], [0], [0]]
+
+
+def test_a_few_summaries_are_sent_at_once_while_reading_waits_for_them() -> None:
+    rig = Rig(commit=CommitSettings(interval_ms=60_000, checkpoint_interval_ms=60_000)).start()
+    rig.turn(60.0)
+    rig.join(0)
+    rig.join(1)
+    rig.turn()
+    assert not rig.transactions.in_transaction
+    rig.worker._tasks[0].paused = True
+    rig.worker._publisher.publish_some(rig.worker._tasks.values())
+    assert rig.transactions.in_transaction
 
 
 def test_dead_letters_are_committed_as_soon_as_summaries() -> None:
