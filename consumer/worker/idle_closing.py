@@ -8,7 +8,7 @@ from consumer.runtime.clocks import Clocks
 from consumer.worker.stalled_reads import StalledReads
 from consumer.worker.task import PartitionTask
 
-EVERY_S = 0.02
+EVERY_S = 0.05
 """Between two looks at all partitions; there may be hundreds, and thousands of turns a second."""
 
 
