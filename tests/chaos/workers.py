@@ -191,11 +191,12 @@ class WorkerProcess:
 
 
 def _comes_true(condition: Callable[[], bool], within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
+    deadline, is_last = time.monotonic() + within_s, False
     while not condition():
-        if time.monotonic() > deadline:
+        if is_last:
             return False
         time.sleep(0.01)
+        is_last = time.monotonic() >= deadline
     return True
 
 

@@ -8,18 +8,19 @@ from collections.abc import Callable
 
 
 def until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
-    """Ask repeatedly until the condition holds.
+    """Ask repeatedly until the condition holds; the last time behind the deadline, since a question may take long.
 
     Raises:
         AssertionError: it didn't hold in time.
     """
-    deadline = time.monotonic() + within_s
+    deadline, is_last = time.monotonic() + within_s, False
     while not condition():
-        if time.monotonic() >= deadline:
+        if is_last:
             error = AssertionError(f"not within {within_s:.0f} s: {what}")
             error.add_note(_stacks())
             raise error
         time.sleep(0.01)
+        is_last = time.monotonic() >= deadline
 
 
 def _stacks() -> str:
