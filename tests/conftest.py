@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -51,6 +52,19 @@ def restored_logging() -> Iterator[None]:
     root.setLevel(level)
     client.filters = filters
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def restored_garbage_collection() -> Iterator[None]:
+    """A worker that runs in this process sets the collector for itself, and then hardly anything is ever collected.
+
+    Clients of the library that are garbage would pile up, each with several threads.
+    """
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A worker's topics on a real broker, the service that works on them, and what can be observed from outside."""
 
 import contextlib
-import gc
 import json
 import threading
 import time
@@ -235,7 +234,7 @@ def stage(
 @contextlib.contextmanager
 def running(settings: Settings, clocks: Clocks | None = None) -> Iterator[Service]:
     """Run a service in a thread; stop it at the end, and raise the error that ended it earlier."""
-    thresholds, service, stop = gc.get_threshold(), Service(settings, clocks), StopRequest()
+    service, stop = Service(settings, clocks), StopRequest()
     failures: list[Exception] = []
     thread = threading.Thread(target=_run, args=(service, stop, failures), name="service")
     thread.start()
@@ -244,8 +243,6 @@ def running(settings: Settings, clocks: Clocks | None = None) -> Iterator[Servic
     finally:
         stop.set()
         thread.join(STOP_TIMEOUT_S)
-        gc.set_threshold(*thresholds)  # the service configures the process
-        gc.unfreeze()
         if failures:
             raise failures[0]
         assert not thread.is_alive(), f"the service did not stop within {STOP_TIMEOUT_S:.0f} s"
