@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import threading
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
@@ -65,7 +66,9 @@ def destroy_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | Non
 
 
 def release_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | None, callbacks: object) -> None:
-    """As `destroy_client`, where an object is finalized: that may interrupt whoever sets a token.
+    """As `destroy_client`, where an object is finalized: that may interrupt anybody, also whoever sets a token.
+
+    It waits for no thread of the library: one may be in a call that was left behind, for minutes.
 
     Args:
         library: of the client.
@@ -73,10 +76,11 @@ def release_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | Non
         tokens: with which it logs in.
         callbacks: of the client, which are kept until it is gone.
     """
+    destroy = partial(_destroy, library, client, callbacks)
     if tokens:
-        tokens.release(client, partial(_destroy, library, client, callbacks))
+        tokens.release(client, destroy)
     else:
-        library.rd_kafka_destroy(client)
+        threading.Thread(target=destroy, daemon=True, name="client-release").start()
 
 
 def _destroy(library: ctypes.CDLL, client: int, _callbacks: object) -> None:

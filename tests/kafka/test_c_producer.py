@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from consumer.errors import UsageError
 from consumer.kafka import c_producer, producers, record_producing
 from consumer.kafka.c_functions import producing_functions
+from consumer.kafka.c_handle import release_client
 from consumer.kafka.c_producer import CProducer
 from consumer.kafka.clients import LastClientError, make_producer
 from consumer.kafka.config import ClientConfig, producer_config
@@ -343,3 +344,19 @@ def test_every_mode_writes_the_same(mode: str, tmp_path: Path, kafka_stage: Kafk
 def _content(record: Read) -> str:
     """Without the partition: a record without a key may go to any."""
     return repr(record[1:])
+
+
+def test_a_client_that_is_garbage_is_destroyed_without_a_wait() -> None:
+    """Its destruction waits for a call that was left behind, and a collection may come in the worker's loop."""
+    may_end, destroyed = threading.Event(), threading.Event()
+
+    class Library:
+        def rd_kafka_destroy(self, client: int) -> None:
+            assert may_end.wait(30)
+            assert client == 7
+            destroyed.set()
+
+    release_client(cast("ctypes.CDLL", Library()), 7, None, ())
+    assert not destroyed.is_set()
+    may_end.set()
+    assert destroyed.wait(30)
