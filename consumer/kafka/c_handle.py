@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import sys
 import threading
 from functools import partial
 
@@ -68,7 +69,8 @@ def destroy_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | Non
 def release_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | None, callbacks: object) -> None:
     """As `destroy_client`, where an object is finalized: that may interrupt anybody, also whoever sets a token.
 
-    It waits for no thread of the library: one may be in a call that was left behind, for minutes.
+    It waits for no thread of the library: one may be in a call that was left behind, for minutes. When the interpreter
+    ends, no thread can be started any more, and the client ends with the process.
 
     Args:
         library: of the client.
@@ -79,7 +81,7 @@ def release_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | Non
     destroy = partial(_destroy, library, client, callbacks)
     if tokens:
         tokens.release(client, destroy)
-    else:
+    elif not sys.is_finalizing():
         threading.Thread(target=destroy, daemon=True, name="client-release").start()
 
 

@@ -3,6 +3,7 @@
 100,000 buckets may close at one record, so values are converted per column, not per field.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -58,41 +59,31 @@ FIELDS = (
 )
 """Names of a summary's fields, in order."""
 
-LONGS = (
-    "bucket_start_ms",
-    "bucket_end_ms",
-    "peak_concurrent_viewers",
-    "min_bitrate_bps",
-    "max_bitrate_bps",
-    "buffer_event_count",
-    "buffer_stall_ms",
-    "bitrate_sample_count",
-    "joins",
-    "leaves",
-    "bitrate_sum_bps",
-    "offset",
-    "timeouts",
-    "unique_viewers",
-    "viewer_ms",
-    "viewers_at_end",
-    "untracked_events",
-)
-"""Fields that are integers, as `SummaryColumns.longs` has them; an offset below 0 is none."""
-
 DOUBLES = ("avg_bitrate_bps", "avg_concurrent_viewers")
-"""Fields that are floats, as `SummaryColumns.doubles` has them."""
+"""Fields that are floats."""
 
 OF_SESSIONS = frozenset(FIELDS[FIELDS.index("timeouts") : FIELDS.index("close_reason")])
-"""Fields that events counting does not have; the last ones of `LONGS` and `DOUBLES`."""
+"""Fields that events counting does not have."""
+
+_NO_LONGS = frozenset({"stream_id", *DOUBLES, "close_reason", *Origin._fields})
+
+
+def long_fields(counting: str) -> tuple[str, ...]:
+    """Fields that are integers, as `SummaryColumns.longs` has them."""
+    return _of(counting, (name for name in FIELDS if name not in _NO_LONGS))
+
+
+def _of(counting: str, fields: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in fields if counting == "sessions" or name not in OF_SESSIONS)
 
 
 class SummaryColumns(NamedTuple):
     """The values of many summaries that differ from one to the next."""
 
     longs: Ints
-    """By field of `LONGS`, and summary."""
+    """By field of `long_fields`, and summary; an offset below 0 is none."""
     doubles: Floats
-    """By field of `DOUBLES`, and summary."""
+    """By field of `DOUBLES`, without one that this way of counting does not have, and summary."""
     reasons: Ints
     """Codes of `CLOSE_REASONS`."""
 
@@ -105,31 +96,36 @@ def summary_columns(rows: npt.NDArray[np.void], bucket_ms: int, counting: str) -
         bucket_ms: the length of a bucket.
         counting: `events` or `sessions`; only the latter has the fields of `OF_SESSIONS`.
     """
-    buckets = rows["bucket"]
-    starts_ms, samples = buckets["start_ms"], buckets["bitrate_samples"]
+    buckets, presence = rows["bucket"], rows["presence"]
     low, high = buckets["bitrate_sum_low"], buckets["bitrate_sum_high"]
     sums = np.where(high >= 2, INT64_MAX, (high & 1) * LIMB + low)
-    longs = [
-        starts_ms,
-        starts_ms + bucket_ms,
-        buckets["peak"],
-        buckets["bitrate_min_bps"],
-        buckets["bitrate_max_bps"],
-        buckets["buffer_events"],
-        buckets["stall_ms"],
-        samples,
-        buckets["joins"],
-        buckets["leaves"],
-        sums,
-        rows["offset"],
-    ]
-    doubles = [_quotients(_whole_sums(high, low) if high.any() else sums, samples)]
+    longs = {
+        "bucket_start_ms": buckets["start_ms"],
+        "bucket_end_ms": buckets["start_ms"] + bucket_ms,
+        "peak_concurrent_viewers": buckets["peak"],
+        "min_bitrate_bps": buckets["bitrate_min_bps"],
+        "max_bitrate_bps": buckets["bitrate_max_bps"],
+        "buffer_event_count": buckets["buffer_events"],
+        "buffer_stall_ms": buckets["stall_ms"],
+        "bitrate_sample_count": buckets["bitrate_samples"],
+        "joins": buckets["joins"],
+        "leaves": buckets["leaves"],
+        "bitrate_sum_bps": sums,
+        "timeouts": presence["timeouts"],
+        "unique_viewers": presence["unique_viewers"],
+        "viewer_ms": presence["viewer_ms"],
+        "viewers_at_end": presence["viewers_at_end"],
+        "untracked_events": presence["untracked"],
+        "offset": rows["offset"],
+    }
+    doubles = [_quotients(_whole_sums(high, low) if high.any() else sums, buckets["bitrate_samples"])]
     if counting == "sessions":
-        presence = rows["presence"]
-        names = ("timeouts", "unique_viewers", "viewer_ms", "viewers_at_end", "untracked")
-        longs += [presence[name] for name in names]
         doubles.append(_quotients(presence["viewer_ms"], np.full(len(rows), bucket_ms)))
-    return SummaryColumns(np.array(longs), np.array(doubles), np.ascontiguousarray(rows["reason"]))
+    return SummaryColumns(
+        np.array([longs[name] for name in long_fields(counting)]),
+        np.array(doubles),
+        np.ascontiguousarray(rows["reason"]),
+    )
 
 
 def _whole_sums(high: Ints, low: Ints) -> npt.NDArray[np.object_]:
@@ -153,12 +149,11 @@ def _quotients(totals: npt.NDArray[Any], counts: Ints) -> Floats:
 def summary_dicts(closed: ClosedBuckets, origin: Origin) -> list[dict[str, Any]]:
     """One dict per bucket, in order."""
     columns = summary_columns(closed.rows, origin.bucket_ms, origin.counting)
-    values: dict[str, list[Any]] = dict(zip(LONGS, columns.longs.tolist(), strict=False))
-    values |= zip(DOUBLES, columns.doubles.tolist(), strict=False)
+    values: dict[str, list[Any]] = dict.fromkeys(FIELDS, [None] * len(closed))
+    values |= zip(long_fields(origin.counting), columns.longs.tolist(), strict=True)
+    values |= zip(_of(origin.counting, DOUBLES), columns.doubles.tolist(), strict=True)
+    values |= {name: [getattr(origin, name)] * len(closed) for name in ("counting", "topic", "partition")}
     values["stream_id"] = [stream_id.decode() for stream_id in closed.stream_ids]
     values["close_reason"] = [CLOSE_REASONS[reason] for reason in columns.reasons.tolist()]
     values["offset"] = [offset if offset >= 0 else None for offset in values["offset"]]
-    shared = {name: [getattr(origin, name)] * len(closed) for name in ("counting", "topic", "partition")}
-    nothing = [None] * len(closed)
-    by_field = [(values | shared).get(name, nothing) for name in FIELDS]
-    return [dict(zip(FIELDS, row, strict=True)) for row in zip(*by_field, strict=True)]
+    return [dict(zip(FIELDS, row, strict=True)) for row in zip(*values.values(), strict=True)]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.output import summary_writing as kernel
-from consumer.output.summary import DOUBLES, FIELDS, LONGS, OF_SESSIONS, Floats, Ints, Origin, summary_columns
+from consumer.output.summary import DOUBLES, FIELDS, OF_SESSIONS, Floats, Ints, Origin, long_fields, summary_columns
 from consumer.runtime.digits import DIGITS
 from consumer.runtime.joined import Joined, joined
 from consumer.runtime.record_columns import RecordColumns, records_without_headers
@@ -27,7 +27,6 @@ Step: TypeAlias = tuple[int, int]
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-_WRITTEN_LONGS = (*LONGS, "partition")
 _STEPS = {"stream_id": kernel.STREAM_ID, "close_reason": kernel.REASON, **dict.fromkeys(DOUBLES, kernel.DOUBLE)}
 _OPTIONAL = frozenset({"offset", "partition"})
 _NULL_BRANCH, _VALUE_BRANCH = b"\0", b"\2"
@@ -108,8 +107,7 @@ def _value(name: str, origin: Origin) -> Step | str | None:
 
 def _column(name: str, origin: Origin) -> int:
     """Of an integer among the rows that the kernel gets, of which the partition is the last."""
-    written = [each for each in _WRITTEN_LONGS if origin.counting == "sessions" or each not in OF_SESSIONS]
-    return written.index(name)
+    return (*long_fields(origin.counting), "partition").index(name)
 
 
 class _SummaryEncoder:

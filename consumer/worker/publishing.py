@@ -68,7 +68,6 @@ class Publisher:
         history: BucketHistory | None = None,
     ) -> None:
         self._kafka = settings.kafka
-        self._windows = settings.windows
         self._interval_s = settings.commit.interval_ms / 1000
         self._transactions = transactions
         self._state = state

@@ -53,7 +53,7 @@ from consumer.worker.loop import Worker, WorkerDependencies
 from consumer.worker.start_progress import LOADING, StartProgress
 
 GC_THRESHOLDS = (100_000, 50, 100)
-"""Thresholds of the garbage collector: summaries, and messages of the fallback reader, are many and short-lived."""
+"""Of the garbage collector: ids of streams, and messages of the fallback reader, are many and short-lived."""
 
 LEAVE_S = 7.0
 """Kept of the time for a stop, for leaving the group behind the last commit."""

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from tests.chaos.faulty_worker import GAVE_UP
 from tests.chaos.judge import Stop
 from tests.chaos.points import Order
 from tests.cli.command import environment
+from tests.support.waiting import comes_true
 
 STOP_TIMEOUT_S = 40.0
 """More than a producer may take to get its place, which is not interrupted."""
@@ -149,7 +149,7 @@ class WorkerProcess:
         """Have it write the stacks of its threads into its log, for one that does not get on."""
         before = self.log_size
         self._signal(signal.SIGUSR1)
-        _comes_true(lambda: self.log_size > before, _STACKS_WITHIN_S)
+        comes_true(lambda: self.log_size > before, _STACKS_WITHIN_S)
 
     def last_lines(self) -> str:
         """The end of its log, for one that does not get on."""
@@ -158,15 +158,15 @@ class WorkerProcess:
 
     def wakes_within(self, within_s: float) -> bool:
         """Wait until it has said something, or has ended: from then on it listens to signals."""
-        return _comes_true(lambda: not self.running or self.log.stat().st_size > self._log_begin, within_s)
+        return comes_true(lambda: not self.running or self.log.stat().st_size > self._log_begin, within_s)
 
     def ends_within(self, within_s: float) -> bool:
         """Wait until its process has ended, by its own hand or another's."""
-        return _comes_true(lambda: not self.running, within_s)
+        return comes_true(lambda: not self.running, within_s)
 
     def freezes_within(self, within_s: float) -> bool:
         """Wait until it has stopped itself."""
-        return _comes_true(lambda: self.frozen, within_s)
+        return comes_true(lambda: self.frozen, within_s)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self.running:
@@ -188,16 +188,6 @@ class WorkerProcess:
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
         return lines[-1] if lines else ""
-
-
-def _comes_true(condition: Callable[[], bool], within_s: float) -> bool:
-    deadline, is_last = time.monotonic() + within_s, False
-    while not condition():
-        if is_last:
-            return False
-        time.sleep(0.01)
-        is_last = time.monotonic() >= deadline
-    return True
 
 
 def _state(pid: int) -> str:

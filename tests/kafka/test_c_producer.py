@@ -360,3 +360,16 @@ def test_a_client_that_is_garbage_is_destroyed_without_a_wait() -> None:
     assert not destroyed.is_set()
     may_end.set()
     assert destroyed.wait(30)
+
+
+def test_a_process_ends_though_it_closed_no_producer() -> None:
+    """No thread can be started then, and waiting for one would have no end."""
+    code = (
+        "from consumer.kafka.c_producer import CProducer\n"
+        "from consumer.kafka.clients import LastClientError\n"
+        "config = {'bootstrap.servers': 'localhost:1', 'transactional.id': 'x', 'log_level': 0}\n"
+        "kept = CProducer(config, LastClientError(), lambda error, message: None)\n"
+        "kept.itself = kept\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60, check=True)
+    assert ended.stderr == ""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.intake.schemas.builtin import load_builtin_schema
-from consumer.output.summary import DOUBLES, FIELDS, INT64_MAX, LONGS, OF_SESSIONS, Origin, summary_dicts
+from consumer.output.summary import FIELDS, INT64_MAX, Origin, summary_dicts
 from consumer.output.summary_encoding import NO_PARTITION, Encoder, avro_encoder, json_encoder
 from consumer.windows.closing import CLOSE_REASONS
 from consumer.windows.layout import CLOSED, LIMB
@@ -84,13 +84,6 @@ def test_each_bucket_has_its_own_partition() -> None:
     closed = ClosedBuckets([b"a", b"b", b"c"], np.zeros(3, CLOSED))
     records = json_encoder(ORIGIN)(closed, np.array([5, NO_PARTITION, 0])).records()
     assert [json.loads(value or b"")["partition"] for _, value, _ in records] == [5, None, 0]
-
-
-def test_every_field_is_of_one_kind() -> None:
-    others = ("stream_id", "close_reason", "counting", "topic", "partition")
-    assert sorted((*LONGS, *DOUBLES, *others)) == sorted(FIELDS)
-    for fields in (LONGS, DOUBLES):
-        assert [name in OF_SESSIONS for name in fields] == sorted(name in OF_SESSIONS for name in fields)
 
 
 def test_the_schema_has_the_fields_of_a_summary_in_their_order() -> None:
