@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 from typing import Any, TypeAlias
 
+import fastavro
 import numpy as np
 import numpy.typing as npt
 
@@ -85,12 +87,9 @@ def _avro_parts(schema: dict[str, Any], schema_id: int, origin: Origin) -> Itera
 
 
 def _avro_text(text: str) -> bytes:
-    content = text.encode()
-    rest, size = 2 * len(content), bytearray()
-    while rest >= 128:
-        size.append(rest & 127 | 128)
-        rest >>= 7
-    return bytes([*size, rest]) + content
+    out = BytesIO()
+    fastavro.schemaless_writer(out, "string", text)
+    return out.getvalue()
 
 
 def _value(name: str, origin: Origin) -> Step | str | None:
