@@ -4,7 +4,7 @@
 table ──► streams row ──► newest bucket ⇄ … ⇄ oldest_open ⇄ … ⇄ oldest      due: a heap of (idle watermark, stream)
    ids ◄──┘ id_start          open buckets        closed, still in the window
 ```
-A stream's buckets are a list ordered by start. Rows are reused through free lists; arrays grow by half, and only
+A stream's buckets are a list ordered by start. Rows are reused through free lists; arrays double, and only
 between two calls of compiled code, which never allocates.
 """
 
@@ -208,11 +208,11 @@ def words_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 
 
 def grown(array: npt.NDArray[Kind], used: int, wanted: int) -> npt.NDArray[Kind]:
-    """The array itself if it has `wanted` rows, else a copy of its `used` rows with room for half as many again."""
+    """The array itself if it has `wanted` rows, else a copy of its `used` rows with room for twice as many."""
     if wanted <= len(array):
         return array
     # Pages of the new array that nobody writes to are never resident, so room to spare costs address space only.
-    larger = np.empty(max(wanted, len(array) + len(array) // 2), array.dtype)
+    larger = np.empty(max(wanted, 2 * len(array)), array.dtype)
     larger[:used] = array[:used]
     return larger
 

@@ -25,7 +25,7 @@ from consumer.windows.storage.load import finish_rows, load_batch, unfinished_er
 from consumer.windows.storage.store import PART_BYTES, ChangedRows, changed_rows, mark_stored
 from consumer.windows.storage.viewer_rows import index_viewers
 from consumer.windows.streams import fill_table, hash_streams, ids_of, row_of
-from consumer.windows.view import WindowView, largest_streams, viewers_of_all, views_of, window_rows
+from consumer.windows.view import LiveStreams, WindowView, live_counts, live_streams, views_of, window_rows
 from consumer.windows.viewers.room import given_back, with_fewer_chunks, with_fewer_viewers
 
 MIN_CLOSED_ROWS = 256
@@ -47,6 +47,15 @@ class ClosedBuckets(NamedTuple):
     def __len__(self) -> int:
         """How many buckets, which is not how many fields."""
         return len(self.stream_ids)
+
+
+class LiveWindows(NamedTuple):
+    """What is shown of all streams together, and of the largest."""
+
+    viewers: int
+    """The live counts of all streams together, also of those that are left out below."""
+    largest: list[WindowView]
+    """Those with the most viewers first."""
 
 
 class _RuleChange(NamedTuple):
@@ -341,18 +350,22 @@ class PartitionWindows:
         """Counters of sessions counting; presence is counted when a bucket closes."""
         return counters_of(self._state)
 
-    def viewers(self) -> int:
-        """The live counts of all streams together."""
-        return viewers_of_all(self._rules, self._state)
+    def live(self, most: int | None = None) -> LiveWindows:
+        """The live counts, with the windows of the streams with the most viewers, or of all."""
+        live = live_streams(self._rules, self._state)
+        largest = LiveStreams(live.rows[:most], live.viewers[:most])
+        return LiveWindows(int(live.viewers.sum()), views_of(self._rules, self._state, largest))
 
-    def views(self, most: int | None = None) -> list[WindowView]:
-        """The windows of the streams with the most viewers, or of all, the largest first."""
-        return views_of(self._rules, self._state, largest_streams(self._rules, self._state)[:most])
+    def views(self) -> list[WindowView]:
+        """The windows of all streams, those with the most viewers first."""
+        return self.live().largest
 
     def view_of(self, stream_id: bytes) -> WindowView | None:
         """The window of one stream, None where it is not held."""
         row = self._row_of(stream_id)
-        return None if row == NONE else views_of(self._rules, self._state, np.array([row], np.int64))[0]
+        if row == NONE:
+            return None
+        return views_of(self._rules, self._state, live_counts(self._rules, self._state, np.array([row], np.int64)))[0]
 
     def window_of(self, stream_id: bytes) -> npt.NDArray[np.void]:
         """A stream's buckets in the window, oldest first (fields of `state.BUCKET`); empty where it is not held."""

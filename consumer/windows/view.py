@@ -10,7 +10,7 @@ from consumer.windows.buckets import leaves_window_at_ms
 from consumer.windows.layout import CLOSED, LIMB, NO_TIME_MS, NONE, State, known
 from consumer.windows.rules import WindowRules
 from consumer.windows.streams import ids_of
-from consumer.windows.viewers.live import live_viewers
+from consumer.windows.viewers.live import WALK, count_live
 
 WINDOW_STATS = np.dtype(
     [
@@ -51,23 +51,34 @@ class WindowView(NamedTuple):
         return self.bitrate_sum_bps / self.bitrate_samples if self.bitrate_samples else 0.0
 
 
-def viewers_of_all(rules: WindowRules, state: State) -> int:
-    """The live counts of all streams together."""
-    return int(_live(rules, state)[1].sum())
+class LiveStreams(NamedTuple):
+    """Streams with their live counts."""
+
+    rows: npt.NDArray[np.int64]
+    viewers: npt.NDArray[np.int64]
 
 
-def largest_streams(rules: WindowRules, state: State) -> npt.NDArray[np.int64]:
-    """The rows of all streams, those with the most viewers first."""
-    rows, viewers = _live(rules, state)
+def live_streams(rules: WindowRules, state: State) -> LiveStreams:
+    """All streams, those with the most viewers first."""
+    rows = np.empty(int(state.head[0]["streams_used"]), np.int64)
+    live = live_counts(rules, state, rows[: rows_in_use(state, rows)])
     # Ties are ordered by row, so that the choice is stable between snapshots.
-    return rows[np.lexsort((rows, -viewers))]
+    order = np.lexsort((live.rows, -live.viewers))
+    return LiveStreams(live.rows[order], live.viewers[order])
 
 
-def views_of(rules: WindowRules, state: State, rows: npt.NDArray[np.int64]) -> list[WindowView]:
-    """The windows of the streams of these rows, in their order."""
-    stats = np.empty(len(rows), WINDOW_STATS)
-    window_stats(rules, state, rows, stats)
-    ids = ids_of(state, state.streams[rows])
+def live_counts(rules: WindowRules, state: State, rows: npt.NDArray[np.int64]) -> LiveStreams:
+    """The streams of these rows, in their order."""
+    viewers = np.empty(len(rows), np.int64)
+    count_live(rules, state, rows, viewers, np.empty(len(rows), WALK))
+    return LiveStreams(rows, viewers)
+
+
+def views_of(rules: WindowRules, state: State, live: LiveStreams) -> list[WindowView]:
+    """The windows of these streams, in their order."""
+    stats = np.empty(len(live.rows), WINDOW_STATS)
+    window_stats(rules, state, live.rows, live.viewers, stats)
+    ids = ids_of(state, state.streams[live.rows])
     return [_view(each.decode(), *values) for each, values in zip(ids, stats.tolist(), strict=True)]
 
 
@@ -81,13 +92,6 @@ def window_rows(rules: WindowRules, state: State, row: int) -> npt.NDArray[np.vo
     if rules.sessions:
         rows["presence"] = state.viewer_arrays.presence[slots]
     return rows
-
-
-def _live(rules: WindowRules, state: State) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    used = int(state.head[0]["streams_used"])
-    rows, viewers = np.empty(used, np.int64), np.empty(used, np.int64)
-    size = live_rows(rules, state, rows, viewers)
-    return rows[:size], viewers[:size]
 
 
 def _view(
@@ -118,9 +122,16 @@ def _view(
 
 
 @compiled
-def window_stats(rules: WindowRules, state: State, rows: npt.NDArray[np.int64], stats: npt.NDArray[np.void]) -> None:
-    """Fill `stats[i]` with the window of stream row `rows[i]`."""
+def window_stats(
+    rules: WindowRules,
+    state: State,
+    rows: npt.NDArray[np.int64],
+    viewers: npt.NDArray[np.int64],
+    stats: npt.NDArray[np.void],
+) -> None:
+    """Fill `stats[i]` with the window of stream row `rows[i]`, which has that many viewers now."""
     for i in range(len(rows)):
+        stats[i]["viewers"] = viewers[i]
         _window_of(rules, state, int(rows[i]), stats, i)
 
 
@@ -129,7 +140,6 @@ def _window_of(rules: WindowRules, state: State, row: int, stats: npt.NDArray[np
     stream, row_stats = state.streams[row], stats[i]
     time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
     row_stats["time_ms"] = time_ms
-    row_stats["viewers"] = live_viewers(rules, state, row)
     # With sessions counting the peak of an open bucket is not known yet; the current viewers are its lower bound.
     row_stats["peak"] = row_stats["viewers"] if rules.sessions else 0
     row_stats["bitrate_samples"] = 0
@@ -173,13 +183,12 @@ def _add_bucket(state: State, slot: int, stats: npt.NDArray[np.void], i: int) ->
 
 
 @compiled
-def live_rows(rules: WindowRules, state: State, rows: npt.NDArray[np.int64], viewers: npt.NDArray[np.int64]) -> int:
-    """Write the rows in use and their viewers; returns how many there are."""
+def rows_in_use(state: State, rows: npt.NDArray[np.int64]) -> int:
+    """Write the stream rows in use; returns how many there are."""
     size = 0
     for row in range(state.head[0]["streams_used"]):
         if state.streams[row]["id_size"] >= 0:
             rows[size] = row
-            viewers[size] = live_viewers(rules, state, row)
             size += 1
     return size
 

@@ -14,6 +14,7 @@ from consumer.observe.snapshot import (
     merge_streams,
 )
 from consumer.runtime.clocks import Clocks
+from consumer.windows.partition import LiveWindows
 from consumer.windows.stats import PartitionStats
 from consumer.windows.view import WindowView
 from consumer.worker.task import PartitionTask
@@ -37,15 +38,16 @@ def snapshot_of(
 ) -> Snapshot:
     """Build a snapshot, with the `limit` streams that have the most viewers."""
     stats = [each.windows.stats() for each in partitions]
-    streams, in_memory = _streams(partitions, limit, sum(each.streams for each in stats))
+    live = [each.windows.live(limit) for each in partitions]
+    streams, in_memory = _streams(partitions, live, limit, sum(each.streams for each in stats))
     ends, held_partitions = end_offsets or {}, held or {}
     return Snapshot(
         health=health,
         streams=streams,
         streams_left_out=in_memory - len(streams),
         partitions=tuple(
-            _partition(each, its_stats, ends.get(each.number), held_partitions.get(each.number), clocks)
-            for each, its_stats in zip(partitions, stats, strict=True)
+            _partition(each, its_stats, its_live, ends.get(each.number), held_partitions.get(each.number), clocks)
+            for each, its_stats, its_live in zip(partitions, stats, live, strict=True)
         ),
         output=output,
         restoring=restoring,
@@ -59,9 +61,14 @@ def snapshot_of(
     )
 
 
-def _streams(partitions: Sequence[PartitionTask], limit: int, in_memory: int) -> tuple[tuple[StreamStatus, ...], int]:
+def _streams(
+    partitions: Sequence[PartitionTask], live: Sequence[LiveWindows], limit: int, in_memory: int
+) -> tuple[tuple[StreamStatus, ...], int]:
     """The largest streams, and how many streams there are, where one may be in several partitions."""
-    tops = [[_stream(view, (each.number,)) for view in each.windows.views(limit)] for each in partitions]
+    tops = [
+        [_stream(view, (each.number,)) for view in its_live.largest]
+        for each, its_live in zip(partitions, live, strict=True)
+    ]
     merged = merge_streams(stats for top in tops for stats in top)
     shared = sum(map(len, tops)) - len(merged)
     shown, _ = busiest(merged, limit)
@@ -87,6 +94,7 @@ def _stream(view: WindowView, partitions: tuple[int, ...]) -> StreamStatus:
 def _partition(
     partition: PartitionTask,
     stats: PartitionStats,
+    live: LiveWindows,
     end_offset: int | None,
     held: HeldPartition | None,
     clocks: Clocks,
@@ -99,7 +107,7 @@ def _partition(
         time_lag_s=lag_s,
         streams=stats.streams,
         buckets=stats.buckets,
-        viewers=partition.windows.viewers(),
+        viewers=live.viewers,
         viewers_held=stats.viewers_held,
         activities_held=stats.activities_held,
         state_bytes=stats.state_bytes,

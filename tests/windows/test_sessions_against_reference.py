@@ -146,7 +146,7 @@ def assert_same_as_the_judge(drawn: Rules, events: Sequence[Event], cuts: Sequen
     assert windows.stats().activities_held == reference.activities_held()
     assert {view.stream_id for view in windows.views()} == set(reference.streams)
     assert windows.stats().idle_watermark_ms == reference.idle_watermark_ms
-    assert windows.viewers() == sum(map(reference.live, reference.streams))
+    assert windows.live(0).viewers == sum(map(reference.live, reference.streams))
     for stream_id in reference.streams:
         view = windows.view_of(stream_id.encode())
         assert view is not None

@@ -104,13 +104,13 @@ def test_kernels_that_share_functions_are_compiled_by_one_process() -> None:
         "consumer.windows.process": "process_events",
         "consumer.windows.storage.load": "load_rows",
         "consumer.windows.closing": "close_everything",
-        "consumer.windows.view": "live_rows",
+        "consumer.windows.view": "rows_in_use",
     }
     calls = [KernelCall(module, name, ()) for module, name in named.items()]
     assert [[call.name for call in family] for family in families_of(calls)] == [
         ["process_events", "close_everything"],
         ["load_rows"],
-        ["read_frames", "live_rows"],
+        ["read_frames", "rows_in_use"],
     ]
 
 
