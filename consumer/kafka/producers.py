@@ -1,10 +1,12 @@
 """Choose the transactional producer: over the C library's functions, or the Python binding's."""
 
 import logging
+import sys
+import threading
 from functools import cache
-from typing import Protocol
+from typing import Protocol, cast
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from consumer.kafka.c_producer import CProducer
 from consumer.kafka.clients import DeliveryReport, LastClientError, make_producer
@@ -74,7 +76,30 @@ def make_transactional_producer(
         return CProducer(config, last_error, on_delivery)
     except OSError as error:
         _warn(str(error))
-        return make_producer(config, last_error, on_delivery)
+        return released_in_thread(make_producer(config, last_error, on_delivery))
+
+
+def released_in_thread(producer: Producer) -> TransactionalProducer:
+    """The same calls; the client is freed in a thread of its own once nobody has them any more.
+
+    Freeing waits for the client's threads, possibly for minutes, and a collection may come in the worker's loop.
+    """
+    return cast("TransactionalProducer", _Calls(producer))
+
+
+class _Calls:
+    """The calls of a producer, and what its reports refer to may refer to this: only `__del__` breaks that circle."""
+
+    def __init__(self, producer: Producer) -> None:
+        for name, function in vars(TransactionalProducer).items():
+            if callable(function) and not name.startswith("_"):
+                setattr(self, name, getattr(producer, name))
+
+    def __del__(self) -> None:
+        held = list(vars(self).values())
+        vars(self).clear()
+        if not sys.is_finalizing():  # no thread can be started any more
+            threading.Thread(target=held.clear, daemon=True, name="client-release").start()
 
 
 @cache

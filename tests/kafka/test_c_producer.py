@@ -1,6 +1,7 @@
 """What the producer of the C library does as the binding's does, and what is its own: memory, queue, callbacks."""
 
 import ctypes
+import gc
 import logging
 import os
 import subprocess
@@ -360,6 +361,35 @@ def test_a_client_that_is_garbage_is_destroyed_without_a_wait() -> None:
     assert not destroyed.is_set()
     may_end.set()
     assert destroyed.wait(30)
+
+
+def test_a_collection_leaves_freeing_a_producer_of_the_binding_to_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Callable[[], None]] = []
+
+    class Owner:
+        def __init__(self) -> None:
+            config = config_for("localhost:1")
+            self.calls = producers.released_in_thread(make_producer(config, LastClientError(), self.on_delivery))
+
+        def on_delivery(self, error: KafkaError | None, message: object) -> None: ...
+
+    class Thread:
+        def __init__(self, target: Callable[[], None], *, daemon: bool, name: str) -> None:
+            assert (daemon, name) == (True, "client-release")
+            started.append(target)
+
+        def start(self) -> None: ...
+
+    count = producing_functions().rd_kafka_thread_cnt
+    count.restype, before = ctypes.c_int, count()
+    Owner()  # and its producer refer to each other
+    assert count() > before
+    monkeypatch.setattr(threading, "Thread", Thread)
+    gc.collect()
+    assert (len(started), count() > before) == (1, True)
+    monkeypatch.undo()
+    started.pop()()
+    until(lambda: count() <= before, "its threads have ended")
 
 
 def test_a_process_ends_though_it_closed_no_producer() -> None:
