@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -54,17 +55,49 @@ def restored_logging() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.fixture(autouse=True)
-def restored_garbage_collection() -> Iterator[None]:
-    """A worker that runs in this process sets the collector for itself, and then hardly anything is ever collected.
+THREADS = Path("/proc/self/task")
+MANY_THREADS = 40
+"""Of about ten clients of the library."""
 
-    Clients of the library that are garbage would pile up, each with several threads.
+
+class LeftClients:
+    """Collects garbage once many threads have come since the last time.
+
+    A worker or a command that ran in this process leaves clients of the library as garbage, for nearly for ever: full
+    collections are rare. Their threads ask the broker for metadata all the time.
     """
+
+    def __init__(self) -> None:
+        self._least = 0
+        """Of the threads, since the last time."""
+
+    def collect(self) -> None:
+        """Collect if there are many."""
+        count = _threads()
+        self._least = min(self._least, count)
+        if count > self._least + MANY_THREADS:
+            gc.collect()
+            self._least = _threads()  # those of freed clients are about to end
+
+
+def _threads() -> int:
+    return sum(1 for _ in THREADS.iterdir()) if THREADS.is_dir() else 0
+
+
+@pytest.fixture(scope="session")
+def left_clients() -> LeftClients:
+    return LeftClients()
+
+
+@pytest.fixture(autouse=True)
+def restored_garbage_collection(left_clients: LeftClients) -> Iterator[None]:
+    """A worker that runs in this process sets the collector for itself, and then hardly anything is ever collected."""
     thresholds = gc.get_threshold()
     yield
     gc.set_threshold(*thresholds)
     gc.unfreeze()
     gc.enable()
+    left_clients.collect()
 
 
 @pytest.fixture(scope="session")
