@@ -2,15 +2,13 @@
 
 import ctypes
 import logging
-import sys
-import threading
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import UsageError
 from consumer.kafka.c_functions import REASON_BYTES
-from consumer.kafka.clients import LOGGER, of_library
+from consumer.kafka.clients import LOGGER, free_in_thread, of_library
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.msk_iam import PRINCIPAL, SharedTokens, Token
 
@@ -69,8 +67,7 @@ def destroy_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | Non
 def release_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | None, callbacks: object) -> None:
     """As `destroy_client`, where an object is finalized: that may interrupt anybody, also whoever sets a token.
 
-    It waits for no thread of the library: one may be in a call that was left behind, for minutes. When the interpreter
-    ends, no thread can be started any more, and the client ends with the process.
+    It waits for no thread of the library: see `free_in_thread`.
 
     Args:
         library: of the client.
@@ -81,8 +78,8 @@ def release_client(library: ctypes.CDLL, client: int, tokens: SharedTokens | Non
     destroy = partial(_destroy, library, client, callbacks)
     if tokens:
         tokens.release(client, destroy)
-    elif not sys.is_finalizing():
-        threading.Thread(target=destroy, daemon=True, name="client-release").start()
+    else:
+        free_in_thread(destroy)
 
 
 def _destroy(library: ctypes.CDLL, client: int, _callbacks: object) -> None:

@@ -1,6 +1,8 @@
 """Create the clients of the client library, with their logs, their last error, and error messages for people."""
 
 import logging
+import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -153,6 +155,16 @@ def _made(
         raise UsageError(f"kafka.client: {kafka_error(error).str()}") from None
     except (TypeError, ValueError) as error:
         raise UsageError(f"kafka.client: {error}") from None
+
+
+def free_in_thread(free: Callable[[], object]) -> None:
+    """Free a client in a thread of its own; called where its last reference goes, maybe in a garbage collection.
+
+    Freeing waits for the client's threads, which may wait for brokers, or be in a call that was left behind, for
+    minutes. When the interpreter ends, no thread can be started any more, and the client ends with the process.
+    """
+    if not sys.is_finalizing():
+        threading.Thread(target=free, daemon=True, name="client-release").start()
 
 
 def of_library(config: ClientConfig) -> ClientConfig:

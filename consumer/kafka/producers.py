@@ -1,15 +1,13 @@
 """Choose the transactional producer: over the C library's functions, or the Python binding's."""
 
 import logging
-import sys
-import threading
 from functools import cache
 from typing import Protocol, cast
 
 from confluent_kafka import Producer, TopicPartition
 
 from consumer.kafka.c_producer import CProducer
-from consumer.kafka.clients import DeliveryReport, LastClientError, make_producer
+from consumer.kafka.clients import DeliveryReport, LastClientError, free_in_thread, make_producer
 from consumer.kafka.config import ClientConfig
 
 _log = logging.getLogger(__name__)
@@ -80,15 +78,16 @@ def make_transactional_producer(
 
 
 def released_in_thread(producer: Producer) -> TransactionalProducer:
-    """The same calls; the client is freed in a thread of its own once nobody has them any more.
-
-    Freeing waits for the client's threads, possibly for minutes, and a collection may come in the worker's loop.
-    """
+    """The same calls; the client is freed in a thread of its own once nobody has them any more."""
     return cast("TransactionalProducer", _Calls(producer))
 
 
 class _Calls:
-    """The calls of a producer, and what its reports refer to may refer to this: only `__del__` breaks that circle."""
+    """The calls of a producer, each of which refers to it.
+
+    Whoever takes the producer's reports usually has these calls. `__del__` ends that circle of references; otherwise a
+    collection would free the client after all.
+    """
 
     def __init__(self, producer: Producer) -> None:
         for name, function in vars(TransactionalProducer).items():
@@ -98,8 +97,7 @@ class _Calls:
     def __del__(self) -> None:
         held = list(vars(self).values())
         vars(self).clear()
-        if not sys.is_finalizing():  # no thread can be started any more
-            threading.Thread(target=held.clear, daemon=True, name="client-release").start()
+        free_in_thread(held.clear)
 
 
 @cache

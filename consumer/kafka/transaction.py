@@ -13,7 +13,6 @@ Used by one thread. `consumer.kafka.errors` maps errors to outcomes.
 
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -127,7 +126,6 @@ class TransactionOwner:
         self._stop_left_s = stop_left_s
         self._last_error = LastClientError()
         self._producer: TransactionalProducer | None = None
-        self._dropped: list[TransactionalProducer] = []
         self._open = False
         self._replace = False
         """The next transaction needs a new producer."""
@@ -259,7 +257,6 @@ class TransactionOwner:
         except (TransactionLost, ViewerConsumerError) as error:
             _log.warning("a transaction is left for the broker to end: %s", error)
         self._drop_producer()
-        self._release_dropped()
 
     def _deadline(self, seconds: float) -> Deadline:
         left_s = seconds if self._hurry is None else min(seconds, self._hurry.left_s())
@@ -283,13 +280,8 @@ class TransactionOwner:
         if self._replace and not self._open:
             self._drop_producer()
         if self._producer is None:
-            self._release_dropped()
             producer = self._make(self._config, self._last_error, self._reports_of_next())
-            try:
-                self._start(producer, first_start_s)
-            except BaseException:
-                self._dropped.append(producer)
-                raise
+            self._start(producer, first_start_s)
             self._producer = producer
         return self._producer
 
@@ -502,16 +494,8 @@ class TransactionOwner:
 
     def _drop_producer(self) -> None:
         """Drop the producer with its records; the next one has the same transactional id and aborts what is left."""
-        if self._producer is not None:
-            self._dropped.append(self._producer)
         self._producers += 1
         self._producer, self._open, self._failed_delivery, self._replace = None, False, None, False
-
-    def _release_dropped(self) -> None:
-        """Free dropped producers in a thread: freeing waits for their threads, which may wait for brokers or names."""
-        if self._dropped:
-            dropped, self._dropped = self._dropped, []
-            threading.Thread(target=dropped.clear, daemon=True, name="producer-release").start()
 
 
 def _wait_for_a_broker(producer: TransactionalProducer, within_s: float) -> None:

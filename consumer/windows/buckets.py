@@ -12,6 +12,12 @@ def bucket_start_ms(timestamp_ms: int, bucket_ms: int) -> int:
 
 
 @inlined
+def latest_ms(state: State, row: int) -> int:
+    """The latest time known of a stream: its own, or the idle watermark."""
+    return max(int(state.streams[row]["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
+
+
+@inlined
 def closes_after_ms(rules: WindowRules, start_ms: int) -> int:
     """The last instant of stream time at which a bucket is still open."""
     return start_ms + rules.bucket_ms + rules.grace_ms

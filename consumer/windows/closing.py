@@ -13,6 +13,7 @@ from consumer.windows.buckets import (
     bucket_start_ms,
     closes_after_ms,
     drop_outside_window,
+    latest_ms,
     leaves_window_at_ms,
     open_next,
 )
@@ -148,8 +149,7 @@ def close_everything(rules: WindowRules, state: State, reason: int, closed: Clos
         stream = state.streams[row]
         if stream["id_size"] < 0:
             continue
-        time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
-        last_start_ms = bucket_start_ms(time_ms, rules.bucket_ms)
+        last_start_ms = bucket_start_ms(latest_ms(state, row), rules.bucket_ms)
         close_until(rules, state, row, closes_after_ms(rules, last_start_ms) + 1, reason, NONE, closed)
 
 

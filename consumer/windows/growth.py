@@ -59,7 +59,7 @@ def closed_with_room(
     if wanted <= len(closed):
         return closed
     # Zeros, because the checksum covers fields that are never written.
-    return np.zeros(max(wanted, 3 * len(closed) // 2), CLOSED)
+    return np.zeros(max(wanted, 2 * len(closed)), CLOSED)
 
 
 def _table_with_room(state: State, streams: int) -> npt.NDArray[np.int32]:

@@ -208,7 +208,7 @@ def words_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 
 
 def grown(array: npt.NDArray[Kind], used: int, wanted: int) -> npt.NDArray[Kind]:
-    """The array itself if it has `wanted` rows, else a copy of its `used` rows with room for twice as many."""
+    """The array itself if it has `wanted` rows, else a copy of its `used` rows in one twice as large."""
     if wanted <= len(array):
         return array
     # Pages of the new array that nobody writes to are never resident, so room to spare costs address space only.

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.runtime.jit import compiled, inlined
-from consumer.windows.buckets import leaves_window_at_ms
+from consumer.windows.buckets import latest_ms, leaves_window_at_ms
 from consumer.windows.layout import CLOSED, LIMB, NO_TIME_MS, NONE, State, known
 from consumer.windows.rules import WindowRules
 from consumer.windows.streams import ids_of
@@ -131,17 +131,17 @@ def window_stats(
 ) -> None:
     """Fill `stats[i]` with the window of stream row `rows[i]`, which has that many viewers now."""
     for i in range(len(rows)):
-        stats[i]["viewers"] = viewers[i]
-        _window_of(rules, state, int(rows[i]), stats, i)
+        _window_of(rules, state, int(rows[i]), int(viewers[i]), stats, i)
 
 
 @inlined
-def _window_of(rules: WindowRules, state: State, row: int, stats: npt.NDArray[np.void], i: int) -> None:
+def _window_of(rules: WindowRules, state: State, row: int, viewers: int, stats: npt.NDArray[np.void], i: int) -> None:
     stream, row_stats = state.streams[row], stats[i]
-    time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
+    time_ms = latest_ms(state, row)
     row_stats["time_ms"] = time_ms
+    row_stats["viewers"] = viewers
     # With sessions counting the peak of an open bucket is not known yet; the current viewers are its lower bound.
-    row_stats["peak"] = row_stats["viewers"] if rules.sessions else 0
+    row_stats["peak"] = viewers if rules.sessions else 0
     row_stats["bitrate_samples"] = 0
     row_stats["bitrate_sum_low"] = 0
     row_stats["bitrate_sum_high"] = 0
@@ -197,7 +197,7 @@ def rows_in_use(state: State, rows: npt.NDArray[np.int64]) -> int:
 def window_buckets(rules: WindowRules, state: State, row: int, slots: npt.NDArray[np.int64]) -> int:
     """Write the slots of a stream's buckets in the window, newest first; returns how many there are."""
     stream = state.streams[row]
-    time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
+    time_ms = latest_ms(state, row)
     size, slot = 0, int(stream["newest"])
     while slot != NONE and leaves_window_at_ms(rules, int(state.buckets[slot]["start_ms"])) > time_ms:
         slots[size] = slot

@@ -8,14 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from consumer.runtime.jit import compiled, inlined
-from consumer.windows.buckets import bucket_start_ms
+from consumer.windows.buckets import bucket_start_ms, latest_ms
 from consumer.windows.layout import NONE, State
 from consumer.windows.rules import WindowRules
 from consumer.windows.viewers.activity import is_leave, time_of
 from consumer.windows.viewers.layout import CHUNK
 
-WALK = np.dtype([("number", np.int64), ("since_ms", np.int64), ("viewer", np.int64)])
-"""A stream, by its place among those counted; who was last seen before that time is silent; whom to look at next."""
+WALK = np.dtype(
+    [
+        ("number", np.int64),  # the stream's place among those that are counted
+        ("since_ms", np.int64),  # who was last seen before that has timed out
+        ("viewer", np.int64),  # the next one of its list, or NONE
+    ]
+)
+"""How far the list of a stream's present viewers has been read."""
 
 
 @compiled
@@ -28,11 +34,9 @@ def count_live(
 ) -> None:
     """Write the live count of each stream row; `walks` is scratch space of as many rows of `WALK`."""
     for i in range(len(rows)):
-        stream = state.streams[rows[i]]
-        viewers[i] = stream["viewers"]
+        viewers[i] = state.streams[rows[i]]["viewers"]
         if rules.sessions:
-            time_ms = max(int(stream["time_ms"]), int(state.head[0]["idle_watermark_ms"]))
-            since_ms = time_ms - rules.viewer_timeout_ms
+            since_ms = latest_ms(state, int(rows[i])) - rules.viewer_timeout_ms
             viewers[i] -= _silent_open(state, int(rows[i]), since_ms)
             walks[i]["number"] = i
             walks[i]["since_ms"] = since_ms
