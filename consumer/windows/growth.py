@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from consumer.windows.layout import CLOSED, NONE, State, grown
+from consumer.windows.arrays import grown
+from consumer.windows.layout import CLOSED, NONE, State
 from consumer.windows.rules import WindowRules
 from consumer.windows.storage.batch import RowBatch, needs_of
 from consumer.windows.streams import fill_table, pack_ids

@@ -4,11 +4,11 @@
 table ──► streams row ──► newest bucket ⇄ … ⇄ oldest_open ⇄ … ⇄ oldest      due: a heap of (idle watermark, stream)
    ids ◄──┘ id_start          open buckets        closed, still in the window
 ```
-A stream's buckets are a list ordered by start. Rows are reused through free lists; arrays double, and only
+A stream's buckets are a list ordered by start. Rows are reused through free lists; arrays grow only
 between two calls of compiled code, which never allocates.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,6 @@ from consumer.windows.viewers.layout import (
     new_viewer_arrays,
     viewer_array_bytes,
 )
-
-Kind = TypeVar("Kind", bound=np.generic)
 
 NONE = -1
 """No row: the end of a list."""
@@ -205,16 +203,6 @@ def known(time_ms: int) -> int | None:
 def words_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     """View rows of 64-bit fields as a two-dimensional array of words, one line per row."""
     return rows.view(np.int64).reshape(len(rows), rows.dtype.itemsize // 8)
-
-
-def grown(array: npt.NDArray[Kind], used: int, wanted: int) -> npt.NDArray[Kind]:
-    """The array itself if it has `wanted` rows, else a copy of its `used` rows in one twice as large."""
-    if wanted <= len(array):
-        return array
-    # Pages of the new array that nobody writes to are never resident, so room to spare costs address space only.
-    larger = np.empty(max(wanted, 2 * len(array)), array.dtype)
-    larger[:used] = array[:used]
-    return larger
 
 
 @inlined

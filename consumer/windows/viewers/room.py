@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from consumer.windows.layout import State, grown
+from consumer.windows.arrays import grown
+from consumer.windows.layout import State
 from consumer.windows.viewers.layout import (
     ACTIVITY,
     CHUNK,
