@@ -25,7 +25,7 @@ from consumer.worker.holding import RecordHolder, behind_held
 from consumer.worker.reject_log import Example, RejectLog
 from consumer.worker.task import PartitionTask
 
-BATCH = 4_000
+BATCH = 16_000
 """Records per batch: what a turn costs in Python is shared by them; more take more memory."""
 
 HELD_RETRY_S = 0.25

@@ -16,7 +16,7 @@ from consumer.worker.idleness import IdleClock
 from consumer.worker.task import PartitionTask
 from consumer.worker.wait_log import WaitLog
 
-BATCH = 4_000
+BATCH = 16_000
 
 CLOSED_AT_ONCE = 20_000
 """Buckets that close in one call; a jump of time that closes more is cut between two streams."""
