@@ -83,7 +83,7 @@ class AheadOfClock:
     seen_to: int = 0
     """Records below this offset were ahead when they were read first."""
     dropped_from: int | None = None
-    """Records from here on were compared but not kept; they are read again."""
+    """Records from here on were read but not kept, also of a partition that waits for a schema; they are read again."""
 
     @property
     def is_past(self) -> bool:

@@ -4,7 +4,7 @@ A partition whose records wait for a schema is not read meanwhile. One that wait
 further records can tell a wrong clock of this machine from a wrong one of a producer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import structlog
@@ -14,7 +14,6 @@ from consumer.intake.rejects import WAITING
 from consumer.intake.vm.interpreter import NO_KAFKA_TIMESTAMP
 from consumer.kafka.batch import Batch, Run, batch_of_records
 from consumer.kafka.protocols import LiveReader
-from consumer.kafka.record import Record
 from consumer.runtime.clocks import Clocks
 from consumer.worker.clock_wait import HELD_MOST
 from consumer.worker.task import PartitionTask
@@ -49,7 +48,8 @@ class RecordHolder:
         waiting = np.flatnonzero(decoded.events.reject[run.begin : end] == WAITING)
         if len(waiting):
             end = run.begin + int(waiting[0])
-            self._hold_for_schema(partition, batch.records(end, kept.end), decoded.waiting_reason(end))
+            _keep(partition, batch, range(end, kept.end))
+            self._hold_for_schema(partition, decoded.waiting_reason(end))
         elif end < kept.end:
             self._hold_for_clock(partition, batch, run, range(end, kept.end), seen_to)
             if waited_for_schema:
@@ -104,25 +104,35 @@ class RecordHolder:
             decoded = decoded.with_future(run.begin + future)
         return decoded, run.begin + number
 
-    def _hold_for_schema(self, partition: PartitionTask, records: Sequence[Record], reason: str) -> None:
-        partition.held.extend(records)
+    def _hold_for_schema(self, partition: PartitionTask, reason: str) -> None:
         partition.held_for_schema = True
         self._stop_reading(partition)
         partition.waiting_reason = reason
         self._wait_log.note(partition.number, reason)
 
     def _hold_for_clock(self, partition: PartitionTask, batch: Batch, run: Run, rows: range, seen_to: int) -> None:
-        """Hold these rows of the run; those that are too many are read again later."""
-        kept = rows[:HELD_MOST]
-        partition.held.extend(batch.records(kept.start, kept.stop))
-        if kept.stop < rows.stop:
-            partition.ahead.dropped_from = int(batch.offsets[kept.stop])
+        kept = _keep(partition, batch, rows)
         if kept.stop < run.end and batch.offsets[run.end - 1] < seen_to:
             self._stop_reading(partition)  # these were compared before, and tell nothing new
 
     def _stop_reading(self, partition: PartitionTask) -> None:
         self._input.pause([partition.number])
         partition.reading_paused = True
+
+
+def hold_behind(partition: PartitionTask, batch: Batch, run: Run) -> None:
+    """Hold a run of a partition whose earlier records of the same batch wait."""
+    run = _until_dropped(partition, batch, run)
+    _keep(partition, batch, range(run.begin, run.end))
+
+
+def _keep(partition: PartitionTask, batch: Batch, rows: range) -> range:
+    """Hold these rows behind what is held; those that are too many are read again later. Returns the held ones."""
+    kept = rows[: max(0, HELD_MOST - len(partition.held))]
+    partition.held.extend(batch.records(kept.start, kept.stop))
+    if kept.stop < rows.stop:
+        partition.ahead.dropped_from = int(batch.offsets[kept.stop])
+    return kept
 
 
 def _until_dropped(partition: PartitionTask, batch: Batch, run: Run) -> Run:

@@ -21,7 +21,7 @@ from consumer.runtime.clocks import Clocks
 from consumer.settings.model import Settings
 from consumer.windows.events import count_facts
 from consumer.windows.process import ACCEPTED, LATE, LATE_CLAMPED, LATE_IDLE, REJECTED, STATUSES, STREAM_LIMIT
-from consumer.worker.holding import RecordHolder, behind_held
+from consumer.worker.holding import RecordHolder, behind_held, hold_behind
 from consumer.worker.reject_log import Example, RejectLog
 from consumer.worker.task import PartitionTask
 
@@ -77,7 +77,7 @@ class RecordProcessor:
             if partition.paused or partition.read_again:
                 continue  # read again from its next offset
             if partition.held:
-                partition.held.extend(batch.records(run.begin, run.end))
+                hold_behind(partition, batch, run)
                 continue
             self._process_run(partition, batch, decoded, run)
         self.holder.read_again(tasks)
@@ -97,8 +97,7 @@ class RecordProcessor:
         self._last_retry_s, self._seen_answers = now_s, self._intake.answered
         for partition in waiting:
             held, partition.held = partition.held, []
-            for begin in range(0, len(held), BATCH):
-                self.process(batch_of_records(held[begin : begin + BATCH]), tasks)
+            self.process(batch_of_records(held), tasks)
             if not partition.held:
                 partition.waiting_reason = ""
                 if not partition.paused:

@@ -46,7 +46,7 @@ class PartitionTask:
     outbox: Outbox = field(default_factory=Outbox)
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     held: list[Record] = field(default_factory=list)
-    """Read, but their schema is not available yet, or they are ahead of the clock; at most a batch or two."""
+    """Read, but their schema is not available yet, or they are ahead of the clock; at most `HELD_MOST`."""
     waiting_reason: str = ""
     """Why they wait for a schema, for messages; empty while the look-up of their schema is only beginning."""
     held_for_schema: bool = False

@@ -13,6 +13,7 @@ from consumer.intake.schemas.lookups import LONGEST_PAUSE_S, SchemaLookups
 from consumer.intake.schemas.registry import RegisteredSchema, Registry
 from consumer.observe import catalogue
 from consumer.settings.model import CommitSettings, EventNameSettings
+from consumer.worker.clock_wait import HELD_MOST
 from consumer.worker.loop import SHOW_EVERY_S
 from consumer.worker.processing import HELD_RETRY_S
 from tests.intake.payloads import join
@@ -65,6 +66,44 @@ def test_a_registry_that_is_down_holds_the_partition_and_loses_nothing(rig: Rig,
     assert rig.cluster.committed[0] == 4
     assert rig.dead_letters() == []
     assert rig.board.latest().health.reason == ""
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_a_partition_that_waits_keeps_few_records_and_reads_the_others_again(
+    rig: Rig, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch, in_turn: bool
+) -> None:
+    number, read = 3 * HELD_MOST + 7, rig.input._read
+    if in_turn:  # a batch with many runs of each partition
+        monkeypatch.setattr(rig.input, "_read", lambda most: sorted(read(most), key=lambda each: each.offset() or 0))
+    registry.fault = DOWN
+    for _ in range(number):
+        known_in(rig, 0, 0)
+        known_in(rig, 1, 0)
+    rig.turn(RETRY_S, times=5)
+    assert [len(rig.worker._tasks[partition].held) for partition in (0, 1)] == [HELD_MOST, HELD_MOST]
+    registry.fault = None
+    rig.turn(RETRY_S, times=5)
+    assert rig.cluster.committed == {0: number, 1: number}
+    assert rig.counted("events_total", type="join") == 2 * number
+    assert rig.board.latest().health.reason == ""
+
+
+def test_records_behind_two_waits_are_taken_once_and_in_order(rig: Rig, registry: RegistryServer) -> None:
+    """The second schema is asked for while the records behind the first wait are still to be read again."""
+    for schema_id in (11, 12):
+        registry.faults[f"/schemas/ids/{schema_id}"] = DOWN
+        rig.write(join("s", f"first-of-{schema_id}", 1), 0, schema_id=schema_id)
+        for i in range(HELD_MOST):
+            rig.write(join("s", f"behind-{schema_id}-{i}", 1), 0)
+    rig.turn(RETRY_S, times=5)
+    assert rig.counted("events_total", type="join") == 0
+    for taken, schema_id in ((1 + HELD_MOST, 11), (2 + 2 * HELD_MOST, 12)):
+        del registry.faults[f"/schemas/ids/{schema_id}"]
+        registry.add(schema_id, builtin_schema_text("viewer_event"))
+        rig.turn(2 * LONGEST_PAUSE_S, times=5)
+        assert rig.counted("events_total", type="join") == taken
+        assert len(rig.worker._tasks[0].held) <= HELD_MOST
+    assert rig.cluster.committed[0] == 2 + 2 * HELD_MOST
 
 
 def test_other_partitions_continue_and_earlier_records_are_committed(rig: Rig, registry: RegistryServer) -> None:
