@@ -34,7 +34,7 @@ _DROP_S = 1.0
 """To close a client that has failed."""
 
 _LOOK_AFTER_S = 5.0
-"""From an error that the topic is unknown until it is looked for: it may be about to be created again."""
+"""From a sign that the topic is gone until it is looked for: it may be about to be created again."""
 
 _LOOK_S = 0.2
 """For one look, in which no signal is handled."""
@@ -251,6 +251,8 @@ class GroupMember:
             numbers = [each.partition for each in partitions if each.partition in self._owned]
             self._tell(numbers, lost=lost)
             self._owned.difference_update(numbers)
+            if not self._owned:
+                self._look_later()
         try:
             consumer.incremental_unassign(partitions)
         except KafkaException as error:
@@ -275,22 +277,33 @@ class GroupMember:
             return
         if error.fatal() or error.code() in _FINAL:
             self._raise_final(error)
-        if error.code() in _GONE and self._next_look is None:
-            self._next_look = Deadline.after(_LOOK_AFTER_S, self._clock)
+        if error.code() in _GONE:
+            self._look_later()
         _log.warning("group %s: %s", self._group, error.str())
+
+    def _look_later(self) -> None:
+        """Look for the topic in a while.
+
+        An error says that it is unknown, or all partitions were taken away: under KIP-848 a deleted topic may show in
+        that alone.
+        """
+        if self._next_look is None:
+            self._next_look = Deadline.after(_LOOK_AFTER_S, self._clock)
 
     def _look_for_topic(self) -> None:
         """See whether the topic is gone. A broker that was just made a leader does not know it for a moment either."""
+        self._next_look = None
         try:
             error = self._consumer.list_topics(self._topic, _LOOK_S).topics[self._topic].error
         except KafkaException:
-            self._next_look = Deadline.after(_LOOK_AFTER_S, self._clock)
+            self._look_later()
             return
-        self._next_look = None
         if error is not None and error.code() in _GONE:
             raise ViewerConsumerError(
                 f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
             )
+        if error is not None:
+            self._look_later()
 
     def _may_join_later(self, error: KafkaError) -> bool:
         """Whether joining failed for an instance id in use: under KIP-848 a killed worker's is until its session ends.

@@ -1,12 +1,14 @@
 """What only real groups do: members join, leave and fall silent, and topics change while they are read."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka import failure_budget
+from consumer.kafka.brokers import MemberWatch
 from consumer.kafka.errors import TransactionAborted
 from consumer.kafka.live_input import LiveInput
 from consumer.kafka.protocols import Input
@@ -198,6 +200,28 @@ def test_a_deleted_topic_is_an_error_with_its_name(kafka_stage: KafkaStage) -> N
     delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.topic])
     with pytest.raises(ViewerConsumerError, match=f'input topic "{kafka_stage.topic}" is not there any more'):
         until(lambda: len(member.poll(10, 0.1)) > 0, "an error is raised")
+
+
+@by_both_protocols
+def test_a_topic_that_is_deleted_later_is_an_error_too(
+    kafka_stage: KafkaStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under KIP-848 the group takes the partitions away, and the client library says nothing."""
+    states: dict[str, str] = {}
+    note = MemberWatch._note
+
+    def note_states(watch: MemberWatch, statistics: Mapping[str, Any], now_s: float) -> None:
+        partitions = statistics["topics"].get(kafka_stage.topic, {"partitions": {}})["partitions"]
+        states.update({number: each["fetch_state"] for number, each in partitions.items() if number != "-1"})
+        note(watch, statistics, now_s)
+
+    monkeypatch.setattr(MemberWatch, "_note", note_states)
+    member = joined(kafka_stage.input(RecordingHandler(), client={"topic.metadata.refresh.interval.ms": 500}))
+    # Before that, it is the question for the end of a partition that fails.
+    until(lambda: (member.poll(10, 0.1), list(states.values()) == PARTITIONS * ["active"])[1], "the ends are known")
+    delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.topic])
+    with pytest.raises(ViewerConsumerError, match=f'input topic "{kafka_stage.topic}" is not there any more'):
+        until(lambda: len(member.poll(10, 0.1)) > 0, "an error is raised", within_s=30)
 
 
 def test_a_member_that_was_fenced_joins_again(kafka_stage: KafkaStage) -> None:

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin._metadata import ClusterMetadata, TopicMetadata
 
 from tests.simulation.group import Group
 from tests.simulation.network import Network
@@ -80,6 +81,14 @@ class SimulatedConsumer:
             return None
         text = "Fatal error: Broker: Static consumer fenced by other consumer with same group.instance.id"
         return Message(topic=self._topic, error=KafkaError(KafkaError._FATAL, text, fatal=True))
+
+    def list_topics(self, topic: str, timeout: float) -> ClusterMetadata:
+        """The topic is always there; the answer may come too late."""
+        metadata = ClusterMetadata()
+        metadata.topics = {topic: TopicMetadata()}
+        if self._network.call(self._process, "Metadata", lambda: True, timeout) is None:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT, "Failed to get metadata"))
+        return metadata
 
     def pause(self, places: Iterable[TopicPartition]) -> None:
         self._process.check()

@@ -15,7 +15,16 @@ SESSION_S = 10.0
 NEVER_MS = 3_600_000
 NEVER_S = 1e9
 ENDS = ("EndTxn", "InitProducerId")
-FAIR = ("AddPartitionsToTxn", "Produce", "AddOffsetsToTxn", "TxnOffsetCommit", "OffsetFetch", "ListOffsets", "group")
+FAIR = (
+    "AddPartitionsToTxn",
+    "Produce",
+    "AddOffsetsToTxn",
+    "TxnOffsetCommit",
+    "OffsetFetch",
+    "ListOffsets",
+    "Metadata",
+    "group",
+)
 
 
 @dataclass(frozen=True)
