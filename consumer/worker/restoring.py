@@ -17,6 +17,7 @@ from consumer.worker.task import PartitionTask
 from consumer.worker.wait_log import WaitLog
 
 BATCH = 16_000
+"""Records per batch, as in live reading."""
 
 CLOSED_AT_ONCE = 20_000
 """Buckets that close in one call; a jump of time that closes more is cut between two streams."""

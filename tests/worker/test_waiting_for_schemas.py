@@ -88,7 +88,7 @@ def test_a_partition_that_waits_keeps_few_records_and_reads_the_others_again(
     assert rig.board.latest().health.reason == ""
 
 
-def test_records_behind_two_waits_are_taken_once_and_in_order(rig: Rig, registry: RegistryServer) -> None:
+def test_records_behind_two_waits_are_taken_once(rig: Rig, registry: RegistryServer) -> None:
     """The second schema is asked for while the records behind the first wait are still to be read again."""
     for schema_id in (11, 12):
         registry.faults[f"/schemas/ids/{schema_id}"] = DOWN
