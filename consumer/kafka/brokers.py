@@ -106,6 +106,8 @@ class MemberWatch(ClientWatch):
         super().__init__(clock)
         self.consumer_protocol = False
         """Whether the member joins by KIP-848."""
+        self.unowned: frozenset[int] = frozenset()
+        """Partitions that no member of the group owns, as far as is known."""
         self._join_state = ""
         self._join_since_s = clock()
 
@@ -117,6 +119,8 @@ class MemberWatch(ClientWatch):
     def group_reason(self) -> str:
         """Why the group gives this worker no partitions; empty if that is not known."""
         waited_s = self.clock() - self._join_since_s
+        if self.unowned:
+            return f"partitions {sorted(self.unowned)} have no owner in the group; it is about to rebalance"
         if self._join_state == "steady":
             return "the group has no partition for this worker: other workers have them all"
         if self.consumer_protocol and self._join_state == "init" and waited_s >= REBALANCE_S:

@@ -368,6 +368,7 @@ def _current(consumer: Consumer) -> GroupMetadata | None:
 
 
 _PACKED = b"CGMDv2:"
+_GENERATION_END = len(_PACKED) + 4
 
 
 def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
@@ -379,10 +380,14 @@ def _of_a_member(metadata: GroupMetadata) -> GroupMetadata | None:
     """
     if not metadata.startswith(_PACKED):
         raise ViewerConsumerError(f"this release of confluent-kafka packs group metadata as {metadata[:7]!r}; use 2.16")
-    generation_end = len(_PACKED) + 4
-    generation = int.from_bytes(metadata[len(_PACKED) : generation_end], sys.byteorder, signed=True)
-    _group, member, *_ = metadata[generation_end:].split(b"\0")
-    return metadata if generation > 0 and member else None
+    generation = int.from_bytes(metadata[len(_PACKED) : _GENERATION_END], sys.byteorder, signed=True)
+    return metadata if generation > 0 and member_id_of(metadata) else None
+
+
+def member_id_of(metadata: GroupMetadata) -> str:
+    """The id that the group gave this member; empty before it has one."""
+    _group, member, *_ = metadata[_GENERATION_END:].split(b"\0")
+    return member.decode()
 
 
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})  # noqa: SLF001  # as above

@@ -11,6 +11,7 @@ from consumer.kafka.brokers import BrokerWatch
 from consumer.kafka.clients import explain
 from consumer.kafka.deadline import CallTimedOutError, Deadline, call_within
 from consumer.kafka.group_member import GroupMember
+from consumer.kafka.owner_check import OwnerCheck
 from consumer.kafka.protocols import AssignmentHandler, GroupMetadata
 from consumer.kafka.reading import Place, ReadError, RecordReader
 
@@ -27,15 +28,23 @@ class LiveInput:
         brokers: hears of both clients.
         topic: the input topic.
         servers: for messages.
+        owner_check: sees that every partition has an owner; None where the brokers do.
     """
 
     def __init__(
-        self, member: GroupMember, reader: RecordReader, brokers: BrokerWatch, topic: str, servers: str
+        self,
+        member: GroupMember,
+        reader: RecordReader,
+        brokers: BrokerWatch,
+        topic: str,
+        servers: str,
+        owner_check: OwnerCheck | None = None,
     ) -> None:
         self._member = member
         self._reader = reader
         self._topic = topic
         self._servers = servers
+        self._owner_check = owner_check
         self.brokers = brokers
         """How the brokers are."""
 
@@ -60,6 +69,8 @@ class LiveInput:
             Exception: raised by the handler; no record is lost.
         """
         self._member.poll()
+        if self._owner_check is not None:
+            self._owner_check.turn(self._member.group_metadata)
         try:
             return self._reader.poll(max_records, timeout_s)
         except ReadError as failed:
@@ -110,6 +121,8 @@ class LiveInput:
             Exception: whatever the handler raised.
         """
         deadline = Deadline.after(within_s)
+        if self._owner_check is not None:
+            self._owner_check.close()
         try:
             return self._member.close(within_s)
         finally:

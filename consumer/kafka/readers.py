@@ -9,11 +9,13 @@ from confluent_kafka import Consumer
 from consumer.kafka.brokers import BrokerWatch, ClientWatch
 from consumer.kafka.clients import LastClientError, make_consumer
 from consumer.kafka.column_reader import ColumnReader
-from consumer.kafka.config import ClientConfig, live_config, member_config
+from consumer.kafka.config import ClientConfig, live_config, member_config, uses_consumer_protocol
 from consumer.kafka.deadline import Clock
 from consumer.kafka.group_member import GroupMember
+from consumer.kafka.group_view import WorkerGroup
 from consumer.kafka.live_input import LiveInput, ReadingHandler
 from consumer.kafka.message_reader import MessageReader
+from consumer.kafka.owner_check import OwnerCheck
 from consumer.kafka.protocols import AssignmentHandler
 from consumer.kafka.reading import RecordReader
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
@@ -73,4 +75,7 @@ def live_input(
     except BaseException:
         reader.close()
         raise
-    return LiveInput(member, reader, brokers, topic, servers)
+    owner_check = None
+    if not uses_consumer_protocol(settings.kafka):
+        owner_check = OwnerCheck(WorkerGroup(settings, timeouts, clock), brokers.member, clock)
+    return LiveInput(member, reader, brokers, topic, servers, owner_check)

@@ -1,13 +1,12 @@
 """Join the group as its only member, so that commits are fenced as a worker's are."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from consumer.errors import ViewerConsumerError
-from consumer.kafka.config import member_config
 from consumer.kafka.deadline import Clock, Deadline
-from consumer.kafka.group_member import GroupMember
 from consumer.kafka.protocols import GroupMetadata
+from consumer.kafka.temporary_member import temporary_member
 from consumer.kafka.timeouts import TIMEOUTS, Timeouts
 from consumer.settings.model import Settings
 
@@ -36,10 +35,7 @@ class ExclusiveMember:
         self._wanted = frozenset(partitions)
         self._within_s = timeouts.join_s
         self._clock = clock
-        config = member_config(settings)
-        # With an instance id it would replace the worker of that name.
-        config.pop("group.instance.id", None)
-        self._member = GroupMember(config, settings.kafka.input_topic, _NoListener(), None, timeouts, clock)
+        self._member = temporary_member(settings, settings.kafka.input_topic, timeouts, clock)
 
     def __enter__(self) -> "ExclusiveMember":
         try:
@@ -75,16 +71,3 @@ class ExclusiveMember:
                     "stop its workers first"
                 )
             self._member.poll(_POLL_S)
-
-
-class _NoListener:
-    """A rebalance handler that does nothing."""
-
-    def on_assigned(self, partitions: Sequence[int]) -> None:
-        """Nothing is restored."""
-
-    def on_revoked(self, partitions: Sequence[int]) -> None:
-        """Nothing is to be committed."""
-
-    def on_lost(self, partitions: Sequence[int]) -> None:
-        """Nothing is to be taken back."""
