@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, libversion
@@ -20,6 +21,7 @@ LOGGER = logging.getLogger("librdkafka")
 DeliveryReport = Callable[[KafkaError | None, object], None]
 """Called with the outcome of a message; the error is None if it was written."""
 
+Answer = TypeVar("Answer")
 Client = TypeVar("Client", Consumer, Producer, AdminClient)
 
 FORBIDDEN = frozenset(
@@ -165,6 +167,23 @@ def free_in_thread(free: Callable[[], object]) -> None:
     """
     if not sys.is_finalizing():
         threading.Thread(target=free, daemon=True, name="client-release").start()
+
+
+def answer_of(asked: Future[Answer], within_s: float) -> Answer:
+    """The answer to a request of an admin client.
+
+    An error that a future raises holds the frames it came through, and they hold the future: a cycle, often with the
+    client in it. A garbage collection in the worker's loop would free it, and wait for the client's threads. The errors
+    raised here are in no cycle.
+
+    Raises:
+        KafkaException: the brokers refuse, or the client library has no answer in time.
+        TimeoutError: nothing in time.
+    """
+    failure = asked.exception(within_s)
+    if isinstance(failure, KafkaException):
+        raise KafkaException(kafka_error(failure))
+    return asked.result()
 
 
 def of_library(config: ClientConfig) -> ClientConfig:

@@ -6,7 +6,7 @@ import time
 from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin._group import ConsumerGroupDescription
 
-from consumer.kafka.clients import LastClientError, make_admin
+from consumer.kafka.clients import LastClientError, answer_of, make_admin
 from consumer.kafka.config import admin_config
 from consumer.kafka.deadline import Clock, Deadline
 from consumer.kafka.owner_check import GroupView
@@ -43,8 +43,8 @@ class WorkerGroup:
         topic = admin.list_topics(kafka.input_topic, timeout=call_s).topics[kafka.input_topic]
         if topic.error is not None:
             raise KafkaException(topic.error)
-        asked = admin.describe_consumer_groups([kafka.group_id], request_timeout=call_s)
-        return _view_of(asked[kafka.group_id].result(call_s), kafka.input_topic, frozenset(topic.partitions))
+        asked = admin.describe_consumer_groups([kafka.group_id], request_timeout=call_s)[kafka.group_id]
+        return _view_of(answer_of(asked, call_s), kafka.input_topic, frozenset(topic.partitions))
 
     def make_rebalance(self, closed: threading.Event) -> None:
         """Join beside the workers and leave again.

@@ -1,13 +1,20 @@
 """When a group is asked for partitions without an owner, and who makes it rebalance."""
 
+import gc
 import threading
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from consumer.errors import ViewerConsumerError
 from consumer.kafka.brokers import MemberWatch
+from consumer.kafka.group_view import WorkerGroup
 from consumer.kafka.owner_check import ASK_AGAIN_S, REBALANCE_AGAIN_S, SETTLE_S, GroupView, OwnerCheck
+from consumer.settings.model import Settings
 
 ALL_OWNED = GroupView(is_stable=True, members=["a", "b"], unowned=frozenset())
 UNOWNED = ALL_OWNED._replace(unowned=frozenset({3}))
@@ -186,3 +193,39 @@ def test_closing_waits_for_a_rebalance_that_is_being_made_and_ends_it() -> None:
     assert joined.wait(10)
     member.check.close()
     assert group.rebalances == 1
+
+
+@pytest.fixture
+def without_collections() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collections")
+def test_after_a_question_that_failed_the_client_is_freed_without_a_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the loop's thread a collection would wait for the client's threads, and so for brokers."""
+
+    class Admin:
+        def list_topics(self, topic: str, timeout: float) -> SimpleNamespace:
+            assert timeout > 0
+            return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None})})
+
+        def describe_consumer_groups(self, groups: list[str], request_timeout: float) -> dict[str, Future[None]]:
+            assert request_timeout > 0
+            future: Future[None] = Future()
+            future.set_exception(KafkaException(KafkaError(KafkaError.NOT_COORDINATOR)))
+            return {groups[0]: future}
+
+    clients: list[weakref.ref[Admin]] = []
+
+    def make(*_: object) -> Admin:
+        admin = Admin()
+        clients.append(weakref.ref(admin))
+        return admin
+
+    monkeypatch.setattr("consumer.kafka.group_view.make_admin", make)
+    with pytest.raises(KafkaException, match="NOT_COORDINATOR") as raised:
+        WorkerGroup(Settings()).view()
+    del raised
+    assert [client() for client in clients] == [None]

@@ -12,7 +12,7 @@ from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.admin._topic import TopicDescription
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from consumer.kafka.clients import ACCESS_DENIED, TOO_OLD, LastClientError, explain, kafka_error, make_admin
+from consumer.kafka.clients import ACCESS_DENIED, TOO_OLD, LastClientError, answer_of, explain, kafka_error, make_admin
 from consumer.kafka.config import admin_config
 from consumer.kafka.deadline import Deadline
 from consumer.kafka.retries import call_until
@@ -96,7 +96,7 @@ class Cluster:
     def group_config(self, group: str) -> Mapping[str, str]:
         """A group's effective configuration; empty where the cluster does not report it, for whatever reason."""
         try:
-            entries = self._config_of(ConfigResource(ConfigResource.Type.GROUP, group)).result(self._answer_s())
+            entries = answer_of(self._config_of(ConfigResource(ConfigResource.Type.GROUP, group)), self._answer_s())
         except (KafkaException, TimeoutError) as error:
             reason = kafka_error(error).str()
             _log.info("the cluster does not report the configuration of group %s: %s", group, reason)
@@ -122,7 +122,7 @@ class Cluster:
         futures = self._admin.create_topics(wanted, operation_timeout=self._deadline.left_s())
         for name, future in futures.items():
             try:
-                future.result(self._answer_s())
+                answer_of(future, self._answer_s())
             except (KafkaException, TimeoutError) as error:
                 if kafka_error(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise explain(f'can\'t create topic "{name}"', self._servers, kafka_error(error)) from None
@@ -138,7 +138,7 @@ class Cluster:
         futures = self._admin.create_partitions(wanted, operation_timeout=self._deadline.left_s())
         for name, future in futures.items():
             try:
-                future.result(self._answer_s())
+                answer_of(future, self._answer_s())
             except (KafkaException, TimeoutError) as error:
                 if kafka_error(error).code() != KafkaError.INVALID_PARTITIONS:
                     doing = f'can\'t give topic "{name}" {partitions} partitions'
@@ -175,7 +175,7 @@ class Cluster:
             _log.debug("the cluster names no controller to ask for the %s of topic %s", what, topic)
             return None
         try:
-            return call_until(self._deadline, lambda: ask().result(self._answer_s()), self._pause, _is_retriable)
+            return call_until(self._deadline, lambda: answer_of(ask(), self._answer_s()), self._pause, _is_retriable)
         except KafkaException as error:
             reason = kafka_error(error)
         if reason.code() in ACCESS_DENIED | TOO_OLD:
