@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,9 @@ THREADS = Path("/proc/self/task")
 MANY_THREADS = 40
 """Of about ten clients of the library."""
 
+LONGEST_COLLECTION_S = 60.0
+"""It takes up to two seconds."""
+
 
 class LeftClients:
     """Collects garbage once many threads have come since the last time.
@@ -76,7 +80,10 @@ class LeftClients:
         count = _threads()
         self._least = min(self._least, count)
         if count > self._least + MANY_THREADS:
-            gc.collect()
+            # Freeing a client waits for its threads: once it did not return for minutes.
+            collection = threading.Thread(target=gc.collect, daemon=True, name="collection")
+            collection.start()
+            collection.join(LONGEST_COLLECTION_S)
             self._least = _threads()  # those of freed clients are about to end
 
 

@@ -98,6 +98,8 @@ class GroupMember:
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
+        if self._would_not_be_told():
+            self._look_later()
 
     @property
     def assignment(self) -> frozenset[int]:
@@ -290,6 +292,10 @@ class GroupMember:
         if self._next_look is None:
             self._next_look = Deadline.after(_LOOK_AFTER_S, self._clock)
 
+    def _would_not_be_told(self) -> bool:
+        """Whether nothing says that the topic is gone: under KIP-848, to a member that owns no partition of it."""
+        return self._takes_over_epochs and not self._owned
+
     def _look_for_topic(self) -> None:
         """See whether the topic is gone. A broker that was just made a leader does not know it for a moment either."""
         self._next_look = None
@@ -302,7 +308,7 @@ class GroupMember:
             raise ViewerConsumerError(
                 f'input topic "{self._topic}" is not there any more on {self._servers}: {error.str()}'
             )
-        if error is not None:
+        if error is not None or self._would_not_be_told():
             self._look_later()
 
     def _may_join_later(self, error: KafkaError) -> bool:

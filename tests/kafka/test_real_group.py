@@ -224,6 +224,21 @@ def test_a_topic_that_is_deleted_later_is_an_error_too(
         until(lambda: len(member.poll(10, 0.1)) > 0, "an error is raised", within_s=30)
 
 
+@by_both_protocols
+def test_a_member_that_owns_nothing_is_told_of_a_deleted_topic_too(kafka_stage: KafkaStage) -> None:
+    fresh: dict[str, str | int] = {"topic.metadata.refresh.interval.ms": 500}
+    owners = [kafka_stage.input(RecordingHandler(), client=fresh) for _ in range(PARTITIONS)]
+    until(lambda: (poll_all(*owners), all(len(each.assignment) == 1 for each in owners))[1], "each owns a partition")
+    spare = kafka_stage.input(RecordingHandler(), client=fresh)
+    until(
+        lambda: (poll_all(*owners, spare), group_members(kafka_stage.bootstrap_servers, kafka_stage.group) == 3)[1],
+        "the spare member has joined",
+    )
+    delete_topics(kafka_stage.bootstrap_servers, [kafka_stage.topic])
+    with pytest.raises(ViewerConsumerError, match=f'input topic "{kafka_stage.topic}" is not there any more'):
+        until(lambda: len(spare.poll(10, 0.1)) > 0, "an error is raised", within_s=30)
+
+
 def test_a_member_that_was_fenced_joins_again(kafka_stage: KafkaStage) -> None:
     """As after a request to join whose answer was lost: another client has had the name, and is gone."""
     named = {"group.instance.id": "one"}
