@@ -11,6 +11,7 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPar
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import LatestSpec, ListOffsetsResultInfo, OffsetSpec
 
+from consumer.errors import ViewerConsumerError
 from consumer.kafka.clients import LastClientError, explain, kafka_error, make_admin
 from consumer.kafka.config import ClientConfig
 from consumer.kafka.deadline import Clock, Deadline
@@ -160,7 +161,10 @@ class EndOffsets:
         threading.Thread(target=self._replace, daemon=True, name="end-offsets-replace").start()
 
     def _replace(self) -> None:
-        self._admin = make_admin(self._config, self._last_error)
+        try:
+            self._admin = make_admin(self._config, self._last_error)
+        except ViewerConsumerError as error:  # no token: the next query that fails tries again
+            _log.warning("can't ask where %s ends with another client: %s", self._topic, error)
 
 
 def ask_ends(

@@ -37,6 +37,7 @@ class WorkerGroup:
         Raises:
             KafkaException: no answer in time, or the brokers refuse.
             TimeoutError: no answer in time.
+            ViewerConsumerError: no client can be made now, for want of a token.
         """
         kafka, call_s = self._settings.kafka, self._timeouts.call_s
         admin = make_admin(admin_config(kafka), LastClientError())

@@ -56,6 +56,7 @@ class Group(Protocol):
         Raises:
             KafkaException: no answer in time, or it refuses.
             TimeoutError: no answer in time.
+            ViewerConsumerError: no client can be made now, for want of a token.
         """
 
     def make_rebalance(self, closed: threading.Event) -> None:
@@ -120,8 +121,10 @@ class OwnerCheck:
         except (KafkaException, TimeoutError) as error:
             reason = kafka_error(error)
             self._known = reason.code() in ACCESS_DENIED | TOO_OLD
-            self._next_question = self._after(ASK_AGAIN_S)
-            _log.debug("whether all partitions have an owner is not known: %s", reason.str())
+            self._has_no_answer(reason.str())
+            return
+        except ViewerConsumerError as error:
+            self._has_no_answer(str(error))
             return
         self._next_question = self._after(SETTLE_S * (1 + _rank(generation, view.members)))
         if view.is_stable:
@@ -129,6 +132,10 @@ class OwnerCheck:
             self._watch.unowned, self._known = view.unowned, not view.unowned
             if view.unowned and seen_before and self._next_rebalance.passed:
                 self._make_rebalance(sorted(view.unowned))
+
+    def _has_no_answer(self, reason: str) -> None:
+        self._next_question = self._after(ASK_AGAIN_S)
+        _log.debug("whether all partitions have an owner is not known: %s", reason)
 
     def _make_rebalance(self, unowned: Sequence[int]) -> None:
         _log.warning("partitions %s of the input have no owner in a stable group; makes it rebalance", list(unowned))

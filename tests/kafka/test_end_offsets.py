@@ -4,9 +4,11 @@ import ctypes
 import logging
 import socket
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
+from consumer.errors import ViewerConsumerError
 from consumer.kafka.config import admin_config
 from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.mock_cluster import MockCluster
@@ -46,6 +48,20 @@ def test_a_query_to_unavailable_brokers_fails_with_a_one_line_reason(
     assert [record.levelno for record in complaints] == [logging.WARNING]
     assert f"can't look up where viewer-events ends on 127.0.0.1:{port}: " in complaints[0].getMessage()
     assert "Connection refused" in complaints[0].getMessage()
+
+
+def test_without_a_token_for_another_client_the_reason_is_logged_and_the_old_one_asks_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise ViewerConsumerError("no token from the role")
+
+    query = EndOffsets(admin_config(KafkaSettings(bootstrap_servers="127.0.0.1:1")), "viewer-events", 0.5)
+    monkeypatch.setattr("consumer.kafka.end_offsets.make_admin", refuse)
+    for _ in range(2):
+        assert query.ask([0])
+        until(query.failed, "the query fails", within_s=10.0)
+    until(lambda: "with another client: no token from the role" in caplog.text, "the reason is logged")
 
 
 class ManualClock:

@@ -151,6 +151,7 @@ def test_a_rebalance_that_does_not_help_is_made_again_after_a_while() -> None:
     ("error", "asked"),
     [
         (TimeoutError(), 2),
+        (ViewerConsumerError("no token"), 2),
         (KafkaException(KafkaError(KafkaError._TRANSPORT)), 2),
         (KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)), 1),
         (KafkaException(KafkaError(KafkaError._UNSUPPORTED_FEATURE)), 1),
