@@ -40,6 +40,9 @@ LEADER_UNKNOWN = frozenset(
     }
 )
 
+BACK_SOON = {"reconnect.backoff.max.ms": 1_000, "socket.connection.setup.timeout.ms": 6_000}
+"""As the worker's clients: else they may wait for a connection begun while a broker starts for longer than tests do."""
+
 T = TypeVar("T")
 
 
@@ -80,9 +83,10 @@ class Stage:
         config = {**({"min.insync.replicas": "1"} if replicas else {}), **(input_config or {})}
         create_topic(bootstrap_servers, self.kafka.input_topic, partitions, config, replicas=replicas)
         # Idempotent, since a batch that is sent again goes behind its successors else: a topic just made refuses some.
-        self._writer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
+        client: dict[str, str | int] = {"bootstrap.servers": bootstrap_servers, **BACK_SOON}
+        self._writer = Producer({**client, "linger.ms": 5, "enable.idempotence": True})
         # They use the group id but do not join the group: they only read committed offsets.
-        group = {"bootstrap.servers": bootstrap_servers, "group.id": self.kafka.group_id}
+        group = {**client, "group.id": self.kafka.group_id}
         self._offsets_consumer = Consumer({**group, "isolation.level": "read_committed"})
         self._progress_consumer = Consumer({**group, "isolation.level": "read_uncommitted"})
 
