@@ -120,7 +120,7 @@ class MemberWatch(ClientWatch):
         """Why the group gives this worker no partitions; empty if that is not known."""
         waited_s = self.clock() - self._join_since_s
         if self.unowned:
-            return f"partitions {sorted(self.unowned)} have no owner in the group; it is about to rebalance"
+            return f"partitions {sorted(self.unowned)} have no owner in the group; a worker will make it rebalance"
         if self._join_state == "steady":
             return "the group has no partition for this worker: other workers have them all"
         if self.consumer_protocol and self._join_state == "init" and waited_s >= REBALANCE_S:

@@ -50,8 +50,8 @@ class WorkerGroup:
     def make_rebalance(self, closed: threading.Event) -> None:
         """Join beside the workers and leave again.
 
-        The member has partitions of the state topic, which a group of workers does not assign: so none of the input
-        moves to it and back.
+        It subscribes to the state topic, which no worker subscribes to: so no partition of the input moves to it and
+        back.
 
         Raises:
             ViewerConsumerError: the brokers refuse.

@@ -68,7 +68,7 @@ class Group(Protocol):
 
 
 class OwnerCheck:
-    """Asks once for each generation that has settled whether every partition has an owner; waits in a thread.
+    """Asks once for each generation that has settled whether every partition has an owner; a thread waits for answers.
 
     Each member asks. If partitions have none, the first of the members makes the group rebalance, and the others do if
     that one did not.
@@ -89,7 +89,7 @@ class OwnerCheck:
         """Nothing more is to be asked about this generation."""
         self._thread: threading.Thread | None = None
         self._is_member = False
-        """A member of the thread's may be in the group."""
+        """The member that makes the group rebalance may be in it."""
         self._closed = threading.Event()
 
     def turn(self, metadata: Callable[[], GroupMetadata | None]) -> None:
@@ -110,7 +110,7 @@ class OwnerCheck:
             self._thread.start()
 
     def close(self) -> None:
-        """Let the thread leave the group, for a short time: the group would wait for a member that is gone."""
+        """Give the thread a short time to leave the group, which would wait for a member that is gone."""
         self._closed.set()
         if self._thread is not None and self._is_member:
             self._thread.join(_CLOSE_S)

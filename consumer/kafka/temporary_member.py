@@ -13,7 +13,7 @@ from consumer.settings.model import Settings
 def temporary_member(
     settings: Settings, topic: str, timeouts: Timeouts = TIMEOUTS, clock: Clock = time.monotonic
 ) -> GroupMember:
-    """A member of no name, which does nothing when its assignment changes; it joins once it subscribes.
+    """A member without an instance id, which does nothing when its assignment changes; `subscribe` makes it join.
 
     Args:
         settings: of the worker.
